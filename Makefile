@@ -1,0 +1,33 @@
+# Every target installs what it needs into .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SPACE := search_spaces/quickstart.yaml
+
+.PHONY: help install sweep test check ui tiny
+
+help:  ## Show the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install: $(INSTALLED)  ## Create .venv and install into it.
+
+sweep: $(INSTALLED)  ## Run the quickstart sweep (minutes, no GPU needed).
+	$(BIN)/strictune run $(SPACE)
+
+test: $(INSTALLED)  ## Run lint, types and every test this machine can run.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+ui: $(INSTALLED)  ## Open the MLflow pages on http://127.0.0.1:5000.
+	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///runs/mlflow.db
+
+tiny: $(INSTALLED)  ## Rebuild the committed builtin:tiny model.
+	$(BIN)/python -m trainables.tiny

@@ -1,0 +1,5 @@
+"""Run ``python -m strictune``."""
+
+from strictune.cli import main
+
+raise SystemExit(main())

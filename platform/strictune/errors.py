@@ -1,0 +1,34 @@
+"""Every error that strictune raises on purpose.
+
+StrictuneError
++-- SpecError      a sweep file, suite or command line that cannot be run as written
++-- BudgetError    a request that does not fit the machine
++-- TrialError     a trial that cannot go on; its text is the recorded reason
++-- StorageError   a folder or store that cannot be used
+
+Messages say where, what was found, what is allowed and what to do next. The
+command line prints them without a traceback; ``SpecError``, ``BudgetError`` and
+``StorageError`` end it with exit code 2.
+"""
+
+__all__ = ["BudgetError", "SpecError", "StorageError", "StrictuneError", "TrialError"]
+
+
+class StrictuneError(Exception):
+    """The base of every error below."""
+
+
+class SpecError(StrictuneError):
+    """A sweep file, suite or command line cannot be run as written."""
+
+
+class BudgetError(StrictuneError):
+    """A request does not fit the machine."""
+
+
+class TrialError(StrictuneError):
+    """A trial cannot go on; the message is recorded as the reason of its failure."""
+
+
+class StorageError(StrictuneError):
+    """A folder or store cannot be used."""

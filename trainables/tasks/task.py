@@ -1,0 +1,90 @@
+"""What a task must provide: prompts, chat messages, and a score for every completion.
+
+A task is one folder that implements ``Task``. The platform, the trainables and the
+analysis know tasks only through this protocol.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypedDict
+
+__all__ = ["Message", "Prompt", "Score", "Split", "Task"]
+
+Split = Literal["train", "validation", "test"]
+
+
+class Message(TypedDict):
+    """One chat message."""
+
+    role: Literal["system", "user"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """One instruction of a suite, with everything that scoring needs."""
+
+    id: str
+    text: str
+    """The instruction itself; ``Task.messages`` wraps it into chat messages."""
+    family: str
+    """Prompts of one family share a skeleton: the unit of splitting and of clustered errors."""
+    difficulty: str
+    """One of ``Task.difficulties``."""
+    constructs: tuple[str, ...] = ()
+    """Features for rates by construct, e.g. ``exact_count``."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """What scoring reads; travels as data-set columns, e.g. ``{"schema": "<JSON text>"}``."""
+    gold: str | None = None
+    """A completion body of full marks, where the task knows one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What one completion is worth."""
+
+    rungs: Mapping[str, bool]
+    """Each of ``Task.rungs``, in ladder order."""
+    rewards: Mapping[str, float]
+    """The raw value of each of ``Task.components``, before weights."""
+    reasons: Mapping[str, str]
+    """A stable code for each component's value."""
+    error_class: str
+    """``ok`` when the primary rung holds, else the first thing that went wrong."""
+    error_path: str = ""
+    """Where it went wrong: a JSON pointer, or a character position; empty if nowhere."""
+    is_thinking: bool = False
+    """A real think block was written."""
+
+
+class Task(Protocol):
+    """Data, prompts, rewards and scoring of one kind of problem."""
+
+    kind: str
+    rungs: tuple[str, ...]
+    """The scoring ladder, lowest first."""
+    primary_rung: str
+    """The rung that verdicts and searches are about."""
+    components: tuple[str, ...]
+    """The reward components, in report order."""
+    difficulties: tuple[str, ...]
+    """Easiest first."""
+    max_prompt_tokens: int
+    """Longer prompts are dropped from training and refused in evaluation."""
+
+    def prompts(self, split: Split) -> Sequence[Prompt]:
+        """Return all prompts of a split, always in the same order."""
+
+    def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
+        """Return the chat messages that put ``prompt`` to a model."""
+
+    def score(
+        self, completion: str, prompt: Prompt, *, thinking: bool, think_prefilled: bool
+    ) -> Score:
+        """Score one completion; never raises on any completion text."""
+
+    def scorer_hash(self) -> str:
+        """Identify the scoring code: results under different hashes are not comparable."""
+
+    def data_hash(self) -> str:
+        """Identify the data set and the prompt wording."""
