@@ -1,0 +1,1 @@
+"""The strict_json task: one fenced JSON document that conforms to a schema."""
