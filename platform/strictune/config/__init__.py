@@ -1,0 +1,34 @@
+"""Sweep files and what they resolve to; imports neither torch nor ray nor mlflow."""
+
+from strictune.config.curriculum import StageSpec
+from strictune.config.evaluation import EvaluationSpec
+from strictune.config.expansion import expand
+from strictune.config.grpo import GrpoSpec
+from strictune.config.loading import load_sweep, load_trial
+from strictune.config.sweep import MatrixSpec, ResourcesSpec, SweepSpec
+from strictune.config.trial import (
+    CheckpointSpec,
+    LoraSpec,
+    RolloutsSpec,
+    TrialSpec,
+    TrialTemplate,
+)
+from strictune.config.yaml_text import dump_yaml
+
+__all__ = [
+    "CheckpointSpec",
+    "EvaluationSpec",
+    "GrpoSpec",
+    "LoraSpec",
+    "MatrixSpec",
+    "ResourcesSpec",
+    "RolloutsSpec",
+    "StageSpec",
+    "SweepSpec",
+    "TrialSpec",
+    "TrialTemplate",
+    "dump_yaml",
+    "expand",
+    "load_sweep",
+    "load_trial",
+]

@@ -1,0 +1,209 @@
+"""Pydantic's errors in the words of sweep files.
+
+Each error becomes a ``Problem``: the dotted key, what was found, what is allowed, and for
+an unknown key the closest known one. What is allowed is read from the JSON Schema of the
+spec, so that no field describes itself twice.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from strictune.config.base import PROBLEMS, Problem
+
+__all__ = ["describe", "explain"]
+
+Schema = Mapping[str, Any]
+
+MAX_FOUND_CHARS = 60
+
+_TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "a text",
+    "object": "a mapping of keys to values",
+    "null": "null",
+}
+
+
+def explain(error: ValidationError, *, data: Any, schema: Schema) -> list[Problem]:
+    """Say what each error of ``error`` means for the file that held ``data``."""
+    found: dict[Problem, None] = {}
+    for item in error.errors(include_url=False):
+        for problem in _explain_one(item, data=data, schema=schema):
+            found[problem] = None
+    return list(found)
+
+
+def describe(node: Schema, schema: Schema) -> str:
+    """Say in words what a node of ``schema`` allows."""
+    node = _deref(node, schema)
+    choices = node.get("anyOf") or node.get("oneOf")
+    if choices:
+        return " or ".join(dict.fromkeys(describe(choice, schema) for choice in choices))
+    if "const" in node:
+        return _text(node["const"])
+    if "enum" in node:
+        return "one of " + ", ".join(_text(value) for value in node["enum"])
+    if node.get("type") == "array":
+        return _describe_array(node, schema)
+    kind = _TYPES.get(node.get("type", ""), "a value")
+    return kind + _describe_limits(node)
+
+
+def _describe_array(node: Schema, schema: Schema) -> str:
+    least = " with at least one value" if node.get("minItems") else ""
+    items = node.get("items")
+    return f"a list{least}" + (f", each {describe(items, schema)}" if items else "")
+
+
+def _describe_limits(node: Schema) -> str:
+    low, high = node.get("minimum"), node.get("maximum")
+    if low is not None and high is not None:
+        return f" from {low:g} to {high:.0f}"
+    parts = []
+    if low is not None:
+        parts.append(f"{low:g} or more")
+    if "exclusiveMinimum" in node:
+        parts.append(f"above {node['exclusiveMinimum']:g}")
+    if high is not None:
+        parts.append(f"at most {high:g}")
+    if "exclusiveMaximum" in node:
+        parts.append(f"below {node['exclusiveMaximum']:g}")
+    if "pattern" in node:
+        parts.append(f"that matches {node['pattern']}")
+    if node.get("minLength"):
+        parts.append("that is not empty")
+    return f" {' and '.join(parts)}" if parts else ""
+
+
+def _explain_one(item: ErrorDetails, *, data: Any, schema: Schema) -> Iterator[Problem]:
+    path = _path_in(data, item["loc"])
+    key = ".".join(map(str, path))
+    node = _node_at(path, data=data, schema=schema)
+    if item["type"] == PROBLEMS:
+        for problem in item["ctx"][PROBLEMS]:
+            yield problem._replace(key=".".join(part for part in (key, problem.key) if part))
+    elif item["type"] == "extra_forbidden":
+        parent = _node_at(path[:-1], data=data, schema=schema)
+        yield Problem(key, _unknown_key(path, parent=parent, schema=schema))
+    elif item["type"] == "missing":
+        yield Problem(key, f"is missing, expected {_expected(node, schema)}")
+    elif item["type"] == "value_error":
+        yield Problem(key, str(item["ctx"]["error"]))
+    elif item["type"].startswith("union_tag"):
+        yield _unknown_kind(key, item, node=node, schema=schema)
+    else:
+        yield Problem(key, f"= {_text(item['input'])}, expected {_expected(node, schema)}")
+
+
+def _expected(node: Schema, schema: Schema) -> str:
+    """What is allowed, then what the key means, which often says what to do."""
+    purpose = node.get("description") or _deref(node, schema).get("description", "")
+    return f"{describe(node, schema)}. {' '.join(purpose.split())}".strip()
+
+
+def _unknown_kind(key: str, item: ErrorDetails, *, node: Schema, schema: Schema) -> Problem:
+    mapping = _deref(node, schema).get("discriminator", {}).get("mapping", {})
+    found = _text(item["input"])
+    return Problem(f"{key}.kind", f"in {found}, expected one of {', '.join(mapping)}.")
+
+
+def _unknown_key(path: Sequence[str | int], *, parent: Schema, schema: Schema) -> str:
+    name = str(path[-1])
+    known = list(_properties(parent, schema))
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"is not a known key. Did you mean {close[0]}?"
+    elsewhere = [dotted for dotted in _all_keys(schema, schema) if dotted.split(".")[-1] == name]
+    if elsewhere:
+        return f"is not a known key here. Did you mean {' or '.join(elsewhere)}?"
+    return f"is not a known key, expected one of {', '.join(known)}."
+
+
+def _path_in(data: Any, loc: Sequence[str | int]) -> list[str | int]:
+    """Drop what pydantic adds to a location: tags of unions, names of validators."""
+    path: list[str | int] = []
+    node = data
+    for index, part in enumerate(loc):
+        is_last = index == len(loc) - 1
+        if _holds(node, part):
+            node = node[part]
+        elif not (is_last and isinstance(node, dict)):
+            continue
+        path.append(part)
+    return path
+
+
+def _holds(node: Any, part: str | int) -> bool:
+    if isinstance(node, list):
+        return isinstance(part, int) and part < len(node)
+    return isinstance(node, dict) and part in node
+
+
+def _node_at(path: Sequence[str | int], *, data: Any, schema: Schema) -> Schema:
+    node: Schema = schema
+    for part in path:
+        node = _child_node(node, part, data=data, schema=schema)
+        data = _child_data(data, part)
+    return node
+
+
+def _child_node(node: Schema, part: str | int, *, data: Any, schema: Schema) -> Schema:
+    for option in _options(node, schema, data=data):
+        if part in option.get("properties", {}):
+            return dict(option["properties"][part])
+        if isinstance(part, int) and "items" in option:
+            return dict(option["items"])
+        if isinstance(option.get("additionalProperties"), dict):
+            return dict(option["additionalProperties"])
+    return {}
+
+
+def _child_data(data: Any, part: str | int) -> Any:
+    if isinstance(data, dict):
+        return data.get(part)
+    if isinstance(data, list) and isinstance(part, int):
+        return data[part]
+    return None
+
+
+def _options(node: Schema, schema: Schema, *, data: Any = None) -> list[Schema]:
+    node = _deref(node, schema)
+    mapping = node.get("discriminator", {}).get("mapping", {})
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind in mapping:
+        return [_deref({"$ref": mapping[kind]}, schema)]
+    choices = node.get("anyOf") or node.get("oneOf")
+    return [_deref(choice, schema) for choice in choices] if choices else [node]
+
+
+def _properties(node: Schema, schema: Schema) -> dict[str, Schema]:
+    return {
+        name: child
+        for option in _options(node, schema)
+        for name, child in option.get("properties", {}).items()
+    }
+
+
+def _all_keys(node: Schema, schema: Schema, prefix: str = "") -> Iterator[str]:
+    for name, child in _properties(node, schema).items():
+        yield f"{prefix}{name}"
+        yield from _all_keys(child, schema, f"{prefix}{name}.")
+
+
+def _deref(node: Schema, schema: Schema) -> Schema:
+    while "$ref" in node:
+        target = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+        node = {**target, **{key: value for key, value in node.items() if key != "$ref"}}
+    return node
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_FOUND_CHARS else f"{text[:MAX_FOUND_CHARS]}..."

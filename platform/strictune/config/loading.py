@@ -1,0 +1,88 @@
+"""Reading spec files: text to a validated spec, or one message that lists every problem."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from strictune.config.base import Problem, Spec
+from strictune.config.expansion import expand_or_explain
+from strictune.config.hints import explain
+from strictune.config.overrides import Override, apply_overrides, parse_override
+from strictune.config.sweep import SweepSpec
+from strictune.config.trial import TrialSpec
+from strictune.config.yaml_text import parse_yaml
+from strictune.errors import SpecError
+
+__all__ = ["load_sweep", "load_trial"]
+
+S = TypeVar("S", bound=Spec)
+
+
+def load_sweep(path: Path | str, overrides: Sequence[str] = ()) -> SweepSpec:
+    """Read a sweep file, put ``overrides`` (``trial.grpo.beta=0.02``) on top, check every cell.
+
+    Raises:
+        SpecError: the file cannot be read or run as written; one line for each problem.
+    """
+    data = _read(Path(path))
+    parsed = [parse_override(text) for text in overrides]
+    apply_overrides(data, parsed)
+    sweep = _validate(SweepSpec, data, where=str(path), overrides=parsed)
+    _stop(expand_or_explain(sweep).problems, where=str(path), overrides=parsed)
+    return sweep
+
+
+def load_trial(path: Path | str) -> TrialSpec:
+    """Read a ``trial.yaml``.
+
+    Raises:
+        SpecError: the file cannot be read or is no resolved trial.
+    """
+    return _validate(TrialSpec, _read(Path(path)), where=str(path), overrides=())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SpecError(f"{path}: no such file.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read as UTF-8 text: {error}.") from error
+    data = parse_yaml(text, where=str(path))
+    if not isinstance(data, dict):
+        found = "nothing" if data is None else type(data).__name__
+        raise SpecError(f"{path}: found {found}, expected a mapping of keys to values.")
+    return data
+
+
+def _validate(
+    spec_class: type[S], data: dict[str, Any], *, where: str, overrides: Sequence[Override]
+) -> S:
+    # Strict JSON mode: no text passes for a number and no "yes" for true, while lists may
+    # still become tuples.
+    try:
+        return spec_class.model_validate_json(_json_text(data, where=where), strict=True)
+    except ValidationError as error:
+        problems = explain(error, data=data, schema=spec_class.model_json_schema())
+        _stop(problems, where=where, overrides=overrides)
+        raise
+
+
+def _json_text(data: dict[str, Any], *, where: str) -> str:
+    try:
+        return json.dumps(data)
+    except ValueError as error:
+        raise SpecError(f"{where}: an alias (*name) contains itself; write it out.") from error
+
+
+def _stop(problems: Sequence[Problem], *, where: str, overrides: Sequence[Override]) -> None:
+    lines = []
+    for problem in problems:
+        origin = next((o.text for o in overrides if o.covers(problem.key)), None)
+        place = f"--set {origin}" if origin else where
+        lines.append(f"{place}: {problem.key} {problem.text}".replace(":  ", ": "))
+    if lines:
+        raise SpecError("\n".join(lines))

@@ -1,0 +1,118 @@
+"""A sweep file: one template, the matrix of cells around it, and where they run."""
+
+from collections.abc import Hashable
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, Field, model_validator
+
+from strictune.config.base import Problem, Spec, refuse
+from strictune.config.evaluation import EvaluationSpec
+from strictune.config.trial import TrialTemplate
+from trainables.tasks import TaskSettings
+
+__all__ = ["MATRIX_KEYS", "MatrixSpec", "ResourcesSpec", "SweepSpec"]
+
+MATRIX_KEYS = ("model", "thinking", "curriculum", "seed")
+"""In the order in which trials are expanded, outermost first."""
+
+
+T = TypeVar("T", bound=Hashable)
+
+
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"lists {', '.join(repeated)} twice; list each value once.")
+    return values
+
+
+class MatrixSpec(Spec):
+    """The values that are crossed; a key left out stays at the value of ``trial``."""
+
+    model: (
+        Annotated[
+            tuple[Annotated[str, Field(min_length=1)], ...],
+            Field(min_length=1),
+            AfterValidator(_distinct),
+        ]
+        | None
+    ) = None
+    """Models: hub ids, local folders, ``package:`` or ``builtin:`` names."""
+    thinking: Annotated[tuple[bool, ...], Field(min_length=1), AfterValidator(_distinct)] | None = (
+        None
+    )
+    """Without and with a think block."""
+    curriculum: (
+        Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None
+    ) = None
+    """Names of curricula."""
+    seed: (
+        Annotated[
+            tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...],
+            Field(min_length=1),
+            AfterValidator(_distinct),
+        ]
+        | None
+    ) = None
+    """Seeds; each cell is trained once with each."""
+
+
+class ResourcesSpec(Spec):
+    """What one trial is granted; no part of a trial's identity."""
+
+    gpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
+    """GPUs of a trial, e.g. 0.25 for four trials on one; unused on a machine without."""
+    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
+    """CPU cores of a trial, and its number of torch threads."""
+    max_concurrent_trials: Annotated[int, Field(ge=1)] | None = None
+    """Trials that run at the same time; null runs as many as fit."""
+
+    @model_validator(mode="after")
+    def _gpus_are_whole_or_a_share(self) -> Self:
+        if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
+            text = f"= {self.gpus_per_trial:g}, expected a share of one GPU or a whole number."
+            refuse([Problem("gpus_per_trial", text)])
+        return self
+
+
+class SweepSpec(Spec):
+    """A named set of trials."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Names the results folder and the parent run."""
+    task: TaskSettings
+    """Data, prompts and scoring."""
+    trial: TrialTemplate
+    """What every trial starts from."""
+    matrix: MatrixSpec = MatrixSpec()
+    """Crossed; each combination without the seed is a cell."""
+    contrasts: tuple[Literal["model", "thinking", "curriculum"], ...] = ()
+    """Comparisons declared before the sweep starts; keys of the matrix with two values or more."""
+    resources: ResourcesSpec = ResourcesSpec()
+    """What one trial is granted."""
+    evaluation: EvaluationSpec = EvaluationSpec()
+    """Suite and decoding, equal in all cells."""
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        refuse([*self._model_problems(), *self._contrast_problems()])
+        return self
+
+    def _model_problems(self) -> list[Problem]:
+        if self.trial.model is None and self.matrix.model is None:
+            return [Problem("trial.model", "is missing. Set it, or list models in matrix.model.")]
+        return []
+
+    def _contrast_problems(self) -> list[Problem]:
+        problems = [
+            Problem(
+                f"contrasts.{index}",
+                f"= {key}, but matrix.{key} has fewer than two values to compare. "
+                "Add values to the matrix, or drop the contrast.",
+            )
+            for index, key in enumerate(self.contrasts)
+            if len(getattr(self.matrix, key) or ()) < 2
+        ]
+        if len(set(self.contrasts)) < len(self.contrasts):
+            problems.append(Problem("contrasts", "lists a key twice; list each key once."))
+        return problems

@@ -1,0 +1,249 @@
+"""One trial, fully resolved: what ``trainables`` needs to run it, and its identity.
+
+``TrialTemplate`` is the ``trial`` block of a sweep file; ``TrialSpec`` adds what the sweep
+holds in common (task, evaluation) and is complete. Resources are no part of either: they
+say where a trial runs, not what it is.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from strictune.config.base import Problem, Spec, refuse
+from strictune.config.curriculum import Stages, StageSpec, stage_problems, stage_steps
+from strictune.config.evaluation import EvaluationSpec
+from strictune.config.grpo import GrpoSpec
+from strictune.config.naming import SEPARATOR, cell_name, short_model_name, trial_slug
+from strictune.config.weights import active_weights, tied_components, weight_problems
+from trainables.tasks import TaskSettings
+
+__all__ = [
+    "CheckpointSpec",
+    "LoraSpec",
+    "RolloutsSpec",
+    "TrialSpec",
+    "TrialTemplate",
+    "Weights",
+]
+
+Weights = dict[str, Annotated[float, Field(ge=0)]]
+
+ID_HASH_CHARS = 8
+
+
+class LoraSpec(Spec):
+    """The adapter, in the words of PEFT's ``LoraConfig``."""
+
+    r: Annotated[int, Field(ge=1, le=256)] = 16
+    """Rank of the adapter."""
+    lora_alpha: Annotated[int, Field(ge=1)] = 32
+    """Scale of the adapter: its output is multiplied by ``lora_alpha / r``."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout on the adapter's input."""
+    target_modules: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+    """Linear layers that get an adapter."""
+
+
+class RolloutsSpec(Spec):
+    """How completions are generated in training and evaluation."""
+
+    engine: Literal["transformers"] = "transformers"
+    """Generation engine."""
+
+
+class CheckpointSpec(Spec):
+    """How often a trial writes what it needs to resume."""
+
+    save_steps: Annotated[int, Field(ge=1)] = 25
+    """Optimizer steps between two checkpoints; a crash loses at most so many."""
+
+
+class TrialTemplate(Spec):
+    """What every trial of a sweep starts from; the matrix sets its own keys on top."""
+
+    model: Annotated[str, Field(min_length=1)] | None = None
+    """Hub id, local folder, ``package:smollm2-135m`` or ``builtin:tiny``."""
+    quantization: Literal["nf4", "none"] = "nf4"
+    """Storage of the base weights: 4-bit NormalFloat with double quantization, or as they are."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Precision of the computation, and of base weights that are not quantized."""
+    thinking: bool = False
+    """Ask for a think block before the answer; the prompt opens it."""
+    curriculum: str = "standard"
+    """One of the task's curricula or of ``curricula``."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    """Seed of the adapter's initial weights, the order of the data and the sampling."""
+    lora: LoraSpec | None = LoraSpec()
+    """The adapter; null trains all weights."""
+    grpo: GrpoSpec
+    """The training, in the words of TRL's ``GRPOConfig``."""
+    rollouts: RolloutsSpec = RolloutsSpec()
+    """How completions are generated."""
+    rewards: Weights | None = None
+    """Weight of each reward component with thinking; one left out has weight 0. Null takes the
+    task's own."""
+    rewards_no_think: Weights | None = None
+    """Weights without thinking. Null shares what only thinking can earn out in proportion, or
+    takes the task's own where ``rewards`` is null too."""
+    allow_ties: bool = False
+    """Accept weight 0 on a component that decides the primary rung; such trials are marked."""
+    curricula: Annotated[dict[str, Stages], Field(default_factory=dict)]
+    """Further curricula by name; one of the task's name replaces the task's."""
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    """How often a trial writes what it needs to resume."""
+
+    @model_validator(mode="after")
+    def _something_is_trainable(self) -> Self:
+        if self.lora is None and self.quantization != "none":
+            text = (
+                f"= null, but weights stored as {self.quantization} cannot be trained. "
+                "Give an adapter, or set quantization: none."
+            )
+            refuse([Problem("lora", text)])
+        return self
+
+
+class TrialSpec(TrialTemplate):
+    """One configuration trained once with one seed."""
+
+    model: Annotated[str, Field(min_length=1)]
+    """Hub id, local folder, ``package:smollm2-135m`` or ``builtin:tiny``."""
+    task: TaskSettings
+    """Data, prompts and scoring."""
+    evaluation: EvaluationSpec = EvaluationSpec()
+    """Suite and decoding, equal in all trials of a sweep."""
+    model_label: str | None = None
+    """What names call the model; null takes the short form of ``model``."""
+
+    @model_validator(mode="after")
+    def _cell_can_be_trained(self) -> Self:
+        problems = weight_problems(
+            self.task,
+            thinking=self.thinking,
+            rewards=self.rewards,
+            rewards_no_think=self.rewards_no_think,
+            allow_ties=self.allow_ties,
+        )
+        refuse(problems + self._curriculum_problems())
+        return self
+
+    def _curriculum_problems(self) -> list[Problem]:
+        known = all_curricula(self)
+        if self.curriculum not in known:
+            text = f"= {self.curriculum}, expected one of {', '.join(known)}."
+            return [Problem("curriculum", text)]
+        return stage_problems(
+            known[self.curriculum],
+            key=f"curricula.{self.curriculum}",
+            max_steps=self.grpo.max_steps,
+            difficulties=self.task.difficulties,
+        )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of every reward component in this cell, in the task's order."""
+        return active_weights(
+            self.task,
+            thinking=self.thinking,
+            rewards=self.rewards,
+            rewards_no_think=self.rewards_no_think,
+        )
+
+    @property
+    def ties(self) -> tuple[str, ...]:
+        """Decisive components with weight 0; trials that have any are marked in tables."""
+        return tied_components(self.task, self.weights, thinking=self.thinking)
+
+    @property
+    def stages(self) -> tuple[StageSpec, ...]:
+        """The stages of this cell's curriculum."""
+        return all_curricula(self)[self.curriculum]
+
+    @property
+    def stage_steps(self) -> tuple[int, ...]:
+        """Optimizer steps of each stage; they add up to ``grpo.max_steps``."""
+        return stage_steps(self.stages, max_steps=self.grpo.max_steps)
+
+    @property
+    def max_completion_tokens(self) -> int:
+        """Token limit of a training completion in this cell."""
+        return self.grpo.max_completion_length + self.thinking * self.grpo.max_think_length
+
+    @property
+    def max_evaluation_tokens(self) -> int:
+        """Token limit of an evaluation completion in this cell."""
+        return self.evaluation.max_new_tokens + self.thinking * self.evaluation.max_think_tokens
+
+    @property
+    def model_name(self) -> str:
+        """What tables call the model."""
+        return self.model_label or short_model_name(self.model)
+
+    @property
+    def cell(self) -> str:
+        """The cell's name: model, thinking and curriculum."""
+        return cell_name(model=self.model_name, thinking=self.thinking, curriculum=self.curriculum)
+
+    @property
+    def display_name(self) -> str:
+        """The cell's name with the seed; the name of the trial's MLflow run."""
+        return f"{self.cell}{SEPARATOR}seed {self.seed}"
+
+    @property
+    def trial_id(self) -> str:
+        """A readable slug and 8 hexadecimal digits of ``fingerprint``; names the folder."""
+        slug = trial_slug(
+            model=self.model, thinking=self.thinking, curriculum=self.curriculum, seed=self.seed
+        )
+        return f"{slug}-{self.fingerprint[:ID_HASH_CHARS]}"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that can change this trial's results, as it acts in this cell.
+
+        Left out: how often it checkpoints and logs, what it is called, ``allow_ties`` (a
+        permission), and weights, curricula and token limits that other cells use. So a new
+        curriculum or a thinking cell added to a finished sweep changes no other trial's name.
+        """
+        text = json.dumps(self._identity(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _identity(self) -> dict[str, Any]:
+        identity = self.model_dump(
+            mode="json",
+            exclude={
+                "model_label": True,
+                "allow_ties": True,
+                "checkpoint": True,
+                "curricula": True,
+                "rewards": True,
+                "rewards_no_think": True,
+                "grpo": {"logging_steps", "max_completion_length", "max_think_length"},
+                "evaluation": {"max_new_tokens", "max_think_tokens"},
+            },
+        )
+        return identity | {
+            "weights": self.weights,
+            "stages": [stage.model_dump(mode="json") for stage in self.stages],
+            "max_completion_tokens": self.max_completion_tokens,
+            "max_evaluation_tokens": self.max_evaluation_tokens,
+        }
+
+
+def all_curricula(spec: TrialSpec) -> dict[str, tuple[StageSpec, ...]]:
+    """Return the task's curricula and the sweep file's, by name."""
+    own = {
+        name: tuple(StageSpec.model_validate(stage) for stage in stages)
+        for name, stages in spec.task.curricula.items()
+    }
+    return own | spec.curricula

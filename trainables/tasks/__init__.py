@@ -1,0 +1,28 @@
+"""The tasks that ship with strictune, by the ``kind`` of their settings.
+
+A new task is one folder with a settings class and a ``Task``, and one entry in ``TASKS``.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import cast
+
+from trainables.tasks.strict_json.settings import StrictJsonSettings
+from trainables.tasks.task import Task
+
+__all__ = ["TASKS", "TaskSettings", "load_task"]
+
+TaskSettings = StrictJsonSettings
+"""The ``task`` block of a sweep file: one settings class for each kind."""
+
+TASKS: Mapping[str, str] = MappingProxyType(
+    {"strict_json": "trainables.tasks.strict_json.task:StrictJson"}
+)
+"""Where each kind's ``Task`` lives; imported when it is first needed."""
+
+
+def load_task(settings: TaskSettings) -> Task:
+    """Build the task that ``settings`` describe."""
+    module, name = TASKS[settings.kind].split(":")
+    return cast(Task, getattr(import_module(module), name)(settings))
