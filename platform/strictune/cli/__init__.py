@@ -1,0 +1,70 @@
+"""The command line: ``strictune VERB ...``, also ``python -m strictune``.
+
+Each verb is a module of its own with a ``VERB``, listed in ``VERBS``; this module parses,
+delegates and turns errors into one message and an exit code: 0 done, 1 some trials failed,
+2 bad input.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from strictune import __version__
+from strictune.cli import plan, schema
+from strictune.errors import StrictuneError, TrialError
+
+__all__ = ["VERBS", "main"]
+
+VERBS = (plan.VERB, schema.VERB)
+"""In the order of the help screen."""
+
+EXIT_FAILED_TRIALS = 1
+EXIT_BAD_INPUT = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.execute is None:
+        parser.print_help()
+        return EXIT_BAD_INPUT
+    try:
+        return int(args.execute(args))
+    except StrictuneError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return EXIT_FAILED_TRIALS if isinstance(error, TrialError) else EXIT_BAD_INPUT
+    except BrokenPipeError:
+        # The reader of our output, such as ``head``, has gone. Python would complain once
+        # more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(len(verb.name) for verb in VERBS)
+    verbs = "\n".join(f"  {verb.name:<{width}}  {verb.summary}" for verb in VERBS)
+    examples = "\n".join(f"  {verb.example}" for verb in VERBS)
+    parser = argparse.ArgumentParser(
+        prog="strictune",
+        usage="strictune VERB ...",
+        description="Sweeps of GRPO fine-tuning, from a sweep file to verdicts.",
+        epilog=f"verbs (each has its own --help):\n{verbs}\n\nexamples:\n{examples}\n\n"
+        "exit codes: 0 done, 1 some trials failed, 2 bad input",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"strictune {__version__}")
+    parser.set_defaults(execute=None)
+    subparsers = parser.add_subparsers(prog="strictune", metavar="VERB", help=argparse.SUPPRESS)
+    for verb in VERBS:
+        subparser = subparsers.add_parser(
+            verb.name,
+            description=verb.summary,
+            epilog=f"example:\n  {verb.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        verb.configure(subparser)
+        subparser.set_defaults(execute=verb.execute)
+    return parser

@@ -6,13 +6,14 @@ the text below a field is its manual entry, in the JSON Schema and in error mess
 raise a list of them through ``refuse``.
 """
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
-__all__ = ["PROBLEMS", "Problem", "Spec", "refuse"]
+__all__ = ["PROBLEMS", "Problem", "Spec", "did_you_mean", "refuse"]
 
 PROBLEMS = "problems"
 """The pydantic error type of ``refuse``, and the key of its context that holds the list."""
@@ -42,3 +43,9 @@ def refuse(problems: Sequence[Problem]) -> None:
         raise PydanticCustomError(
             PROBLEMS, "{summary}", {"summary": summary, PROBLEMS: list(problems)}
         )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the closest of the ``known`` names, or nothing if none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]}?" if close else ""

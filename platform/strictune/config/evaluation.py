@@ -31,7 +31,7 @@ class EvaluationSpec(Spec):
     max_think_tokens: Annotated[int, Field(ge=0)] = 0
     """Tokens added to ``max_new_tokens`` in cells with thinking."""
     num_prompts_per_difficulty: Annotated[int, Field(ge=1)] | None = None
-    """Use the first so many prompts of each difficulty; null uses all."""
+    """So many prompts of each difficulty, spread over its families; null uses all."""
     batch_size: Annotated[int, Field(ge=1)] = 32
     """Completions that are generated together."""
     seed: Annotated[int, Field(ge=0)] = 0

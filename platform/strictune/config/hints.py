@@ -5,7 +5,6 @@ an unknown key the closest known one. What is allowed is read from the JSON Sche
 spec, so that no field describes itself twice.
 """
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from strictune.config.base import PROBLEMS, Problem
+from strictune.config.base import PROBLEMS, Problem, did_you_mean
 
 __all__ = ["describe", "explain"]
 
@@ -35,6 +34,8 @@ def explain(error: ValidationError, *, data: Any, schema: Schema) -> list[Proble
     """Say what each error of ``error`` means for the file that held ``data``."""
     found: dict[Problem, None] = {}
     for item in error.errors(include_url=False):
+        if item["type"] == "too_short" and item["input"]:
+            continue  # Only because its items failed, which are reported themselves.
         for problem in _explain_one(item, data=data, schema=schema):
             found[problem] = None
     return list(found)
@@ -45,7 +46,8 @@ def describe(node: Schema, schema: Schema) -> str:
     node = _deref(node, schema)
     choices = node.get("anyOf") or node.get("oneOf")
     if choices:
-        return " or ".join(dict.fromkeys(describe(choice, schema) for choice in choices))
+        words = dict.fromkeys(describe(choice, schema) for choice in choices)
+        return ", or ".join(words)
     if "const" in node:
         return _text(node["const"])
     if "enum" in node:
@@ -68,7 +70,7 @@ def _describe_limits(node: Schema) -> str:
         return f" from {low:g} to {high:.0f}"
     parts = []
     if low is not None:
-        parts.append(f"{low:g} or more")
+        parts.append(f"of {low:g} or more")
     if "exclusiveMinimum" in node:
         parts.append(f"above {node['exclusiveMinimum']:g}")
     if high is not None:
@@ -117,9 +119,9 @@ def _unknown_kind(key: str, item: ErrorDetails, *, node: Schema, schema: Schema)
 def _unknown_key(path: Sequence[str | int], *, parent: Schema, schema: Schema) -> str:
     name = str(path[-1])
     known = list(_properties(parent, schema))
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"is not a known key. Did you mean {close[0]}?"
+    hint = did_you_mean(name, known)
+    if hint:
+        return f"is not a known key.{hint}"
     elsewhere = [dotted for dotted in _all_keys(schema, schema) if dotted.split(".")[-1] == name]
     if elsewhere:
         return f"is not a known key here. Did you mean {' or '.join(elsewhere)}?"

@@ -1,5 +1,6 @@
 """``--set a.b=c``: values from the command line, put on top of a sweep file."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -97,5 +98,6 @@ def _refuse_hidden(data: Mapping[str, Any], override: Override) -> None:
     if name in MATRIX_KEYS and isinstance(matrix, dict) and matrix.get(name) is not None:
         raise SpecError(
             f"--set {override.text}: every cell takes {name} from matrix.{name} = "
-            f"{matrix[name]}. Set matrix.{name} to a list, or pick cells with --only {name}=..."
+            f"{json.dumps(matrix[name])}. Set matrix.{name} to a list, or pick cells with "
+            f"--only {name}=VALUE."
         )

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from strictune.config.base import Problem, Spec, refuse
+from strictune.config.base import Problem, Spec, did_you_mean, refuse
 from strictune.config.curriculum import Stages, StageSpec, stage_problems, stage_steps
 from strictune.config.evaluation import EvaluationSpec
 from strictune.config.grpo import GrpoSpec
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 Weights = dict[str, Annotated[float, Field(ge=0)]]
+CurriculumName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
 ID_HASH_CHARS = 8
 
@@ -37,7 +38,7 @@ class LoraSpec(Spec):
     """The adapter, in the words of PEFT's ``LoraConfig``."""
 
     r: Annotated[int, Field(ge=1, le=256)] = 16
-    """Rank of the adapter."""
+    """Rank of the adapter; to train without one set ``lora`` to null."""
     lora_alpha: Annotated[int, Field(ge=1)] = 32
     """Scale of the adapter: its output is multiplied by ``lora_alpha / r``."""
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -97,7 +98,7 @@ class TrialTemplate(Spec):
     takes the task's own where ``rewards`` is null too."""
     allow_ties: bool = False
     """Accept weight 0 on a component that decides the primary rung; such trials are marked."""
-    curricula: Annotated[dict[str, Stages], Field(default_factory=dict)]
+    curricula: Annotated[dict[CurriculumName, Stages], Field(default_factory=dict)]
     """Further curricula by name; one of the task's name replaces the task's."""
     checkpoint: CheckpointSpec = CheckpointSpec()
     """How often a trial writes what it needs to resume."""
@@ -140,7 +141,8 @@ class TrialSpec(TrialTemplate):
     def _curriculum_problems(self) -> list[Problem]:
         known = all_curricula(self)
         if self.curriculum not in known:
-            text = f"= {self.curriculum}, expected one of {', '.join(known)}."
+            hint = did_you_mean(self.curriculum, known)
+            text = f"= {self.curriculum}, expected one of {', '.join(known)}.{hint}"
             return [Problem("curriculum", text)]
         return stage_problems(
             known[self.curriculum],

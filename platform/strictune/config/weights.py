@@ -5,12 +5,11 @@ A component is decisive when the primary rung can be missed with every other com
 its maximum: with its weight at 0, a completion that fails can tie with one that passes.
 """
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from strictune.config.base import Problem
+from strictune.config.base import Problem, did_you_mean
 
 __all__ = ["RewardDefaults", "active_weights", "tied_components", "weight_problems"]
 
@@ -109,9 +108,8 @@ def _unknown_components(
     problems = []
     for name in weights:
         if name not in components:
-            close = difflib.get_close_matches(name, components, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
             known = ", ".join(components)
+            hint = did_you_mean(name, components)
             text = f"is no reward component, expected one of {known}.{hint}"
             problems.append(Problem(f"{key}.{name}", text))
     return problems

@@ -1,68 +1,44 @@
-"""The ``task`` block of a sweep file for strict_json, and what configuration asks of it.
+"""The settings of strict_json: what a sweep file says under ``task``.
 
-Everything here is plain data: loading a sweep file generates no prompts and compiles no
-schema.
+With them comes what configuration must know of the task before any of it is loaded: names,
+default weights and curricula, as plain data. Reading a sweep file draws no prompts and
+compiles no schema.
 """
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trainables.tasks.strict_json.curricula import CURRICULA, DIFFICULTIES
 from trainables.tasks.strict_json.weights import COMPONENTS, decisive_components, default_weights
 
 __all__ = ["StrictJsonSettings"]
 
 
 class StrictJsonSettings(BaseModel):
-    """Which synthetic data set a sweep trains and evaluates on."""
+    """Which data strict_json draws."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    components: ClassVar[tuple[str, ...]] = COMPONENTS
-    difficulties: ClassVar[tuple[str, ...]] = ("simple", "medium", "hard")
     rungs: ClassVar[tuple[str, ...]] = ("syntax", "parsed", "conformant", "clean", "strict")
     primary_rung: ClassVar[str] = "strict"
-    curricula: ClassVar[Mapping[str, Sequence[Mapping[str, object]]]] = MappingProxyType(
-        {
-            "standard": ({"name": "standard", "steps_frac": 1.0},),
-            "three_stage": (
-                {
-                    "name": "format_basics",
-                    "steps_frac": 0.32,
-                    "mix": {"simple": 35.0, "medium": 55.0, "hard": 10.0},
-                    "temperature": 0.8,
-                },
-                {
-                    "name": "progressive",
-                    "steps_frac": 0.32,
-                    "mix": {"simple": 15.0, "medium": 35.0, "hard": 50.0},
-                    "temperature": 0.7,
-                },
-                {
-                    "name": "full_difficulty",
-                    "steps_frac": 0.36,
-                    "mix": {"simple": 10.0, "medium": 25.0, "hard": 65.0},
-                    "temperature": 0.6,
-                },
-            ),
-        }
-    )
-    """The published curricula: each a list of stages in the words of ``StageSpec``."""
+    components: ClassVar[tuple[str, ...]] = COMPONENTS
+    difficulties: ClassVar[tuple[str, ...]] = DIFFICULTIES
+    curricula: ClassVar[Mapping[str, Sequence[Mapping[str, object]]]] = CURRICULA
 
-    kind: Literal["strict_json"]
+    kind: Literal["strict_json"] = "strict_json"
     """Answer with exactly one fenced JSON document that conforms to a schema."""
-    data_seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of schemas, instructions and splits."""
-    num_train_prompts: Annotated[int, Field(ge=1)] = 5000
-    """Prompts of the training split."""
-    num_eval_prompts: Annotated[int, Field(ge=1)] = 840
-    """Prompts of the validation split, and of the test split."""
+    data_seed: int = 0
+    """The data are a function of this seed and the sizes below."""
+    num_train_prompts: Annotated[int, Field(ge=3, le=100_000)] = 5000
+    """A third of them in each difficulty; fewer prompts are a prefix of more."""
+    num_eval_prompts: Annotated[int, Field(ge=12, le=2400)] = 840
+    """In validation and in test each, four to a family, a third in each difficulty."""
 
     @staticmethod
     def default_weights(thinking: bool) -> dict[str, float]:
-        """Return the published reward weights of a cell."""
+        """Return the published weight of every component; ``reasoning`` is 0 without thinking."""
         return default_weights(thinking)
 
     @staticmethod

@@ -1,0 +1,126 @@
+"""What a sweep is going to do, before anything starts.
+
+Pure: a sweep and its trials go in, the document that ``plan.json`` holds comes out. Memory
+and hours are not estimated.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from strictune.config import SweepSpec, TrialSpec, expand
+from strictune.config.base import did_you_mean
+from strictune.config.sweep import MATRIX_KEYS
+from strictune.config.yaml_text import parse_yaml
+from strictune.errors import SpecError
+
+__all__ = ["expand", "parse_only", "plan_document", "select"]
+
+Only = Mapping[str, Sequence[Any]]
+
+
+def parse_only(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Read ``key=value`` filters; values of one key are alternatives, keys must all hold.
+
+    Raises:
+        SpecError: a filter has no value, or a key that is none of the matrix.
+    """
+    only: dict[str, list[Any]] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not value:
+            raise SpecError(f"--only {text}: expected KEY=VALUE, e.g. --only thinking=true.")
+        if key not in MATRIX_KEYS:
+            known = ", ".join(MATRIX_KEYS)
+            hint = did_you_mean(key, MATRIX_KEYS)
+            raise SpecError(f"--only {text}: {key} is not one of {known}.{hint}")
+        only.setdefault(key, []).append(parse_yaml(value, where=f"--only {text}"))
+    return only
+
+
+def select(trials: Sequence[TrialSpec], only: Only) -> tuple[TrialSpec, ...]:
+    """Return the trials that pass the filters ``only``, in order.
+
+    A model is named by its id or by its short name.
+
+    Raises:
+        SpecError: a filter matches no trial.
+    """
+    for key, values in only.items():
+        for value in values:
+            if not any(_matches(trial, key, value) for trial in trials):
+                known = dict.fromkeys(_shown(getattr(trial, key)) for trial in trials)
+                raise SpecError(
+                    f"--only {key}={_shown(value)}: no trial of the sweep has it, "
+                    f"expected one of {', '.join(known)}."
+                )
+    chosen = tuple(
+        trial
+        for trial in trials
+        if all(any(_matches(trial, key, value) for value in values) for key, values in only.items())
+    )
+    if not chosen:
+        filters = " ".join(f"--only {k}={_shown(v)}" for k, values in only.items() for v in values)
+        raise SpecError(f"{filters}: no trial of the sweep passes all of these filters.")
+    return chosen
+
+
+def plan_document(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> dict[str, Any]:
+    """Return the plan as plain data: what ``plan.json`` and ``strictune plan --json`` hold."""
+    cells = [list(members) for _, members in itertools.groupby(trials, key=lambda t: t.cell)]
+    return {
+        "sweep": sweep.name,
+        "task": sweep.task.kind,
+        "primary_rung": sweep.task.primary_rung,
+        "rungs": list(sweep.task.rungs),
+        "contrasts": list(sweep.contrasts),
+        "resources": sweep.resources.model_dump(mode="json"),
+        "num_cells": len(cells),
+        "num_trials": len(trials),
+        "cells": [_cell_document(members) for members in cells],
+        "trials": [_trial_document(trial) for trial in trials],
+    }
+
+
+def _cell_document(members: Sequence[TrialSpec]) -> dict[str, Any]:
+    first = members[0]
+    return {
+        "name": first.cell,
+        "model": first.model,
+        "thinking": first.thinking,
+        "curriculum": first.curriculum,
+        "seeds": [trial.seed for trial in members],
+        "stages": [
+            {"name": stage.name, "steps": steps}
+            for stage, steps in zip(first.stages, first.stage_steps, strict=True)
+        ],
+        "completions_per_step": first.grpo.completions_per_step,
+        "max_completion_tokens": first.max_completion_tokens,
+        "max_evaluation_tokens": first.max_evaluation_tokens,
+        "weights": first.weights,
+        "ties": list(first.ties),
+        "config": first.model_dump(mode="json", exclude={"seed", "model_label"}),
+    }
+
+
+def _trial_document(trial: TrialSpec) -> dict[str, Any]:
+    return {
+        "trial_id": trial.trial_id,
+        "name": trial.display_name,
+        "cell": trial.cell,
+        "model": trial.model,
+        "thinking": trial.thinking,
+        "curriculum": trial.curriculum,
+        "seed": trial.seed,
+    }
+
+
+def _matches(trial: TrialSpec, key: str, value: object) -> bool:
+    found = getattr(trial, key)
+    if key == "model":
+        return value in (found, trial.model_name)
+    return type(value) is type(found) and value == found
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
