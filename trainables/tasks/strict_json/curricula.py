@@ -3,10 +3,7 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-__all__ = ["CURRICULA", "DIFFICULTIES"]
-
-DIFFICULTIES = ("simple", "medium", "hard")
-"""Easiest first."""
+__all__ = ["CURRICULA"]
 
 CURRICULA: Mapping[str, Sequence[Mapping[str, object]]] = MappingProxyType(
     {

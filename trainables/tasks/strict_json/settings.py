@@ -10,7 +10,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trainables.tasks.strict_json.curricula import CURRICULA, DIFFICULTIES
+from trainables.tasks.strict_json.curricula import CURRICULA
+from trainables.tasks.strict_json.measure import DIFFICULTIES
 from trainables.tasks.strict_json.weights import COMPONENTS, decisive_components, default_weights
 
 __all__ = ["StrictJsonSettings"]

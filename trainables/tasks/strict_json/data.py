@@ -1,0 +1,180 @@
+"""The splits of strict_json: prompts drawn from the grammar, a function of the seed only.
+
+Which split a family belongs to is read from its skeleton's hash alone, so no skeleton
+crosses splits under any seed or size. Evaluation families hold four prompts each, drawn
+from one shape; training draws a fresh shape for every prompt. Fewer prompts are always a
+prefix of more, and every prefix is balanced over the difficulties.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from random import Random
+from typing import Any
+
+from trainables.tasks.strict_json.gold import gold_text
+from trainables.tasks.strict_json.measure import (
+    DIFFICULTIES,
+    Difficulty,
+    constructs_of,
+    difficulty_of,
+    measure,
+)
+from trainables.tasks.strict_json.prompts import system_prompt
+from trainables.tasks.strict_json.rendering import render
+from trainables.tasks.strict_json.schemas import realize
+from trainables.tasks.strict_json.shapes import Container, draw_shape
+from trainables.tasks.strict_json.skeleton import family_of
+from trainables.tasks.task import Prompt, Split
+
+__all__ = [
+    "PROMPTS_PER_FAMILY",
+    "SPLITS",
+    "build_split",
+    "build_splits",
+    "data_hash",
+    "prompt_row",
+    "select_prompts",
+    "split_of",
+]
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+PROMPTS_PER_FAMILY = 4
+"""Prompts of each evaluation family."""
+MAX_POINTS = 18
+"""Schemas that measure above this are not drawn: their answers are long, not harder."""
+MAX_GOLD_CHARS = 420
+"""Nor are those with a longer gold document."""
+MAX_TRIES_PER_SHAPE = 40
+"""Drafts of one shape before it is given up."""
+MAX_MISSES = 3000
+"""Draws without a new prompt before the grammar counts as exhausted."""
+
+_SHARES: tuple[Split, ...] = ("train",) * 6 + ("validation",) * 2 + ("test",) * 2
+
+
+def build_splits(
+    *, seed: int, num_train_prompts: int, num_eval_prompts: int
+) -> Mapping[Split, tuple[Prompt, ...]]:
+    """Return all three splits; validation and test hold ``num_eval_prompts`` each."""
+    sizes = {"train": num_train_prompts, "validation": num_eval_prompts, "test": num_eval_prompts}
+    return {split: build_split(split, seed=seed, num_prompts=sizes[split]) for split in SPLITS}
+
+
+def build_split(split: Split, *, seed: int, num_prompts: int) -> tuple[Prompt, ...]:
+    """Return one split: simple, medium and hard prompts in turn.
+
+    Raises:
+        ValueError: The grammar has too few skeletons for so many prompts.
+    """
+    sources = [_prompts(split, difficulty, seed) for difficulty in DIFFICULTIES]
+    return tuple(
+        replace(next(sources[number % len(sources)]), id=f"{split}-{number:05d}")
+        for number in range(num_prompts)
+    )
+
+
+def split_of(family: str) -> Split:
+    """Return the split that a family belongs to: six in ten train, two each evaluate."""
+    return _SHARES[int(family[:8], 16) % len(_SHARES)]
+
+
+def select_prompts(prompts: Sequence[Prompt], *, per_difficulty: int) -> tuple[Prompt, ...]:
+    """Return up to ``per_difficulty`` prompts of each difficulty, spread over families.
+
+    Families take turns in the order in which they first appear, so a subset holds as many
+    families as it can, and a smaller subset is part of a larger one. The result is in the
+    order of ``prompts``.
+    """
+    if per_difficulty < 1:
+        raise ValueError(f"per_difficulty = {per_difficulty}, expected 1 or more")
+    rounds: dict[tuple[str, int], list[Prompt]] = defaultdict(list)
+    seen: dict[tuple[str, str], int] = defaultdict(int)
+    for prompt in prompts:
+        turn = seen[prompt.difficulty, prompt.family]
+        seen[prompt.difficulty, prompt.family] += 1
+        rounds[prompt.difficulty, turn].append(prompt)
+    chosen: set[str] = set()
+    for difficulty in dict.fromkeys(prompt.difficulty for prompt in prompts):
+        turns = sorted(turn for tier, turn in rounds if tier == difficulty)
+        in_turn = (prompt for turn in turns for prompt in rounds[difficulty, turn])
+        chosen.update(prompt.id for prompt in islice(in_turn, per_difficulty))
+    return tuple(prompt for prompt in prompts if prompt.id in chosen)
+
+
+def prompt_row(prompt: Prompt) -> dict[str, object]:
+    """Return a prompt as a row of an exported split."""
+    return {
+        "id": prompt.id,
+        "prompt": prompt.text,
+        "schema": json.loads(prompt.columns["schema"]),
+        "difficulty": prompt.difficulty,
+        "family": prompt.family,
+        "gold": prompt.gold,
+    }
+
+
+def data_hash(splits: Mapping[Split, Sequence[Prompt]]) -> str:
+    """Identify the prompts of all splits and the wording around them."""
+    digest = hashlib.sha256()
+    for thinking in (False, True):
+        digest.update(system_prompt(thinking=thinking).encode() + b"\0")
+    for split in SPLITS:
+        for prompt in splits[split]:
+            digest.update(json.dumps(prompt_row(prompt)).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _prompts(split: Split, difficulty: Difficulty, seed: int) -> Iterator[Prompt]:
+    """Yield the prompts of one tier of a split, without ids and no text twice."""
+    rng = Random(f"strict_json/{seed}/{split}/{difficulty}")
+    num_wanted = 1 if split == "train" else PROMPTS_PER_FAMILY
+    texts: set[str] = set()
+    families: set[str] = set()
+    num_misses = 0
+    while num_misses < MAX_MISSES:
+        num_misses += 1
+        shape = draw_shape(rng, difficulty)
+        schema = realize(shape, rng).schema
+        family = family_of(schema)
+        if split_of(family) != split or family in families or not _fits(schema, difficulty):
+            continue
+        prompts = list(islice(_of_shape(shape, rng, texts), num_wanted))
+        if len(prompts) < num_wanted:
+            continue
+        num_misses = 0
+        if split != "train":
+            families.add(family)
+        yield from prompts
+    raise ValueError(
+        f"The grammar has no more {difficulty} prompts for {split} after {len(texts)}. "
+        "Ask for fewer prompts."
+    )
+
+
+def _fits(schema: Mapping[str, Any], difficulty: Difficulty) -> bool:
+    measured = measure(schema)
+    return measured.difficulty == difficulty and measured.points <= MAX_POINTS
+
+
+def _of_shape(shape: Container, rng: Random, texts: set[str]) -> Iterator[Prompt]:
+    """Yield prompts of one shape whose texts are new, and add these to ``texts``."""
+    for _ in range(MAX_TRIES_PER_SHAPE):
+        draft = realize(shape, rng)
+        text = render(draft.schema, subject=draft.subject, rng=rng)
+        gold = gold_text(draft, rng)
+        if text in texts or len(gold) > MAX_GOLD_CHARS:
+            continue
+        texts.add(text)
+        yield Prompt(
+            id="",
+            text=text,
+            family=family_of(draft.schema),
+            difficulty=difficulty_of(draft.schema),
+            constructs=constructs_of(draft.schema),
+            columns={"schema": json.dumps(draft.schema, separators=(",", ":"))},
+            gold=gold,
+        )

@@ -1,0 +1,94 @@
+"""The strict_json task: the data and the scorer behind the ``Task`` protocol."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Literal
+
+from trainables.tasks.strict_json.data import build_split, data_hash
+from trainables.tasks.strict_json.measure import DIFFICULTIES
+from trainables.tasks.strict_json.prompts import system_prompt
+from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS, Scorer, scorer_hash
+from trainables.tasks.strict_json.settings import StrictJsonSettings
+from trainables.tasks.strict_json.weights import decisive_components, default_weights
+from trainables.tasks.task import Message, Prompt, Score, Split
+
+__all__ = ["StrictJson"]
+
+
+class StrictJson:
+    """Answer an instruction with exactly one fenced JSON document that fits a schema.
+
+    Cheap to construct and to pickle: splits are built when first asked for, and neither
+    they nor compiled schemas travel to other processes.
+    """
+
+    kind: Literal["strict_json"] = "strict_json"
+    rungs: tuple[str, ...] = RUNGS
+    primary_rung = "strict"
+    components: tuple[str, ...] = COMPONENTS
+    difficulties: tuple[str, ...] = DIFFICULTIES
+    max_prompt_tokens = 512
+
+    def __init__(self, settings: StrictJsonSettings | None = None) -> None:
+        self.settings = settings or StrictJsonSettings()
+        self._splits: dict[Split, tuple[Prompt, ...]] = {}
+
+    def __reduce__(self) -> tuple[type["StrictJson"], tuple[StrictJsonSettings]]:
+        return StrictJson, (self.settings,)
+
+    def prompts(self, split: Split) -> Sequence[Prompt]:
+        """Return all prompts of a split, always in the same order."""
+        if split not in self._splits:
+            sizes = self.settings
+            size = sizes.num_train_prompts if split == "train" else sizes.num_eval_prompts
+            built = build_split(split, seed=sizes.data_seed, num_prompts=size)
+            self._splits[split] = built
+        return self._splits[split]
+
+    def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
+        """Return the system message and the instruction."""
+        return [
+            {"role": "system", "content": system_prompt(thinking=thinking)},
+            {"role": "user", "content": prompt.text},
+        ]
+
+    def score(
+        self, completion: str, prompt: Prompt, *, thinking: bool, think_prefilled: bool
+    ) -> Score:
+        """Score one completion; never raises on any completion text."""
+        return self._scorer.score(
+            completion,
+            prompt.columns["schema"],
+            thinking=thinking,
+            think_prefilled=think_prefilled,
+        )
+
+    def default_weights(self, *, thinking: bool) -> dict[str, float]:
+        """Return the published reward weights."""
+        return default_weights(thinking)
+
+    def decisive_components(self, *, thinking: bool) -> frozenset[str]:
+        """Return the components that no completion but a strict one brings to the maximum."""
+        return decisive_components(thinking)
+
+    def scorer_hash(self) -> str:
+        """Identify the scoring code: results under different hashes are not comparable."""
+        return scorer_hash()
+
+    def data_hash(self) -> str:
+        """Identify the prompts of all splits and the wording around them."""
+        return self._data_hash
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        return Scorer()
+
+    @cached_property
+    def _data_hash(self) -> str:
+        return data_hash(
+            {
+                "train": self.prompts("train"),
+                "validation": self.prompts("validation"),
+                "test": self.prompts("test"),
+            }
+        )
