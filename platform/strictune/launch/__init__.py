@@ -1,0 +1,1 @@
+"""Running a sweep on Ray: the cluster, the baselines, the trials, and their progress."""

@@ -1,0 +1,53 @@
+"""Baselines of a sweep: each cell's untrained model, measured before its trials."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import ray
+
+from strictune.config import TrialSpec
+from strictune.launch.folder import SweepFolder
+from trainables.ray_trainable import measure_baseline_of
+
+__all__ = ["measure_baselines"]
+
+logger = logging.getLogger(__name__)
+
+
+def measure_baselines(
+    trials: Sequence[TrialSpec], folder: SweepFolder, *, resources: Mapping[str, float]
+) -> list[str]:
+    """Measure every baseline that the trials need; cached ones cost a few seconds.
+
+    A baseline that cannot be measured is logged and left out: its trials say why themselves.
+
+    Returns:
+        One message for each baseline that failed.
+    """
+    remote = ray.remote(measure_baseline_of).options(
+        num_cpus=resources["cpu"], num_gpus=resources.get("gpu", 0), max_retries=1
+    )
+    pending = {
+        trial.cell: remote.remote(folder.trial(trial.trial_id), folder.baselines)
+        for trial in _one_for_each_baseline(trials)
+    }
+    failures = []
+    for cell, reference in pending.items():
+        try:
+            logger.info("baseline=%s measured for %s", ray.get(reference), cell)
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            logger.warning("baseline of %s failed", cell, exc_info=error)
+            failures.append(f"the baseline of {cell} could not be measured: {cause}")
+    return failures
+
+
+def _one_for_each_baseline(trials: Sequence[TrialSpec]) -> list[TrialSpec]:
+    """Return one trial for each set of settings that an untrained model depends on."""
+    chosen: dict[str, TrialSpec] = {}
+    for trial in trials:
+        settings = trial.model_dump_json(
+            include={"task", "model", "quantization", "dtype", "thinking", "rollouts", "evaluation"}
+        )
+        chosen.setdefault(settings, trial)
+    return list(chosen.values())

@@ -1,0 +1,1 @@
+"""Measuring a model on a suite, and the keys that say which results may be compared."""

@@ -1,0 +1,204 @@
+"""A suite put to a model: every sample generated and scored, as one table and its summary."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from strictune.config import EvaluationSpec
+from strictune.errors import TrialError
+from trainables.prompting import render_prompt
+from trainables.records import write_json
+from trainables.rollouts.completion import Completion
+from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
+from trainables.tasks.task import Prompt, Split, Task
+
+__all__ = ["SuiteResult", "evaluate_suite", "read_result", "select_suite", "write_result"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteResult:
+    """One evaluation."""
+
+    split: Split
+    samples: pd.DataFrame
+    """One row a completion: prompt_id, family, difficulty, sample, completion, ``rung/<name>``,
+    ``reward/<component>``, error_class, error_path, num_tokens, is_truncated, is_thinking."""
+    rungs: tuple[str, ...]
+    seconds: float
+
+    def summary(self) -> dict[str, Any]:
+        """Return the rates of ``summary.json``: each prompt counts the same."""
+        by_difficulty = {
+            str(name): _rates(rows, self.rungs)
+            for name, rows in self.samples.groupby("difficulty", sort=False)
+        }
+        return {
+            "split": self.split,
+            "num_prompts": int(self.samples["prompt_id"].nunique()),
+            "num_completions": len(self.samples),
+            "rungs": _rates(self.samples, self.rungs),
+            "by_difficulty": by_difficulty,
+            "think_rate": float(self.samples["is_thinking"].mean()),
+            "completion_tokens_mean": float(self.samples["num_tokens"].mean()),
+            "truncated_frac": float(self.samples["is_truncated"].mean()),
+            "error_classes": {
+                str(name): int(count)
+                for name, count in self.samples["error_class"].value_counts().items()
+            },
+            "seconds": self.seconds,
+        }
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """Return the summary as metrics, e.g. ``eval/hard/strict/pass_at_1``."""
+        summary = self.summary()
+        metrics = {f"{prefix}/{rung}/pass_at_1": rate for rung, rate in summary["rungs"].items()}
+        for difficulty, rates in summary["by_difficulty"].items():
+            for rung, rate in rates.items():
+                metrics[f"{prefix}/{difficulty}/{rung}/pass_at_1"] = rate
+        metrics[f"{prefix}/think_rate"] = summary["think_rate"]
+        metrics[f"{prefix}/completion_tokens/mean"] = summary["completion_tokens_mean"]
+        metrics[f"{prefix}/truncated_frac"] = summary["truncated_frac"]
+        metrics[f"time/{prefix}_s"] = self.seconds
+        return metrics
+
+
+def select_suite(task: Task, split: Split, *, per_difficulty: int | None) -> tuple[Prompt, ...]:
+    """Return the prompts of a split, or the same spread-out part of them at every call."""
+    prompts = task.prompts(split)
+    if per_difficulty is None:
+        return tuple(prompts)
+    chosen: list[Prompt] = []
+    for difficulty in task.difficulties:
+        tier = [prompt for prompt in prompts if prompt.difficulty == difficulty]
+        chosen.extend(_spread_over_families(tier, per_difficulty))
+    return tuple(chosen)
+
+
+def evaluate_suite(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    task: Task,
+    prompts: Sequence[Prompt],
+    split: Split,
+    thinking: bool,
+    spec: EvaluationSpec,
+    max_new_tokens: int,
+) -> SuiteResult:
+    """Generate ``samples_per_prompt`` completions of every prompt and score them.
+
+    Raises:
+        TrialError: A prompt is longer than the task allows with this tokenizer.
+    """
+    started = time.monotonic()
+    rendered = [
+        render_prompt(tokenizer, task.messages(prompt, thinking=thinking), thinking=thinking)
+        for prompt in prompts
+    ]
+    texts = [text for text, _ in rendered]
+    _check_lengths(tokenizer, prompts, texts, limit=task.max_prompt_tokens)
+    engine = TransformersEngine(model, tokenizer, batch_size=spec.batch_size)
+    completions = engine.generate(
+        [text for text in texts for _ in range(spec.samples_per_prompt)],
+        Decoding(temperature=spec.temperature, top_p=spec.top_p, max_new_tokens=max_new_tokens),
+        seed=spec.seed,
+    )
+    rows = []
+    for index, completion in enumerate(completions):
+        prompt_index, sample = divmod(index, spec.samples_per_prompt)
+        rows.append(
+            _sample_row(
+                task,
+                prompts[prompt_index],
+                completion,
+                sample=sample,
+                thinking=thinking,
+                think_prefilled=rendered[prompt_index].think_prefilled,
+            )
+        )
+    return SuiteResult(
+        split=split,
+        samples=pd.DataFrame(rows),
+        rungs=task.rungs,
+        seconds=time.monotonic() - started,
+    )
+
+
+def write_result(result: SuiteResult, folder: Path) -> None:
+    """Write ``samples.parquet`` and, last, ``summary.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    result.samples.to_parquet(folder / "samples.parquet", index=False)
+    write_json(folder / "summary.json", result.summary())
+
+
+def read_result(folder: Path, *, split: Split, rungs: tuple[str, ...]) -> SuiteResult:
+    """Read back what ``write_result`` wrote."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return SuiteResult(
+        split=split,
+        samples=pd.read_parquet(folder / "samples.parquet"),
+        rungs=rungs,
+        seconds=float(summary["seconds"]),
+    )
+
+
+def _sample_row(
+    task: Task,
+    prompt: Prompt,
+    completion: Completion,
+    *,
+    sample: int,
+    thinking: bool,
+    think_prefilled: bool,
+) -> dict[str, Any]:
+    score = task.score(completion.text, prompt, thinking=thinking, think_prefilled=think_prefilled)
+    return {
+        "prompt_id": prompt.id,
+        "family": prompt.family,
+        "difficulty": prompt.difficulty,
+        "sample": sample,
+        "completion": completion.text,
+        **{f"rung/{name}": holds for name, holds in score.rungs.items()},
+        **{f"reward/{name}": value for name, value in score.rewards.items()},
+        "error_class": score.error_class,
+        "error_path": score.error_path,
+        "num_tokens": completion.num_tokens,
+        "is_truncated": completion.is_truncated,
+        "is_thinking": score.is_thinking,
+    }
+
+
+def _rates(samples: pd.DataFrame, rungs: Sequence[str]) -> dict[str, float]:
+    by_prompt = samples.groupby("prompt_id")[[f"rung/{rung}" for rung in rungs]].mean()
+    return {rung: float(by_prompt[f"rung/{rung}"].mean()) for rung in rungs}
+
+
+def _spread_over_families(prompts: Sequence[Prompt], limit: int) -> list[Prompt]:
+    """Take one prompt of each family in turn, in order, until ``limit`` are taken."""
+    seen: dict[str, int] = {}
+    rounds: list[tuple[int, int]] = []
+    for position, prompt in enumerate(prompts):
+        seen[prompt.family] = seen.get(prompt.family, 0) + 1
+        rounds.append((seen[prompt.family], position))
+    return [prompts[position] for _, position in sorted(rounds)[:limit]]
+
+
+def _check_lengths(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    texts: Sequence[str],
+    *,
+    limit: int,
+) -> None:
+    for prompt, ids in zip(prompts, tokenizer(list(texts))["input_ids"], strict=True):
+        if len(ids) > limit:
+            raise TrialError(
+                f"prompt {prompt.id!r} has {len(ids)} tokens with this tokenizer, more than the "
+                f"{limit} that the task allows. Remove it from the suite."
+            )

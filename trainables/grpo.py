@@ -1,0 +1,186 @@
+"""One trial from its spec to its outcome: stages, evaluations, artifacts.
+
+``train_grpo`` runs in any process; Ray is one caller. Everything durable lies in the trial's
+folder, so a trial that was killed goes on where its last checkpoint ended when the same call
+is made again, and a trial that has ended is not run again.
+"""
+
+import gc
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from peft import PeftModel
+from transformers import logging as transformers_logging
+
+from strictune.config import TrialSpec, dump_yaml
+from strictune.errors import StrictuneError, TrialError
+from trainables.curriculum import PlannedStage, plan_stages
+from trainables.evaluation.keys import comparison_keys
+from trainables.evaluation.suite import (
+    SuiteResult,
+    evaluate_suite,
+    read_result,
+    select_suite,
+    write_result,
+)
+from trainables.models import load_base_model, load_tokenizer, resolve_model
+from trainables.provenance import lock_document
+from trainables.records import Outcome, TrialRecords, read_outcome, write_json
+from trainables.stage import Report, TrialContext, train_stage
+from trainables.tasks import load_task
+from trainables.tasks.task import Split
+
+__all__ = ["ignore_report", "train_grpo"]
+
+logger = logging.getLogger(__name__)
+
+LOCK_TIMEOUT_S = 60.0
+"""How long a restarted trial waits for the process that it replaces."""
+
+
+def ignore_report(step: int, metrics: Mapping[str, float]) -> None:
+    """Serve as the report of a trial that nobody watches."""
+
+
+def train_grpo(spec: TrialSpec, *, folder: Path, report: Report = ignore_report) -> Outcome:
+    """Train and evaluate one trial, or finish one that was interrupted.
+
+    Args:
+        spec: The trial, fully resolved.
+        folder: Where it leaves everything; made if missing, resumed if not.
+        report: Told the metrics of each logged step.
+
+    Returns:
+        The outcome, also in ``outcome.json``. A trial that fails for a reason of its own (a
+        model that cannot be found, an exception in training) ends as FAILED with the reason;
+        it does not raise, because trying the same again would give the same.
+    """
+    ended = read_outcome(folder)
+    if ended is not None:
+        return ended
+    folder.mkdir(parents=True, exist_ok=True)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S):
+            return _train_locked(spec, folder, report)
+    except Timeout as error:
+        raise TrialError(f"{folder} is in use by another process.") from error
+
+
+def _train_locked(spec: TrialSpec, folder: Path, report: Report) -> Outcome:
+    records = TrialRecords(folder)
+    logger.info("trial=%s started at step=%d", spec.trial_id, records.progress.step)
+    try:
+        _run(spec, folder, records, report)
+    except StrictuneError as error:
+        logger.error("trial=%s failed: %s", spec.trial_id, error)
+        return records.end("FAILED", str(error))
+    except Exception as error:
+        logger.exception("trial=%s failed", spec.trial_id)
+        return records.end("FAILED", f"{type(error).__name__}: {error}")
+    finally:
+        records.close()
+    return records.end("FINISHED")
+
+
+def _run(spec: TrialSpec, folder: Path, records: TrialRecords, report: Report) -> None:
+    (folder / "trial.yaml").write_text(dump_yaml(spec), encoding="utf-8")
+    keys = comparison_keys(spec)
+    write_json(
+        folder / "lock.json",
+        lock_document(
+            **keys.document(), seed=spec.seed, ties=list(spec.ties), trial_id=spec.trial_id
+        ),
+    )
+    source = resolve_model(spec.model)
+    context = TrialContext(
+        spec=spec,
+        folder=folder,
+        task=load_task(spec.task),
+        source=source,
+        tokenizer=load_tokenizer(source),
+        records=records,
+        report=report,
+    )
+    stages = plan_stages(spec)
+    for stage in stages[records.progress.stage :]:
+        previous = stages[stage.index - 1] if stage.index else None
+        adapter = train_stage(
+            context, stage, adapter=_stage_adapter(folder, previous) if previous else None
+        )
+        _end_stage(context, stage, adapter, is_last=stage is stages[-1])
+    _evaluate_finally(context, _stage_adapter(folder, stages[-1]))
+
+
+def _end_stage(context: TrialContext, stage: PlannedStage, adapter: Path, *, is_last: bool) -> None:
+    """Evaluate a stage's adapter on the validation split and make the stage durable."""
+    split = context.spec.evaluation.split
+    result = _evaluate(context, adapter, split)
+    write_result(result, context.folder / "eval" / "stages" / stage.spec.name / split)
+    if is_last:
+        write_result(result, context.folder / "eval" / split)
+    step = stage.first_step + stage.num_steps
+    metrics = result.metrics("eval")
+    primary = f"eval/{context.task.primary_rung}/pass_at_1"
+    context.records.log(step, metrics)
+    context.report(step, metrics)
+    _keep_best(context, stage, adapter, rate=metrics[primary])
+    context.records.commit(step=step, stage=stage.index + 1, checkpoint=None)
+
+
+def _evaluate_finally(context: TrialContext, adapter: Path) -> None:
+    """Evaluate the last stage's adapter on the final split and leave it as ``adapter/final``."""
+    shutil.copytree(adapter, context.folder / "adapter" / "final", dirs_exist_ok=True)
+    split = context.spec.evaluation.final_split
+    results = context.folder / "eval" / split
+    if split == context.spec.evaluation.split:
+        # The end of the last stage has measured exactly this.
+        result = read_result(results, split=split, rungs=context.task.rungs)
+    else:
+        result = _evaluate(context, adapter, split)
+        write_result(result, results)
+    step = context.records.progress.step
+    metrics = result.metrics("final")
+    context.records.log(step, metrics)
+    context.report(step, metrics)
+
+
+def _evaluate(context: TrialContext, adapter: Path, split: Split) -> SuiteResult:
+    """Measure an adapter as its user would load it: a fresh base with the adapter on top."""
+    spec = context.spec
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    base = load_base_model(context.source, quantization=spec.quantization, dtype=spec.dtype)
+    return evaluate_suite(
+        PeftModel.from_pretrained(base, adapter),
+        context.tokenizer,
+        task=context.task,
+        prompts=select_suite(
+            context.task, split, per_difficulty=spec.evaluation.num_prompts_per_difficulty
+        ),
+        split=split,
+        thinking=spec.thinking,
+        spec=spec.evaluation,
+        max_new_tokens=spec.max_evaluation_tokens,
+    )
+
+
+def _keep_best(context: TrialContext, stage: PlannedStage, adapter: Path, *, rate: float) -> None:
+    """Copy the adapter to ``adapter/best`` if no earlier stage did as well on validation."""
+    best = context.folder / "adapter" / "best"
+    record = context.folder / "adapter" / "best.json"
+    if record.exists() and json.loads(record.read_text())["rate"] >= rate:
+        return
+    shutil.copytree(adapter, best, dirs_exist_ok=True)
+    write_json(record, {"stage": stage.spec.name, "rate": rate})
+
+
+def _stage_adapter(folder: Path, stage: PlannedStage) -> Path:
+    return folder / "adapter" / f"stage-{stage.spec.name}"

@@ -1,0 +1,107 @@
+"""Chat messages to the exact text that a model continues.
+
+One function renders prompts for training, evaluation and the prompt part of the baseline
+key, so that all three always see the same text. Tokenizing is left to the caller:
+``tokenizer(text)`` gives the right ids, with exactly one beginning-of-sequence token where
+the tokenizer adds one.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jinja2
+from transformers import PreTrainedTokenizerBase
+
+from strictune.errors import TrialError
+from trainables.tasks.task import Message
+
+__all__ = ["THINK_OPENING", "RenderedPrompt", "chat_template_hash", "render_prompt"]
+
+THINK_OPENING = "<think>\n"
+"""What the prompt ends with when thinking is on: the model starts inside the block."""
+
+
+class RenderedPrompt(NamedTuple):
+    """A prompt as the model sees it."""
+
+    text: str
+    think_prefilled: bool
+    """The prompt opened the think block; scoring puts the opening tag back."""
+
+
+def render_prompt(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, thinking: bool
+) -> RenderedPrompt:
+    """Apply the model's own chat template and, with thinking on, open the think block.
+
+    A template that has no place for a system role (Gemma 2 raises, others drop it) gets the
+    system text at the head of the first user turn.
+
+    Raises:
+        TrialError: The tokenizer has no chat template.
+    """
+    if not tokenizer.chat_template:
+        raise TrialError(
+            f"the tokenizer of {tokenizer.name_or_path!r} has no chat template; strictune needs an "
+            "instruction-tuned model. Choose one, or add chat_template.jinja to the model folder."
+        )
+    text = _apply_template(tokenizer, messages, thinking=thinking)
+    text = _without_second_bos(tokenizer, text)
+    if not thinking:
+        return RenderedPrompt(text, think_prefilled=False)
+    if not text.rstrip().endswith(THINK_OPENING.strip()):
+        text += THINK_OPENING
+    return RenderedPrompt(text, think_prefilled=True)
+
+
+def chat_template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the SHA-256 of the chat template, for the baseline key."""
+    template = tokenizer.chat_template
+    text = template if isinstance(template, str) else repr(template)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _apply_template(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, thinking: bool
+) -> str:
+    plain: list[dict[str, str]] = [
+        {"role": message["role"], "content": message["content"]} for message in messages
+    ]
+    try:
+        text = _template_text(tokenizer, plain, thinking=thinking)
+    except jinja2.TemplateError:
+        return _template_text(tokenizer, _merge_system(plain), thinking=thinking)
+    if plain[0]["role"] == "system" and plain[0]["content"].strip() not in text:
+        return _template_text(tokenizer, _merge_system(plain), thinking=thinking)
+    return text
+
+
+def _template_text(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]], *, thinking: bool
+) -> str:
+    rendered = tokenizer.apply_chat_template(
+        [dict(message) for message in messages],
+        tokenize=False,
+        add_generation_prompt=True,
+        # Read by hybrid templates such as Qwen 3's; the others ignore it.
+        enable_thinking=thinking,
+    )
+    return str(rendered)
+
+
+def _merge_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    if messages[0]["role"] != "system" or len(messages) < 2:
+        return [dict(message) for message in messages]
+    merged = f"{messages[0]['content']}\n\n{messages[1]['content']}"
+    return [{"role": messages[1]["role"], "content": merged}, *map(dict, messages[2:])]
+
+
+def _without_second_bos(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    # Gemma's template writes <bos> and its tokenizer adds another one.
+    bos = tokenizer.bos_token
+    if not isinstance(bos, str) or not text.startswith(bos):
+        return text
+    ids = tokenizer(text)["input_ids"]
+    has_two = len(ids) > 1 and ids[0] == ids[1] == tokenizer.bos_token_id
+    return text[len(bos) :] if has_two else text

@@ -1,0 +1,112 @@
+"""Reward functions for TRL: one scoring pass a batch, one thin named function a component.
+
+TRL calls every reward function of a batch with the same list of completions. The first call
+scores the batch, the others read from it. Scores are of the raw tokens, not of TRL's text,
+which has special tokens removed.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+from transformers import PreTrainedTokenizerBase
+
+from trainables.rollouts.completion import Completion
+from trainables.rollouts.completion_text import decode_completion
+from trainables.tasks.task import Prompt, Score, Task
+
+__all__ = ["BatchScorer", "RewardFunction", "RewardSink"]
+
+RewardFunction = Callable[..., list[float]]
+"""TRL's signature: keyword lists in, one value a completion out."""
+
+
+class RewardSink(Protocol):
+    """Where scored training completions go."""
+
+    def __call__(
+        self,
+        step: int,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Completion],
+        scores: Sequence[Score],
+    ) -> None:
+        """Take one batch; ``step`` is the stage's optimizer step that it trains."""
+
+
+class BatchScorer:
+    """Scores each training batch once and serves it as TRL reward functions."""
+
+    def __init__(
+        self,
+        task: Task,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        thinking: bool,
+        think_prefilled: bool,
+        stop_ids: Collection[int],
+        sink: RewardSink,
+    ) -> None:
+        self._task = task
+        self._tokenizer = tokenizer
+        self._thinking = thinking
+        self._think_prefilled = think_prefilled
+        self._stop_ids = stop_ids
+        self._sink = sink
+        self._batch: object = None
+        self._scores: list[Score] = []
+
+    def reward_functions(self) -> list[RewardFunction]:
+        """Return one function for each of the task's components, in their order."""
+        return [self._reward_function(name) for name in self._task.components]
+
+    def _reward_function(self, component: str) -> RewardFunction:
+        def reward(completions: Sequence[str], **batch: Any) -> list[float]:
+            scores = self._score_batch(completions, batch)
+            return [score.rewards[component] for score in scores]
+
+        reward.__name__ = component
+        return reward
+
+    def _score_batch(self, completions: Sequence[str], batch: Mapping[str, Any]) -> Sequence[Score]:
+        # The list object stays referenced, so its identity cannot be reused by a later batch.
+        if completions is self._batch:
+            return self._scores
+        prompts = _prompts_of(batch)
+        texts = [
+            decode_completion(self._tokenizer, ids, stop_ids=self._stop_ids)
+            for ids in batch["completion_ids"]
+        ]
+        self._scores = [
+            self._task.score(
+                text.text, prompt, thinking=self._thinking, think_prefilled=self._think_prefilled
+            )
+            for text, prompt in zip(texts, prompts, strict=True)
+        ]
+        self._batch = completions
+        self._sink(batch["trainer_state"].global_step + 1, prompts, texts, self._scores)
+        self._log_rates(batch["log_metric"])
+        return self._scores
+
+    def _log_rates(self, log_metric: Callable[[str, float], None]) -> None:
+        total = len(self._scores)
+        rungs: Counter[str] = Counter()
+        for score in self._scores:
+            rungs.update(name for name, holds in score.rungs.items() if holds)
+        for name in self._task.rungs:
+            log_metric(f"{name}/pass_at_1", rungs[name] / total)
+        log_metric("think_rate", sum(score.is_thinking for score in self._scores) / total)
+
+
+def _prompts_of(batch: Mapping[str, Any]) -> list[Prompt]:
+    """Rebuild the prompts from their data-set columns (see ``training_rows``)."""
+    return [
+        Prompt(id=id_, text="", family=family, difficulty=difficulty, columns=columns)
+        for id_, family, difficulty, columns in zip(
+            batch["prompt_id"],
+            batch["family"],
+            batch["difficulty"],
+            batch["columns"],
+            strict=True,
+        )
+    ]

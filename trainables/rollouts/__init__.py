@@ -1,0 +1,1 @@
+"""How completions are generated outside the trainer: one module per engine."""

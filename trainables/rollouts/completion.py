@@ -1,0 +1,15 @@
+"""One generated text and its length, whichever engine wrote it."""
+
+from typing import NamedTuple
+
+__all__ = ["Completion"]
+
+
+class Completion(NamedTuple):
+    """One generated text."""
+
+    text: str
+    num_tokens: int
+    """Generated tokens, the ending one included."""
+    is_truncated: bool
+    """The token limit ended it, not the model."""

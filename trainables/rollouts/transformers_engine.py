@@ -1,0 +1,91 @@
+"""Generation with ``transformers``' own ``generate``: the engine that runs everywhere.
+
+It serves evaluation. Training rollouts come from TRL's trainer, which calls the same
+``generate``; both decode through ``completion_text``.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+
+from trainables.rollouts.completion import Completion
+from trainables.rollouts.completion_text import decode_completion, stop_token_ids
+
+__all__ = ["Decoding", "TransformersEngine"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How tokens are chosen."""
+
+    temperature: float
+    """0 is greedy."""
+    top_p: float
+    max_new_tokens: int
+
+
+class TransformersEngine:
+    """Generates completions in left-padded batches, longest prompts first."""
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._batch_size = batch_size
+        self._stop_ids = stop_token_ids(tokenizer, model.generation_config)
+
+    def generate(
+        self, prompts: Sequence[str], decoding: Decoding, *, seed: int
+    ) -> list[Completion]:
+        """Return one completion for each prompt, in input order.
+
+        The same prompts, batch size, seed, device and thread count give the same text.
+        """
+        ids: list[list[int]] = self._tokenizer(list(prompts))["input_ids"]
+        order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
+        completions: dict[int, Completion] = {}
+        set_seed(seed)
+        for start in range(0, len(order), self._batch_size):
+            batch = order[start : start + self._batch_size]
+            generated = self._generate_batch([ids[index] for index in batch], decoding)
+            completions.update(zip(batch, generated, strict=True))
+            logger.debug("generated %d of %d completions", len(completions), len(order))
+        return [completions[index] for index in range(len(ids))]
+
+    def _generate_batch(self, ids: list[list[int]], decoding: Decoding) -> list[Completion]:
+        device = self._model.device
+        # B = completions in the batch, P = padded prompt tokens, T = new tokens.
+        padded = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt", padding_side="left")
+        inputs = {name: tensor.to(device) for name, tensor in padded.items()}  # (B, P)
+        was_training = self._model.training
+        self._model.eval()
+        try:
+            with torch.no_grad():
+                output = self._model.generate(
+                    **inputs, **self._generation_arguments(decoding)
+                )  # (B, P + T)
+        finally:
+            self._model.train(was_training)
+        new_ids = output[:, inputs["input_ids"].shape[1] :].tolist()
+        return [decode_completion(self._tokenizer, row, stop_ids=self._stop_ids) for row in new_ids]
+
+    def _generation_arguments(self, decoding: Decoding) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "max_new_tokens": decoding.max_new_tokens,
+            "pad_token_id": self._tokenizer.pad_token_id,
+            "eos_token_id": list(self._stop_ids),
+            "do_sample": decoding.temperature > 0,
+            # The model's own generation defaults must not leak into the measurement.
+            "top_k": 0,
+            "repetition_penalty": 1.0,
+        }
+        if decoding.temperature > 0:
+            arguments |= {"temperature": decoding.temperature, "top_p": decoding.top_p}
+        return arguments

@@ -1,0 +1,7 @@
+"""``builtin:tiny``: a Llama of 2.4M parameters and the one command that rebuilds it.
+
+It exists so that the whole path, from sweep file to verdict, runs in minutes on two cores
+without a model hub. It is trained from scratch on gold answers to strict_json's training
+families, then for a while on partly sloppy ones, so that reinforcement has something to
+mend. It is no language model: it knows nothing but this task.
+"""
