@@ -84,8 +84,8 @@ class TrialTemplate(Spec):
     """One of the task's curricula or of ``curricula``."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Seed of the adapter's initial weights, the order of the data and the sampling."""
-    lora: LoraSpec | None = LoraSpec()
-    """The adapter; null trains all weights."""
+    lora: LoraSpec = LoraSpec()
+    """The adapter."""
     grpo: GrpoSpec
     """The training, in the words of TRL's ``GRPOConfig``."""
     rollouts: RolloutsSpec = RolloutsSpec()
@@ -101,17 +101,7 @@ class TrialTemplate(Spec):
     curricula: Annotated[dict[CurriculumName, Stages], Field(default_factory=dict)]
     """Further curricula by name; one of the task's name replaces the task's."""
     checkpoint: CheckpointSpec = CheckpointSpec()
-    """How often a trial writes what it needs to resume."""
-
-    @model_validator(mode="after")
-    def _something_is_trainable(self) -> Self:
-        if self.lora is None and self.quantization != "none":
-            text = (
-                f"= null, but weights stored as {self.quantization} cannot be trained. "
-                "Give an adapter, or set quantization: none."
-            )
-            refuse([Problem("lora", text)])
-        return self
+    """The checkpoints that a killed trial resumes from."""
 
 
 class TrialSpec(TrialTemplate):
