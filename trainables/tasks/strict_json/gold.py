@@ -68,8 +68,6 @@ def _list(schema: Mapping[str, Any], key: str, rng: Random) -> list[Any]:
     if items["type"] == "object":
         return [_record(items, rng) for _ in range(size)]
     values: list[Any] = []
-    if schema.get("uniqueItems") and "enum" in items:
-        return rng.sample(items["enum"], min(size, len(items["enum"])))
     while len(values) < size:
         value = _leaf(items, LISTS.get(key), rng)
         if value not in values or not schema.get("uniqueItems"):

@@ -33,6 +33,8 @@ _THINK_WORDINGS = (
 )
 _MAX_PARTS = 6
 """A thought stays short: a large schema is noted only in part."""
+_EACH = "#each"
+"""Stands in for the key of an array's items."""
 _NOTED = {
     "minimum": "min {}",
     "maximum": "max {}",
@@ -40,6 +42,7 @@ _NOTED = {
     "multipleOf": "multiple of {}",
     "minLength": "min length {}",
     "maxLength": "max length {}",
+    "pattern": "of a fixed form",
 }
 
 
@@ -79,14 +82,14 @@ def think_text(schema: str | Mapping[str, Any], *, rng: Random) -> str:
 
 def _notes(schema: Mapping[str, Any], key: str) -> Iterator[str]:
     """Yield one note for each value, outer ones first."""
-    name = f'"{key}" ' if key else "one JSON "
+    name = "one JSON " if not key else "each " if key == _EACH else f'"{key}" '
     if "properties" in schema:
         yield f"{name}object with {len(schema['properties'])} keys"
         for member, child in schema["properties"].items():
             yield from _notes(child, member)
     elif schema.get("type") == "array":
         yield f"{name}array{_size(schema, 'Items')}"
-        yield from _notes(schema.get("items", {}), "each")
+        yield from _notes(schema.get("items", {}), _EACH)
     elif schema.get("type") == "object":
         yield f"{name}object with free keys{_size(schema, 'Properties')}"
     else:

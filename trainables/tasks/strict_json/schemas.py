@@ -4,11 +4,19 @@ Every bound is chosen so that the vocabulary holds values inside it: nothing tha
 schema asks for is impossible. Draft 2020-12.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from trainables.tasks.strict_json.scenes import (
+    COLLECTIONS,
+    GENERAL,
+    PARTS,
+    SUBJECTS,
+    TOPICS,
+)
 from trainables.tasks.strict_json.shapes import (
     Container,
     Count,
@@ -20,17 +28,13 @@ from trainables.tasks.strict_json.shapes import (
     Shape,
 )
 from trainables.tasks.strict_json.vocabulary import (
-    COLLECTIONS,
     FIELDS,
     FREE_VALUES,
     LISTS,
     MAPS,
-    PARTS,
     PATTERNS,
-    TOPICS,
     Field,
     Kind,
-    Scene,
 )
 
 __all__ = ["Draft", "realize"]
@@ -56,7 +60,7 @@ class Draft:
 
     schema: Mapping[str, Any]
     subject: str
-    """A noun phrase: what the document describes, e.g. ``a book`` or ``the tags of a book``."""
+    """A noun phrase: what the document describes, e.g. ``a book`` or ``the tags of a photo``."""
     root_key: str = ""
     """The vocabulary key whose values fill a root that has no key of its own."""
 
@@ -75,22 +79,23 @@ class _Realizer:
 
     def draft(self, shape: Container) -> Draft:
         topic = self._rng.choice(TOPICS)
-        one = f"{_article(topic.noun)} {topic.noun}"
         head = {"$schema": DIALECT}
         if isinstance(shape, Record):
-            return Draft({**head, **self._record(shape, topic)}, one)
+            one = f"{_article(topic.noun)} {topic.noun}"
+            return Draft({**head, **self._record(shape, topic.keys)}, one)
         if isinstance(shape, ListOf) and isinstance(shape.item, Record):
-            return Draft({**head, **self._list(shape, topic, None)}, topic.plural)
+            schema = self._records(shape, shape.item, topic.keys)
+            return Draft({**head, **schema}, topic.plural)
         key = self._container_key(shape)
-        subject = f"the {key} of {one}"
+        subject = self._rng.choice(SUBJECTS[key])
         return Draft({**head, **self._keyed(shape, key)}, subject, key)
 
-    def _record(self, shape: Record, scene: Scene) -> dict[str, Any]:
+    def _record(self, shape: Record, suiting: Sequence[str]) -> dict[str, Any]:
         properties: dict[str, Any] = {}
         required = []
         own: set[str] = set()
         for member in shape.members:
-            key = self._key(member.shape, scene, own)
+            key = self._key(member.shape, suiting, own)
             own.add(key)
             properties[key] = self._keyed(member.shape, key)
             if not member.is_optional:
@@ -98,13 +103,15 @@ class _Realizer:
         closing = {"additionalProperties": False} if shape.is_closed else {}
         return {"type": "object", "properties": properties, "required": required, **closing}
 
-    def _key(self, shape: Shape, scene: Scene, own: set[str]) -> str:
+    def _key(self, shape: Shape, suiting: Sequence[str], own: set[str]) -> str:
         if not isinstance(shape, Leaf):
             return self._container_key(shape)
         taken = own | self._taken
-        suiting = [key for key in scene.keys if _fits(key, shape.kind) and key not in taken]
-        others = [key for key in FIELDS if _fits(key, shape.kind) and key not in taken]
-        return self._rng.choice(suiting or others)
+        for names in (suiting, GENERAL, FIELDS):
+            free = [name for name in names if _fits(name, shape.kind) and name not in taken]
+            if free:
+                return self._rng.choice(free)
+        raise AssertionError(f"the vocabulary has too few keys of kind {shape.kind}")
 
     def _container_key(self, shape: Container) -> str:
         names: Iterable[str]
@@ -124,23 +131,26 @@ class _Realizer:
     def _keyed(self, shape: Shape, key: str) -> dict[str, Any]:
         if isinstance(shape, Record):
             return self._record(shape, PARTS[key])
-        if isinstance(shape, ListOf):
-            return self._list(shape, COLLECTIONS.get(key), LISTS.get(key))
         if isinstance(shape, MapOf):
             return self._map(shape)
-        return self._leaf(shape, FIELDS[key])
-
-    def _list(self, shape: ListOf, scene: Scene | None, field: Field | None) -> dict[str, Any]:
+        if isinstance(shape, Leaf):
+            return self._leaf(shape, FIELDS[key])
         if isinstance(shape.item, Record):
-            assert scene is not None
-            is_small = all(isinstance(member.shape, Leaf) for member in shape.item.members[:3])
-            most = MAX_RECORDS if is_small and len(shape.item.members) == 2 else MAX_RECORDS - 1
-            items = self._record(shape.item, scene)
-        else:
-            assert field is not None
-            most, items = MAX_LIST_ITEMS, self._leaf(shape.item, field)
-            if shape.is_unique and "enum" in items:
-                most = len(items["enum"])
+            return self._records(shape, shape.item, COLLECTIONS[key])
+        return self._values(shape, shape.item, LISTS[key])
+
+    def _records(self, shape: ListOf, item: Record, suiting: Sequence[str]) -> dict[str, Any]:
+        is_small = len(item.members) == 2 and all(
+            isinstance(member.shape, Leaf) for member in item.members
+        )
+        count = self._count(shape.count, MAX_RECORDS if is_small else MAX_RECORDS - 1, "Items")
+        return {"type": "array", "items": self._record(item, suiting), **count}
+
+    def _values(self, shape: ListOf, item: Leaf, field: Field) -> dict[str, Any]:
+        items = self._leaf(item, field, num_choices=3 if shape.is_unique else 2)
+        most = MAX_LIST_ITEMS
+        if shape.is_unique:
+            most = len(items.get("enum", range(MAX_LIST_ITEMS)))
         unique = {"uniqueItems": True} if shape.is_unique else {}
         return {
             "type": "array",
@@ -159,8 +169,8 @@ class _Realizer:
         return {"type": "object", "additionalProperties": values, **count}
 
     def _count(self, count: Count, most: int, noun: str) -> dict[str, int]:
-        low = self._rng.randint(2, max(2, most - 1))
-        high = self._rng.randint(min(low + 1, most), most)
+        low = self._rng.randint(2, most - 1)
+        high = self._rng.randint(low + 1, most)
         exact = self._rng.randint(2, most)
         match count:
             case Count.ANY:
@@ -172,14 +182,15 @@ class _Realizer:
             case Count.HIGH:
                 return {f"max{noun}": high}
             case Count.RANGE:
-                return {f"min{noun}": low, f"max{noun}": max(high, low + 1)}
+                return {f"min{noun}": low, f"max{noun}": high}
 
-    def _leaf(self, shape: Leaf, field: Field) -> dict[str, Any]:
+    def _leaf(self, shape: Leaf, field: Field, *, num_choices: int = 2) -> dict[str, Any]:
+        """Fill a single value; an enum gets ``num_choices`` or more."""
         name = _TYPES.get(shape.kind, "string")
         match shape.kind:
             case Kind.ENUM:
-                chosen = self._rng.sample(field.values, self._rng.randint(2, len(field.values)))
-                extra: dict[str, Any] = {"enum": chosen}
+                size = self._rng.randint(num_choices, len(field.values))
+                extra: dict[str, Any] = {"enum": self._rng.sample(field.values, size)}
             case Kind.CONST_TEXT | Kind.CONST_INTEGER | Kind.CONST_BOOLEAN:
                 extra = {"const": self._rng.choice(field.values)}
             case Kind.CODE:
@@ -197,9 +208,8 @@ class _Realizer:
         if limit is Limit.LOW:
             return {"minLength": self._rng.randint(2, max(2, min(lengths)))}
         if limit is Limit.HIGH:
-            return {
-                "maxLength": max(10, -(-max(lengths) // 10) * 10) + self._rng.choice((0, 5, 10))
-            }
+            next_ten = 10 * math.ceil(max(lengths) / 10)
+            return {"maxLength": next_ten + self._rng.choice((0, 5, 10))}
         return {}
 
     def _number_limit(self, limit: Limit, field: Field) -> dict[str, Any]:

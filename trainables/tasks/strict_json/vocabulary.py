@@ -1,28 +1,24 @@
 """The words that schemas and gold documents are made of.
 
 A key name means the same everywhere: ``FIELDS`` maps it to its kind and to the values it
-may hold, so a gold document can be filled from a schema's key names alone. Topics, parts
-and collections only list which keys go well together. All splits share these words: what
-the splits keep apart is structure (see ``skeleton``), not vocabulary. Small on purpose,
-so that the tokenizer of a tiny model can hold a key in one token.
+may hold, so a gold document can be filled from a schema's key names alone. Which keys go
+well together is told in ``scenes``. All splits share these words: what the splits keep
+apart is structure (see ``skeleton``), not vocabulary. Small on purpose, so that the
+tokenizer of a tiny model can hold a key in one token.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 __all__ = [
-    "COLLECTIONS",
     "FIELDS",
     "FREE_VALUES",
     "LISTS",
     "MAPS",
-    "PARTS",
     "PATTERNS",
-    "TOPICS",
     "Field",
     "Kind",
     "Pattern",
-    "Scene",
 ]
 
 
@@ -57,15 +53,6 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """Something to describe, and the keys that suit it."""
-
-    noun: str
-    plural: str
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Pattern:
     """A regular expression that plain words can state in full."""
 
@@ -88,10 +75,6 @@ def _span(kind: Kind, table: dict[str, tuple[int, int]]) -> dict[str, Field]:
 
 def _bare(kind: Kind, names: str) -> dict[str, Field]:
     return {name: Field(kind) for name in names.split()}
-
-
-def _scene(noun: str, plural: str, keys: str) -> Scene:
-    return Scene(noun, plural, tuple(keys.split()))
 
 
 _TEXT = {
@@ -261,57 +244,6 @@ MAPS: dict[str, tuple[str, ...]] = {
     "forecast": ("monday", "tuesday", "friday", "sunday", "thursday"),
 }
 """Keys of objects whose own keys are free, with names that suit them."""
-
-TOPICS = (
-    _scene("book", "books", "title author pages year price rating genre language published"),
-    _scene("product", "products", "name brand price stock weight color size sku available"),
-    _scene("recipe", "recipes", "title author minutes servings calories rating category"),
-    _scene("flight", "flights", "origin destination seats distance code price date status"),
-    _scene("employee", "employees", "name age email role company badge active start_date"),
-    _scene("sensor", "sensors", "model battery temperature humidity serial unit enabled zone"),
-    _scene("order", "orders", "customer total quantity paid payment currency due_date status"),
-    _scene("city", "cities", "name country population area rating weather website"),
-    _scene("course", "courses", "title teacher students hours level language price open"),
-    _scene("server", "servers", "host port retries speed version url enabled zone"),
-    _scene("song", "songs", "title artist minutes year genre rating featured"),
-    _scene("hotel", "hotels", "name city rooms price rating website contact_email open"),
-    _scene("match", "matches", "team goals points season date city weather"),
-    _scene("ticket", "tickets", "title priority status summary created_on urgent number"),
-    _scene("pet", "pets", "name breed age weight color birthday size"),
-    _scene("car", "cars", "brand model year price fuel seats speed color"),
-    _scene("house", "houses", "street city rooms area price floor available"),
-    _scene("event", "events", "title host guests start_date end_date city public reply_to"),
-    _scene("sofa", "sofas", "name material width height length price color"),
-    _scene("delivery", "deliveries", "destination weight distance code note date urgent status"),
-)
-"""What a document is about."""
-
-PARTS: dict[str, Scene] = {
-    "address": _scene("address", "addresses", "street city country code zone"),
-    "owner": _scene("owner", "owners", "name age email birthday verified role"),
-    "contact": _scene("contact", "contacts", "name email website company note"),
-    "details": _scene("details", "details", "summary count level version created_on"),
-    "dimensions": _scene("dimensions", "dimensions", "width height length weight unit"),
-    "schedule": _scene("schedule", "schedules", "weekday hours days start_date end_date"),
-    "options": _scene("options", "options", "enabled retries size color language"),
-    "location": _scene("location", "locations", "city country area zone temperature"),
-    "billing": _scene("billing", "billings", "total tax discount currency payment paid"),
-    "meta": _scene("meta", "metas", "source version created_on language type"),
-}
-"""Keys of nested objects."""
-
-COLLECTIONS: dict[str, Scene] = {
-    "items": _scene("item", "items", "name quantity price sku size"),
-    "reviews": _scene("review", "reviews", "author rating comment date verified"),
-    "members": _scene("member", "members", "name age email role active"),
-    "steps": _scene("step", "steps", "number title minutes status note"),
-    "visits": _scene("visit", "visits", "date city minutes summary paid"),
-    "parts": _scene("part", "parts", "name material weight serial count"),
-    "players": _scene("player", "players", "name number goals points team"),
-    "lessons": _scene("lesson", "lessons", "title teacher hours level date"),
-    "stops": _scene("stop", "stops", "city minutes distance number code"),
-}
-"""Keys of arrays of objects; the scene describes one item."""
 
 PATTERNS = (
     Pattern(

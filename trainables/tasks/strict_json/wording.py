@@ -108,19 +108,19 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     "keys_in_part": (
         "The {key} object has the keys {keys}.",
         "In {key}, include the keys {keys}.",
-        "{key} must have the keys {keys}.",
+        "{key} is an object with the keys {keys}.",
     ),
     "keys_in_each": (
         "Each object{place} has the keys {keys}.",
-        "Every object{place} must have the keys {keys}.",
+        "Every object{place} comes with the keys {keys}.",
         "Give each object{place} the keys {keys}.",
     ),
     # Keys as commands: the verb, and what stands between a key and its value.
     "command": ("set {key} to {thing}", "make {key} {thing}", "include {key} as {thing}"),
     # Keys as a list.
     "list": ("{opening}. Keys:", "{opening}. It has these keys:", "{opening} with these keys:"),
-    "list_in_part": ("{thing} with these keys:", "{thing} that has", "{thing} containing"),
-    "list_in_each": ("each with these keys:", "each of which has", "where each has"),
+    "list_in_part": ("{thing} with these keys:", "{thing} that has:", "{thing} containing:"),
+    "list_in_each": ("each with these keys:", "each of which has:", "where each has:"),
     # Whole instructions.
     "root_value": (
         "{opening}: {thing}.",
