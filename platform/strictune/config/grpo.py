@@ -49,7 +49,7 @@ class GrpoSpec(Spec):
     lr_scheduler_type: Scheduler = "linear"
     """Course of the learning rate over a stage."""
     warmup_steps: Annotated[float, Field(ge=0)] = 0.0
-    """Steps of linear warm-up; below 1 it is the share of all steps."""
+    """Steps of linear warm-up; below 1 it is the share of a stage's steps."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Decoupled weight decay."""
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0

@@ -92,12 +92,13 @@ def _explain_one(item: ErrorDetails, *, data: Any, schema: Schema) -> Iterator[P
         for problem in item["ctx"][PROBLEMS]:
             yield problem._replace(key=".".join(part for part in (key, problem.key) if part))
     elif item["type"] == "extra_forbidden":
-        parent = _node_at(path[:-1], data=data, schema=schema)
-        yield Problem(key, _unknown_key(path, parent=parent, schema=schema))
+        yield Problem(key, _unknown_key(path, data=data, schema=schema))
     elif item["type"] == "missing":
         yield Problem(key, f"is missing, expected {_expected(node, schema)}")
     elif item["type"] == "value_error":
         yield Problem(key, str(item["ctx"]["error"]))
+    elif item["loc"][-1:] == ("[key]",):
+        yield Problem(key, f"is not a name that matches {item['ctx']['pattern']}.")
     elif item["type"].startswith("union_tag"):
         yield _unknown_kind(key, item, node=node, schema=schema)
     else:
@@ -107,25 +108,30 @@ def _explain_one(item: ErrorDetails, *, data: Any, schema: Schema) -> Iterator[P
 def _expected(node: Schema, schema: Schema) -> str:
     """What is allowed, then what the key means, which often says what to do."""
     purpose = node.get("description") or _deref(node, schema).get("description", "")
-    return f"{describe(node, schema)}. {' '.join(purpose.split())}".strip()
+    meaning = " ".join(purpose.replace("``", "").split())
+    return f"{describe(node, schema)}. {meaning}".strip()
 
 
 def _unknown_kind(key: str, item: ErrorDetails, *, node: Schema, schema: Schema) -> Problem:
     mapping = _deref(node, schema).get("discriminator", {}).get("mapping", {})
-    found = _text(item["input"])
-    return Problem(f"{key}.kind", f"in {found}, expected one of {', '.join(mapping)}.")
+    tag = item["ctx"].get("tag")
+    found = f"= {tag}" if tag is not None else "is missing"
+    return Problem(f"{key}.kind", f"{found}, expected one of {', '.join(mapping)}.")
 
 
-def _unknown_key(path: Sequence[str | int], *, parent: Schema, schema: Schema) -> str:
+def _unknown_key(path: Sequence[str | int], *, data: Any, schema: Schema) -> str:
     name = str(path[-1])
-    known = list(_properties(parent, schema))
-    hint = did_you_mean(name, known)
-    if hint:
-        return f"is not a known key.{hint}"
-    elsewhere = [dotted for dotted in _all_keys(schema, schema) if dotted.split(".")[-1] == name]
-    if elsewhere:
-        return f"is not a known key here. Did you mean {' or '.join(elsewhere)}?"
-    return f"is not a known key, expected one of {', '.join(known)}."
+    parent = _node_at(path[:-1], data=data, schema=schema)
+    for part in path[:-1]:
+        data = _child_data(data, part)
+    known = list(_properties(parent, schema, data=data))
+    elsewhere = [
+        dotted
+        for dotted in _all_keys(schema, schema)
+        if dotted.split(".")[-1] == name and dotted != ".".join(map(str, path))
+    ]
+    hint = f" Did you mean {' or '.join(elsewhere)}?" if elsewhere else did_you_mean(name, known)
+    return f"is not a known key, expected one of {', '.join(known)}.{hint}"
 
 
 def _path_in(data: Any, loc: Sequence[str | int]) -> list[str | int]:
@@ -162,8 +168,9 @@ def _child_node(node: Schema, part: str | int, *, data: Any, schema: Schema) -> 
             return dict(option["properties"][part])
         if isinstance(part, int) and "items" in option:
             return dict(option["items"])
-        if isinstance(option.get("additionalProperties"), dict):
-            return dict(option["additionalProperties"])
+        named = [*option.get("patternProperties", {}).values(), option.get("additionalProperties")]
+        if isinstance(named[0], dict):
+            return dict(named[0])
     return {}
 
 
@@ -185,10 +192,10 @@ def _options(node: Schema, schema: Schema, *, data: Any = None) -> list[Schema]:
     return [_deref(choice, schema) for choice in choices] if choices else [node]
 
 
-def _properties(node: Schema, schema: Schema) -> dict[str, Schema]:
+def _properties(node: Schema, schema: Schema, *, data: Any = None) -> dict[str, Schema]:
     return {
         name: child
-        for option in _options(node, schema)
+        for option in _options(node, schema, data=data)
         for name, child in option.get("properties", {}).items()
     }
 

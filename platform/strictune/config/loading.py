@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from strictune.config.base import Problem, Spec
+from strictune.config.base import Problem, Spec, did_you_mean
 from strictune.config.expansion import expand_or_explain
 from strictune.config.hints import explain
 from strictune.config.overrides import Override, apply_overrides, parse_override
@@ -48,14 +48,17 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise SpecError(f"{path}: no such file.") from error
+        hint = did_you_mean(path.name, (found.name for found in path.parent.glob("*.yaml")))
+        raise SpecError(f"{path}: no such file.{hint}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: cannot be read as UTF-8 text: {error}.") from error
     data = parse_yaml(text, where=str(path))
     if not isinstance(data, dict):
         found = "nothing" if data is None else type(data).__name__
         raise SpecError(f"{path}: found {found}, expected a mapping of keys to values.")
-    return data
+    # A value behind two aliases becomes two values, so that an override changes one of them.
+    unshared: dict[str, Any] = json.loads(_json_text(data, where=str(path)))
+    return unshared
 
 
 def _validate(
@@ -64,7 +67,7 @@ def _validate(
     # Strict JSON mode: no text passes for a number and no "yes" for true, while lists may
     # still become tuples.
     try:
-        return spec_class.model_validate_json(_json_text(data, where=where), strict=True)
+        return spec_class.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         problems = explain(error, data=data, schema=spec_class.model_json_schema())
         _stop(problems, where=where, overrides=overrides)
@@ -83,6 +86,6 @@ def _stop(problems: Sequence[Problem], *, where: str, overrides: Sequence[Overri
     for problem in problems:
         origin = next((o.text for o in overrides if o.covers(problem.key)), None)
         place = f"--set {origin}" if origin else where
-        lines.append(f"{place}: {problem.key} {problem.text}".replace(":  ", ": "))
+        lines.append(f"{place}: {problem.key} {problem.text}")
     if lines:
         raise SpecError("\n".join(lines))

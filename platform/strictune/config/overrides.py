@@ -26,8 +26,8 @@ class Override(NamedTuple):
         return ".".join(self.path)
 
     def covers(self, key: str) -> bool:
-        """Say whether the value at ``key`` comes from this override."""
-        return key == self.key or key.startswith(f"{self.key}.")
+        """Say whether the value at ``key``, or a part of it, comes from this override."""
+        return f"{key}.".startswith(f"{self.key}.") or f"{self.key}.".startswith(f"{key}.")
 
 
 def parse_override(text: str) -> Override:
@@ -81,6 +81,8 @@ def _put(parent: Any, override: Override) -> None:
 
 
 def _index(items: list[Any], part: str, *, override: Override) -> int:
+    if not items:
+        raise SpecError(f"--set {override.text}: the list before {part} has no positions.")
     if not (part.isascii() and part.isdigit() and int(part) < len(items)):
         raise SpecError(
             f"--set {override.text}: {part} is no position in a list of {len(items)}, "

@@ -38,7 +38,7 @@ class LoraSpec(Spec):
     """The adapter, in the words of PEFT's ``LoraConfig``."""
 
     r: Annotated[int, Field(ge=1, le=256)] = 16
-    """Rank of the adapter; to train without one set ``lora`` to null."""
+    """Rank of the adapter."""
     lora_alpha: Annotated[int, Field(ge=1)] = 32
     """Scale of the adapter: its output is multiplied by ``lora_alpha / r``."""
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0

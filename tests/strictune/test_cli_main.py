@@ -1,0 +1,130 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from strictune import __version__
+from strictune.cli import VERBS, main
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = str(ROOT / "search_spaces" / "quickstart.yaml")
+HEAVY = ("torch", "transformers", "trl", "peft", "ray", "mlflow", "optuna", "datasets")
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join((str(ROOT), str(ROOT / "platform")))
+    return subprocess.run(
+        [sys.executable, *args],
+        env=os.environ | {"PYTHONPATH": path},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_lists_every_verb_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 40
+    for verb in VERBS:
+        assert any(line.split()[:1] == [verb.name] for line in lines)
+        assert f"  {verb.example}" in lines
+
+
+def test_every_verb_has_its_own_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in VERBS:
+        with pytest.raises(SystemExit):
+            main([verb.name, "--help"])
+        out = capsys.readouterr().out
+        assert out.startswith(f"usage: strictune {verb.name}")
+        assert verb.example in out
+
+
+def test_no_verb_prints_help_as_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "verbs" in capsys.readouterr().out
+
+
+def test_an_unknown_verb_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["plna"])
+    assert stopped.value.code == 2
+    assert "plna" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"strictune {__version__}\n"
+
+
+def test_errors_are_one_message_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["plan", QUICKSTART, "--set", "trial.grpo.bta=1", "--set", "trial.lora.r=0"])
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("error: --set ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(["--help"], id="help"),
+        pytest.param(["schema"], id="schema"),
+        pytest.param(["plan", QUICKSTART], id="plan"),
+    ],
+)
+def test_light_verbs_start_without_torch_ray_or_mlflow(command: list[str]) -> None:
+    code = f"""
+import sys
+from strictune.cli import main
+try:
+    main({command!r})
+finally:
+    found = set({HEAVY!r}) & sys.modules.keys()
+    print(*sorted(found), file=sys.stderr)
+"""
+    done = run("-c", code)
+    assert done.returncode == 0
+    assert done.stderr.split() == []
+
+
+def test_python_m_runs_the_same_command_line() -> None:
+    done = run("-m", "strictune", "plan", QUICKSTART, "--only", "thinking=maybe")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: --only thinking=maybe: ")
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m strictune plan {QUICKSTART} --json | head -n 1"
+    path = os.pathsep.join((str(ROOT), str(ROOT / "platform")))
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "{\n"
+    assert done.stderr == ""
+
+
+def test_the_printed_schema_accepts_every_shipped_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    for path in (ROOT / "search_spaces").glob("*.yaml"):
+        validator.validate(yaml.safe_load(path.read_text()))
+    assert not validator.is_valid({"name": "x"})

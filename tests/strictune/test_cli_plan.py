@@ -1,0 +1,43 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from strictune.cli import main
+
+SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
+QUICKSTART = str(SPACES / "quickstart.yaml")
+
+
+def plan(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    assert main(["plan", *args]) == 0
+    out: str = capsys.readouterr().out
+    return out
+
+
+def test_the_table_shows_cells_steps_and_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    out = plan(capsys, QUICKSTART, "--set", "trial.grpo.max_steps=100")
+    assert "quickstart: 4 cells, 4 trials" in out
+    assert "tiny \u00b7 think \u00b7 three-stage" in out
+    assert "format_basics 32" in out
+    assert "contrasts: thinking, curriculum" in out
+
+
+def test_tied_cells_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    ties = ("--set", "trial.rewards={format: 1}", "--set", "trial.allow_ties=true")
+    assert "let failures tie with passes" in plan(capsys, QUICKSTART, *ties)
+    assert "let failures tie with passes" not in plan(capsys, QUICKSTART)
+
+
+def test_json_is_the_plan_document(capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads(plan(capsys, QUICKSTART, "--json", "--only", "thinking=true"))
+    assert document["num_trials"] == len(document["trials"]) == 2
+    assert {cell["thinking"] for cell in document["cells"]} == {True}
+
+
+def test_planning_writes_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan(capsys, QUICKSTART)
+    assert list(tmp_path.iterdir()) == []
