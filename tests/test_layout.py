@@ -1,0 +1,98 @@
+"""The rules that keep the layout working: import directions and the name ``platform``."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE_ROOTS = {"strictune": ROOT / "platform", "trainables": ROOT, "analysis": ROOT}
+
+FORBIDDEN = [
+    # (who, except, must not import)
+    pytest.param(
+        "trainables",
+        (),
+        ("strictune.launch", "strictune.tracking", "strictune.cli", "mlflow"),
+        id="trainables-know-no-platform",
+    ),
+    pytest.param("trainables", ("trainables.ray_trainable",), ("ray",), id="one-ray-importer"),
+    pytest.param("analysis", (), ("ray", "trl", "torch"), id="analysis-is-light"),
+    pytest.param(
+        "strictune.config", (), ("torch", "ray", "mlflow", "transformers"), id="config-is-light"
+    ),
+    pytest.param(
+        "strictune.plan", (), ("torch", "ray", "mlflow", "transformers"), id="plan-is-light"
+    ),
+    pytest.param(
+        "strictune",
+        ("strictune.launch",),
+        ("ray.tune", "optuna"),
+        id="launch-is-the-only-tune-importer",
+    ),
+    pytest.param(
+        "strictune", ("strictune.tracking",), ("mlflow",), id="tracking-is-the-only-mlflow-writer"
+    ),
+    pytest.param(
+        "trainables.tasks.strict_json", (), ("torch", "transformers"), id="scoring-is-light"
+    ),
+]
+
+
+def test_platform_is_no_package() -> None:
+    assert not (ROOT / "platform" / "__init__.py").exists()
+
+
+def test_standard_platform_wins_at_the_root() -> None:
+    code = "import platform; assert platform.system(), platform"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize(("who", "exceptions", "forbidden"), FORBIDDEN)
+def test_import_direction(
+    who: str, exceptions: tuple[str, ...], forbidden: tuple[str, ...]
+) -> None:
+    found = [
+        f"{module} imports {imported}"
+        for module, path in _modules(who)
+        if not _is_within(module, exceptions)
+        for imported in _imports(path)
+        if _is_within(imported, forbidden)
+    ]
+    assert found == []
+
+
+def test_the_rules_see_an_import(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text("def f():\n    from ray import tune\n")
+    assert list(_imports(path)) == ["ray", "ray.tune"]
+
+
+@pytest.mark.parametrize("folder", ["platform", "trainables", "search_spaces", "cluster_configs"])
+def test_every_top_folder_has_a_readme(folder: str) -> None:
+    assert (ROOT / folder / "README.md").is_file()
+
+
+def _modules(prefix: str) -> Iterator[tuple[str, Path]]:
+    root = SOURCE_ROOTS[prefix.split(".")[0]]
+    for path in sorted((root / prefix.split(".")[0]).rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if _is_within(module, (prefix,)):
+            yield module, path
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _is_within(module: str, prefixes: tuple[str, ...]) -> bool:
+    return any(module == prefix or module.startswith(f"{prefix}.") for prefix in prefixes)
