@@ -1,0 +1,165 @@
+"""The splits as files, and what they hold in figures.
+
+Counting tokens needs a tokenizer, which is the caller's: lengths are given in characters
+and words, and in tokens where a counter is passed.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from random import Random
+from statistics import median_low
+
+from strictune.errors import StorageError
+from trainables.tasks.strict_json.data import SPLITS, prompt_row
+from trainables.tasks.task import Prompt, Split
+
+__all__ = ["DataSummary", "Lengths", "SplitSummary", "TierSummary", "summarize", "write_splits"]
+
+FAMILY_SIZE_COUNTED = 3
+"""Prompts that a family needs to carry weight in a clustered error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """A distribution of lengths."""
+
+    median: int
+    p95: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierSummary:
+    """The prompts of one difficulty."""
+
+    num_prompts: int
+    num_families: int
+    num_families_of_three: int
+    """Families with three prompts or more."""
+    prompt_lengths: Mapping[str, Lengths]
+    """By unit: ``chars``, ``words``, and ``tokens`` where they were counted."""
+    gold_chars: Lengths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSummary:
+    """One split."""
+
+    num_prompts: int
+    num_families: int
+    num_families_of_three: int
+    """Families with three prompts or more."""
+    difficulties: Mapping[str, TierSummary]
+    constructs: Mapping[str, int]
+    """Prompts that use each construct, most used first."""
+    samples: tuple[Mapping[str, object], ...] = field(repr=False)
+    """Rows as they are exported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSummary:
+    """All splits, and what they share, which is nothing when all is well."""
+
+    splits: Mapping[str, SplitSummary]
+    num_shared_families: Mapping[str, int]
+    """By pair of splits, e.g. ``train and test``."""
+    num_shared_prompts: Mapping[str, int]
+    """The same for instruction texts."""
+
+
+def write_splits(folder: Path, splits: Mapping[Split, Sequence[Prompt]]) -> dict[Split, Path]:
+    """Write ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl`` into a folder.
+
+    Raises:
+        StorageError: One of the files exists already, or the folder cannot be written.
+    """
+    paths = {split: folder / f"{split}.jsonl" for split in SPLITS}
+    for path in paths.values():
+        if path.exists():
+            raise StorageError(f"{path}: exists already. Remove it, or choose another folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, path in paths.items():
+            rows = (json.dumps(prompt_row(prompt)) + "\n" for prompt in splits[split])
+            path.write_bytes("".join(rows).encode())
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written ({error}).") from error
+    return paths
+
+
+def summarize(
+    splits: Mapping[Split, Sequence[Prompt]],
+    *,
+    num_samples: int = 2,
+    count_tokens: Callable[[str], int] | None = None,
+) -> DataSummary:
+    """Describe the splits; ``num_samples`` prompts of each difficulty are shown in full."""
+    families = {split: {prompt.family for prompt in splits[split]} for split in SPLITS}
+    texts = {split: {prompt.text for prompt in splits[split]} for split in SPLITS}
+    pairs = [(f"{one} and {two}", one, two) for one, two in combinations(SPLITS, 2)]
+    return DataSummary(
+        splits={
+            split: _split_summary(splits[split], num_samples, count_tokens) for split in SPLITS
+        },
+        num_shared_families={name: len(families[one] & families[two]) for name, one, two in pairs},
+        num_shared_prompts={name: len(texts[one] & texts[two]) for name, one, two in pairs},
+    )
+
+
+def _split_summary(
+    prompts: Sequence[Prompt], num_samples: int, count_tokens: Callable[[str], int] | None
+) -> SplitSummary:
+    tiers: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        tiers.setdefault(prompt.difficulty, []).append(prompt)
+    constructs = Counter(construct for prompt in prompts for construct in prompt.constructs)
+    rng = Random(0)
+    samples = [
+        prompt_row(prompt)
+        for tier in tiers.values()
+        for prompt in rng.sample(tier, min(num_samples, len(tier)))
+    ]
+    return SplitSummary(
+        num_prompts=len(prompts),
+        num_families=len({prompt.family for prompt in prompts}),
+        num_families_of_three=_count_families_of_three(prompts),
+        difficulties={name: _tier_summary(tier, count_tokens) for name, tier in tiers.items()},
+        constructs=dict(constructs.most_common()),
+        samples=tuple(samples),
+    )
+
+
+def _tier_summary(
+    prompts: Sequence[Prompt], count_tokens: Callable[[str], int] | None
+) -> TierSummary:
+    lengths = {
+        "chars": _lengths([len(prompt.text) for prompt in prompts]),
+        "words": _lengths([len(prompt.text.split()) for prompt in prompts]),
+    }
+    if count_tokens is not None:
+        lengths["tokens"] = _lengths([count_tokens(prompt.text) for prompt in prompts])
+    return TierSummary(
+        num_prompts=len(prompts),
+        num_families=len({prompt.family for prompt in prompts}),
+        num_families_of_three=_count_families_of_three(prompts),
+        prompt_lengths=lengths,
+        gold_chars=_lengths([len(prompt.gold or "") for prompt in prompts]),
+    )
+
+
+def _count_families_of_three(prompts: Sequence[Prompt]) -> int:
+    sizes = Counter(prompt.family for prompt in prompts)
+    return sum(size >= FAMILY_SIZE_COUNTED for size in sizes.values())
+
+
+def _lengths(values: Sequence[int]) -> Lengths:
+    ordered = sorted(values)
+    return Lengths(
+        median=median_low(ordered),
+        p95=ordered[int(0.95 * (len(ordered) - 1))],
+        max=ordered[-1],
+    )
