@@ -1,0 +1,138 @@
+"""Runs the mirror beside a sweep, so that the tracking store can never hurt it.
+
+A store that is away costs one warning and nothing else: the folders keep everything,
+and the next pass that gets through brings it all.
+"""
+
+import logging
+import threading
+import time
+
+from strictune.errors import StorageError
+from strictune.tracking.mirror import Mirror, SyncReport
+from strictune.tracking.records import RunStatus
+from strictune.tracking.store import without_password
+
+__all__ = ["MirrorThread"]
+
+logger = logging.getLogger(__name__)
+
+
+class MirrorThread:
+    """Copies a sweep every few seconds, and its ends when told to stop."""
+
+    def __init__(
+        self, mirror: Mirror, *, interval_s: float = 5.0, max_interval_s: float = 60.0
+    ) -> None:
+        self._mirror = mirror
+        self._interval_s = interval_s
+        self._max_interval_s = max_interval_s
+        self._pause_s = interval_s
+        self._stopping = threading.Event()
+        self._deadline = float("inf")
+        self._status: RunStatus | None = None
+        self._known_problems: set[str] = set()
+        self._is_away = False
+        self._delivered = False
+        # A daemon: a call that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="strictune-mirror", daemon=True)
+
+    def start(self) -> None:
+        """Begin; a SQLite store is there when this returns.
+
+        Raises:
+            StorageError: Another process mirrors this sweep, or the SQLite file cannot be made.
+        """
+        self._mirror.open()
+        self._thread.start()
+
+    def stop(self, status: RunStatus | None = None, *, timeout_s: float = 60.0) -> bool:
+        """End every run and say whether the store now holds everything.
+
+        Tries until it has succeeded or the time is up; then the thread is left alone.
+
+        Args:
+            status: How the sweep ended; see ``Mirror.close``.
+            timeout_s: How long the sweep's end may wait for the store.
+        """
+        self._status = status
+        self._deadline = time.monotonic() + timeout_s
+        self._stopping.set()
+        self._thread.join(timeout_s)
+        if not self._delivered:
+            logger.warning(
+                "sweep=%s is not fully in the tracking store; "
+                "run `strictune track replay %s` once the store is back",
+                self._mirror.sweep_dir.name,
+                self._mirror.sweep_dir,
+            )
+        return self._delivered
+
+    def _run(self) -> None:
+        with self._mirror:
+            while not self._stopping.is_set():
+                self._attempt()
+                self._stopping.wait(self._pause_s)
+            self._pause_s = min(self._interval_s, 1.0)
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Make final passes until nothing is missing, or waiting will not help."""
+        problems = None
+        while True:
+            report = self._attempt(is_final=True)
+            if report is not None:
+                self._delivered = report.is_complete
+                if report.problems == problems or self._delivered:
+                    return
+                problems = report.problems
+            left_s = self._deadline - time.monotonic()
+            if left_s <= 0:
+                return
+            time.sleep(min(self._pause_s, left_s))
+
+    def _attempt(self, *, is_final: bool = False) -> SyncReport | None:
+        """Make one pass; None if it did not get through."""
+        try:
+            report = self._mirror.close(self._status) if is_final else self._mirror.sync()
+        except StorageError as error:
+            self._on_away(str(error))
+            return None
+        except Exception:
+            # Whatever goes wrong here, the sweep must not learn of it by an exception.
+            logger.exception("sweep=%s was not mirrored", self._mirror.sweep_dir.name)
+            self._back_off()
+            return None
+        self._on_report(report)
+        return report
+
+    def _on_away(self, reason: str) -> None:
+        if not self._is_away:
+            logger.warning(
+                "store=%s is away, training goes on: %s",
+                without_password(self._mirror.tracking_uri),
+                reason,
+            )
+        self._is_away = True
+        self._back_off()
+
+    def _on_report(self, report: SyncReport) -> None:
+        if self._is_away:
+            logger.info(
+                "store=%s is back; caught up with %d metric values and %d files",
+                without_password(self._mirror.tracking_uri),
+                report.num_points,
+                report.num_files,
+            )
+        self._is_away = False
+        for problem in report.problems:
+            if problem not in self._known_problems:
+                logger.warning("sweep=%s %s", self._mirror.sweep_dir.name, problem)
+                self._known_problems.add(problem)
+        if report.problems:
+            self._back_off()
+        else:
+            self._pause_s = self._interval_s
+
+    def _back_off(self) -> None:
+        self._pause_s = min(2 * self._pause_s, self._max_interval_s)

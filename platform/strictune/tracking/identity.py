@@ -1,0 +1,100 @@
+"""Who a sweep is in the tracking store: the one thing that only its folder knows.
+
+Trial ids are hashes of specs, so two people who run one sweep file against one server
+have the same names and ids. ``tracking.json`` in the sweep's folder tells them apart. It
+also remembers the server, so that a replay needs no address.
+"""
+
+import json
+import os
+import re
+import secrets
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+from strictune.errors import StorageError
+from strictune.tracking.store import default_tracking_uri, has_password, sqlite_path
+
+__all__ = [
+    "SweepIdentity",
+    "folder_tag",
+    "new_sweep_id",
+    "read_identity",
+    "tracking_uri_for",
+    "write_identity",
+]
+
+_FILE = "tracking.json"
+
+
+class SweepIdentity(NamedTuple):
+    """The content of ``tracking.json``."""
+
+    sweep_id: str
+    tracking_uri: str | None
+    """Where the sweep was mirrored last; not kept if it carries a password."""
+
+
+def new_sweep_id(name: str) -> str:
+    """Return an id that no other sweep has, and that may stand in a filter."""
+    return f"{re.sub(r'[^a-zA-Z0-9_.-]+', '-', name)}-{secrets.token_hex(4)}"
+
+
+def tracking_uri_for(sweep_dir: Path, chosen: str | None = None) -> str:
+    """Return where a sweep is mirrored.
+
+    The first of: the chosen address, ``MLFLOW_TRACKING_URI``, where the sweep was mirrored
+    last, and the SQLite file beside the sweep. A SQLite file that is gone (the folder was
+    moved) is not created again.
+    """
+    wanted = chosen or os.environ.get("MLFLOW_TRACKING_URI")
+    if wanted:
+        return wanted
+    identity = read_identity(sweep_dir)
+    last = identity.tracking_uri if identity else None
+    file = sqlite_path(last) if last else None
+    if last and (file is None or file.exists()):
+        return last
+    return default_tracking_uri(sweep_dir.absolute().parent)
+
+
+def folder_tag(path: Path) -> str:
+    """Say on which machine and where the records lie."""
+    return f"{socket.gethostname()}:{path}"
+
+
+def read_identity(sweep_dir: Path) -> SweepIdentity | None:
+    """Read ``tracking.json``; None if the sweep was never mirrored.
+
+    Raises:
+        StorageError: The file is there and cannot be read.
+    """
+    path = sweep_dir / _FILE
+    try:
+        content = json.loads(path.read_bytes())
+        return SweepIdentity(str(content["sweep_id"]), content.get("tracking_uri"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StorageError(
+            f"{path}: cannot be read ({type(error).__name__}: {error}). Delete it: the sweep's "
+            "runs are then found again by their content."
+        ) from error
+
+
+def write_identity(sweep_dir: Path, identity: SweepIdentity) -> None:
+    """Write ``tracking.json`` in one piece.
+
+    Raises:
+        StorageError: The folder cannot be written to.
+    """
+    path = sweep_dir / _FILE
+    uri = identity.tracking_uri
+    kept = identity._replace(tracking_uri=None if uri and has_password(uri) else uri)
+    draft = path.with_suffix(".json.new")
+    try:
+        draft.write_text(json.dumps(kept._asdict(), indent=2) + "\n", encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error}).") from error

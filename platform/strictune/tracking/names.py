@@ -1,0 +1,109 @@
+"""What the tracking store accepts as names and values, and the names that we use there.
+
+| tag | on | says |
+|---|---|---|
+| ``strictune.kind`` | all | ``sweep``, ``trial`` or ``baseline`` |
+| ``strictune.sweep`` | all | the sweep's name |
+| ``strictune.sweep_id`` | all | tells two sweeps of one name apart |
+| ``strictune.folder`` | all | host and folder of the records |
+| ``strictune.trial`` | trial | the trial's id |
+| ``strictune.cell`` and the cell's parts ``task``, ``model``, ``thinking``, ``curriculum``, \
+``seed`` | trial | as in the plan |
+| ``strictune.baseline`` | trial, baseline | the baseline key's digest |
+| ``strictune.reason`` | trial, baseline | why it failed or was stopped |
+| ``strictune.verdict`` | trial | the adapter verdict |
+| ``strictune.num_trials`` and ``_finished``, ``_failed``, ``_killed`` | sweep | counts |
+| ``strictune.mirrored``, ``strictune.uploaded``, ``strictune.compared`` | all | how far the \
+mirror is: metrics, artifacts, ``delta.json`` |
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = [
+    "BASELINE",
+    "COMPARED",
+    "FOLDER",
+    "KIND",
+    "MIRRORED",
+    "NOTE",
+    "PARENT_RUN",
+    "REASON",
+    "SWEEP",
+    "SWEEP_ID",
+    "TRIAL",
+    "UPLOADED",
+    "VERDICT",
+    "cut",
+    "experiment_name",
+    "flat_params",
+    "metric_key",
+    "tag",
+]
+
+MAX_KEY_CHARS: Final = 250
+MAX_PARAM_CHARS: Final = 6000
+MAX_TAG_CHARS: Final = 8000
+
+_REFUSED_IN_KEYS = re.compile(r"[^\w\-. :/]", re.ASCII)
+_CUT_SIGN = " [...]"
+
+
+def tag(name: str) -> str:
+    """Return the tag's full key."""
+    return f"strictune.{name}"
+
+
+KIND: Final = tag("kind")
+SWEEP: Final = tag("sweep")
+SWEEP_ID: Final = tag("sweep_id")
+FOLDER: Final = tag("folder")
+TRIAL: Final = tag("trial")
+BASELINE: Final = tag("baseline")
+REASON: Final = tag("reason")
+VERDICT: Final = tag("verdict")
+MIRRORED: Final = tag("mirrored")
+UPLOADED: Final = tag("uploaded")
+COMPARED: Final = tag("compared")
+NOTE: Final = "mlflow.note.content"
+"""What MLflow's pages show as the run's description."""
+PARENT_RUN: Final = "mlflow.parentRunId"
+
+
+def experiment_name(task: str) -> str:
+    """Return the experiment that holds every sweep of a task."""
+    return f"strictune/{task}"
+
+
+def metric_key(key: str) -> str:
+    """Return the key with characters that MLflow refuses (``pass@1``) as underscores."""
+    return _REFUSED_IN_KEYS.sub("_", key)[:MAX_KEY_CHARS]
+
+
+def cut(text: str, *, limit: int = MAX_TAG_CHARS) -> str:
+    """Return the text, shortened with a sign of it when the store would refuse its length."""
+    return text if len(text) <= limit else text[: limit - len(_CUT_SIGN)] + _CUT_SIGN
+
+
+def flat_params(spec: Mapping[str, object]) -> dict[str, str]:
+    """Flatten a resolved spec into dotted params: ``{"grpo": {"beta": 0.04}}`` -> ``grpo.beta``.
+
+    Lists and empty mappings become JSON; text stays as it is; the rest reads as in YAML
+    (``true``, ``null``).
+    """
+    return {metric_key(key): cut(value, limit=MAX_PARAM_CHARS) for key, value in _leaves(spec, "")}
+
+
+def _leaves(node: Mapping[str, object], prefix: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value:
+            found += _leaves(value, f"{key}.")
+        elif isinstance(value, str):
+            found.append((key, value))
+        else:
+            found.append((key, json.dumps(value, default=str)))
+    return found

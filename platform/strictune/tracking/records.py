@@ -1,0 +1,230 @@
+"""What the folders of a sweep say, as records that can be compared with the store.
+
+Pure: the content of files goes in, records come out; ``reader`` reads the files.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from strictune.config.naming import SEPARATOR, short_model_name
+from strictune.tracking import names
+
+__all__ = [
+    "Artifact",
+    "Comparison",
+    "FolderContent",
+    "RunKey",
+    "RunRecord",
+    "RunStatus",
+    "run_record",
+    "sweep_record",
+]
+
+RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+_ENDED: tuple[RunStatus, ...] = ("FINISHED", "FAILED", "KILLED")
+
+_CELL_PARTS = ("cell", "model", "thinking", "curriculum", "seed")
+_BASELINE_PARTS = ("model", "thinking")
+
+
+class RunKey(NamedTuple):
+    """What a run of the store stands for, within its sweep."""
+
+    kind: Literal["sweep", "trial", "baseline"]
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.id}"
+
+
+class Artifact(NamedTuple):
+    """One file to upload."""
+
+    path: Path
+    name: str
+    """Where it goes below the run, with forward slashes."""
+    num_bytes: int
+    mtime_ns: int
+
+
+class Comparison(NamedTuple):
+    """What the analysis found out about a trial: the content of ``delta.json``."""
+
+    metrics: Mapping[str, float]
+    time_ms: int
+    """When it was written: a later comparison stands beside an earlier one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderContent:
+    """What was read from a run's folder; files that are absent are empty mappings."""
+
+    spec: Mapping[str, Any]
+    lock: Mapping[str, Any] = field(default_factory=dict)
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    outcome: Mapping[str, Any] = field(default_factory=dict)
+    delta: Mapping[str, Any] = field(default_factory=dict)
+    metrics_bytes: int = 0
+    first_ms: int
+    """When the run started, as far as its files tell."""
+    delta_ms: int = 0
+    last_ms: int
+    """When any of the files was last written to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What one run's folder says."""
+
+    key: RunKey
+    path: Path
+    name: str
+    started_ms: int
+    ended_ms: int
+    """When it ended, or was last written to."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    status: RunStatus = "RUNNING"
+    """RUNNING until the folder has an outcome."""
+    num_steps: int = 0
+    durable_bytes: int = 0
+    """As much of ``metrics.jsonl`` as cannot be rolled back."""
+    metrics_bytes: int = 0
+    """The whole of ``metrics.jsonl``."""
+    comparison: Comparison | None = None
+    artifacts: tuple[Artifact, ...] = ()
+
+    @property
+    def metrics_path(self) -> Path:
+        """Where the trial writes its metrics."""
+        return self.path / "metrics.jsonl"
+
+
+def run_record(
+    key: RunKey,
+    path: Path,
+    content: FolderContent,
+    *,
+    plan: Mapping[str, Any],
+    artifacts: tuple[Artifact, ...],
+) -> RunRecord:
+    """Say what the folder of a trial or baseline holds.
+
+    Raises:
+        ValueError, KeyError, TypeError: A file does not have the content it should have.
+    """
+    planned: Mapping[str, Any] = next(
+        (trial for trial in plan["trials"] if trial["trial_id"] == key.id), {}
+    )
+    outcome, delta = content.outcome, content.delta
+    status = run_status(outcome)
+    durable = content.progress.get("metrics_bytes", 0)
+    comparison = None
+    if delta.get("metrics"):
+        found = {names.metric_key(name): float(value) for name, value in delta["metrics"].items()}
+        comparison = Comparison(found, content.delta_ms)
+    return RunRecord(
+        key=key,
+        path=path,
+        name=str(planned.get("name") or _default_name(key, content.spec)),
+        started_ms=_ms(outcome.get("started")) or content.first_ms,
+        ended_ms=_ms(outcome.get("ended")) or content.last_ms,
+        tags={
+            names.tag("task"): str(plan["task"]),
+            **_identity_tags(key, {**content.spec, **planned}, content.lock),
+            **_findings(outcome, delta),
+        },
+        params=names.flat_params(content.spec),
+        status=status,
+        num_steps=int(outcome.get("steps") or content.progress.get("step") or 0),
+        durable_bytes=content.metrics_bytes if status == "FINISHED" else int(durable),
+        metrics_bytes=content.metrics_bytes,
+        comparison=comparison,
+        artifacts=artifacts,
+    )
+
+
+def sweep_record(
+    path: Path,
+    plan: Mapping[str, Any],
+    runs: Sequence[RunRecord],
+    *,
+    planned_ms: int,
+    verdicts: str,
+    artifacts: tuple[Artifact, ...],
+) -> RunRecord:
+    """Say what the sweep's folder holds; the status is the one it has if nobody runs it."""
+    trials = [run for run in runs if run.key.kind == "trial"]
+    counts = {status: sum(run.status == status for run in trials) for status in _ENDED}
+    tags = {
+        names.tag("task"): str(plan["task"]),
+        names.tag("num_trials"): str(len(plan["trials"])),
+        **{names.tag(f"num_trials_{status.lower()}"): str(n) for status, n in counts.items()},
+    }
+    if verdicts:
+        tags[names.NOTE] = names.cut(verdicts)
+    return RunRecord(
+        key=RunKey("sweep", str(plan["sweep"])),
+        path=path,
+        name=str(plan["sweep"]),
+        started_ms=min([planned_ms, *(run.started_ms for run in runs)]),
+        ended_ms=max([planned_ms, *(run.ended_ms for run in runs)]),
+        tags=tags,
+        status=_sweep_status(len(plan["trials"]), counts),
+        artifacts=artifacts,
+    )
+
+
+def run_status(outcome: Mapping[str, Any]) -> RunStatus:
+    """Return the state in ``outcome.json``; without the file a run is RUNNING."""
+    if not outcome:
+        return "RUNNING"
+    for status in _ENDED:
+        if outcome["state"] == status:
+            return status
+    raise ValueError(f"outcome.json: state is {outcome['state']!r}, expected one of {_ENDED}")
+
+
+def _sweep_status(num_planned: int, counts: Mapping[RunStatus, int]) -> RunStatus:
+    # A failed trial is a result, so one that works is enough for a sweep to have finished.
+    if sum(counts.values()) < num_planned:
+        return "KILLED"
+    return "FAILED" if num_planned and counts["FAILED"] == num_planned else "FINISHED"
+
+
+def _identity_tags(key: RunKey, spec: Mapping[str, Any], lock: Mapping[str, Any]) -> dict[str, str]:
+    is_trial = key.kind == "trial"
+    parts = _CELL_PARTS if is_trial else _BASELINE_PARTS
+    tags = {names.tag(part): _text(spec[part]) for part in parts if part in spec}
+    if is_trial and lock.get("baseline"):
+        tags[names.BASELINE] = str(lock["baseline"])
+    if lock.get("git_sha"):
+        tags["mlflow.source.git.commit"] = str(lock["git_sha"])
+    return tags | {names.TRIAL if is_trial else names.BASELINE: key.id}
+
+
+def _findings(outcome: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, str]:
+    found = {
+        names.REASON: outcome.get("reason"),
+        names.VERDICT: delta.get("verdict"),
+        names.NOTE: delta.get("text"),
+    }
+    return {key: names.cut(str(value)) for key, value in found.items() if value}
+
+
+def _default_name(key: RunKey, spec: Mapping[str, Any]) -> str:
+    if key.kind != "baseline" or "model" not in spec:
+        return key.id
+    model = spec.get("model_label") or short_model_name(str(spec["model"]))
+    return SEPARATOR.join(("baseline", str(model), "think" if spec.get("thinking") else "no-think"))
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,258 @@
+"""The tracking store: the only place that calls MLflow to write.
+
+Thin on purpose. It turns writes into client calls and every failure into
+``StorageError``; what to write is decided in ``planning``. MLflow is imported when a
+store is opened, so that nothing else pays for it.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from filelock import FileLock
+
+from strictune.errors import StorageError
+from strictune.tracking.planning import KnownRun
+from strictune.tracking.records import Artifact, RunStatus
+from strictune.tracking.spool import Point
+
+__all__ = [
+    "TrackingStore",
+    "default_tracking_uri",
+    "has_password",
+    "sqlite_path",
+    "without_password",
+]
+
+_T = TypeVar("_T")
+
+_USER_INFO = re.compile(r"//[^/@\s]+@")
+_SQLITE = "sqlite:///"
+_SERVERS = ("http", "https", "databricks")
+_PARAMS_PER_CALL = 100
+_RUNS_PER_CALL = 500
+
+_DEFAULTS = {
+    # With these a dead server blocks a call for 13 s, without them for 247 s.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+def default_tracking_uri(out_dir: Path) -> str:
+    """Return the SQLite store that sweeps below ``out_dir`` share."""
+    return f"{_SQLITE}{(out_dir / 'mlflow.db').absolute()}"
+
+
+def sqlite_path(tracking_uri: str) -> Path | None:
+    """Return the file of a SQLite store, None for other stores."""
+    if not tracking_uri.startswith(_SQLITE):
+        return None
+    return Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0])
+
+
+def has_password(tracking_uri: str) -> bool:
+    """Whether the address carries a user's name or password."""
+    return "@" in urlsplit(tracking_uri).netloc
+
+
+def without_password(tracking_uri: str) -> str:
+    """Return the address as it may be shown and logged."""
+    if not has_password(tracking_uri):
+        return tracking_uri
+    parts = urlsplit(tracking_uri)
+    return urlunsplit(parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}"))
+
+
+class TrackingStore:
+    """One MLflow tracking store; every method raises ``StorageError`` when it fails."""
+
+    def __init__(self, client: Any, *, uri: str, artifact_root: Path) -> None:
+        self._client = client
+        self._shown_uri = without_password(uri)
+        self._artifact_root = None if urlsplit(uri).scheme in _SERVERS else artifact_root
+
+    @classmethod
+    def open(cls, uri: str, *, out_dir: Path) -> Self:
+        """Connect to a store; a SQLite store that is not there yet is created.
+
+        Two processes that create one store at once break its tables, so creation happens
+        under a lock beside the file. A server decides itself where artifacts go; without a
+        server they go into ``mlartifacts`` beside the SQLite file, or in ``out_dir``.
+
+        Raises:
+            StorageError: The store cannot be created or is of another version of MLflow.
+        """
+        for name, value in _DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        with _translated(f"opening {without_password(uri)}"):
+            from mlflow.tracking import MlflowClient
+
+            path = sqlite_path(uri)
+            if path is None:
+                return cls(MlflowClient(tracking_uri=uri), uri=uri, artifact_root=out_dir)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_name(f"{path.name}.lock")), _quietly():
+                client = MlflowClient(tracking_uri=uri)
+                client.search_experiments(max_results=1)
+            return cls(client, uri=uri, artifact_root=path.parent)
+
+    def is_up(self) -> bool:
+        """Whether the store answers the smallest question."""
+        try:
+            self._call("search_experiments", max_results=1)
+        except StorageError:
+            return False
+        return True
+
+    def experiment(self, name: str) -> str:
+        """Return the id of the experiment, created if it is not there."""
+        experiment = self._call("get_experiment_by_name", name)
+        if experiment is None:
+            location = self._artifact_root and self._artifact_root.absolute() / "mlartifacts" / name
+            with contextlib.suppress(StorageError):  # Another sweep may have been faster.
+                self._call(
+                    "create_experiment", name, artifact_location=location and location.as_uri()
+                )
+            experiment = self._call("get_experiment_by_name", name)
+        if experiment is None or experiment.lifecycle_stage != "active":
+            state = "cannot be created" if experiment is None else "was deleted"
+            raise StorageError(
+                f"{self._shown_uri}: the experiment {name!r} {state}. Restore it on the MLflow "
+                "page or with `mlflow experiments restore`, or use another tracking URI."
+            )
+        return str(experiment.experiment_id)
+
+    def find_runs(self, experiment_id: str, tags: Mapping[str, str]) -> list[KnownRun]:
+        """Return the runs that carry all these tags, oldest first; deleted ones are left out."""
+        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        found: list[KnownRun] = []
+        token = None
+        while True:
+            page = self._call(
+                "search_runs",
+                [experiment_id],
+                filter_string=wanted,
+                max_results=_RUNS_PER_CALL,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            found += [_known(run) for run in page]
+            token = page.token
+            if not token:
+                return found
+
+    def create_run(
+        self, experiment_id: str, *, name: str, tags: Mapping[str, str], started_ms: int
+    ) -> KnownRun:
+        """Create a run that is RUNNING."""
+        run = self._call(
+            "create_run", experiment_id, run_name=name, tags=dict(tags), start_time=started_ms
+        )
+        return _known(run)
+
+    def delete_run(self, run_id: str) -> None:
+        """Take a run out of sight; MLflow keeps it under "Deleted"."""
+        self._call("delete_run", run_id)
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        points: Sequence[Point] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log at most 1,000 points, and tags and params, in as few calls as MLflow allows.
+
+        The tags go last: what they say of the rest holds once they are there.
+        """
+        from mlflow.entities import Metric, Param, RunTag
+
+        for some in _chunks((params or {}).items(), _PARAMS_PER_CALL):
+            self._call(
+                "log_batch", run_id, params=[Param(*pair) for pair in some], synchronous=True
+            )
+        metrics = [Metric(point.key, point.value, point.time_ms, point.step) for point in points]
+        run_tags = [RunTag(*pair) for pair in (tags or {}).items()]
+        if metrics or run_tags:
+            self._call("log_batch", run_id, metrics=metrics, tags=run_tags, synchronous=True)
+
+    def remove_tag(self, run_id: str, key: str) -> None:
+        """Remove a tag that is there."""
+        self._call("delete_tag", run_id, key)
+
+    def set_status(self, run_id: str, status: RunStatus, *, ended_ms: int | None) -> None:
+        """End a run (now, without a time), or open it again; MLflow keeps its former end."""
+        if status == "RUNNING":
+            self._call("update_run", run_id, status=status)
+        else:
+            self._call("set_terminated", run_id, status=status, end_time=ended_ms)
+
+    def upload(self, run_id: str, artifact: Artifact) -> None:
+        """Upload one file, over one of the same name."""
+        folder = PurePosixPath(artifact.name).parent.as_posix()
+        self._call(
+            "log_artifact",
+            run_id,
+            str(artifact.path),
+            artifact_path=None if folder == "." else folder,
+        )
+
+    def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        with _translated(f"{self._shown_uri}: {method}"):
+            return getattr(self._client, method)(*args, **kwargs)
+
+
+def _known(run: Any) -> KnownRun:
+    return KnownRun(
+        run_id=run.info.run_id,
+        status=run.info.status,
+        tags=dict(run.data.tags),
+        params=frozenset(run.data.params),
+    )
+
+
+def _chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    whole = list(items)
+    for start in range(0, len(whole), size):
+        yield whole[start : start + size]
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn any failure into ``StorageError``.
+
+    MLflow lets the errors of its HTTP, SQL and object-store libraries through, so there is
+    no narrower class to name.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = _USER_INFO.sub("//***@", reason)  # MLflow quotes the whole address.
+        raise StorageError(f"{what} failed: {reason}") from error
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep MLflow's remarks on creating a store from the user's terminal."""
+    logger = logging.getLogger("mlflow.store.db.utils")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"The ``noload`` loader strategy", DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,234 @@
+"""The mirror beside a running sweep: an unhappy store must not be felt."""
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tracking_fakes import FakeSweep, StoredRuns
+
+from strictune.cli import main
+from strictune.errors import StorageError
+from strictune.tracking.background import MirrorThread
+from strictune.tracking.mirror import Mirror, SyncReport
+
+DONE = SyncReport(num_runs=1, num_points=3, num_files=0, problems=())
+REFUSED = SyncReport(num_runs=1, num_points=0, num_files=0, problems=("trial=t1: no",))
+
+
+class ScriptedMirror(Mirror):
+    """Answers passes from a script; its last answer stands for all later ones."""
+
+    def __init__(self, sweep_dir: Path, *answers: SyncReport | Exception) -> None:
+        super().__init__(sweep_dir, "http://user:secret@127.0.0.1:1")
+        self.answers = list(answers)
+        self.num_passes = 0
+        self.passed = threading.Condition()
+
+    def sync(self) -> SyncReport:
+        return self._answer()
+
+    def close(self, status: object = None) -> SyncReport:
+        return self._answer()
+
+    def wait(self, num_passes: int) -> None:
+        with self.passed:
+            assert self.passed.wait_for(lambda: self.num_passes >= num_passes, timeout=10)
+
+    def _answer(self) -> SyncReport:
+        with self.passed:
+            self.num_passes += 1
+            self.passed.notify_all()
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def _threaded(mirror: Mirror) -> MirrorThread:
+    return MirrorThread(mirror, interval_s=0.01, max_interval_s=0.02)
+
+
+def test_everything_delivered_is_said_so(tmp_path: Path) -> None:
+    thread = _threaded(ScriptedMirror(tmp_path, DONE))
+    thread.start()
+    assert thread.stop(timeout_s=10)
+
+
+def test_an_outage_is_reported_once_without_the_password_and_so_is_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    mirror = ScriptedMirror(tmp_path, *[StorageError("refused")] * 4, DONE)
+    thread = _threaded(mirror)
+    thread.start()
+    mirror.wait(6)
+    assert thread.stop(timeout_s=10)
+    assert caplog.text.count("is away, training goes on") == 1
+    assert caplog.text.count("is back; caught up with 3 metric values") == 1
+    assert "secret" not in caplog.text
+
+
+def test_a_store_that_stays_away_costs_no_more_than_the_time_given(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    thread = _threaded(ScriptedMirror(tmp_path, StorageError("refused")))
+    thread.start()
+    started = time.monotonic()
+    assert not thread.stop(timeout_s=0.2)
+    assert time.monotonic() - started < 5
+    assert f"strictune track replay {tmp_path}" in caplog.text
+
+
+def test_what_the_store_refuses_is_said_once_and_not_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror = ScriptedMirror(tmp_path, REFUSED)
+    thread = _threaded(mirror)
+    thread.start()
+    mirror.wait(3)
+    assert not thread.stop(timeout_s=60)
+    assert caplog.text.count("trial=t1: no") == 1
+
+
+def test_a_defect_of_the_mirror_is_logged_and_stays_in_its_thread(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror = ScriptedMirror(tmp_path, RuntimeError("a defect"), DONE)
+    thread = _threaded(mirror)
+    thread.start()
+    mirror.wait(2)
+    assert thread.stop(timeout_s=10)
+    assert "a defect" in caplog.text
+
+
+def test_a_sweep_in_other_hands_is_refused_at_the_start(tmp_path: Path) -> None:
+    sweep = FakeSweep(tmp_path)
+    with Mirror(sweep.path, sweep.uri), pytest.raises(StorageError, match="another process"):
+        MirrorThread(Mirror(sweep.path, sweep.uri)).start()
+
+
+def test_the_folder_is_free_again_after_the_end(tmp_path: Path) -> None:
+    thread = _threaded(ScriptedMirror(tmp_path, DONE))
+    thread.start()
+    thread.stop(timeout_s=10)
+    with Mirror(tmp_path, "http://127.0.0.1:1"):
+        pass
+
+
+class Server:
+    """``mlflow server`` on a port of its own, which can go away and come back."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.root / 'server.db'}"]
+        command += ["--artifacts-destination", str(self.root / "artifacts")]
+        with (self.root / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.root, start_new_session=True
+            )
+        _eventually(self._answers, timeout_s=90)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    yield server
+    server.kill()
+
+
+def _eventually(holds: Callable[[], bool], *, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_and_comes_back_gets_each_step_once(
+    tmp_path: Path,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    caplog.set_level(logging.INFO, logger="strictune")
+    sweep = FakeSweep(tmp_path, trial_ids=["t1"])
+    trial = sweep.trial("t1")
+    trial.log([1, 2])
+    trial.checkpoint(2)
+    server.start()
+    thread = MirrorThread(Mirror(sweep.path, server.uri), interval_s=0.2, max_interval_s=0.5)
+    thread.start()
+    stored = StoredRuns(server.uri)
+    _eventually(lambda: len(stored.all()) == 2, timeout_s=30)
+
+    server.kill()
+    trial.log([3, 4])
+    trial.checkpoint(4)
+    _eventually(lambda: "is away, training goes on" in caplog.text, timeout_s=60)
+    trial.log([5])
+    trial.end(steps=5)
+    server.start()
+
+    assert thread.stop(timeout_s=60)
+    assert caplog.text.count("is away, training goes on") == 1
+    run = stored.one("trial")
+    assert [step for step, _ in stored.points(run)] == [1, 2, 3, 4, 5]
+    assert {found.info.status for found in stored.all()} == {"FINISHED"}
+    assert "adapter/final/adapter_config.json" in stored.files(run)
+
+
+def test_replay_on_the_command_line_uploads_and_then_finds_nothing_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    sweep = FakeSweep(tmp_path, trial_ids=["t1"])
+    trial = sweep.trial("t1")
+    trial.log([1, 2])
+    trial.end()
+    command = ["track", "replay", "sweep", "--out", str(sweep.path.parent), "--json"]
+    counts = []
+    for _ in range(2):
+        assert main(command) == 0
+        counts.append(json.loads(capsys.readouterr().out))
+    assert [count["num_points"] for count in counts] == [4, 0]
+    assert counts[0]["tracking_uri"] == sweep.uri
+
+
+def test_replay_of_something_that_is_no_sweep_says_where_it_looked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["track", "replay", "nothing", "--out", str(tmp_path)]) == 2
+    assert str(tmp_path / "nothing") in capsys.readouterr().err
