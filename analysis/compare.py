@@ -1,0 +1,152 @@
+"""One paired comparison of two runs: two trials, two baselines, or a trial and its baseline."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.differences import Discordance, discordance, paired_difference
+from analysis.keys import differing_parts
+from analysis.measured import Interval, Measured, check_comparable, difference, measure
+from analysis.records import read_plan, read_run
+from analysis.verdicts import Effect, Verdict, compared_verdict, effect
+from analysis.wording import rate_text
+from strictune.errors import SpecError, StorageError
+
+__all__ = ["RunComparison", "compare_runs", "comparison_lines"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunComparison:
+    """Two runs on one rung; every difference is the first minus the second."""
+
+    runs: tuple[str, str]
+    rung: str
+    num_prompts: int
+    num_families: int
+    num_completions: tuple[int, int]
+    rates: tuple[Interval, Interval]
+    verdict: Verdict
+    """About these two runs, as one comparison that nobody planned."""
+    deltas: dict[str, Effect]
+    """All rungs, with intervals; exploratory but for ``rung``."""
+    discordance: Discordance | None
+    """With one sample per prompt on both sides; a description only."""
+    contrast_parts: dict[str, tuple[str, str]]
+    """Parts of the baseline keys that differ, with both values: the runs did not start equal."""
+    gain_effect: Effect | None
+    """Difference of the gains, where the baselines differ and both are there."""
+
+
+def compare_runs(ours: Path, theirs: Path, rung: str | None = None) -> RunComparison:
+    """Compare the final results of two runs on the same prompts.
+
+    Args:
+        ours: A run's folder, ``<sweep>/trials/<id>`` or ``<sweep>/baselines/<key>``.
+        theirs: Another run's folder; it may lie in another sweep.
+        rung: The rung to judge by; the primary rung of the first run's plan by default.
+
+    Raises:
+        SpecError: The keys forbid the comparison, or the rung was not scored.
+        StorageError: A run has no result.
+    """
+    first, second = (_measured(folder) for folder in (ours, theirs))
+    is_gain = first.record.is_baseline != second.record.is_baseline
+    check_comparable(first, second, is_gain=is_gain)
+    judged = _judged_rung(first, rung)
+    found = difference(first, second, judged)
+    names = _names(first, second)
+    one_each = all(side.num_completions == len(side.table) for side in (first, second))
+    parts = differing_parts(first.record.baseline_key, second.record.baseline_key)
+    return RunComparison(
+        runs=names,
+        rung=judged,
+        num_prompts=len(first.table),
+        num_families=len(set(first.families)),
+        num_completions=(first.num_completions, second.num_completions),
+        rates=(first.rate(judged), second.rate(judged)),
+        verdict=compared_verdict(found, sides=names),
+        deltas={
+            name: effect(difference(first, second, name))
+            for name in first.rungs
+            if name in second.rungs
+        },
+        discordance=(
+            discordance(first.rung(judged) > 0.5, second.rung(judged) > 0.5) if one_each else None
+        ),
+        contrast_parts=parts,
+        gain_effect=_gain_effect(first, second, judged) if parts else None,
+    )
+
+
+def comparison_lines(compared: RunComparison) -> list[str]:
+    """Return the comparison in plain sentences."""
+    ours, theirs = compared.runs
+    lines = [
+        f"{compared.rung} Pass@1 on {compared.num_prompts} prompts of "
+        f"{compared.num_families} families:",
+        *(
+            f"  {name}: {rate_text(rate)}"
+            for name, rate in zip(compared.runs, compared.rates, strict=True)
+        ),
+        compared.verdict.text,
+    ]
+    if compared.discordance is not None:
+        only = compared.discordance
+        lines.append(
+            f"Right only in {ours}: {only.num_only_ours}, only in {theirs}: "
+            f"{only.num_only_theirs} prompts (McNemar p = {only.mcnemar_p:.3f}, which ignores "
+            "families and decides nothing)."
+        )
+    if compared.contrast_parts:
+        lines.append(f"They did not start equal: {', '.join(compared.contrast_parts)} differ.")
+    if compared.gain_effect is not None:
+        found = compared.gain_effect
+        lines.append(
+            f"Difference of their gains over their baselines: {found.estimate_pp:+.1f} pp "
+            f"[{found.low_pp:.1f}, {found.high_pp:.1f}]."
+        )
+    return lines
+
+
+def _measured(folder: Path) -> Measured:
+    if not folder.is_dir():
+        raise StorageError(
+            f"{folder}: there is no such folder. Give a run's folder, "
+            "e.g. runs/quickstart/trials/<trial id>."
+        )
+    return measure(read_run(folder.resolve()))
+
+
+def _judged_rung(run: Measured, rung: str | None) -> str:
+    scored = ", ".join(run.rungs)
+    if rung is None:
+        sweep_dir = run.record.folder.parents[1]
+        if not (sweep_dir / "plan.json").exists():
+            raise SpecError(
+                f"{run.record.name} belongs to no sweep that names a primary rung. "
+                f"Add --rung, one of {scored}."
+            )
+        rung = read_plan(sweep_dir).primary_rung
+    if rung not in run.rungs:
+        raise SpecError(
+            f"--rung {rung}: not scored in {run.record.name}, expected one of {scored}."
+        )
+    return rung
+
+
+def _names(first: Measured, second: Measured) -> tuple[str, str]:
+    """Name both runs as shortly as keeps them apart."""
+    names = first.record.folder.name, second.record.folder.name
+    return names if names[0] != names[1] else (str(first.record.folder), str(second.record.folder))
+
+
+def _gain_effect(first: Measured, second: Measured, rung: str) -> Effect | None:
+    """Return the difference of gains of two trials; None where a baseline was not measured."""
+    runs = (first, second)
+    if any(run.record.is_baseline or not run.record.baseline_folder.is_dir() for run in runs):
+        return None
+    gains = []
+    for run in runs:
+        baseline = measure(read_run(run.record.baseline_folder))
+        check_comparable(run, baseline, is_gain=True)
+        gains.append(run.rung(rung) - baseline.rung(rung))
+    return effect(paired_difference(gains[0], gains[1], first.families))

@@ -1,0 +1,127 @@
+"""How much of a gain came from where: an exact split of the change of a nested rate.
+
+The rate of a rung is a product along the ladder below it, e.g.
+
+    P(strict) = P(parsed) * P(conformant | parsed) * P(strict | conformant)
+
+and each factor belongs to a part, e.g. the first and the last to ``format`` (the fence, its
+syntax, what lies outside it), the middle one to ``schema``. The change of the product is
+shared out by Shapley's rule: switch the factors from before to after one at a time, and
+average what each switch changes over all orders. The shares add up to the change exactly,
+and no order is favoured. For two factors this is
+
+    d(c * f) = dc * (f0 + f1) / 2  +  df * (c0 + c1) / 2
+
+A factor that one side never reached (nothing parsed, so nothing could conform) is unknown
+there, not 0: it is taken as on the other side, so that the change counts for the rung that
+was reached first.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.families import Families, Floats, jackknife_se, leave_one_family_out
+
+__all__ = ["GAIN_CHAINS", "Link", "Share", "decompose_gain", "shapley_shares"]
+
+
+class Link(NamedTuple):
+    """One factor of the product."""
+
+    rung: str
+    """Holds only where the rungs of the links before it hold."""
+    part: str
+    """What a change of this factor is called."""
+
+
+class Share(NamedTuple):
+    """A part's share of the gain."""
+
+    part: str
+    estimate: float
+    standard_error: float
+    """Jackknife over families; NaN for a single one."""
+
+
+GAIN_CHAINS: Mapping[str, tuple[Link, ...]] = {
+    "strict_json": (
+        Link("parsed", "format"),
+        Link("conformant", "schema"),
+        Link("strict", "format"),
+    ),
+}
+"""The chain of each task whose gain is split, by the task's kind."""
+
+
+def decompose_gain(
+    before: Mapping[str, Floats],
+    after: Mapping[str, Floats],
+    families: Families,
+    *,
+    chain: Sequence[Link],
+) -> tuple[Share, ...]:
+    """Split the change of the chain's last rung over the chain's parts.
+
+    Args:
+        before: Each rung's per-prompt means (P,).
+        after: The same of the other side, same prompts in the same order.
+        families: One label per prompt.
+        chain: Nested rungs, the easiest first; links of one part are added up.
+
+    Returns:
+        One share per part, in the order of the chain; they sum to the gain.
+    """
+    rungs = [link.rung for link in chain]
+    old, new = (np.stack([side[rung] for rung in rungs]) for side in (before, after))  # (K, P)
+    for side, values in (("before", old), ("after", new)):
+        if np.any(values[1:] > values[:-1] + 1e-12):
+            raise ValueError(f"the rungs {', '.join(rungs)} are not nested in the table {side}")
+    shares = shapley_shares(old.mean(axis=-1), new.mean(axis=-1))  # (K,)
+    without = shapley_shares(
+        leave_one_family_out(old, families), leave_one_family_out(new, families)
+    )  # (K, G)
+    if without.shape[-1] < 2:
+        without = np.full_like(without, np.nan)
+    found = []
+    for part in dict.fromkeys(link.part for link in chain):
+        rows = [index for index, link in enumerate(chain) if link.part == part]
+        estimate = shares[rows].sum(axis=0)
+        error = jackknife_se(without[rows].sum(axis=0), estimate)
+        found.append(Share(part, float(estimate), float(error)))
+    return tuple(found)
+
+
+def shapley_shares(before: Floats, after: Floats) -> Floats:
+    """Split the change of the last of K nested rates over its K factors.
+
+    Args:
+        before: (K, ...) nested rates, each at most the one before it.
+        after: (K, ...) the same on the other side.
+
+    Returns:
+        (K, ...) shares that sum to ``after[-1] - before[-1]``.
+    """
+    old, new = _factors(before), _factors(after)
+    is_old_unknown, is_new_unknown = np.isnan(old), np.isnan(new)
+    old = np.where(is_old_unknown, np.where(is_new_unknown, 1.0, new), old)
+    new = np.where(is_new_unknown, old, new)
+    shares = np.zeros_like(old)
+    orders = list(permutations(range(len(old))))
+    for order in orders:
+        current = old.copy()
+        for index in order:
+            product = current.prod(axis=0)
+            current[index] = new[index]
+            shares[index] += current.prod(axis=0) - product
+    return shares / len(orders)
+
+
+def _factors(rates: Floats) -> Floats:
+    """Turn nested rates into conditional ones; NaN where the condition never held."""
+    given = np.concatenate((np.ones_like(rates[:1]), rates[:-1]))
+    reached = given > 0
+    quotient = rates / np.where(reached, given, 1.0)
+    return np.asarray(np.where(reached, quotient, np.nan), dtype=np.float64)

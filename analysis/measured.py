@@ -1,0 +1,108 @@
+"""A run with its table of prompts, and the check that two of them may be compared."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.differences import Difference, paired_difference
+from analysis.families import Floats
+from analysis.keys import check_baseline_key, check_evaluation_key
+from analysis.rates import wilson_rate
+from analysis.records import (
+    RunRecord,
+    RunState,
+    check_same_prompts,
+    prompt_table,
+    read_samples,
+)
+from strictune.errors import StorageError
+
+__all__ = ["Interval", "Measured", "check_comparable", "difference", "measure"]
+
+
+class Interval(NamedTuple):
+    """A rate with its 95% interval; NaN bounds where a single family gives none."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A run and what it answered on its final split."""
+
+    record: RunRecord
+    table: pd.DataFrame
+    """One row per prompt, from ``prompt_table``."""
+
+    @property
+    def families(self) -> list[str]:
+        """The family of each prompt."""
+        return [str(family) for family in self.table["family"]]
+
+    @property
+    def rungs(self) -> tuple[str, ...]:
+        """The rungs that were scored, in the order of the file."""
+        names = (str(name) for name in self.table.columns)
+        return tuple(name.removeprefix("rung/") for name in names if name.startswith("rung/"))
+
+    @property
+    def num_completions(self) -> int:
+        """All samples of all prompts."""
+        return int(self.table["num_samples"].sum())
+
+    def rung(self, name: str) -> Floats:
+        """Return each prompt's mean over its samples: (P,)."""
+        return np.asarray(self.table[f"rung/{name}"], dtype=np.float64)
+
+    def mean(self, column: str) -> float:
+        """Return the mean over prompts of a measure such as ``num_tokens``."""
+        return float(self.table[column].mean())
+
+    def rate(self, rung: str) -> Interval:
+        """Return a rung's Pass@1 with its interval."""
+        found = wilson_rate(
+            self.rung(rung), self.families, num_completions=self.num_completions, level=0.95
+        )
+        return Interval(float(found.estimate), float(found.low), float(found.high))
+
+    def only(self, difficulty: str) -> "Measured":
+        """Return the part of one difficulty."""
+        return Measured(self.record, self.table[self.table["difficulty"] == difficulty])
+
+
+def measure(record: RunRecord) -> Measured:
+    """Read the samples of a finished run's final split.
+
+    Raises:
+        StorageError: The run has not finished, or its samples are missing or cannot be used.
+    """
+    if record.state is not RunState.FINISHED:
+        raise StorageError(f"{record.name} has no result: {record.standing}.")
+    return Measured(record, prompt_table(read_samples(record.samples_file)))
+
+
+def check_comparable(ours: Measured, theirs: Measured, *, is_gain: bool) -> None:
+    """Refuse a comparison that the keys forbid.
+
+    Args:
+        ours: One run.
+        theirs: Another; the baseline of ``ours`` when ``is_gain``.
+        is_gain: The difference will be called a gain over a baseline.
+
+    Raises:
+        SpecError: A key or the prompts differ; the message says which part.
+    """
+    names = (ours.record.name, theirs.record.name)
+    check_evaluation_key(ours.record.evaluation_key, theirs.record.evaluation_key, names=names)
+    if is_gain:
+        check_baseline_key(ours.record.baseline_key, theirs.record.baseline_key, names=names)
+    check_same_prompts((ours.table, theirs.table), names=names)
+
+
+def difference(ours: Measured, theirs: Measured, rung: str) -> Difference:
+    """Return the paired difference on a rung; call ``check_comparable`` first."""
+    return paired_difference(ours.rung(rung), theirs.rung(rung), ours.families)

@@ -1,0 +1,285 @@
+"""One trial against its baseline: rates, gain, where it came from, and everything shown with it.
+
+Only the gain on the primary rung carries a verdict. Other rungs and difficulties are shown
+with intervals and without p: nobody planned those comparisons.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from analysis.decomposition import GAIN_CHAINS, decompose_gain
+from analysis.differences import Difference, Discordance, discordance
+from analysis.measured import Interval, Measured, check_comparable, difference, measure
+from analysis.rates import pass_at_k, pass_hat_k
+from analysis.records import Plan, PlannedTrial, RunRecord, RunState, read_run
+from analysis.verdicts import Effect, Verdict, adapter_verdict, effect, no_verdict
+from strictune.errors import StrictuneError
+
+__all__ = [
+    "LOW_THINK_RATE",
+    "Comparison",
+    "ComparisonTable",
+    "Gain",
+    "GainShare",
+    "SampledRate",
+    "Tier",
+    "TrialResult",
+    "TrialVerdict",
+    "compare_trial",
+    "trial_verdict",
+]
+
+LOW_THINK_RATE = 0.5
+"""A trial that was asked to think and does so less often is flagged in every table."""
+
+
+class SampledRate(NamedTuple):
+    """What several samples of one prompt give."""
+
+    k: int
+    pass_at_k: float
+    """At least one of k is right."""
+    pass_hat_k: float
+    """All of k are right."""
+
+
+class Tier(NamedTuple):
+    """One rung on one difficulty, before and after; exploratory."""
+
+    difficulty: str
+    rung: str
+    num_prompts: int
+    baseline: Interval
+    trial: Interval
+    delta: Effect
+
+
+class GainShare(NamedTuple):
+    """What one part contributed to the gain on the primary rung; exploratory."""
+
+    part: str
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialResult:
+    """What a finished trial answered."""
+
+    num_prompts: int
+    num_families: int
+    num_completions: int
+    rates: dict[str, Interval]
+    """Pass@1 of every rung."""
+    think_rate: float
+    is_think_rate_low: bool
+    """It was asked to think and does so for fewer than half of the prompts."""
+    completion_tokens_mean: float
+    truncated_frac: float
+    samples: tuple[SampledRate, ...]
+    """Of the primary rung, for k up to the fewest samples of a prompt; empty for one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonTable:
+    """A trial beside its baseline."""
+
+    baseline: str
+    """The baseline's folder name."""
+    rates: dict[str, Interval]
+    """The baseline's Pass@1 of every rung."""
+    deltas: dict[str, Effect]
+    """Trial minus baseline; all but the primary rung are exploratory."""
+    tiers: tuple[Tier, ...]
+    shares: tuple[GainShare, ...]
+    """Empty for a task that declares no chain of rungs."""
+    discordance: Discordance | None
+    """Of the primary rung, with one sample per prompt on both sides; a description only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialVerdict:
+    """One row of the sweep's table."""
+
+    plan: PlannedTrial
+    ties: tuple[str, ...]
+    """Decisive reward components without weight; such a trial is marked."""
+    state: RunState
+    reason: str | None
+    """Why there is no result, where there is none."""
+    seconds: float | None
+    result: TrialResult | None
+    comparison: ComparisonTable | None
+    verdict: Verdict
+
+
+class Gain(NamedTuple):
+    """A finished trial beside its baseline."""
+
+    trial: Measured
+    baseline: Measured
+    difference: Difference
+    """On the primary rung."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A planned trial on its way to a verdict: the Holm family must be complete first."""
+
+    plan: PlannedTrial
+    record: RunRecord
+    trial: Measured | None = None
+    """None unless it finished."""
+    gain: Gain | None = None
+    problem: str | None = None
+    """Why there is no gain, where there is none."""
+
+
+def compare_trial(
+    folder: Path,
+    planned: PlannedTrial,
+    *,
+    rung: str,
+    baseline_in: Callable[[Path], Measured],
+) -> Comparison:
+    """Read a planned trial and its baseline, and take their difference where there is one.
+
+    Args:
+        folder: The trial's folder.
+        planned: The trial.
+        rung: The primary rung.
+        baseline_in: Measures the baseline in a folder; trials share baselines.
+    """
+    record = RunRecord(folder=folder, state=RunState.PENDING)
+    trial: Measured | None = None
+    try:
+        record = read_run(folder)
+        if record.state is not RunState.FINISHED:
+            return Comparison(plan=planned, record=record, problem=f"{record.standing}.")
+        trial = measure(record)
+        baseline = baseline_in(record.baseline_folder)
+        check_comparable(trial, baseline, is_gain=True)
+    except StrictuneError as error:
+        return Comparison(plan=planned, record=record, trial=trial, problem=str(error))
+    gain = Gain(trial, baseline, difference(trial, baseline, rung))
+    return Comparison(plan=planned, record=record, trial=trial, gain=gain)
+
+
+def trial_verdict(
+    compared: Comparison, plan: Plan, *, adjusted_p: float, ties: tuple[str, ...] = ()
+) -> TrialVerdict:
+    """Turn a comparison into a row of the table.
+
+    Args:
+        compared: From ``compare_trial``.
+        plan: Names the rungs and fixes the size of the Holm family.
+        adjusted_p: After Holm over all planned trials; NaN without a gain.
+        ties: The trial's decisive components without weight.
+    """
+    gain = compared.gain
+    if gain is None:
+        verdict = no_verdict(compared.problem or "no baseline")
+    else:
+        verdict = adapter_verdict(
+            gain.difference, adjusted_p=adjusted_p, num_planned=len(plan.trials)
+        )
+    return TrialVerdict(
+        plan=compared.plan,
+        ties=ties,
+        state=compared.record.state,
+        reason=compared.problem,
+        seconds=compared.record.seconds,
+        result=_result(compared, plan),
+        comparison=None if gain is None else _table(gain, plan),
+        verdict=verdict,
+    )
+
+
+def _result(compared: Comparison, plan: Plan) -> TrialResult | None:
+    trial = compared.trial
+    if trial is None:
+        return None
+    think_rate = trial.mean("is_thinking")
+    return TrialResult(
+        num_prompts=len(trial.table),
+        num_families=len(set(trial.families)),
+        num_completions=trial.num_completions,
+        rates={rung: trial.rate(rung) for rung in plan.rungs},
+        think_rate=think_rate,
+        is_think_rate_low=compared.plan.thinking and think_rate < LOW_THINK_RATE,
+        completion_tokens_mean=trial.mean("num_tokens"),
+        truncated_frac=trial.mean("is_truncated"),
+        samples=_sampled_rates(trial, plan.primary_rung),
+    )
+
+
+def _sampled_rates(trial: Measured, rung: str) -> tuple[SampledRate, ...]:
+    num_samples = np.asarray(trial.table["num_samples"], dtype=np.int64)
+    num_correct = np.rint(trial.rung(rung) * num_samples).astype(np.int64)
+    fewest = int(num_samples.min())
+    if fewest < 2:
+        return ()
+    return tuple(
+        SampledRate(
+            k,
+            float(pass_at_k(num_correct, num_samples, k).mean()),
+            float(pass_hat_k(num_correct, num_samples, k).mean()),
+        )
+        for k in range(1, fewest + 1)
+    )
+
+
+def _table(gain: Gain, plan: Plan) -> ComparisonTable:
+    trial, baseline, _ = gain
+    return ComparisonTable(
+        baseline=baseline.record.folder.name,
+        rates={rung: baseline.rate(rung) for rung in plan.rungs},
+        deltas={rung: effect(difference(trial, baseline, rung)) for rung in plan.rungs},
+        tiers=_tiers(trial, baseline, plan.rungs),
+        shares=_shares(trial, baseline, plan),
+        discordance=_discordance(trial, baseline, plan.primary_rung),
+    )
+
+
+def _tiers(trial: Measured, baseline: Measured, rungs: Sequence[str]) -> tuple[Tier, ...]:
+    found = []
+    for name in trial.table["difficulty"].unique():
+        ours, theirs = trial.only(name), baseline.only(name)
+        for rung in rungs:
+            delta = effect(difference(ours, theirs, rung))
+            found.append(
+                Tier(str(name), rung, len(ours.table), theirs.rate(rung), ours.rate(rung), delta)
+            )
+    return tuple(found)
+
+
+def _shares(trial: Measured, baseline: Measured, plan: Plan) -> tuple[GainShare, ...]:
+    chain = GAIN_CHAINS.get(plan.task, ())
+    if not chain or chain[-1].rung != plan.primary_rung:
+        return ()
+    sides: list[Mapping[str, np.ndarray]] = [
+        {link.rung: side.rung(link.rung) for link in chain} for side in (baseline, trial)
+    ]
+    families = trial.families
+    half = stats.t.ppf(0.975, len(set(families)) - 1) if len(set(families)) > 1 else np.nan
+    return tuple(
+        GainShare(
+            share.part,
+            Effect(
+                estimate_pp=100 * share.estimate,
+                low_pp=100 * float(share.estimate - half * share.standard_error),
+                high_pp=100 * float(share.estimate + half * share.standard_error),
+            ),
+        )
+        for share in decompose_gain(sides[0], sides[1], families, chain=chain)
+    )
+
+
+def _discordance(trial: Measured, baseline: Measured, rung: str) -> Discordance | None:
+    if trial.num_completions != len(trial.table) or baseline.num_completions != len(baseline.table):
+        return None
+    return discordance(trial.rung(rung) > 0.5, baseline.rung(rung) > 0.5)

@@ -1,0 +1,226 @@
+"""What a difference is called: better, worse, equivalent, or no clear difference.
+
+Numbers come from ``differences``; here they become a word and a sentence. Two questions are
+kept apart. An adapter verdict is about one run and says "this run". A recipe verdict is
+about what training again would give, needs three seeds on each trained side, and without
+them is "one run, recipe undecided".
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analysis.differences import (
+    MIN_SEEDS,
+    Difference,
+    detectable_difference,
+    interval,
+    is_equivalent,
+)
+
+__all__ = [
+    "ALPHA",
+    "MARGIN",
+    "Effect",
+    "Verdict",
+    "Word",
+    "adapter_verdict",
+    "compared_verdict",
+    "effect",
+    "effect_text",
+    "no_verdict",
+    "p_text",
+    "recipe_verdict",
+    "undecided_verdict",
+]
+
+ALPHA = 0.05
+"""Two-sided level of a verdict, after Holm's adjustment."""
+MARGIN = 0.03
+"""Differences within +-3 points count as equivalent."""
+
+
+class Word(StrEnum):
+    """The outcome of a comparison."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    EQUIVALENT = "equivalent"
+    UNCLEAR = "no clear difference"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """A difference with its 95% interval, in percentage points; NaN bounds: no interval."""
+
+    estimate_pp: float
+    low_pp: float
+    high_pp: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A word, the sentence that carries it, and the numbers behind both."""
+
+    word: Word | None
+    """None: nothing was decided, and ``text`` says why."""
+    text: str
+    effect: Effect | None = None
+    p_adjusted: float | None = None
+    """After Holm over the planned family."""
+    detectable_pp: float | None = None
+    """The smallest true difference that this design finds at 80% power."""
+
+
+def adapter_verdict(difference: Difference, *, adjusted_p: float, num_planned: int) -> Verdict:
+    """Judge one trained adapter against its baseline.
+
+    Args:
+        difference: Trial minus baseline, 0-d.
+        adjusted_p: Its p after Holm's method.
+        num_planned: The size of the Holm family.
+    """
+    return _decide(
+        difference,
+        sides=("this run", "its baseline"),
+        adjusted_p=adjusted_p,
+        num_planned=num_planned,
+    )
+
+
+def compared_verdict(difference: Difference, *, sides: tuple[str, str]) -> Verdict:
+    """Judge one run against another, as a single comparison that nobody planned."""
+    return _decide(difference, sides=sides, adjusted_p=float(difference.p), num_planned=1)
+
+
+def recipe_verdict(
+    difference: Difference,
+    *,
+    sides: tuple[str, str],
+    num_seeds: tuple[int, int | None],
+    adjusted_p: float,
+    num_planned: int,
+) -> Verdict:
+    """Judge a recipe over its seeds.
+
+    Args:
+        difference: From ``recipe_difference``, 0-d.
+        sides: What the sentence calls the two.
+        num_seeds: Seeds of each; None for an untrained baseline.
+        adjusted_p: Its p after Holm's method.
+        num_planned: The size of the Holm family.
+    """
+    ours, theirs = num_seeds
+    over = f"over {ours} seeds" if theirs is None else f"over {ours} against {theirs} seeds"
+    return _decide(
+        difference, sides=sides, adjusted_p=adjusted_p, num_planned=num_planned, over=over
+    )
+
+
+def undecided_verdict(difference: Difference, *, num_seeds: tuple[int, int | None]) -> Verdict:
+    """Show the difference between these runs, and say that it does not judge the recipe."""
+    fewest = min(seeds for seeds in num_seeds if seeds is not None)
+    runs = "one run" if fewest == 1 else f"{fewest} runs"
+    found = effect(difference)
+    text = (
+        f"{effect_text(found)} between these runs; {runs}, recipe undecided "
+        f"({MIN_SEEDS} seeds on each trained side decide)."
+    )
+    return Verdict(word=None, text=text, effect=found)
+
+
+def no_verdict(reason: str) -> Verdict:
+    """Say why there is no comparison."""
+    return Verdict(word=None, text=f"not compared: {reason}")
+
+
+def effect(difference: Difference) -> Effect:
+    """Return a 0-d difference and its 95% interval in percentage points."""
+    low, high = interval(difference, level=1 - ALPHA)
+    return Effect(
+        estimate_pp=100 * float(difference.estimate),
+        low_pp=100 * float(low),
+        high_pp=100 * float(high),
+    )
+
+
+def effect_text(found: Effect) -> str:
+    """Return e.g. ``+12.3 pp [8.1, 16.5]``."""
+    if math.isnan(found.low_pp):
+        return f"{_signed(found.estimate_pp)} pp [no interval]"
+    return f"{_signed(found.estimate_pp)} pp [{_plain(found.low_pp)}, {_plain(found.high_pp)}]"
+
+
+def p_text(p: float) -> str:
+    """Return e.g. ``p = 0.012``, or ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _decide(
+    difference: Difference,
+    *,
+    sides: tuple[str, str],
+    adjusted_p: float,
+    num_planned: int,
+    over: str = "",
+) -> Verdict:
+    found = effect(difference)
+    detectable = detectable_difference(
+        float(difference.standard_error), float(difference.df), alpha=ALPHA / num_planned
+    )
+    if adjusted_p < ALPHA:
+        word = Word.BETTER if found.estimate_pp > 0 else Word.WORSE
+    elif bool(is_equivalent(difference, margin=MARGIN)):
+        word = Word.EQUIVALENT
+    else:
+        word = Word.UNCLEAR
+    holm = f" after Holm over {num_planned} planned comparisons" if num_planned > 1 else ""
+    sentence = _sentence(
+        word,
+        found,
+        sides=sides,
+        over=f" {over}" if over else "",
+        p=f"{p_text(adjusted_p)}{holm}",
+        detectable_pp=100 * detectable,
+    )
+    return Verdict(
+        word=word,
+        text=f"{effect_text(found)}: {sentence}",
+        effect=found,
+        p_adjusted=adjusted_p,
+        detectable_pp=100 * detectable,
+    )
+
+
+def _sentence(
+    word: Word,
+    found: Effect,
+    *,
+    sides: tuple[str, str],
+    over: str,
+    p: str,
+    detectable_pp: float,
+) -> str:
+    ours, theirs = sides
+    if word in (Word.BETTER, Word.WORSE):
+        return f"{ours} is {word} than {theirs}{over} ({p})."
+    if word is Word.EQUIVALENT:
+        return f"{ours} is equivalent to {theirs} within {100 * MARGIN:.0f} points{over}."
+    unclear = f"{word} between {ours} and {theirs}{over}"
+    if math.isnan(detectable_pp):
+        return f"{unclear}; all prompts belong to one family, which shows nothing about others."
+    if found.low_pp > 0 or found.high_pp < 0:
+        unclear = f"{unclear}: the interval alone excludes 0, but {p}"
+    return f"{unclear}; this design detects {detectable_pp:.1f} pp at 80% power."
+
+
+def _signed(value: float) -> str:
+    return f"{_no_negative_zero(value):+.1f}"
+
+
+def _plain(value: float) -> str:
+    return f"{_no_negative_zero(value):.1f}"
+
+
+def _no_negative_zero(value: float) -> float:
+    return 0.0 if round(value, 1) == 0 else value

@@ -1,0 +1,162 @@
+"""The verdicts of a sweep in rows of display strings and in plain sentences.
+
+What the command line, the Markdown file and the tracking store show is worded here, once.
+"""
+
+import math
+
+from analysis.measured import Interval
+from analysis.sweep import SweepVerdicts
+from analysis.trials import LOW_THINK_RATE, TrialVerdict
+from analysis.verdicts import effect_text
+
+__all__ = [
+    "HOW_TO_READ",
+    "NOT_MEASURED",
+    "cell_sentences",
+    "contrast_sentences",
+    "count_sentence",
+    "rate_text",
+    "summary_lines",
+    "tier_rows",
+    "trial_sentences",
+    "verdict_rows",
+]
+
+NOT_MEASURED = "-"
+
+HOW_TO_READ = (
+    "Differences are paired on prompts; intervals are 95% t intervals with errors clustered by "
+    "family, before any adjustment.",
+    "Better and worse need p < 0.05 after Holm over the planned comparisons; trials that failed "
+    "or are missing keep their place in it.",
+    "Rates are Pass@1 with a Wilson interval that allows for families. Tiers, other rungs and "
+    "shares of a gain were not planned as comparisons: they have intervals and no p.",
+    "A trial's verdict is about that run. What training again would give needs three seeds.",
+)
+"""The rules of the table, for readers who meet it for the first time."""
+
+
+def verdict_rows(verdicts: SweepVerdicts) -> list[dict[str, str]]:
+    """Return the sweep's table: one row per planned trial, heading -> text."""
+    return [_row(trial, verdicts) for trial in verdicts.trials]
+
+
+def tier_rows(trial: TrialVerdict) -> list[dict[str, str]]:
+    """Return every rung per difficulty before and after; empty without a comparison."""
+    if trial.comparison is None:
+        return []
+    return [
+        {
+            "difficulty": tier.difficulty,
+            "prompts": str(tier.num_prompts),
+            "rung": tier.rung,
+            "baseline": rate_text(tier.baseline),
+            "trial": rate_text(tier.trial),
+            "delta": effect_text(tier.delta),
+        }
+        for tier in trial.comparison.tiers
+    ]
+
+
+def summary_lines(verdicts: SweepVerdicts) -> list[str]:
+    """Return the sentences below the table: counts, trials, cells, contrasts."""
+    trials = [line for trial in verdicts.trials for line in trial_sentences(trial)]
+    return [
+        count_sentence(verdicts),
+        *trials,
+        *cell_sentences(verdicts),
+        *contrast_sentences(verdicts),
+    ]
+
+
+def count_sentence(verdicts: SweepVerdicts) -> str:
+    """Return e.g. ``4 trials planned: 2 finished, 1 failed, 1 pending.``."""
+    counts = ", ".join(f"{count} {state.word}" for state, count in verdicts.states.items() if count)
+    return f"{len(verdicts.trials)} trials planned: {counts or 'none'}."
+
+
+def trial_sentences(trial: TrialVerdict) -> list[str]:
+    """Return what a trial shows, where its gain came from, and what to beware of."""
+    name = trial.plan.name
+    lines = [f"{name}: {trial.verdict.text}"]
+    shares = trial.comparison.shares if trial.comparison else ()
+    if shares and trial.verdict.effect is not None:
+        listed = ", ".join(f"{share.part} {effect_text(share.effect)}" for share in shares)
+        total = effect_text(trial.verdict.effect).partition(" [")[0]
+        lines.append(f"{name}: where the {total} come from: {listed}.")
+    if trial.result is not None and trial.result.is_think_rate_low:
+        lines.append(
+            f"{name}: asked to think, it wrote a real think block in "
+            f"{_percent(trial.result.think_rate)} of its answers, fewer than "
+            f"{_percent(LOW_THINK_RATE)}: read it as a trial without thinking."
+        )
+    if trial.ties:
+        lines.append(
+            f"{name}: no weight on {', '.join(trial.ties)}, so training could not tell some wrong "
+            "answers from right ones."
+        )
+    return lines
+
+
+def cell_sentences(verdicts: SweepVerdicts) -> list[str]:
+    """Return what each cell shows over its seeds."""
+    lines = []
+    for cell in verdicts.cells:
+        spread = (
+            "" if cell.seed_sd_pp is None else f" Seeds differ by {cell.seed_sd_pp:.1f} pp (sd)."
+        )
+        done = f"{len(cell.seed_rates)} of {cell.num_planned} seeds"
+        lines.append(f"{cell.cell} ({done}): {cell.verdict.text}{spread}")
+    return lines
+
+
+def contrast_sentences(verdicts: SweepVerdicts) -> list[str]:
+    """Return what each declared contrast shows, with the difference of gains where it differs."""
+    lines = []
+    for contrast in verdicts.contrasts:
+        title = f"{contrast.level} against {contrast.against_level} ({contrast.cell})"
+        gains = ""
+        if contrast.gain_effect is not None and not contrast.is_same_baseline:
+            gains = f" Difference of the gains: {effect_text(contrast.gain_effect)}."
+        lines.append(f"{title}: {contrast.verdict.text}{gains}")
+    return lines
+
+
+def rate_text(rate: Interval) -> str:
+    """Return e.g. ``41.2% [37.0, 45.6]``."""
+    if math.isnan(rate.low):
+        return f"{_percent(rate.estimate, 1)} [no interval]"
+    return f"{_percent(rate.estimate, 1)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+
+
+def _row(trial: TrialVerdict, verdicts: SweepVerdicts) -> dict[str, str]:
+    primary, result, comparison = verdicts.primary_rung, trial.result, trial.comparison
+    word = trial.verdict.word
+    return {
+        "trial": f"{trial.plan.name} (ties)" if trial.ties else trial.plan.name,
+        "state": trial.state.word,
+        f"{primary} Pass@1": rate_text(result.rates[primary]) if result else NOT_MEASURED,
+        "baseline": rate_text(comparison.rates[primary]) if comparison else NOT_MEASURED,
+        "delta": effect_text(trial.verdict.effect) if trial.verdict.effect else NOT_MEASURED,
+        "verdict": word.value if word else "not compared",
+        **{
+            rung: _percent(result.rates[rung].estimate, 1) if result else NOT_MEASURED
+            for rung in verdicts.rungs
+            if rung != primary
+        },
+        "think": _think_text(trial),
+        "tokens": f"{result.completion_tokens_mean:.0f}" if result else NOT_MEASURED,
+        "seconds": NOT_MEASURED if trial.seconds is None else f"{trial.seconds:.0f}",
+    }
+
+
+def _think_text(trial: TrialVerdict) -> str:
+    if trial.result is None:
+        return NOT_MEASURED
+    mark = " (low)" if trial.result.is_think_rate_low else ""
+    return f"{_percent(trial.result.think_rate)}{mark}"
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f}%"

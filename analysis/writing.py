@@ -1,0 +1,116 @@
+"""Writes what a sweep shows into its folder: verdicts.json, verdicts.md, each delta.json."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.records import TRIALS
+from analysis.sweep import SweepVerdicts, sweep_verdicts
+from analysis.trials import TrialVerdict
+from analysis.wording import (
+    HOW_TO_READ,
+    cell_sentences,
+    contrast_sentences,
+    count_sentence,
+    tier_rows,
+    trial_sentences,
+    verdict_rows,
+)
+
+__all__ = ["delta_document", "plain", "verdicts_markdown", "write_verdicts"]
+
+
+def write_verdicts(sweep_dir: Path) -> SweepVerdicts:
+    """Judge a sweep and write the result into its folder; what was there is replaced.
+
+    A trial without a difference has no ``delta.json``; one from an earlier look is removed.
+
+    Raises:
+        StorageError: ``plan.json`` is missing or cannot be understood.
+    """
+    verdicts = sweep_verdicts(sweep_dir)
+    _replace(sweep_dir / "verdicts.json", _json(plain(verdicts)))
+    _replace(sweep_dir / "verdicts.md", verdicts_markdown(verdicts))
+    for trial in verdicts.trials:
+        path = sweep_dir / TRIALS / trial.plan.trial_id / "delta.json"
+        delta = delta_document(trial, primary_rung=verdicts.primary_rung)
+        if delta is None:
+            path.unlink(missing_ok=True)
+        else:
+            _replace(path, _json(delta))
+    return verdicts
+
+
+def delta_document(trial: TrialVerdict, *, primary_rung: str) -> dict[str, Any] | None:
+    """Return what ``delta.json`` says of a trial; None where there is no difference."""
+    found, word = trial.verdict.effect, trial.verdict.word
+    if found is None:
+        return None
+    key = f"delta/{primary_rung}/pass_at_1_pp"
+    metrics = {key: found.estimate_pp, f"{key}_lo": found.low_pp, f"{key}_hi": found.high_pp}
+    return {
+        "metrics": {name: value for name, value in metrics.items() if not math.isnan(value)},
+        "verdict": None if word is None else word.value,
+        "text": trial.verdict.text,
+    }
+
+
+def verdicts_markdown(verdicts: SweepVerdicts) -> str:
+    """Return the sweep's page: table, sentences, tiers, and how to read them."""
+    tiers: list[str] = []
+    for trial in verdicts.trials:
+        if rows := tier_rows(trial):
+            tiers += [*([""] if tiers else []), f"### {trial.plan.name}", "", *_table(rows)]
+    sections = [
+        (f"# {verdicts.sweep}", [count_sentence(verdicts), "", *_table(verdict_rows(verdicts))]),
+        ("## Trials", _items(line for t in verdicts.trials for line in trial_sentences(t))),
+        ("## Cells", _items(cell_sentences(verdicts))),
+        ("## Contrasts", _items(contrast_sentences(verdicts))),
+        ("## By difficulty", tiers),
+        ("## How to read this", _items(HOW_TO_READ)),
+    ]
+    lines = [line for title, body in sections if body for line in (title, "", *body, "")]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def plain(value: Any) -> Any:
+    """Turn dataclasses, models and named tuples into plain objects, and NaN into None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {field.name: plain(getattr(value, field.name)) for field in fields}
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "_asdict"):
+        return {key: plain(item) for key, item in value._asdict().items()}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
+
+
+def _items(lines: Iterable[str]) -> list[str]:
+    return [f"- {line}" for line in lines]
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside, then rename: a reader never sees half a file."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

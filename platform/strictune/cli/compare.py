@@ -1,0 +1,37 @@
+"""``strictune compare``: one paired comparison of two runs."""
+
+import argparse
+import json
+from pathlib import Path
+
+from strictune.cli.verb import Verb
+
+__all__ = ["VERB"]
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ours", metavar="RUN", type=Path, help="a run's folder")
+    parser.add_argument("theirs", metavar="RUN", type=Path, help="the run to compare it with")
+    parser.add_argument("--rung", help="judge by this rung instead of the sweep's primary one")
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+
+
+def _execute(args: argparse.Namespace) -> int:
+    # pandas, scipy and statsmodels take a second to import.
+    from analysis import compare_runs, comparison_lines, plain
+
+    compared = compare_runs(args.ours, args.theirs, args.rung)
+    if args.json:
+        print(json.dumps(plain(compared), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(comparison_lines(compared)))
+    return 0
+
+
+VERB = Verb(
+    name="compare",
+    summary="compare the results of two runs on the same prompts",
+    example="strictune compare runs/quickstart/trials/A runs/quickstart/trials/B",
+    configure=_configure,
+    execute=_execute,
+)
