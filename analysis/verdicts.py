@@ -147,7 +147,7 @@ def effect(difference: Difference) -> Effect:
 def effect_text(found: Effect) -> str:
     """Return e.g. ``+12.3 pp [8.1, 16.5]``."""
     if math.isnan(found.low_pp):
-        return f"{_signed(found.estimate_pp)} pp [no interval]"
+        return f"{_signed(found.estimate_pp)} pp (no interval)"
     return f"{_signed(found.estimate_pp)} pp [{_plain(found.low_pp)}, {_plain(found.high_pp)}]"
 
 

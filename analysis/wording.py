@@ -126,7 +126,7 @@ def contrast_sentences(verdicts: SweepVerdicts) -> list[str]:
 def rate_text(rate: Interval) -> str:
     """Return e.g. ``41.2% [37.0, 45.6]``."""
     if math.isnan(rate.low):
-        return f"{_percent(rate.estimate, 1)} [no interval]"
+        return f"{_percent(rate.estimate, 1)} (no interval)"
     return f"{_percent(rate.estimate, 1)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
 

@@ -64,7 +64,7 @@ def difference(estimate: float, standard_error: float, df: float = 139.0) -> Dif
             difference(0.05, float("nan"), float("nan")),
             1.0,
             Word.UNCLEAR,
-            "+5.0 pp [no interval]: no clear difference between this run and its baseline; all "
+            "+5.0 pp (no interval): no clear difference between this run and its baseline; all "
             "prompts belong to one family, which shows nothing about others.",
             id="one-family",
         ),
