@@ -83,8 +83,8 @@ def trial_sentences(trial: TrialVerdict) -> list[str]:
     shares = trial.comparison.shares if trial.comparison else ()
     if shares and trial.verdict.effect is not None:
         listed = ", ".join(f"{share.part} {effect_text(share.effect)}" for share in shares)
-        total = effect_text(trial.verdict.effect).partition(" [")[0]
-        lines.append(f"{name}: where the {total} come from: {listed}.")
+        total = effect_text(trial.verdict.effect).partition(" pp")[0]
+        lines.append(f"{name}: where the {total} pp come from: {listed}.")
     if trial.result is not None and trial.result.is_think_rate_low:
         lines.append(
             f"{name}: asked to think, it wrote a real think block in "
