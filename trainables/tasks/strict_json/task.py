@@ -9,7 +9,6 @@ from trainables.tasks.strict_json.measure import DIFFICULTIES
 from trainables.tasks.strict_json.prompts import system_prompt
 from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS, Scorer, scorer_hash
 from trainables.tasks.strict_json.settings import StrictJsonSettings
-from trainables.tasks.strict_json.weights import decisive_components, default_weights
 from trainables.tasks.task import Message, Prompt, Score, Split
 
 __all__ = ["StrictJson"]
@@ -62,14 +61,6 @@ class StrictJson:
             thinking=thinking,
             think_prefilled=think_prefilled,
         )
-
-    def default_weights(self, *, thinking: bool) -> dict[str, float]:
-        """Return the published reward weights."""
-        return default_weights(thinking)
-
-    def decisive_components(self, *, thinking: bool) -> frozenset[str]:
-        """Return the components that no completion but a strict one brings to the maximum."""
-        return decisive_components(thinking)
 
     def scorer_hash(self) -> str:
         """Identify the scoring code: results under different hashes are not comparable."""
