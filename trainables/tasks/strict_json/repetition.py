@@ -1,0 +1,71 @@
+"""How much of a text is a loop: the same words over and over.
+
+Words alone are compared, in the order in which they stand. Indentation, brackets and
+other layout are no words, and the keys that the objects of an array share are told apart
+by the values between them. Linear in the length of the text.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+__all__ = ["longest_loop"]
+
+MIN_REPEATS = 4
+"""A unit must stand this often in a row to be a loop."""
+MAX_WORD_CHARACTERS = 64
+"""Longer words are looked into: a loop without spaces is one long word."""
+MIN_LOOP = 12
+"""Shorter loops are not looked for; the cheap tests before the search rely on it."""
+
+_WORD = re.compile(r"\w+")
+_INNER_LOOP = re.compile(r"(.{1,8}?)\1{11,}+")
+_MARKS = re.compile(r"([^\w\s{}\[\]()])\1{31,}+")
+
+
+def longest_loop(text: str) -> int:
+    """Return the length of the longest loop in words; inside a word or of marks, in characters.
+
+    The first standing of the unit is not counted: "a b a b a b a b" is a loop of 6.
+    """
+    words = _WORD.findall(text)
+    longest = 0
+    if len(words) - len(set(words)) >= MIN_LOOP:
+        pairs = list(pairwise(words))
+        if len(pairs) - len(set(pairs)) >= MIN_LOOP - 1:
+            longest = _longest_run(pairs)
+    if len(text) - len(words) > MAX_WORD_CHARACTERS:
+        longest = max(longest, _longest_inner(words), _longest_marks(text))
+    return longest
+
+
+def _longest_run(pairs: Sequence[tuple[str, str]]) -> int:
+    """Follow each repetition at the distance at which its first pair of words last stood."""
+    last_seen: dict[tuple[str, str], int] = {}
+    distance = run = longest = 0
+    for index, pair in enumerate(pairs):
+        if distance and pairs[index - distance] == pair:
+            run += 1
+            if run > longest and run + 1 >= distance * (MIN_REPEATS - 1):
+                longest = run
+        else:
+            distance = index - last_seen[pair] if pair in last_seen else 0
+            run = 1 if distance else 0
+        last_seen[pair] = index
+    return longest + 1 if longest else 0
+
+
+def _longest_inner(words: Sequence[str]) -> int:
+    return max(
+        (
+            match.end() - match.start()
+            for word in words
+            if len(word) > MAX_WORD_CHARACTERS
+            for match in _INNER_LOOP.finditer(word)
+        ),
+        default=0,
+    )
+
+
+def _longest_marks(text: str) -> int:
+    return max((match.end() - match.start() for match in _MARKS.finditer(text)), default=0)

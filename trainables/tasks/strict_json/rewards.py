@@ -1,0 +1,154 @@
+"""The seven reward components: each a function of one parsed completion.
+
+They keep the published names and ranges, and read the candidate document wherever it was
+found, so that a model that writes bare JSON still gets a signal. Two theorems tie them to
+the ladder: a strict completion has every component at its maximum, and any other one has
+``schema``, ``strictness`` or (with thinking) ``reasoning`` below it. No value can be raised
+by adding valid elements or padding to a wrong answer: wherever a share of the text would
+be the obvious measure, a fixed amount of text is the yardstick instead.
+"""
+
+from typing import NamedTuple
+
+from trainables.tasks.strict_json.completion import THINK_OPEN, Completion
+from trainables.tasks.strict_json.reading import num_open_brackets
+from trainables.tasks.strict_json.repetition import MIN_LOOP, longest_loop
+from trainables.tasks.strict_json.thinking import ThinkVerdict
+
+__all__ = [
+    "Reward",
+    "format_reward",
+    "reasoning_reward",
+    "repetition_reward",
+    "strictness_reward",
+    "truncation_reward",
+    "validity_reward",
+]
+
+OUTSIDE_YARDSTICK = 200.0
+"""Characters of outside text that weigh as much as a document."""
+ERROR_YARDSTICK = 50.0
+"""Characters left behind the first error that halve the credit for what came before."""
+BRACKET_CHARACTERS = 20
+"""What a bracket left open at the end counts for in characters."""
+HEAVY_LOOP = 40
+"""Words of a loop at which repetition is heavy."""
+DEGENERATE_LOOP = 120
+"""Words of a loop at which nothing else is left to punish."""
+
+_CUT_ERRORS = frozenset({"parse_unexpected_end", "parse_unterminated_string", "parse_empty"})
+
+
+class Reward(NamedTuple):
+    """One component's value and why."""
+
+    value: float
+    reason: str
+    """Stable code for tables, e.g. ``unclosed_fence``."""
+
+
+def format_reward(completion: Completion) -> Reward:
+    """1 for a json fence, 0.5 for another one or one never closed, 0 for none."""
+    if completion.form == "json_fence":
+        return Reward(1.0, "ok") if completion.is_closed else Reward(0.5, "unclosed_fence")
+    if completion.form == "other_fence":
+        return Reward(0.5, "other_fence")
+    return Reward(0.0, "no_fence")
+
+
+def validity_reward(completion: Completion) -> Reward:
+    """1 if the candidate parses, else 0.70 to 0.20, the less the more lies behind the error.
+
+    What lies before the error does not count, or valid padding there would raise the value;
+    a candidate that is wrong from its first character on has 0.20. Where the text just ends,
+    the brackets left open stand for what is missing.
+    """
+    if not completion.has_candidate:
+        return Reward(0.0, "no_document")
+    if not completion.error:
+        return Reward(1.0, "ok")
+    if completion.error_at <= completion.start:
+        return Reward(0.2, completion.error)
+    missing = float(len(completion.text[completion.error_at : completion.end].rstrip()))
+    if completion.error in _CUT_ERRORS:
+        missing = float(BRACKET_CHARACTERS) * num_open_brackets(
+            completion.text, completion.start, completion.end
+        )
+    return Reward(
+        0.2 + 0.5 * ERROR_YARDSTICK / (ERROR_YARDSTICK + missing),
+        completion.error,
+    )
+
+
+def reasoning_reward(verdict: ThinkVerdict, *, thinking: bool) -> Reward:
+    """1 for a real think block, -0.2 for too little, -0.5 for none or a placeholder.
+
+    1 as well where no thinking was asked for: the component is then out of play.
+    """
+    if not thinking:
+        return Reward(1.0, "not_asked")
+    if verdict == "real":
+        return Reward(1.0, "ok")
+    return Reward(-0.2 if verdict == "too_little" else -0.5, verdict)
+
+
+def truncation_reward(completion: Completion) -> Reward:
+    """1 for a complete answer, 0 where there is no JSON, -1 where it was cut off."""
+    if not completion.has_candidate:
+        is_cut = completion.is_think_open or not completion.is_closed
+        return Reward(-1.0, "cut_off") if is_cut else Reward(0.0, "no_document")
+    if not completion.is_closed or completion.error in _CUT_ERRORS:
+        return Reward(-1.0, "cut_off")
+    if (
+        completion.form == "bare"
+        and completion.error
+        and num_open_brackets(completion.text, completion.start, completion.end)
+    ):
+        return Reward(-1.0, "cut_off")
+    return Reward(1.0, "ok")
+
+
+def repetition_reward(completion: Completion, *, is_conformant: bool) -> Reward:
+    """1 without a loop, 0 with heavy repetition, down to -1 for a degenerate loop.
+
+    A conformant document may repeat what its schema wants repeated, and a closed think
+    block is judged by ``reasoning``: only what lies outside both is read.
+    """
+    text = completion.outside
+    if not is_conformant:
+        text += completion.text[completion.start : completion.end]
+    loop = longest_loop(text)
+    if loop < MIN_LOOP:
+        return Reward(1.0, "ok")
+    if loop <= HEAVY_LOOP:
+        return Reward((HEAVY_LOOP - loop) / (HEAVY_LOOP - MIN_LOOP + 1), "repetition")
+    beyond = (loop - HEAVY_LOOP) / (DEGENERATE_LOOP - HEAVY_LOOP)
+    return Reward(max(-beyond, -1.0), "loop")
+
+
+def strictness_reward(completion: Completion, *, thinking: bool) -> Reward:
+    """1 with nothing outside, falling with the outside text; a think block unasked for is such.
+
+    Any outside text at all costs 0.1, and an answer without a closed json fence 0.5.
+    """
+    if not completion.has_candidate:
+        return Reward(-1.0, "no_document")
+    value = 1.0
+    reason = "ok"
+    num_outside = _num_visible(completion.outside)
+    if num_outside:
+        reason = "text_outside"
+    if not thinking and completion.thought is not None:
+        num_outside += _num_visible(completion.thought) + len(THINK_OPEN)
+        reason = "think_uninvited"
+    if num_outside:
+        value = 0.9 - 1.9 * num_outside / (num_outside + OUTSIDE_YARDSTICK)
+    if completion.form != "json_fence" or not completion.is_closed:
+        value -= 0.5
+        reason = "no_json_fence"
+    return Reward(max(value, -1.0), reason)
+
+
+def _num_visible(text: str) -> int:
+    """Count the characters that are not white space."""
+    return len("".join(text.split())) if text else 0

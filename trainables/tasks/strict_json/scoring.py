@@ -1,0 +1,168 @@
+"""From a completion and its schema to rungs, rewards and an error class.
+
+One ``Scorer`` per process or batch: it keeps compiled schemas, and nothing lives at module
+level, because what one process stores there is empty in another. Weights are applied by
+whoever asks for a total.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from trainables.tasks.strict_json.completion import Completion, parse_completion
+from trainables.tasks.strict_json.credit import schema_credit
+from trainables.tasks.strict_json.error_classes import classify
+from trainables.tasks.strict_json.rewards import (
+    Reward,
+    format_reward,
+    reasoning_reward,
+    repetition_reward,
+    strictness_reward,
+    truncation_reward,
+    validity_reward,
+)
+from trainables.tasks.strict_json.rungs import RUNGS, place
+from trainables.tasks.strict_json.salvage import salvage
+from trainables.tasks.strict_json.thinking import PLACEHOLDERS, compile_placeholders, judge_thought
+from trainables.tasks.strict_json.validation import CompiledSchema, Errors
+from trainables.tasks.strict_json.weights import COMPONENTS
+from trainables.tasks.task import Score
+
+__all__ = ["COMPONENTS", "RUNGS", "Scorer", "scorer_hash"]
+
+MAX_COMPILED_SCHEMAS = 4_096
+
+_SCORING_MODULES = (
+    "completion",
+    "credit",
+    "error_classes",
+    "locations",
+    "reading",
+    "repetition",
+    "rewards",
+    "rungs",
+    "salvage",
+    "scoring",
+    "thinking",
+    "validation",
+)
+
+
+class Scorer:
+    """Scores completions; keeps the schemas it has met compiled.
+
+    Pickles as its settings alone: a copy in another process compiles for itself and gives
+    the same scores.
+    """
+
+    def __init__(self, *, placeholders: Sequence[str] = PLACEHOLDERS) -> None:
+        """Make a scorer.
+
+        Args:
+            placeholders: Filler that makes no think block real; all that the task's
+                prompts show.
+        """
+        self._placeholders = tuple(placeholders)
+        self._placeholder_pattern = compile_placeholders(self._placeholders)
+        self._compiled: dict[str, CompiledSchema] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the settings; compiled schemas do not travel."""
+        return _rebuild, (self._placeholders,)
+
+    def score(
+        self, completion: str, schema: str, *, thinking: bool, think_prefilled: bool
+    ) -> Score:
+        """Score one completion.
+
+        Args:
+            completion: What the model wrote, as it wrote it; nothing in it raises.
+            schema: The JSON Schema, as JSON text.
+            thinking: The prompt asked for a think block.
+            think_prefilled: The prompt ended inside the think block.
+
+        Raises:
+            SpecError: The schema cannot be compiled.
+        """
+        compiled = self._compile(schema)
+        parsed = parse_completion(completion, think_prefilled=think_prefilled)
+        verdict = judge_thought(
+            parsed.thought, is_open=parsed.is_think_open, placeholders=self._placeholder_pattern
+        )
+        is_valid = parsed.is_read and compiled.is_valid(parsed.document)
+        errors: Errors = ()
+        if parsed.is_read and not is_valid:
+            errors = compiled.errors(parsed.document)
+        validity = validity_reward(parsed)
+        rewards = (
+            format_reward(parsed),
+            validity,
+            _schema_reward(compiled, parsed, errors, is_valid=is_valid, validity=validity.value),
+            reasoning_reward(verdict, thinking=thinking),
+            truncation_reward(parsed),
+            repetition_reward(parsed, is_conformant=is_valid),
+            strictness_reward(parsed, thinking=thinking),
+        )
+        error = classify(
+            parsed, errors=errors, is_conformant=is_valid, thinking=thinking, verdict=verdict
+        )
+        return Score(
+            rungs=place(parsed, is_valid=is_valid, thinking=thinking, verdict=verdict),
+            rewards={name: reward[0] for name, reward in zip(COMPONENTS, rewards, strict=True)},
+            reasons={name: reward[1] for name, reward in zip(COMPONENTS, rewards, strict=True)},
+            error_class=error.error_class,
+            error_path=error.pointer,
+            is_thinking=verdict == "real",
+        )
+
+    def _compile(self, schema: str) -> CompiledSchema:
+        compiled = self._compiled.get(schema)
+        if compiled is None:
+            compiled = CompiledSchema(schema)
+            if len(self._compiled) >= MAX_COMPILED_SCHEMAS:
+                del self._compiled[next(iter(self._compiled))]
+            self._compiled[schema] = compiled
+        return compiled
+
+
+def _rebuild(placeholders: Sequence[str]) -> Scorer:
+    return Scorer(placeholders=placeholders)
+
+
+def _schema_reward(
+    compiled: CompiledSchema,
+    completion: Completion,
+    errors: Errors,
+    *,
+    is_valid: bool,
+    validity: float,
+) -> Reward:
+    """Return 1 if and only if the candidate conforms, else at most 0.95.
+
+    A candidate that does not parse keeps as much of the credit for what it had got right
+    before the error as its validity says.
+    """
+    if is_valid:
+        return Reward(1.0, "ok")
+    if completion.is_read:
+        return Reward(schema_credit(compiled, completion.document, errors), "not_conformant")
+    if not completion.has_candidate:
+        return Reward(0.0, "no_document")
+    document = salvage(completion.text, completion.start, completion.error_at)
+    if document is None:
+        return Reward(0.0, "not_parsed")
+    if compiled.is_valid(document):
+        return Reward(validity, "not_parsed")
+    credit = schema_credit(compiled, document, compiled.errors(document))
+    return Reward(validity * credit, "not_parsed")
+
+
+def scorer_hash() -> str:
+    """Identify the scoring code and its validator; other scores are not comparable."""
+    digest = hashlib.sha256(version("jsonschema-rs").encode())
+    folder = Path(__file__).parent
+    for name in _SCORING_MODULES:
+        digest.update(name.encode())
+        digest.update((folder / f"{name}.py").read_bytes())
+    return digest.hexdigest()
