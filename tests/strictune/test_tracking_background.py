@@ -96,7 +96,9 @@ def test_what_the_store_refuses_is_said_once_and_not_waited_for(
     thread = _threaded(mirror)
     thread.start()
     mirror.wait(3)
+    started = time.monotonic()
     assert not thread.stop(timeout_s=60)
+    assert time.monotonic() - started < 30
     assert caplog.text.count("trial=t1: no") == 1
 
 

@@ -1,7 +1,12 @@
 """The mirror against a real SQLite store: what a user finds in MLflow."""
 
+import contextlib
 import json
 import shutil
+import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -160,6 +165,35 @@ def test_a_crash_in_the_middle_of_a_batch_doubles_nothing(
     replay(sweep.path, sweep.uri)
     stored = StoredRuns(sweep.uri)
     assert [step for step, _ in stored.points(stored.one("trial"))] == [1, 2, 3, 4, 5]
+
+
+def test_a_mirror_that_was_killed_leaves_nothing_in_the_way(sweep: FakeSweep) -> None:
+    trial = sweep.trial()
+    trial.log(range(3000), num_keys=10)
+    trial.end(steps=3000)
+    program = (
+        "import sys; from pathlib import Path; from strictune.tracking import replay; "
+        "replay(Path(sys.argv[1]), sys.argv[2])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(sweep.path), sweep.uri])
+    try:
+        _wait_for_points(sweep.uri)
+    finally:
+        process.kill()
+        process.wait()
+    replay(sweep.path, sweep.uri)
+    stored = StoredRuns(sweep.uri)
+    run = stored.one("trial")
+    assert [step for step, _ in stored.points(run)] == list(range(3000))
+    assert run.info.status == "FINISHED"
+
+
+def _wait_for_points(uri: str) -> None:
+    deadline = time.monotonic() + 60
+    with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+        while not database.execute("SELECT count(*) FROM metrics").fetchone()[0]:
+            assert time.monotonic() < deadline, "nothing was written"
+            time.sleep(0.01)
 
 
 def test_a_lost_identity_is_found_again_by_what_was_copied(sweep: FakeSweep) -> None:

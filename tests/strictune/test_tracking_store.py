@@ -1,0 +1,97 @@
+"""Addresses of stores: which one is used, and that no password leaves them."""
+
+import contextlib
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from tracking_fakes import empty_store
+
+from strictune.errors import StorageError
+from strictune.tracking import Mirror, default_tracking_uri, tracking_uri_for, without_password
+from strictune.tracking.identity import SweepIdentity, read_identity, write_identity
+from strictune.tracking.store import TrackingStore
+
+SERVER = "http://127.0.0.1:5000"
+SECRET = "http://ann:secret@127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def _no_address_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        pytest.param(SERVER, SERVER, id="nothing-to-hide"),
+        pytest.param("https://ann:pw@host:80/x", "https://***@host:80/x", id="server"),
+        pytest.param("postgresql://ann:p@w@db/x", "postgresql://***@db/x", id="at-in-password"),
+        pytest.param("sqlite:////a b/mlflow.db", "sqlite:////a b/mlflow.db", id="file"),
+    ],
+)
+def test_addresses_are_shown_without_password(uri: str, shown: str) -> None:
+    assert without_password(uri) == shown
+
+
+def test_the_error_of_a_store_that_is_away_hides_the_password(tmp_path: Path) -> None:
+    store = TrackingStore.open(SECRET, out_dir=tmp_path)
+    assert not store.is_up()
+    with pytest.raises(StorageError) as caught:
+        store.experiment("strictune/strict_json")
+    assert "127.0.0.1:1" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_password_is_not_kept_in_the_folder(tmp_path: Path) -> None:
+    write_identity(tmp_path, SweepIdentity("sweep-1", SECRET))
+    assert "secret" not in (tmp_path / "tracking.json").read_text()
+    assert read_identity(tmp_path) == SweepIdentity("sweep-1", None)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_an_identity_that_cannot_be_read_is_refused_with_its_cure(
+    tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "tracking.json").write_text(content)
+    with pytest.raises(StorageError, match="Delete it"):
+        read_identity(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "environment", "recorded", "expected"),
+    [
+        pytest.param("http://a", "http://b", "http://c", "http://a", id="chosen"),
+        pytest.param(None, "http://b", "http://c", "http://b", id="environment"),
+        pytest.param(None, None, "http://c", "http://c", id="where-it-was-last"),
+        pytest.param(None, None, "sqlite:////gone/mlflow.db", None, id="file-that-is-gone"),
+        pytest.param(None, None, None, None, id="default"),
+    ],
+)
+def test_a_sweep_is_tracked_where_it_was_told_or_was_before(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chosen: str | None,
+    environment: str | None,
+    recorded: str | None,
+    expected: str | None,
+) -> None:
+    if environment:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", environment)
+    if recorded:
+        content = {"sweep_id": "sweep-1", "tracking_uri": recorded}
+        (tmp_path / "tracking.json").write_text(json.dumps(content))
+    wanted = expected or default_tracking_uri(tmp_path.parent)
+    assert tracking_uri_for(tmp_path, chosen) == wanted
+
+
+def test_a_store_of_another_version_is_refused_with_its_cure(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(empty_store())
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'of_another_version'")
+        database.commit()
+    with pytest.raises(StorageError, match="mlflow db upgrade"):
+        Mirror(tmp_path, f"sqlite:///{path}").open()
