@@ -337,6 +337,18 @@ def test_a_folder_that_cannot_be_read_is_a_problem_and_the_others_go_on(sweep: F
     assert "progress.json" in problem
 
 
+def test_a_folder_that_is_just_being_copied_is_waited_for(sweep: FakeSweep) -> None:
+    baseline = sweep.baseline()
+    spec = (baseline.path / "trial.yaml").read_bytes()
+    (baseline.path / "trial.yaml").unlink()
+    with Mirror(sweep.path, sweep.uri) as mirror:
+        assert mirror.sync().is_complete
+        (problem,) = mirror.close().problems
+        assert problem.endswith("trial.yaml is missing")
+        (baseline.path / "trial.yaml").write_bytes(spec)
+        assert mirror.close().num_runs == 2
+
+
 def test_a_run_that_the_store_refuses_does_not_hold_up_the_others(sweep: FakeSweep) -> None:
     for trial_id in ("t1", "t2"):
         trial = sweep.trial(trial_id)

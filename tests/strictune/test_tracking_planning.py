@@ -129,3 +129,13 @@ def test_long_values_are_cut_to_the_stores_limit_and_say_so() -> None:
     (value,) = names.flat_params({"a": "x" * 9000}).values()
     assert len(value) == 6000
     assert value.endswith("[...]")
+
+
+def test_a_long_table_is_cut_after_a_whole_line_and_says_where_the_rest_is() -> None:
+    rows = "".join(f"| {row:04} | better |\n" for row in range(1000))
+    description = names.cut_table(rows, source="verdicts.md")
+    assert len(description) <= 8000
+    *_, last, _, hint = description.split("\n")
+    assert last.endswith("| better |")
+    assert "`verdicts.md`" in hint
+    assert names.cut_table("short", source="verdicts.md") == "short"

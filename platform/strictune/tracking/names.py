@@ -37,6 +37,7 @@ __all__ = [
     "UPLOADED",
     "VERDICT",
     "cut",
+    "cut_table",
     "experiment_name",
     "flat_params",
     "metric_key",
@@ -85,6 +86,14 @@ def metric_key(key: str) -> str:
 def cut(text: str, *, limit: int = MAX_TAG_CHARS) -> str:
     """Return the text, shortened with a sign of it when the store would refuse its length."""
     return text if len(text) <= limit else text[: limit - len(_CUT_SIGN)] + _CUT_SIGN
+
+
+def cut_table(markdown: str, *, source: str) -> str:
+    """Return as many whole lines as the store takes in a tag, and where the rest is."""
+    if len(markdown) <= MAX_TAG_CHARS:
+        return markdown
+    hint = f"\n\nThe rest is in the artifact `{source}`."
+    return markdown[: MAX_TAG_CHARS - len(hint)].rpartition("\n")[0] + hint
 
 
 def flat_params(spec: Mapping[str, object]) -> dict[str, str]:

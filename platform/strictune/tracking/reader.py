@@ -64,6 +64,9 @@ class SweepReader:
                 continue
             try:
                 runs.append(self._record(key, path, plan, is_final=is_final))
+            except FileNotFoundError as error:
+                if is_final:  # Before that, a folder may just be being copied, or removed.
+                    problems.append(f"{path}: {Path(error.filename).name} is missing")
             except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
                 problems.append(f"{path}: cannot be read ({type(error).__name__}: {error})")
             except yaml.YAMLError as error:

@@ -165,7 +165,7 @@ def sweep_record(
         **{names.tag(f"num_trials_{status.lower()}"): str(n) for status, n in counts.items()},
     }
     if verdicts:
-        tags[names.NOTE] = names.cut(verdicts)
+        tags[names.NOTE] = names.cut_table(verdicts, source="verdicts.md")
     return RunRecord(
         key=RunKey("sweep", str(plan["sweep"])),
         path=path,
