@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal
 
 from trainables.tasks.strict_json.data import build_split, data_hash
 from trainables.tasks.strict_json.measure import DIFFICULTIES
@@ -21,7 +20,7 @@ class StrictJson:
     they nor compiled schemas travel to other processes.
     """
 
-    kind: Literal["strict_json"] = "strict_json"
+    kind: str = "strict_json"
     rungs: tuple[str, ...] = RUNGS
     primary_rung = "strict"
     components: tuple[str, ...] = COMPONENTS
