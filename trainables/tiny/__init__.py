@@ -1,4 +1,4 @@
-"""``builtin:tiny``: a Llama of 2.4M parameters and the one command that rebuilds it.
+"""``builtin:tiny``: a Llama of 1.4M parameters and the one command that rebuilds it.
 
 It exists so that the whole path, from sweep file to verdict, runs in minutes on two cores
 without a model hub. It is trained from scratch on gold answers to strict_json's training

@@ -32,10 +32,10 @@ POOL = 1024
 class WarmUp:
     """How long and how fast."""
 
-    minutes: float
+    num_steps: int
     sloppy_frac: float
     """Share of sloppy answers in the last part."""
-    sloppy_from: float = 0.75
+    sloppy_from: float = 0.7
     """Where in the training that part starts."""
     tokens_per_batch: int = 8192
     muon_lr: float = 0.02
@@ -49,25 +49,14 @@ class _Batch(NamedTuple):
     labels: Tensor  # (B, T), IGNORED outside the completion
 
 
-class _Clock:
-    def __init__(self, *, minutes: float) -> None:
-        self._started = time.monotonic()
-        self._duration_s = 60 * minutes
-
-    @property
-    def progress(self) -> float:
-        """Share of the time that has passed."""
-        return (time.monotonic() - self._started) / self._duration_s
-
-
 def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """Return a Llama with random weights and at most 2.4M parameters."""
+    """Return a Llama with random weights and 1.4M parameters."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=256,
-        intermediate_size=464,
-        num_hidden_layers=4,
-        num_attention_heads=8,
+        hidden_size=192,
+        intermediate_size=512,
+        num_hidden_layers=3,
+        num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
@@ -84,7 +73,7 @@ def warm_up(
     prompts: Sequence[Prompt],
     settings: WarmUp,
 ) -> dict[str, float]:
-    """Train ``model`` in place for a fixed time and return what it took."""
+    """Train ``model`` in place and return the minutes and tokens that it took."""
     torch.manual_seed(settings.seed)
     matrices = [
         parameter
@@ -97,14 +86,12 @@ def warm_up(
         (torch.optim.Muon(matrices, lr=settings.muon_lr, weight_decay=0.0), settings.muon_lr),
         (torch.optim.AdamW(rest, lr=settings.adam_lr, weight_decay=0.0), settings.adam_lr),
     ]
-    clock = _Clock(minutes=settings.minutes)
-    num_steps = num_tokens = 0
+    started = time.monotonic()
+    num_tokens = 0
     model.train()
-    for batch in _batches(tokenizer, prompts, settings, clock):
-        progress = clock.progress
-        if progress >= 1:
-            break
-        rate = min(1.0, num_steps / 50, (1 - progress) / 0.7)
+    for step, batch in enumerate(_batches(tokenizer, prompts, settings)):
+        left = 1 - step / settings.num_steps
+        rate = min(1.0, step / 50, left / 0.7)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = model(**batch._asdict()).loss
         loss.backward()
@@ -114,28 +101,23 @@ def warm_up(
                 group["lr"] = peak * rate
             optimizer.step()
             optimizer.zero_grad()
-        num_steps += 1
         num_tokens += int(batch.attention_mask.sum())
-        if num_steps % 50 == 0:
-            logger.info("step %d, %.0f%%, loss %.3f", num_steps, 100 * progress, loss.item())
-    return {
-        "minutes": clock.progress * settings.minutes,
-        "steps": num_steps,
-        "tokens": num_tokens,
-    }
+        if step % 50 == 0:
+            logger.info("step %d of %d, loss %.3f", step, settings.num_steps, loss.item())
+    return {"minutes": (time.monotonic() - started) / 60, "tokens": num_tokens}
 
 
 def _batches(
-    tokenizer: PreTrainedTokenizerFast,
-    prompts: Sequence[Prompt],
-    settings: WarmUp,
-    clock: _Clock,
+    tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Prompt], settings: WarmUp
 ) -> Iterator[_Batch]:
+    """Yield ``num_steps`` batches, the last part of them with sloppy answers among them."""
     rng = random.Random(settings.seed)
-    while True:
-        sloppy = settings.sloppy_frac if clock.progress >= settings.sloppy_from else 0.0
+    left = settings.num_steps
+    while left > 0:
+        is_late = left <= settings.num_steps * (1 - settings.sloppy_from)
+        sloppy_frac = settings.sloppy_frac if is_late else 0.0
         pool = sorted(
-            (_encode(tokenizer, rng.choice(prompts), rng, sloppy) for _ in range(POOL)),
+            (_encode(tokenizer, rng.choice(prompts), rng, sloppy_frac) for _ in range(POOL)),
             key=lambda pair: len(pair[0]),
         )
         groups: list[list[tuple[list[int], int]]] = [[]]
@@ -144,7 +126,9 @@ def _batches(
                 groups.append([])
             groups[-1].append(pair)
         rng.shuffle(groups)
-        yield from (_collate(tokenizer, group) for group in groups if group)
+        groups = groups[:left]
+        left -= len(groups)
+        yield from (_collate(tokenizer, group) for group in groups)
 
 
 def _encode(

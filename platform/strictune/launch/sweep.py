@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from strictune.config import SweepSpec, TrialSpec
 from strictune.launch.baselines import measure_baselines
@@ -29,6 +30,13 @@ class SweepEnd:
     def is_interrupted(self) -> bool:
         """Trials are left that a resume would run."""
         return self.num_by_state.get("open", 0) > 0
+
+    @property
+    def status(self) -> Literal["FINISHED", "FAILED", "KILLED"]:
+        """The sweep as a whole: FAILED only if no trial finished."""
+        if self.is_interrupted:
+            return "KILLED"
+        return "FINISHED" if self.num_by_state.get("FINISHED") else "FAILED"
 
     @property
     def is_clean(self) -> bool:

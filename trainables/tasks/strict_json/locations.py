@@ -1,296 +1,420 @@
-"""The schema locations that give credit: reached from the root through required members.
+"""The schema as a tree of locations, built once and graded against every wrong document.
 
-A plan depends on the schema alone, never on a document, so a document cannot add to what
-is counted by being larger. Optional members, extra keys, prohibitions and conditions are
-not in it: they cost when violated and earn nothing when kept. References are followed
-within the document by JSON pointer, one level into recursion; what lies behind any
-other reference counts as optional.
+What is reached from the root through required members counts; the tree depends on the
+schema alone, so a document cannot add to what is counted by being larger. Optional
+members, extra keys, prohibitions and conditions stand beside it: they cost when violated
+and earn nothing when kept. References are followed within the schema, one level into
+recursion; deeper, a value just passes or fails.
+
+Only what is cheap to say in Python is said here. Equality, patterns, formats and the
+conditional keywords are asked of the validator, one keyword at a time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import quote, unquote
+from typing import NamedTuple
+from urllib.parse import unquote
 
-__all__ = ["Path", "Plan", "Search", "Span", "build_plan"]
+from trainables.tasks.strict_json.validation import keyword_check
 
-Path = tuple[str | int, ...]
-"""Where a keyword stands, references included, as the validator's errors name it."""
+__all__ = ["Check", "Combinator", "Count", "Node", "Optional", "Scope", "Search", "build_scope"]
 
 MAX_LOCATIONS = 2_000
-"""A plan stops growing here: references can multiply a small schema without bound."""
+"""The tree stops growing here: references can multiply a small schema without bound."""
 
-MAX_REFERENCES = 20
-"""Steps of one look at what types a schema allows."""
+Predicate = Callable[[object], bool]
 
-_VALUE_KEYWORDS = (
-    "type",
-    "enum",
-    "const",
-    "pattern",
-    "format",
-    "minLength",
-    "maxLength",
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
-)
 _REF_ALONE = ("draft-03", "draft-04", "draft-06", "draft-07")
 """Drafts in which a reference hides the keywords beside it."""
+_ASKED = {
+    "if": ("then", "else"),
+    "patternProperties": ("properties", "additionalProperties"),
+    "propertyNames": (),
+    "dependentRequired": (),
+    "dependentSchemas": (),
+    "dependencies": (),
+    "uniqueItems": (),
+    "minContains": ("contains", "maxContains"),
+    "maxContains": ("contains", "minContains"),
+    "$dynamicRef": (),
+    "$recursiveRef": (),
+}
+"""Keywords left to the validator, each with the neighbours that it needs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """A run of locations that fall together, with the container that holds them."""
+class Check(NamedTuple):
+    """A keyword that a value passes or fails."""
 
-    start: int
+    unit: int
+    """The location's index, or -1 for a prohibition or condition: no location of its own."""
+    key: int
+    """Identifies the check among the violations outside the locations."""
+    keyword: str
+    passes: Predicate
+
+
+class Count(NamedTuple):
+    """Bounds on the number of elements."""
+
+    unit: int
+    """As in ``Check``; both bounds are one location, or too few could become too many."""
+    key: int
+    keyword: str
+    least: float
+    most: float
+
+
+class Combinator(NamedTuple):
+    """``anyOf`` or ``oneOf``: the best branch counts."""
+
+    unit: int
+    keyword: str
+    branches: tuple["Scope", ...]
+
+
+class Search(NamedTuple):
+    """``contains``, or for members "not all fail a schema": the best element counts."""
+
+    unit: int
+    kind: type
+    """The container whose elements are searched."""
+    keyword: str
+    element: "Scope"
+
+
+class Optional(NamedTuple):
+    """A schema for values that need not be there."""
+
+    key: int
+    scope: "Scope"
+
+
+class Member(NamedTuple):
+    """A required member of an object."""
+
+    name: str
+    unit: int
+    """Its presence; all that it must hold follows, up to ``stop``."""
     stop: int
-    is_many: bool
-    """The container itself can occur more than once in a document."""
+    node: "Node"
 
 
-@dataclass(slots=True, kw_only=True)
-class Plan:
-    """All locations of a schema, or of one branch of a combinator."""
+@dataclass(slots=True)
+class Node:
+    """One schema at one place; it takes up the locations ``start`` to ``stop``."""
 
+    start: int = 0
+    stop: int = 0
+    is_many: bool = False
+    """More than one value of a document can stand here."""
+    is_false: bool = False
+    accepts_type: Predicate | None = None
+    checks: list[Check] = field(default_factory=list)
+    same: list["Node"] = field(default_factory=list)
+    """Schemas for the same value: a reference's target, the branches of ``allOf``."""
+    combinators: list[Combinator] = field(default_factory=list)
+    searches: list[Search] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
+    optional: list[tuple[str, Optional]] = field(default_factory=list)
+    known: frozenset[str] | None = None
+    """The declared members; None where extra ones are nobody's business."""
+    extra: "Node | Optional | int | None" = None
+    """What extra members must be; a number is the key of their prohibition."""
+    num_members: Count | None = None
+    num_items: Count | None = None
+    prefix: list["Node | Optional"] = field(default_factory=list)
+    rest: "Node | Optional | int | None" = None
+    """What the items behind the prefix must be, as for ``extra``."""
+
+
+@dataclass(slots=True)
+class Scope:
+    """Locations that are weighed against each other: a schema, or a branch or option of one."""
+
+    node: Node
     weights: list[float] = field(default_factory=list)
-    """How much each location counts: 1, or for a combinator what its largest branch holds."""
     is_many: list[bool] = field(default_factory=list)
-    """Whether the location can meet several values of one document."""
-    units: dict[Path, int] = field(default_factory=dict)
-    """The location that a violation at this path concerns."""
-    spans: dict[Path, Span] = field(default_factory=dict)
-    """What fails together when the path is violated: all below a missing or mistyped value."""
-    elements: dict[Path, tuple[tuple[int, Span], ...]] = field(default_factory=dict)
-    """By count keyword: what is lost where the container has only so many elements or fewer."""
-    named: dict[Path, frozenset[str]] = field(default_factory=dict)
-    """By count keyword of an object: the members that do not count as its elements."""
-    branches: dict[Path, list["Plan"]] = field(default_factory=dict)
-    """The branches of each combinator among the locations."""
-    searches: dict[Path, "Search"] = field(default_factory=dict)
-    """The locations that ask for one good element somewhere in a container."""
-
-    @property
-    def total(self) -> float:
-        """The weight of all locations together."""
-        return sum(self.weights)
+    total: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """``contains``, or its counterpart for members: not all members fail a schema."""
-
-    pointer: str
-    """The element's schema, as a JSON pointer in URI form."""
-    plan: Plan
-    """Its locations; paths start at the element's schema."""
-    takes_scalars: bool
-    """Whether anything but an array or object can come near."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _Place(NamedTuple):
     """Where the builder stands."""
 
-    path: Path = ()
-    pointer: str = "#"
-    """The schema that stands here, references resolved."""
-    is_many: bool = False
-    references: tuple[str, ...] = ("#",)
-
-    def step(self, *tokens: str | int, is_many: bool = False) -> "_Place":
-        return _Place(
-            path=self.path + tokens,
-            pointer=self.pointer + "".join(f"/{_escape(str(token))}" for token in tokens),
-            is_many=self.is_many or is_many,
-            references=self.references,
-        )
-
-    def follow(self, reference: str) -> "_Place":
-        return _Place(
-            path=(*self.path, "$ref"),
-            pointer=reference,
-            is_many=self.is_many,
-            references=(*self.references, reference),
-        )
+    scope: Scope
+    is_many: bool
+    references: tuple[str, ...]
 
 
-def build_plan(schema: object) -> Plan:
-    """List the locations of ``schema``."""
-    draft = schema.get("$schema", "") if isinstance(schema, Mapping) else ""
-    builder = _Builder(schema, hides_siblings=any(name in str(draft) for name in _REF_ALONE))
-    return builder.build(schema, _Place())
+def build_scope(root: object) -> Scope:
+    """Build the locations of a whole schema."""
+    return _Builder(root).scope(root, ("#",))
 
 
 class _Builder:
-    """Walks one schema; the budget is shared by the plans of its branches."""
+    """Walks one schema; all of its scopes share one budget."""
 
-    def __init__(self, root: object, *, hides_siblings: bool) -> None:
+    def __init__(self, root: object) -> None:
         self._root = root
-        self._hides_siblings = hides_siblings
+        fields = root if isinstance(root, Mapping) else {}
+        draft = str(fields.get("$schema", ""))
+        self._hides_siblings = any(name in draft for name in _REF_ALONE)
+        self._float_is_integer = "draft-04" not in draft and "draft-03" not in draft
+        self._context = {
+            name: fields[name] for name in ("$schema", "$defs", "definitions") if name in fields
+        }
         self._budget = MAX_LOCATIONS
+        self._num_keys = 0
 
-    def build(self, schema: object, place: _Place) -> Plan:
-        plan = Plan()
-        self._walk(plan, schema, place)
-        return plan
+    def scope(self, schema: object, references: tuple[str, ...]) -> Scope:
+        scope = Scope(Node())
+        scope.node = self._node(schema, _Place(scope, False, references))
+        scope.total = sum(scope.weights)
+        return scope
 
-    def _walk(self, plan: Plan, schema: object, place: _Place) -> None:
-        """Add every location of ``schema``, which stands at ``place``."""
-        if not isinstance(schema, Mapping) or self._budget <= 0:
-            return
-        start = len(plan.weights)
-        if "$ref" in schema:
-            self._follow(plan, schema["$ref"], place)
+    def _node(self, schema: object, place: _Place) -> Node:
+        node = Node(start=len(place.scope.weights), is_many=place.is_many)
+        if isinstance(schema, Mapping) and self._budget > 0:
+            self._fill(node, schema, place)
+        elif schema is False:
+            node.is_false = True
+        node.stop = len(place.scope.weights)
+        return node
+
+    def _fill(self, node: Node, schema: Mapping[str, object], place: _Place) -> None:
+        if isinstance(schema.get("$ref"), str):
+            self._add_reference(node, str(schema["$ref"]), place)
             if self._hides_siblings:
                 return
-        for keyword in _VALUE_KEYWORDS:
-            if keyword in schema and not _is_draft_04_flag(keyword, schema[keyword]):
-                self._add(plan, place.step(keyword))
-        for index, branch in enumerate(_sequence(schema.get("allOf"))):
-            self._walk(plan, branch, place.step("allOf", index))
+        self._add_value_keywords(node, schema, place)
+        for branch in _sequence(schema.get("allOf")):
+            node.same.append(self._node(branch, place))
         for keyword in ("anyOf", "oneOf"):
-            self._add_combinator(plan, schema, keyword, place)
-        self._add_searches(plan, schema, place)
-        self._add_members(plan, schema, place)
-        self._add_elements(plan, schema, place)
-        plan.spans[(*place.path, "type")] = Span(
-            start=start, stop=len(plan.weights), is_many=place.is_many
-        )
+            self._add_combinator(node, schema, keyword, place)
+        self._add_searches(node, schema, place)
+        self._add_members(node, schema, place)
+        self._add_items(node, schema, place)
+        self._add_asked(node, schema)
 
-    def _add(self, plan: Plan, place: _Place, *, weight: float = 1.0) -> int:
+    def _unit(self, place: _Place, *, weight: float = 1.0) -> int:
         self._budget -= 1
-        plan.units[place.path] = len(plan.weights)
-        plan.weights.append(weight)
-        plan.is_many.append(place.is_many)
-        return len(plan.weights) - 1
+        place.scope.weights.append(weight)
+        place.scope.is_many.append(place.is_many)
+        return len(place.scope.weights) - 1
 
-    def _follow(self, plan: Plan, reference: object, place: _Place) -> None:
-        if not isinstance(reference, str) or place.references.count(reference) > 1:
+    def _key(self) -> int:
+        self._num_keys += 1
+        return self._num_keys
+
+    def _add_reference(self, node: Node, reference: str, place: _Place) -> None:
+        followed = place.references.count(reference) <= 1
+        target = _resolve(self._root, reference) if followed else None
+        if target is not None:
+            below = place._replace(references=(*place.references, reference))
+            node.same.append(self._node(target, below))
             return
-        self._walk(plan, _resolve(self._root, reference), place.follow(reference))
+        passes = keyword_check(self._context, {"$ref": reference})
+        node.checks.append(Check(self._unit(place), self._key(), "$ref", passes))
 
-    def _add_combinator(
-        self, plan: Plan, schema: Mapping[str, object], keyword: str, place: _Place
+    def _add_value_keywords(
+        self, node: Node, schema: Mapping[str, object], place: _Place
     ) -> None:
-        branches = _sequence(schema.get(keyword))
-        if not branches:
-            return
-        plans = [
-            self.build(branch, place.step(keyword, index)) for index, branch in enumerate(branches)
-        ]
-        heaviest = max(branch.total for branch in plans)
-        self._add(plan, place.step(keyword), weight=max(heaviest, 1.0))
-        plan.branches[(*place.path, keyword)] = plans
-
-    def _add_searches(self, plan: Plan, schema: Mapping[str, object], place: _Place) -> None:
-        """Add ``contains``, and ``not`` where it says that not every element fails a schema."""
-        if "contains" in schema:
-            self._add_search(plan, schema["contains"], place, ("contains",))
-        negated = _mapping(schema.get("not"))
-        for keyword in ("additionalProperties", "items"):
-            inner = negated.get(keyword)
-            if len(negated) == 1 and isinstance(inner, Mapping) and set(inner) == {"not"}:
-                self._add_search(plan, inner["not"], place, ("not", keyword, "not"))
-
-    def _add_search(self, plan: Plan, schema: object, place: _Place, tokens: Path) -> None:
-        below = place.step(*tokens)
-        element = self.build(schema, _Place(pointer=below.pointer, references=place.references))
-        key: Path = (*place.path, tokens[0])
-        self._add(plan, place.step(tokens[0]), weight=max(element.total, 1.0))
-        plan.searches[key] = Search(
-            pointer=below.pointer,
-            plan=element,
-            takes_scalars=self._takes_scalars(schema, num_references=0),
-        )
-
-    def _takes_scalars(self, schema: object, *, num_references: int) -> bool:
-        """Whether a schema leaves room for a value that is neither array nor object."""
-        if not isinstance(schema, Mapping) or num_references > MAX_REFERENCES:
-            return True
         types = schema.get("type")
         if types is not None:
-            return not {"array", "object"}.issuperset([types] if isinstance(types, str) else types)
-        reference = schema.get("$ref")
-        if isinstance(reference, str):
-            target = _resolve(self._root, reference)
-            return self._takes_scalars(target, num_references=num_references + 1)
-        branches = _sequence(schema.get("anyOf")) or _sequence(schema.get("oneOf")) or (True,)
-        return any(
-            self._takes_scalars(branch, num_references=num_references + 1) for branch in branches
-        )
+            self._unit(place)
+            names = [types] if isinstance(types, str) else types
+            node.accepts_type = _type_check(names, float_is_integer=self._float_is_integer)
+        for keyword, passes in self._value_checks(schema):
+            node.checks.append(Check(self._unit(place), self._key(), keyword, passes))
 
-    def _add_members(self, plan: Plan, schema: Mapping[str, object], place: _Place) -> None:
-        """Add the required members of an object, each with all that it must hold."""
-        properties = _mapping(schema.get("properties"))
-        for name in dict.fromkeys(_sequence(schema.get("required"))):
-            if not isinstance(name, str):
+    def _value_checks(self, schema: Mapping[str, object]) -> Iterator[tuple[str, Predicate]]:
+        for keyword, build in _IN_PYTHON.items():
+            limit = schema.get(keyword)
+            if isinstance(limit, (int, float)) and not isinstance(limit, bool):
+                strict = schema.get(_DRAFT_04_FLAGS.get(keyword, "")) is True
+                yield keyword, _STRICT[keyword](limit) if strict else build(limit)
+        for keyword in ("enum", "const", "pattern", "format", "multipleOf"):
+            if keyword not in schema:
                 continue
-            start = self._add(plan, place.step("required", name))
-            self._walk(plan, properties.get(name), place.step("properties", name))
-            plan.spans[(*place.path, "required", name)] = Span(
-                start=start, stop=len(plan.weights), is_many=place.is_many
-            )
-        least = self._add_count(plan, schema, "minProperties", "maxProperties", place)
-        if least > len(properties):
-            start = len(plan.weights)
-            more = place.step("additionalProperties", is_many=True)
-            self._walk(plan, schema.get("additionalProperties"), more)
-            self._add_loss(plan, "minProperties", 0, start, place)
-            plan.named[(*place.path, "minProperties")] = frozenset(properties)
+            options = schema["enum"] if keyword == "enum" else [schema[keyword]]
+            if keyword in ("enum", "const") and _all_strings(options):
+                yield keyword, _one_of_strings(options)
+            else:
+                yield keyword, keyword_check(self._context, {keyword: schema[keyword]})
 
-    def _add_elements(self, plan: Plan, schema: Mapping[str, object], place: _Place) -> None:
-        """Add what the elements must be that an array must have."""
-        least = self._add_count(plan, schema, "minItems", "maxItems", place)
-        tuple_keyword = "items" if isinstance(schema.get("items"), list) else "prefixItems"
-        prefix = _sequence(schema.get(tuple_keyword))
-        for position, element in enumerate(prefix[:least]):
-            start = len(plan.weights)
-            self._walk(plan, element, place.step(tuple_keyword, position))
-            self._add_loss(plan, "minItems", position, start, place)
-        if least > len(prefix):
-            start = len(plan.weights)
-            rest = "additionalItems" if tuple_keyword == "items" else "items"
-            self._walk(plan, schema.get(rest), place.step(rest, is_many=True))
-            self._add_loss(plan, "minItems", len(prefix), start, place)
-
-    def _add_count(
-        self, plan: Plan, schema: Mapping[str, object], low: str, high: str, place: _Place
-    ) -> int:
-        """Add the number of elements as one location, both bounds together; return the lower.
-
-        Two locations would pay for stuffing: too few would become too many for free.
-        """
-        least = schema.get(low)
-        if not isinstance(least, (int, float)) or least < 1:
-            return 0
-        index = self._add(plan, place.step(low))
-        if high in schema:
-            plan.units[(*place.path, high)] = index
-        return int(least)
-
-    def _add_loss(
-        self, plan: Plan, keyword: str, num_elements: int, start: int, place: _Place
+    def _add_combinator(
+        self, node: Node, schema: Mapping[str, object], keyword: str, place: _Place
     ) -> None:
-        """Note that from ``start`` on all is lost where there are ``num_elements`` or fewer."""
-        span = Span(start=start, stop=len(plan.weights), is_many=place.is_many)
-        key: Path = (*place.path, keyword)
-        plan.elements[key] = (*plan.elements.get(key, ()), (num_elements, span))
+        branches = _sequence(schema.get(keyword))
+        if not branches or self._budget <= 0:
+            return
+        scopes = tuple(self.scope(branch, place.references) for branch in branches)
+        unit = self._unit(place, weight=max(1.0, *(scope.total for scope in scopes)))
+        node.combinators.append(Combinator(unit, keyword, scopes))
+
+    def _add_searches(self, node: Node, schema: Mapping[str, object], place: _Place) -> None:
+        """Add ``contains``, and ``not`` where it says that not every element fails a schema."""
+        if "contains" in schema and not {"minContains", "maxContains"} & schema.keys():
+            self._add_search(node, list, "contains", schema["contains"], place)
+        negated = schema.get("not")
+        if negated is None:
+            return
+        for keyword, kind in (("additionalProperties", dict), ("items", list)):
+            inner = negated.get(keyword) if isinstance(negated, Mapping) else None
+            if len(negated) == 1 and isinstance(inner, Mapping) and set(inner) == {"not"}:
+                self._add_search(node, kind, "not", inner["not"], place)
+                return
+        passes = keyword_check(self._context, {"not": negated})
+        node.checks.append(Check(-1, self._key(), "not", passes))
+
+    def _add_search(
+        self, node: Node, kind: type, keyword: str, schema: object, place: _Place
+    ) -> None:
+        element = self.scope(schema, place.references)
+        unit = self._unit(place, weight=max(1.0, element.total))
+        node.searches.append(Search(unit, kind, keyword, element))
+
+    def _add_members(self, node: Node, schema: Mapping[str, object], place: _Place) -> None:
+        """Add required members with all that they must hold, and what others must be."""
+        properties = _mapping(schema.get("properties"))
+        required = dict.fromkeys(
+            name for name in _sequence(schema.get("required")) if isinstance(name, str)
+        )
+        for name in required:
+            unit = self._unit(place)
+            child = self._node(properties.get(name, True), place)
+            node.members.append(Member(name, unit, child.stop, child))
+        for name, subschema in properties.items():
+            if name not in required and subschema not in (True, {}):
+                node.optional.append((name, self._optional(subschema, place)))
+        node.num_members = self._count(schema, "minProperties", "maxProperties", place)
+        extra = schema.get("additionalProperties", True)
+        if extra not in (True, {}) and "patternProperties" not in schema:
+            node.known = frozenset(properties)
+            least = node.num_members.least if node.num_members else 0
+            is_needed = least > len(properties.keys() | required.keys())
+            node.extra = self._element(extra, place, is_needed=is_needed)
+
+    def _add_items(self, node: Node, schema: Mapping[str, object], place: _Place) -> None:
+        node.num_items = self._count(schema, "minItems", "maxItems", place)
+        least = node.num_items.least if node.num_items else 0
+        is_tuple = isinstance(schema.get("items"), list)
+        prefix = _sequence(schema.get("items" if is_tuple else "prefixItems"))
+        for position, element in enumerate(prefix):
+            if position < least:
+                node.prefix.append(self._node(element, place))
+            else:
+                node.prefix.append(self._optional(element, place))
+        rest = schema.get("additionalItems" if is_tuple else "items", True)
+        if rest not in (True, {}):
+            node.rest = self._element(rest, place, is_needed=least > len(prefix))
+
+    def _element(
+        self, schema: object, place: _Place, *, is_needed: bool
+    ) -> "Node | Optional | int":
+        """Build what any number of elements must be: locations if there must be one."""
+        if schema is False:
+            return self._key()
+        if is_needed:
+            return self._node(schema, place._replace(is_many=True))
+        return self._optional(schema, place)
+
+    def _optional(self, schema: object, place: _Place) -> Optional:
+        return Optional(self._key(), self.scope(schema, place.references))
+
+    def _count(
+        self, schema: Mapping[str, object], low: str, high: str, place: _Place
+    ) -> Count | None:
+        least, most = _number(schema.get(low), 0.0), _number(schema.get(high), _MANY)
+        if least < 1 and most == _MANY:
+            return None
+        unit = self._unit(place) if least >= 1 else -1
+        return Count(unit, self._key(), low, least, most)
+
+    def _add_asked(self, node: Node, schema: Mapping[str, object]) -> None:
+        for keyword, neighbours in _ASKED.items():
+            if keyword in schema:
+                names = [keyword, *(name for name in neighbours if name in schema)]
+                passes = keyword_check(self._context, {name: schema[name] for name in names})
+                node.checks.append(Check(-1, self._key(), keyword, passes))
+        if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:
+            # These depend on everything beside them, so all of it is asked again.
+            passes = keyword_check(self._context, schema)
+            node.checks.append(Check(-1, self._key(), "unevaluatedProperties", passes))
 
 
-def _is_draft_04_flag(keyword: str, value: object) -> bool:
-    """Whether this is ``exclusiveMinimum: true``, which only qualifies ``minimum``."""
-    return keyword.startswith("exclusive") and isinstance(value, bool)
+_MANY = float("inf")
+_DRAFT_04_FLAGS = {"minimum": "exclusiveMinimum", "maximum": "exclusiveMaximum"}
+
+
+def _at_least(limit: float) -> Predicate:
+    return lambda value: type(value) not in (int, float) or value >= limit  # type: ignore[operator]
+
+
+def _at_most(limit: float) -> Predicate:
+    return lambda value: type(value) not in (int, float) or value <= limit  # type: ignore[operator]
+
+
+def _above(limit: float) -> Predicate:
+    return lambda value: type(value) not in (int, float) or value > limit  # type: ignore[operator]
+
+
+def _below(limit: float) -> Predicate:
+    return lambda value: type(value) not in (int, float) or value < limit  # type: ignore[operator]
+
+
+def _no_shorter(limit: float) -> Predicate:
+    return lambda value: not isinstance(value, str) or len(value) >= limit
+
+
+def _no_longer(limit: float) -> Predicate:
+    return lambda value: not isinstance(value, str) or len(value) <= limit
+
+
+_IN_PYTHON: dict[str, Callable[[float], Predicate]] = {
+    "minimum": _at_least,
+    "maximum": _at_most,
+    "exclusiveMinimum": _above,
+    "exclusiveMaximum": _below,
+    "minLength": _no_shorter,
+    "maxLength": _no_longer,
+}
+_STRICT: dict[str, Callable[[float], Predicate]] = {"minimum": _above, "maximum": _below}
+_TYPES: dict[str, tuple[type, ...]] = {
+    "array": (list,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "null": (type(None),),
+    "number": (int, float),
+    "object": (dict,),
+    "string": (str,),
+}
+
+
+def _type_check(names: object, *, float_is_integer: bool) -> Predicate:
+    wanted = _sequence(names)
+    types = frozenset(kind for name in wanted for kind in _TYPES.get(str(name), ()))
+    if "integer" in wanted and float not in types and float_is_integer:
+        return lambda value: type(value) in types or (
+            isinstance(value, float) and value.is_integer()
+        )
+    return lambda value: type(value) in types
+
+
+def _one_of_strings(options: object) -> Predicate:
+    allowed = frozenset(_sequence(options))
+    return lambda value: isinstance(value, str) and value in allowed
+
+
+def _all_strings(options: object) -> bool:
+    return all(isinstance(option, str) for option in _sequence(options))
+
+
+def _number(value: object, default: float) -> float:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else default
 
 
 def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _escape(token: str) -> str:
-    """Write a token as part of a JSON pointer in URI form."""
-    return quote(token.replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@")
 
 
 def _sequence(value: object) -> Sequence[object]:
@@ -298,11 +422,12 @@ def _sequence(value: object) -> Sequence[object]:
 
 
 def _resolve(root: object, reference: str) -> object:
-    """Return what a pointer within the document names; None for any other reference."""
+    """Return what a pointer within the schema names; None for any other reference."""
     if reference != "#" and not reference.startswith("#/"):
         return None
     target = root
-    for token in _tokens(reference[1:]):
+    for token in reference[1:].split("/")[1:]:
+        token = unquote(token).replace("~1", "/").replace("~0", "~")
         if isinstance(target, Mapping) and token in target:
             target = target[token]
         elif isinstance(target, list) and token.isdigit() and int(token) < len(target):
@@ -310,8 +435,3 @@ def _resolve(root: object, reference: str) -> object:
         else:
             return None
     return target
-
-
-def _tokens(pointer: str) -> Iterator[str]:
-    for token in pointer.split("/")[1:]:
-        yield unquote(token).replace("~1", "/").replace("~0", "~")

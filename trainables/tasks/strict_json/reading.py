@@ -15,6 +15,7 @@ __all__ = [
     "MAX_DIGITS",
     "Reading",
     "accepted_by_json_loads",
+    "mask_escapes",
     "num_open_brackets",
     "read_document",
     "skip_whitespace",
@@ -115,15 +116,17 @@ def accepted_by_json_loads(text: str) -> bool:
 
 
 def num_open_brackets(text: str, start: int, end: int) -> int:
-    """Count the brackets opened but never closed in ``text[start:end]``, strings skipped."""
-    depth = 0
-    for match in _STRING_OR_BRACKET.finditer(text, start, end):
-        token = match.group()
-        if token in "[{":
-            depth += 1
-        elif token in "]}":
-            depth = max(depth - 1, 0)
-    return depth
+    """Count the brackets that ``text[start:end]`` opens beyond those it closes."""
+    bare = "".join(mask_escapes(text[start:end]).split('"')[::2])
+    opened = bare.count("[") + bare.count("{")
+    return max(opened - bare.count("]") - bare.count("}"), 0)
+
+
+def mask_escapes(text: str) -> str:
+    """Replace escaped quotes by other characters, so that each quote left bounds a string."""
+    if "\\" not in text:
+        return text
+    return text.replace("\\\\", "__").replace('\\"', "__")
 
 
 def _first_too_deep(text: str, start: int) -> int | None:

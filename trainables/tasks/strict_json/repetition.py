@@ -9,33 +9,32 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-__all__ = ["longest_loop"]
+__all__ = ["MIN_LOOP", "longest_loop"]
 
+MIN_LOOP = 12
+"""Shorter loops are not looked for; the cheap tests before the search rely on it."""
 MIN_REPEATS = 4
 """A unit must stand this often in a row to be a loop."""
 MAX_WORD_CHARACTERS = 64
 """Longer words are looked into: a loop without spaces is one long word."""
-MIN_LOOP = 12
-"""Shorter loops are not looked for; the cheap tests before the search rely on it."""
 
-_WORD = re.compile(r"\w+")
+_LAYOUT = str.maketrans(dict.fromkeys('[]{},:"', " "))
 _INNER_LOOP = re.compile(r"(.{1,8}?)\1{11,}+")
-_MARKS = re.compile(r"([^\w\s{}\[\]()])\1{31,}+")
 
 
 def longest_loop(text: str) -> int:
-    """Return the length of the longest loop in words; inside a word or of marks, in characters.
+    """Return the length of the longest loop in words; of one inside a word, in characters.
 
     The first standing of the unit is not counted: "a b a b a b a b" is a loop of 6.
     """
-    words = _WORD.findall(text)
+    words = text.translate(_LAYOUT).split()
     longest = 0
     if len(words) - len(set(words)) >= MIN_LOOP:
         pairs = list(pairwise(words))
         if len(pairs) - len(set(pairs)) >= MIN_LOOP - 1:
             longest = _longest_run(pairs)
-    if len(text) - len(words) > MAX_WORD_CHARACTERS:
-        longest = max(longest, _longest_inner(words), _longest_marks(text))
+    if words and max(map(len, words)) > MAX_WORD_CHARACTERS:
+        longest = max(longest, *map(_longest_inner, words))
     return longest
 
 
@@ -55,17 +54,7 @@ def _longest_run(pairs: Sequence[tuple[str, str]]) -> int:
     return longest + 1 if longest else 0
 
 
-def _longest_inner(words: Sequence[str]) -> int:
-    return max(
-        (
-            match.end() - match.start()
-            for word in words
-            if len(word) > MAX_WORD_CHARACTERS
-            for match in _INNER_LOOP.finditer(word)
-        ),
-        default=0,
-    )
-
-
-def _longest_marks(text: str) -> int:
-    return max((match.end() - match.start() for match in _MARKS.finditer(text)), default=0)
+def _longest_inner(word: str) -> int:
+    if len(word) <= MAX_WORD_CHARACTERS:
+        return 0
+    return max((match.end() - match.start() for match in _INNER_LOOP.finditer(word)), default=0)

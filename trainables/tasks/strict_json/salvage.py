@@ -6,12 +6,12 @@ cut-off answers can be told apart by how much of the schema they had already met
 
 import re
 
-from trainables.tasks.strict_json.reading import read_document
+from trainables.tasks.strict_json.reading import mask_escapes, read_document
 
 __all__ = ["salvage"]
 
-_TOKEN = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[\[\]{},]', re.DOTALL)
 _CLOSING = {"{": "}", "[": "]"}
+_BRACKET = re.compile(r"[\[\]{}]")
 
 
 def salvage(text: str, start: int, error_at: int) -> object:
@@ -19,18 +19,37 @@ def salvage(text: str, start: int, error_at: int) -> object:
 
     None if no array or object had begun. What comes before the error must be valid JSON.
     """
-    open_brackets: list[str] = []
-    cut = start
-    for match in _TOKEN.finditer(text, start, error_at):
-        token = match.group()
-        if token in _CLOSING:
-            open_brackets.append(_CLOSING[token])
-            cut = match.end()
-        elif token == ",":
-            cut = match.start()
-        elif open_brackets and token == open_brackets[-1]:
-            open_brackets.pop()
-            cut = match.end()
-    if cut == start:
+    parts = mask_escapes(text[start:error_at]).split('"')
+    cut = _last_boundary(parts)
+    if cut is None:
         return None
-    return read_document(text[start:cut] + "".join(reversed(open_brackets)), 0).document
+    return read_document(text[start : start + cut] + _closers(parts), 0).document
+
+
+def _last_boundary(parts: list[str]) -> int | None:
+    """Return where the last element ended: before a comma, or behind a bracket.
+
+    Even parts stand outside of strings, odd ones are the strings between them.
+    """
+    end = sum(map(len, parts)) + len(parts) - 1
+    for index in range(len(parts) - 1, -1, -1):
+        part = parts[index]
+        end -= len(part)
+        if index % 2 == 0:
+            bracket = max(map(part.rfind, "[]{}")) + 1
+            comma = part.rfind(",")
+            if bracket > 0 or comma >= 0:
+                return end + max(bracket, comma)
+        end -= 1
+    return None
+
+
+def _closers(parts: list[str]) -> str:
+    """Return the brackets that close everything left open."""
+    stack: list[str] = []
+    for bracket in _BRACKET.findall("".join(parts[::2])):
+        if bracket in _CLOSING:
+            stack.append(_CLOSING[bracket])
+        elif stack:
+            stack.pop()
+    return "".join(reversed(stack))

@@ -117,6 +117,7 @@ def _options() -> dict[str, Any]:
         "validate_formats": True,
         "pattern_options": jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS),
         "offline": True,
+        "mask": "value",  # Messages are not read; printing the value in each is the larger cost.
     }
 
 

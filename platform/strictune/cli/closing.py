@@ -1,0 +1,38 @@
+"""The closing lines of a sweep: the verdict table, what it means, and what the models are."""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from analysis import SweepVerdicts, summary_lines, verdict_rows
+from strictune.config import SweepSpec, TrialSpec
+from trainables.builtin import BUILTIN_MODELS
+
+__all__ = ["print_closing", "print_verdicts"]
+
+PIPED_WIDTH = 200
+"""Columns of a table that no terminal bounds."""
+
+
+def print_verdicts(verdicts: SweepVerdicts) -> None:
+    """Print the sweep's table and its sentences."""
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    rows = verdict_rows(verdicts)
+    table = Table(title=verdicts.sweep)
+    for heading in rows[0] if rows else ():
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    console.print(table)
+    for sentence in summary_lines(verdicts):
+        console.print(f"- {sentence}", markup=False)
+
+
+def print_closing(sweep: SweepSpec, trials: Sequence[TrialSpec], *, seconds: float) -> None:
+    """Print how long the sweep took, and what a reader must know about committed models."""
+    print(f"\n{sweep.name} took {seconds / 60:.1f} minutes.")
+    for model in dict.fromkeys(trial.model for trial in trials):
+        if model in BUILTIN_MODELS:
+            print(f"Note: {BUILTIN_MODELS[model].note}")

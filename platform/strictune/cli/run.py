@@ -1,0 +1,119 @@
+"""``strictune run``: start or resume a sweep, and say what helped."""
+
+import argparse
+import logging
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+from strictune.cli.verb import Verb, add_sweep_options
+from strictune.config import expand, load_sweep
+from strictune.plan import parse_only, select
+
+__all__ = ["VERB"]
+
+EXIT_FAILED_TRIALS = 1
+PROGRESS_EVERY_S = 15.0
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    add_sweep_options(parser)
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the sweep in its folder; starts it where there is none",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="where results go: DIR/<sweep>/ (default: runs)",
+    )
+    parser.add_argument(
+        "--tracking-uri",
+        default=os.environ.get("MLFLOW_TRACKING_URI"),
+        metavar="URI",
+        help="MLflow store (default: MLFLOW_TRACKING_URI, else DIR/mlflow.db)",
+    )
+
+
+def _execute(args: argparse.Namespace) -> int:
+    sweep = load_sweep(args.sweep, args.overrides)
+    planned = expand(sweep)
+    trials = select(planned, parse_only(args.only))
+
+    # Ray, MLflow and pandas are imported once the input is known to be good.
+    from analysis import write_verdicts
+    from strictune.cli.closing import print_closing, print_verdicts
+    from strictune.launch.folder import open_sweep_folder
+    from strictune.launch.sweep import run_sweep
+    from strictune.tracking import (
+        Mirror,
+        MirrorThread,
+        default_tracking_uri,
+        without_password,
+    )
+
+    folder = open_sweep_folder(args.out / sweep.name, sweep, planned, is_resuming=args.resume)
+    _log_to(folder.log)
+    tracking_uri = args.tracking_uri or default_tracking_uri(args.out)
+    resume = _resume_command(args)
+    print(f"results: {folder.path}\ntracking: {without_password(tracking_uri)}")
+    print(f"to resume: {resume}", flush=True)
+    mirror = MirrorThread(Mirror(folder.path, tracking_uri))
+    mirror.start()
+    started = time.monotonic()
+    status: Literal["FINISHED", "FAILED", "KILLED"] | None = None
+    try:
+        end = run_sweep(sweep, trials, folder, say=_say, every_s=PROGRESS_EVERY_S)
+        # Not read from the plan: trials that --only left out are open, but not interrupted.
+        status = end.status
+        verdicts = write_verdicts(folder.path)
+    finally:
+        is_delivered = mirror.stop(status)
+    print_verdicts(verdicts)
+    print_closing(sweep, trials, seconds=time.monotonic() - started)
+    if not is_delivered:
+        print(f"MLflow did not get everything; later: strictune track replay {folder.path}")
+    if end.is_interrupted:
+        print(f"{end.num_by_state['open']} trials have not ended; go on with: {resume}")
+    return 0 if end.is_clean else EXIT_FAILED_TRIALS
+
+
+def _say(line: str) -> None:
+    print(time.strftime("%H:%M:%S"), line, flush=True)
+
+
+def _resume_command(args: argparse.Namespace) -> str:
+    parts = ["strictune", "run", args.sweep]
+    for text in args.overrides:
+        parts += ["--set", text]
+    for text in args.only:
+        parts += ["--only", text]
+    if args.out != Path("runs"):
+        parts += ["--out", str(args.out)]
+    return shlex.join([*parts, "--resume"])
+
+
+def _log_to(path: Path) -> None:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    warnings = logging.StreamHandler(sys.stderr)
+    warnings.setLevel(logging.ERROR)
+    root.addHandler(warnings)
+
+
+VERB = Verb(
+    name="run",
+    summary="run or resume a sweep, and say what helped",
+    example="strictune run search_spaces/quickstart.yaml",
+    configure=_configure,
+    execute=_execute,
+)
