@@ -1,4 +1,4 @@
-"""Partial credit for a document that does not conform.
+"""Partial credit for a document that does not conform, and what it violates first.
 
 The share of the schema's required locations that the document gets right, against all of
 them plus what it violates elsewhere. Three properties make it safe to train on. It earns
@@ -12,166 +12,252 @@ reasons, the answer wrapped once too often and one element without its list, ear
 of what the answer inside would, so that a model that makes them can learn.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
-from trainables.tasks.strict_json.locations import Path, Plan, Span
-from trainables.tasks.strict_json.validation import CompiledSchema, ValidationError
+from trainables.tasks.strict_json.locations import (
+    Combinator,
+    Count,
+    Node,
+    Option,
+    Scope,
+    Search,
+    build_scope,
+)
 
-__all__ = ["MAX_WRONG_CREDIT", "schema_credit"]
+__all__ = ["MAX_WRONG_CREDIT", "Failure", "Grade", "Grader"]
 
 MAX_WRONG_CREDIT = 0.95
 """What a document can earn at most without conforming."""
 REWRAPPED_FRAC = 0.25
 """The part of its credit that an answer in the wrong outermost container keeps."""
 
-_COUNTS = frozenset({"minItems", "maxItems", "minProperties", "maxProperties"})
 _ALL = float("inf")
 
-
-def schema_credit(
-    compiled: CompiledSchema, document: object, errors: Sequence[ValidationError]
-) -> float:
-    """Return the credit of a wrong document, in [0, 0.95], from all that it violates."""
-    share = _Grader(compiled).share(compiled.plan, document, errors)
-    if not share:
-        share = REWRAPPED_FRAC * max(
-            (_rewrapped_share(compiled, answer) for answer in _rewrapped(compiled, document)),
-            default=0.0,
-        )
-    return MAX_WRONG_CREDIT * min(share, 1.0)
+Path = tuple[str | int, ...]
 
 
-def _rewrapped(compiled: CompiledSchema, document: object) -> Iterator[object]:
-    """Yield what the answer might have been before it was wrapped or unwrapped."""
+class Failure(NamedTuple):
+    """One violated keyword."""
+
+    keyword: str
+    path: Path
+    """The value at fault; of a missing member, where it should stand."""
+
+
+class Grade(NamedTuple):
+    """What a wrong document is worth."""
+
+    credit: float
+    """In [0, 0.95]."""
+    failures: list[Failure]
+
+
+class Grader:
+    """Grades the wrong documents of one schema."""
+
+    def __init__(self, schema: object) -> None:
+        """Build the schema's locations."""
+        self._scope = build_scope(schema)
+
+    def grade(self, document: object) -> Grade:
+        """Grade a document that does not conform."""
+        failures: list[Failure] = []
+        share = _share(self._scope, document, (), failures)
+        if not share:
+            answers = _rewrapped(document)
+            share = REWRAPPED_FRAC * max(
+                (_share(self._scope, answer, (), None) for answer in answers), default=0.0
+            )
+        return Grade(MAX_WRONG_CREDIT * share, failures)
+
+
+def _rewrapped(document: object) -> Iterator[object]:
+    """Yield what the answer might have been before it was wrapped, or taken out of its list."""
     if isinstance(document, dict) and len(document) == 1:
         yield from document.values()
     if isinstance(document, list) and len(document) == 1:
         yield document[0]
-    if compiled.wants_array and not isinstance(document, list):
+    if not isinstance(document, list):
         yield [document]
 
 
-def _rewrapped_share(compiled: CompiledSchema, answer: object) -> float:
-    if compiled.is_valid(answer):
+def _share(scope: Scope, value: object, path: Path, failures: list[Failure] | None) -> float:
+    """Return the earned weight over that of all locations and of violations elsewhere.
+
+    A single value passes or fails. A location of many values has credit 1/(1 + failing):
+    each failing value stands against one passing value, however many there are, because a
+    plain share could be raised by adding valid items next to the wrong one.
+    """
+    if scope.types is not None and type(value) not in scope.types:
+        if failures is not None:
+            failures.append(Failure("type", path))
+        return 0.0
+    tally = _Tally(scope, failures)
+    tally.visit(scope.node, value, path)
+    if not tally.failing and not tally.elsewhere:
         return 1.0
-    return _Grader(compiled).share(compiled.plan, answer, compiled.errors(answer))
+    earned = total = scope.total
+    for unit, amount in tally.failing.items():
+        lost = (
+            amount / (1.0 + amount) if scope.is_many[unit] and amount < _ALL else min(amount, 1.0)
+        )
+        earned -= scope.weights[unit] * lost
+    if not total:
+        earned = total = 1.0
+    total += sum(amount / (1.0 + amount) for amount in tally.elsewhere.values())
+    return max(earned, 0.0) / total
 
 
-class _Grader:
-    """Grades values against the plans of one schema."""
+class _Tally:
+    """What fails when one value is held against the locations of one scope."""
 
-    def __init__(self, compiled: CompiledSchema) -> None:
-        self._compiled = compiled
+    __slots__ = ("_failures", "_scope", "elsewhere", "failing")
 
-    def share(self, plan: Plan, value: object, errors: Sequence[ValidationError]) -> float:
-        """Return the earned weight over that of all locations and of violations elsewhere.
+    def __init__(self, scope: Scope, failures: list[Failure] | None) -> None:
+        self._scope = scope
+        self._failures = failures
+        self.failing: dict[int, float] = {}
+        """Failing values by location; parts of one where a value is nearly right."""
+        self.elsewhere: dict[int, float] = {}
+        """Failing values by key: optional members, prohibitions, conditions."""
 
-        A single value passes or fails. A location of many values has credit
-        1/(1 + failing): each failing value stands against one passing value, however many
-        there are, because a plain share could be raised by adding valid items next to the
-        wrong one. Without errors, where the validator could not list them, it is 0.
-        """
-        if not errors:
-            return 0.0
-        failing = [0.0] * len(plan.weights)
-        elsewhere: dict[Path, float] = {}
-        for error in errors:
-            self._charge(plan, value, error, failing, elsewhere)
-        earned = sum(map(_credit, plan.weights, failing, plan.is_many))
-        total = sum(plan.weights)
-        if not total:
-            earned = total = 1.0
-        return earned / (total + sum(amount / (1.0 + amount) for amount in elsewhere.values()))
-
-    def _charge(
-        self,
-        plan: Plan,
-        value: object,
-        error: ValidationError,
-        failing: list[float],
-        elsewhere: dict[Path, float],
-    ) -> None:
-        """Add what one error makes fail: to its locations, or else to the rest."""
-        name = error.kind.name
-        path: Path = tuple(error.evaluation_path)
-        if name == "required":
-            path = (*path, error.kind.property)
-        span = plan.spans.get(path)
-        if span is not None:
-            _fail_span(span, failing)
+    def visit(self, node: Node, value: object, path: Path) -> None:
+        """Hold ``value`` against ``node``; what lies below a mistyped value fails with it."""
+        if node.is_false or (node.accepts_type is not None and not node.accepts_type(value)):
+            self._note("forbidden" if node.is_false else "type", path)
+            self._lose(node.start, node.stop, node)
+            if node.start == node.stop:
+                self._charge(-1, 0, 1.0)
             return
-        if name in _COUNTS:
-            amount = _charge_count(plan, value, error, path, failing)
-        elif path in plan.branches:
-            amount = 1.0 - self._best_branch(plan.branches[path], value, error)
-        elif path in plan.searches:
-            amount = 1.0 - self._best_element(plan, value, error, path)
+        for check in node.checks:
+            if not check.passes(value):
+                self._note(check.keyword, path)
+                self._charge(check.unit, check.key, 1.0)
+        for same in node.same:
+            self.visit(same, value, path)
+        for combinator in node.combinators:
+            self._visit_combinator(combinator, value, path)
+        for search in node.searches:
+            self._visit_search(search, value, path)
+        if isinstance(value, dict):
+            self._visit_members(node, value, path)
+        elif isinstance(value, list):
+            self._visit_items(node, value, path)
+
+    def _note(self, keyword: str, path: Path) -> None:
+        if self._failures is not None:
+            self._failures.append(Failure(keyword, path))
+
+    def _charge(self, unit: int, key: int, amount: float) -> None:
+        if unit >= 0:
+            self.failing[unit] = self.failing.get(unit, 0.0) + amount
         else:
-            # One error names all extra keys; everything else is one error a value.
-            amount = float(len(getattr(error.kind, "unexpected", "?")))
-        unit = plan.units.get(path)
-        if unit is None:
-            elsewhere[path] = elsewhere.get(path, 0.0) + amount
-        else:
-            failing[unit] += amount
+            self.elsewhere[key] = self.elsewhere.get(key, 0.0) + amount
 
-    def _best_branch(
-        self, branches: Sequence[Plan], value: object, error: ValidationError
-    ) -> float:
-        """Return the share of the best branch; one half where several of ``oneOf`` hold."""
-        shares = (
-            self.share(branch, value, nested) if nested else 0.5
-            for branch, nested in zip(branches, error.kind.context, strict=True)
-        )
-        return min(max(shares, default=0.0), MAX_WRONG_CREDIT)
+    def _lose(self, start: int, stop: int, container: Node) -> None:
+        """Fail all locations of what is not there, for good where only one could have been."""
+        amount = 1.0 if container.is_many else _ALL
+        for unit in range(start, stop):
+            self.failing[unit] = self.failing.get(unit, 0.0) + amount
 
-    def _best_element(self, plan: Plan, value: object, error: ValidationError, path: Path) -> float:
-        """Return the share of the element that comes nearest to what was asked for."""
-        search = plan.searches[path]
-        container = _value_at(value, error)
-        elements = container.values() if isinstance(container, dict) else container
-        if not search.plan.weights or not isinstance(elements, Iterable):
-            return 0.0
-        shares = (
-            self.share(search.plan, element, self._compiled.element_errors(search.pointer, element))
-            for element in elements
-            if search.takes_scalars or isinstance(element, (dict, list))
-        )
-        return min(max(shares, default=0.0), MAX_WRONG_CREDIT)
+    def _visit_combinator(self, combinator: Combinator, value: object, path: Path) -> None:
+        shares = [_share(branch, value, path, None) for branch in combinator.branches]
+        best = max(shares)
+        if best < 1.0:
+            is_type = not any(
+                branch.types is None or type(value) in branch.types
+                for branch in combinator.branches
+            )
+            self._note("type" if is_type else combinator.keyword, path)
+            self._charge(combinator.unit, 0, 1.0 - best)
+        elif combinator.keyword == "oneOf" and shares.count(1.0) > 1:
+            self._note("oneOf", path)
+            self._charge(combinator.unit, 0, 0.5)
 
+    def _visit_search(self, search: Search, value: object, path: Path) -> None:
+        if not isinstance(value, search.kind) or not isinstance(value, (dict, list)):
+            return
+        best = 0.0
+        elements: Collection[object] = value.values() if isinstance(value, dict) else value
+        for element in elements:
+            best = max(best, _share(search.element, element, path, None))
+            if best >= 1.0:
+                return
+        self._note(search.keyword, path)
+        self._charge(search.unit, 0, 1.0 - best)
 
-def _credit(weight: float, failing: float, is_many: bool) -> float:
-    if not failing:
-        return weight
-    return weight / (1.0 + failing) if is_many else weight * max(1.0 - failing, 0.0)
+    def _visit_members(self, node: Node, value: dict[str, object], path: Path) -> None:
+        for name, unit, stop, child in node.members:
+            if name in value:
+                self.visit(child, value[name], (*path, name))
+            else:
+                self._note("required", (*path, name))
+                self._lose(unit, stop, node)
+        for name, option in node.optional:
+            if name in value:
+                self._visit_option(option, value[name], (*path, name))
+        found = len(value)
+        if node.known is not None:
+            extra = [name for name in value if name not in node.known]
+            found = len(extra)
+            self._visit_extra(node, value, extra, path)
+        if node.num_members is not None:
+            self._visit_count(node.num_members, value, path)
+            if not found and isinstance(node.extra, Node):
+                self._lose(node.extra.start, node.extra.stop, node)
 
+    def _visit_extra(
+        self, node: Node, value: dict[str, object], extra: Collection[str], path: Path
+    ) -> None:
+        if isinstance(node.extra, int):
+            if extra:
+                self._note("additionalProperties", (*path, min(extra)))
+                self._charge(-1, node.extra, float(len(extra)))
+            return
+        for name in extra:
+            self._visit_element(node.extra, value[name], (*path, name))
 
-def _fail_span(span: Span, failing: list[float]) -> None:
-    amount = 1.0 if span.is_many else _ALL
-    for unit in range(span.start, span.stop):
-        failing[unit] += amount
+    def _visit_items(self, node: Node, value: list[object], path: Path) -> None:
+        for position, (schema, item) in enumerate(zip(node.prefix, value, strict=False)):
+            self._visit_element(schema, item, (*path, position))
+        num_fixed = len(node.prefix)
+        if isinstance(node.rest, int):
+            if len(value) > num_fixed:
+                self._note("additionalItems", (*path, num_fixed))
+                self._charge(-1, node.rest, float(len(value) - num_fixed))
+        elif node.rest is not None:
+            for position in range(num_fixed, len(value)):
+                self._visit_element(node.rest, value[position], (*path, position))
+        if node.num_items is not None:
+            self._visit_count(node.num_items, value, path)
+            self._lose_missing_items(node, len(value))
 
+    def _lose_missing_items(self, node: Node, found: int) -> None:
+        for missing in node.prefix[found:]:
+            if isinstance(missing, Node):
+                self._lose(missing.start, missing.stop, node)
+        if isinstance(node.rest, Node) and found <= len(node.prefix):
+            self._lose(node.rest.start, node.rest.stop, node)
 
-def _charge_count(
-    plan: Plan, value: object, error: ValidationError, path: Path, failing: list[float]
-) -> float:
-    """Charge what missing elements should hold; return how far the count is off, in [0, 1]."""
-    container = _value_at(value, error)
-    assert isinstance(container, (dict, list)), "only containers have counts"
-    found = len(container)
-    limit = error.kind.limit
-    distance = 1.0 - min(found, limit) / max(found, limit)
-    named = plan.named.get(path)
-    if named is not None:
-        found = sum(name not in named for name in container)
-    for num_elements, span in plan.elements.get(path, ()):
-        if found <= num_elements:
-            _fail_span(span, failing)
-    return distance
+    def _visit_element(self, schema: Node | Option | int | None, value: object, path: Path) -> None:
+        if isinstance(schema, Node):
+            self.visit(schema, value, path)
+        elif isinstance(schema, Option):
+            self._visit_option(schema, value, path)
 
+    def _visit_option(self, option: Option, value: object, path: Path) -> None:
+        """Charge a value that need not be there by what it falls short of its own schema."""
+        share = _share(option.scope, value, path, self._failures)
+        if share < 1.0:
+            self._charge(-1, option.key, 1.0 - share)
 
-def _value_at(value: object, error: ValidationError) -> object:
-    """Return the value that the error is about."""
-    for token in error.instance_path:
-        value = value[token]  # type: ignore[index]
-    return value
+    def _visit_count(self, count: Count, container: Collection[object], path: Path) -> None:
+        """Charge a wrong number of elements by how far it is off."""
+        found = len(container)
+        if found < count.least:
+            self._note(count.keyword, path)
+            self._charge(count.unit, count.key, 1.0 - found / count.least)
+        elif found > count.most:
+            self._note(count.keyword, path)
+            self._charge(count.unit, count.key, 1.0 - count.most / found)

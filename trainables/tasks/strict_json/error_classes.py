@@ -3,11 +3,55 @@
 Classes follow the ladder: what keeps a completion from its first missed rung names it.
 """
 
-from trainables.tasks.strict_json.completion import Completion
-from trainables.tasks.strict_json.thinking import ThinkVerdict
-from trainables.tasks.strict_json.validation import Errors, Violation, first_violation
+from collections.abc import Collection
+from typing import NamedTuple
 
-__all__ = ["classify"]
+from trainables.tasks.strict_json.completion import Completion
+from trainables.tasks.strict_json.credit import Failure
+from trainables.tasks.strict_json.thinking import ThinkVerdict
+
+__all__ = ["Problem", "classify"]
+
+
+class Problem(NamedTuple):
+    """What tables show for a completion."""
+
+    error_class: str
+    """A stable code such as ``missing_key``; ``ok`` for a strict completion."""
+    where: str = ""
+    """A JSON pointer, or a position in the model's own text; empty if nowhere."""
+
+
+_CLASSES = {
+    "type": "wrong_type",
+    "required": "missing_key",
+    "dependentRequired": "missing_key",
+    "minItems": "wrong_count",
+    "minProperties": "wrong_count",
+    "contains": "wrong_count",
+    "minContains": "wrong_count",
+    "maxContains": "wrong_count",
+    "additionalItems": "wrong_count",
+    "additionalProperties": "extra_key",
+    "propertyNames": "extra_key",
+    "enum": "not_in_enum",
+    "const": "not_in_enum",
+    "pattern": "pattern_mismatch",
+    "format": "format_mismatch",
+    "minLength": "wrong_length",
+    "maxLength": "wrong_length",
+    "minimum": "out_of_range",
+    "maximum": "out_of_range",
+    "exclusiveMinimum": "out_of_range",
+    "exclusiveMaximum": "out_of_range",
+    "multipleOf": "out_of_range",
+    "uniqueItems": "repeated_item",
+    "forbidden": "forbidden_value",
+    "not": "forbidden_value",
+    "anyOf": "no_matching_branch",
+    "oneOf": "no_matching_branch",
+}
+_PRECEDENCE = {keyword: rank for rank, keyword in enumerate(_CLASSES)}
 
 _ENDED_EARLY = frozenset({"parse_unexpected_end", "parse_unterminated_string"})
 _THINK_CLASSES = {
@@ -21,16 +65,16 @@ _THINK_CLASSES = {
 def classify(
     completion: Completion,
     *,
-    errors: Errors,
+    failures: Collection[Failure],
     is_conformant: bool,
     thinking: bool,
     verdict: ThinkVerdict,
-) -> Violation:
+) -> Problem:
     """Name the first thing wrong with a completion, and where it is.
 
     Args:
         completion: The completion.
-        errors: What its document violates, if it parses.
+        failures: What its document violates, if it parses.
         is_conformant: Its document conforms.
         thinking: Thinking was asked for.
         verdict: What its think block is worth.
@@ -42,26 +86,42 @@ def classify(
     if not completion.is_parsed:
         return _unparsed(completion)
     if not is_conformant:
-        return first_violation(errors) if errors else Violation("over_limits", "")
+        return _first(failures)
     if completion.outside:
         several = "```" in completion.outside
-        return Violation("several_fences" if several else "text_outside", _position(completion))
+        return Problem("several_fences" if several else "text_outside", _position(completion))
     if thinking:
-        return Violation(_THINK_CLASSES.get(verdict, "ok"), "")
-    return Violation("ok" if verdict == "missing" else "think_uninvited", "")
+        return Problem(_THINK_CLASSES.get(verdict, "ok"))
+    return Problem("ok" if verdict == "missing" else "think_uninvited")
 
 
-def _unparsed(completion: Completion) -> Violation:
+def _first(failures: Collection[Failure]) -> Problem:
+    """Pick the failure nearest the root, of those the one of the most telling kind."""
+    if not failures:
+        return Problem("constraint_failed")
+    keyword, path = min(failures, key=_rank)
+    if keyword == "type" and not path:
+        return Problem("wrong_top_level_type")
+    pointer = "".join(f"/{str(token).replace('~', '~0').replace('/', '~1')}" for token in path)
+    return Problem(_CLASSES.get(keyword, "constraint_failed"), pointer)
+
+
+def _rank(failure: Failure) -> tuple[int, int, str]:
+    rank = _PRECEDENCE.get(failure.keyword, len(_PRECEDENCE))
+    return len(failure.path), rank, str(failure.path)
+
+
+def _unparsed(completion: Completion) -> Problem:
     at = str(max(completion.error_at - completion.offset, 0))
     if completion.form == "none" and completion.is_think_open:
-        return Violation("truncated", at)
+        return Problem("truncated", at)
     if completion.form in ("none", "bare"):
-        return Violation("no_fence", "")
+        return Problem("no_fence")
     if not completion.is_closed or completion.error in _ENDED_EARLY:
-        return Violation("truncated", at)
+        return Problem("truncated", at)
     if completion.form == "other_fence":
-        return Violation("other_fence", "")
-    return Violation(completion.error, at)
+        return Problem("other_fence")
+    return Problem(completion.error, at)
 
 
 def _position(completion: Completion) -> str:

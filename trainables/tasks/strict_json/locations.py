@@ -1,31 +1,46 @@
 """The schema as a tree of locations, built once and graded against every wrong document.
 
 What is reached from the root through required members counts; the tree depends on the
-schema alone, so a document cannot add to what is counted by being larger. Optional
+schema alone, so a document cannot add to what is counted by being larger. Option
 members, extra keys, prohibitions and conditions stand beside it: they cost when violated
 and earn nothing when kept. References are followed within the schema, one level into
 recursion; deeper, a value just passes or fails.
 
-Only what is cheap to say in Python is said here. Equality, patterns, formats and the
-conditional keywords are asked of the validator, one keyword at a time.
+Keywords that are neither structure nor plain values (prohibitions, conditions) are asked
+of the validator, one at a time.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from trainables.tasks.strict_json.keywords import (
+    Predicate,
+    python_types,
+    type_check,
+    value_checks,
+)
 from trainables.tasks.strict_json.validation import keyword_check
 
-__all__ = ["Check", "Combinator", "Count", "Node", "Optional", "Scope", "Search", "build_scope"]
+__all__ = [
+    "Check",
+    "Combinator",
+    "Count",
+    "Member",
+    "Node",
+    "Option",
+    "Scope",
+    "Search",
+    "build_scope",
+]
 
 MAX_LOCATIONS = 2_000
 """The tree stops growing here: references can multiply a small schema without bound."""
 
-Predicate = Callable[[object], bool]
-
 _REF_ALONE = ("draft-03", "draft-04", "draft-06", "draft-07")
 """Drafts in which a reference hides the keywords beside it."""
+_MANY = float("inf")
 _ASKED = {
     "if": ("then", "else"),
     "patternProperties": ("properties", "additionalProperties"),
@@ -82,7 +97,7 @@ class Search(NamedTuple):
     element: "Scope"
 
 
-class Optional(NamedTuple):
+class Option(NamedTuple):
     """A schema for values that need not be there."""
 
     key: int
@@ -109,21 +124,23 @@ class Node:
     """More than one value of a document can stand here."""
     is_false: bool = False
     accepts_type: Predicate | None = None
+    types: frozenset[type] | None = None
+    """The Python types of values that may pass; None for all."""
     checks: list[Check] = field(default_factory=list)
     same: list["Node"] = field(default_factory=list)
     """Schemas for the same value: a reference's target, the branches of ``allOf``."""
     combinators: list[Combinator] = field(default_factory=list)
     searches: list[Search] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
-    optional: list[tuple[str, Optional]] = field(default_factory=list)
+    optional: list[tuple[str, Option]] = field(default_factory=list)
     known: frozenset[str] | None = None
     """The declared members; None where extra ones are nobody's business."""
-    extra: "Node | Optional | int | None" = None
+    extra: "Node | Option | int | None" = None
     """What extra members must be; a number is the key of their prohibition."""
     num_members: Count | None = None
     num_items: Count | None = None
-    prefix: list["Node | Optional"] = field(default_factory=list)
-    rest: "Node | Optional | int | None" = None
+    prefix: list["Node | Option"] = field(default_factory=list)
+    rest: "Node | Option | int | None" = None
     """What the items behind the prefix must be, as for ``extra``."""
 
 
@@ -135,6 +152,8 @@ class Scope:
     weights: list[float] = field(default_factory=list)
     is_many: list[bool] = field(default_factory=list)
     total: float = 0.0
+    types: frozenset[type] | None = None
+    """A value of any other type fails everywhere; None if there is no such type."""
 
 
 class _Place(NamedTuple):
@@ -169,6 +188,7 @@ class _Builder:
         scope = Scope(Node())
         scope.node = self._node(schema, _Place(scope, False, references))
         scope.total = sum(scope.weights)
+        scope.types = _possible_types(scope.node)
         return scope
 
     def _node(self, schema: object, place: _Place) -> Node:
@@ -215,31 +235,18 @@ class _Builder:
         passes = keyword_check(self._context, {"$ref": reference})
         node.checks.append(Check(self._unit(place), self._key(), "$ref", passes))
 
-    def _add_value_keywords(
-        self, node: Node, schema: Mapping[str, object], place: _Place
-    ) -> None:
+    def _add_value_keywords(self, node: Node, schema: Mapping[str, object], place: _Place) -> None:
         types = schema.get("type")
         if types is not None:
             self._unit(place)
-            names = [types] if isinstance(types, str) else types
-            node.accepts_type = _type_check(names, float_is_integer=self._float_is_integer)
-        for keyword, passes in self._value_checks(schema):
+            names = [types] if isinstance(types, str) else _sequence(types)
+            node.types = python_types(names)
+            whole_floats = self._float_is_integer and int in node.types and float not in node.types
+            node.accepts_type = type_check(node.types, whole_floats=whole_floats)
+            if whole_floats:
+                node.types |= {float}
+        for keyword, passes in value_checks(self._context, schema):
             node.checks.append(Check(self._unit(place), self._key(), keyword, passes))
-
-    def _value_checks(self, schema: Mapping[str, object]) -> Iterator[tuple[str, Predicate]]:
-        for keyword, build in _IN_PYTHON.items():
-            limit = schema.get(keyword)
-            if isinstance(limit, (int, float)) and not isinstance(limit, bool):
-                strict = schema.get(_DRAFT_04_FLAGS.get(keyword, "")) is True
-                yield keyword, _STRICT[keyword](limit) if strict else build(limit)
-        for keyword in ("enum", "const", "pattern", "format", "multipleOf"):
-            if keyword not in schema:
-                continue
-            options = schema["enum"] if keyword == "enum" else [schema[keyword]]
-            if keyword in ("enum", "const") and _all_strings(options):
-                yield keyword, _one_of_strings(options)
-            else:
-                yield keyword, keyword_check(self._context, {keyword: schema[keyword]})
 
     def _add_combinator(
         self, node: Node, schema: Mapping[str, object], keyword: str, place: _Place
@@ -260,7 +267,7 @@ class _Builder:
             return
         for keyword, kind in (("additionalProperties", dict), ("items", list)):
             inner = negated.get(keyword) if isinstance(negated, Mapping) else None
-            if len(negated) == 1 and isinstance(inner, Mapping) and set(inner) == {"not"}:
+            if isinstance(inner, Mapping) and set(inner) == {"not"} and negated == {keyword: inner}:
                 self._add_search(node, kind, "not", inner["not"], place)
                 return
         passes = keyword_check(self._context, {"not": negated})
@@ -308,9 +315,7 @@ class _Builder:
         if rest not in (True, {}):
             node.rest = self._element(rest, place, is_needed=least > len(prefix))
 
-    def _element(
-        self, schema: object, place: _Place, *, is_needed: bool
-    ) -> "Node | Optional | int":
+    def _element(self, schema: object, place: _Place, *, is_needed: bool) -> "Node | Option | int":
         """Build what any number of elements must be: locations if there must be one."""
         if schema is False:
             return self._key()
@@ -318,8 +323,8 @@ class _Builder:
             return self._node(schema, place._replace(is_many=True))
         return self._optional(schema, place)
 
-    def _optional(self, schema: object, place: _Place) -> Optional:
-        return Optional(self._key(), self.scope(schema, place.references))
+    def _optional(self, schema: object, place: _Place) -> Option:
+        return Option(self._key(), self.scope(schema, place.references))
 
     def _count(
         self, schema: Mapping[str, object], low: str, high: str, place: _Place
@@ -342,71 +347,16 @@ class _Builder:
             node.checks.append(Check(-1, self._key(), "unevaluatedProperties", passes))
 
 
-_MANY = float("inf")
-_DRAFT_04_FLAGS = {"minimum": "exclusiveMinimum", "maximum": "exclusiveMaximum"}
-
-
-def _at_least(limit: float) -> Predicate:
-    return lambda value: type(value) not in (int, float) or value >= limit  # type: ignore[operator]
-
-
-def _at_most(limit: float) -> Predicate:
-    return lambda value: type(value) not in (int, float) or value <= limit  # type: ignore[operator]
-
-
-def _above(limit: float) -> Predicate:
-    return lambda value: type(value) not in (int, float) or value > limit  # type: ignore[operator]
-
-
-def _below(limit: float) -> Predicate:
-    return lambda value: type(value) not in (int, float) or value < limit  # type: ignore[operator]
-
-
-def _no_shorter(limit: float) -> Predicate:
-    return lambda value: not isinstance(value, str) or len(value) >= limit
-
-
-def _no_longer(limit: float) -> Predicate:
-    return lambda value: not isinstance(value, str) or len(value) <= limit
-
-
-_IN_PYTHON: dict[str, Callable[[float], Predicate]] = {
-    "minimum": _at_least,
-    "maximum": _at_most,
-    "exclusiveMinimum": _above,
-    "exclusiveMaximum": _below,
-    "minLength": _no_shorter,
-    "maxLength": _no_longer,
-}
-_STRICT: dict[str, Callable[[float], Predicate]] = {"minimum": _above, "maximum": _below}
-_TYPES: dict[str, tuple[type, ...]] = {
-    "array": (list,),
-    "boolean": (bool,),
-    "integer": (int,),
-    "null": (type(None),),
-    "number": (int, float),
-    "object": (dict,),
-    "string": (str,),
-}
-
-
-def _type_check(names: object, *, float_is_integer: bool) -> Predicate:
-    wanted = _sequence(names)
-    types = frozenset(kind for name in wanted for kind in _TYPES.get(str(name), ()))
-    if "integer" in wanted and float not in types and float_is_integer:
-        return lambda value: type(value) in types or (
-            isinstance(value, float) and value.is_integer()
-        )
-    return lambda value: type(value) in types
-
-
-def _one_of_strings(options: object) -> Predicate:
-    allowed = frozenset(_sequence(options))
-    return lambda value: isinstance(value, str) and value in allowed
-
-
-def _all_strings(options: object) -> bool:
-    return all(isinstance(option, str) for option in _sequence(options))
+def _possible_types(node: Node) -> frozenset[type] | None:
+    """Return the types that every part of a schema leaves possible."""
+    limits = [node.types, *map(_possible_types, node.same)]
+    for combinator in node.combinators:
+        branches = [branch.types for branch in combinator.branches]
+        known = [types for types in branches if types is not None]
+        if len(known) == len(branches):
+            limits.append(frozenset().union(*known))
+    given = [types for types in limits if types is not None]
+    return frozenset.intersection(*given) if given else None
 
 
 def _number(value: object, default: float) -> float:

@@ -9,12 +9,14 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-__all__ = ["MIN_LOOP", "longest_loop"]
+__all__ = ["MAX_LOOP", "MIN_LOOP", "longest_loop"]
 
 MIN_LOOP = 12
 """Shorter loops are not looked for; the cheap tests before the search rely on it."""
 MIN_REPEATS = 4
 """A unit must stand this often in a row to be a loop."""
+MAX_LOOP = 120
+"""The search ends here: a longer loop is no worse."""
 MAX_WORD_CHARACTERS = 64
 """Longer words are looked into: a loop without spaces is one long word."""
 
@@ -47,6 +49,8 @@ def _longest_run(pairs: Sequence[tuple[str, str]]) -> int:
             run += 1
             if run > longest and run + 1 >= distance * (MIN_REPEATS - 1):
                 longest = run
+                if longest > MAX_LOOP:
+                    break
         else:
             distance = index - last_seen[pair] if pair in last_seen else 0
             run = 1 if distance else 0

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from trainables.tasks.strict_json.completion import THINK_OPEN, Completion
 from trainables.tasks.strict_json.reading import num_open_brackets
-from trainables.tasks.strict_json.repetition import MIN_LOOP, longest_loop
+from trainables.tasks.strict_json.repetition import MAX_LOOP, MIN_LOOP, longest_loop
 from trainables.tasks.strict_json.thinking import ThinkVerdict
 
 __all__ = [
@@ -33,8 +33,6 @@ BRACKET_CHARACTERS = 20
 """What a bracket left open at the end counts for in characters."""
 HEAVY_LOOP = 40
 """Words of a loop at which repetition is heavy."""
-DEGENERATE_LOOP = 120
-"""Words of a loop at which nothing else is left to punish."""
 
 _CUT_ERRORS = frozenset({"parse_unexpected_end", "parse_unterminated_string", "parse_empty"})
 
@@ -122,7 +120,7 @@ def repetition_reward(completion: Completion, *, is_conformant: bool) -> Reward:
         return Reward(1.0, "ok")
     if loop <= HEAVY_LOOP:
         return Reward((HEAVY_LOOP - loop) / (HEAVY_LOOP - MIN_LOOP + 1), "repetition")
-    beyond = (loop - HEAVY_LOOP) / (DEGENERATE_LOOP - HEAVY_LOOP)
+    beyond = (loop - HEAVY_LOOP) / (MAX_LOOP - HEAVY_LOOP)
     return Reward(max(-beyond, -1.0), "loop")
 
 

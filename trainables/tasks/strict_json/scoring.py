@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from trainables.tasks.strict_json.compiled import CompiledSchema
 from trainables.tasks.strict_json.completion import Completion, parse_completion
-from trainables.tasks.strict_json.credit import schema_credit
+from trainables.tasks.strict_json.credit import MAX_WRONG_CREDIT, Failure
 from trainables.tasks.strict_json.error_classes import classify
 from trainables.tasks.strict_json.rewards import (
     Reward,
@@ -24,8 +25,7 @@ from trainables.tasks.strict_json.rewards import (
 )
 from trainables.tasks.strict_json.rungs import RUNGS, place
 from trainables.tasks.strict_json.salvage import salvage
-from trainables.tasks.strict_json.thinking import PLACEHOLDERS, compile_placeholders, judge_thought
-from trainables.tasks.strict_json.validation import CompiledSchema, Errors
+from trainables.tasks.strict_json.thinking import PLACEHOLDERS, Placeholders, judge_thought
 from trainables.tasks.strict_json.weights import COMPONENTS
 from trainables.tasks.task import Score
 
@@ -34,9 +34,11 @@ __all__ = ["COMPONENTS", "RUNGS", "Scorer", "scorer_hash"]
 MAX_COMPILED_SCHEMAS = 4_096
 
 _SCORING_MODULES = (
+    "compiled",
     "completion",
     "credit",
     "error_classes",
+    "keywords",
     "locations",
     "reading",
     "repetition",
@@ -63,13 +65,13 @@ class Scorer:
             placeholders: Filler that makes no think block real; all that the task's
                 prompts show.
         """
-        self._placeholders = tuple(placeholders)
-        self._placeholder_pattern = compile_placeholders(self._placeholders)
+        self._phrases = tuple(placeholders)
+        self._placeholders = Placeholders(self._phrases)
         self._compiled: dict[str, CompiledSchema] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild from the settings; compiled schemas do not travel."""
-        return _rebuild, (self._placeholders,)
+        return _rebuild, (self._phrases,)
 
     def score(
         self, completion: str, schema: str, *, thinking: bool, think_prefilled: bool
@@ -88,31 +90,29 @@ class Scorer:
         compiled = self._compile(schema)
         parsed = parse_completion(completion, think_prefilled=think_prefilled)
         verdict = judge_thought(
-            parsed.thought, is_open=parsed.is_think_open, placeholders=self._placeholder_pattern
+            parsed.thought, is_open=parsed.is_think_open, placeholders=self._placeholders
         )
         is_valid = parsed.is_read and compiled.is_valid(parsed.document)
-        errors: Errors = ()
-        if parsed.is_read and not is_valid:
-            errors = compiled.errors(parsed.document)
         validity = validity_reward(parsed)
+        schema_reward, failures = _grade(compiled, parsed, validity.value, is_valid=is_valid)
         rewards = (
             format_reward(parsed),
             validity,
-            _schema_reward(compiled, parsed, errors, is_valid=is_valid, validity=validity.value),
+            schema_reward,
             reasoning_reward(verdict, thinking=thinking),
             truncation_reward(parsed),
             repetition_reward(parsed, is_conformant=is_valid),
             strictness_reward(parsed, thinking=thinking),
         )
         error = classify(
-            parsed, errors=errors, is_conformant=is_valid, thinking=thinking, verdict=verdict
+            parsed, failures=failures, is_conformant=is_valid, thinking=thinking, verdict=verdict
         )
         return Score(
             rungs=place(parsed, is_valid=is_valid, thinking=thinking, verdict=verdict),
             rewards={name: reward[0] for name, reward in zip(COMPONENTS, rewards, strict=True)},
             reasons={name: reward[1] for name, reward in zip(COMPONENTS, rewards, strict=True)},
             error_class=error.error_class,
-            error_path=error.pointer,
+            error_path=error.where,
             is_thinking=verdict == "real",
         )
 
@@ -130,32 +130,27 @@ def _rebuild(placeholders: Sequence[str]) -> Scorer:
     return Scorer(placeholders=placeholders)
 
 
-def _schema_reward(
-    compiled: CompiledSchema,
-    completion: Completion,
-    errors: Errors,
-    *,
-    is_valid: bool,
-    validity: float,
-) -> Reward:
-    """Return 1 if and only if the candidate conforms, else at most 0.95.
+def _grade(
+    compiled: CompiledSchema, completion: Completion, validity: float, *, is_valid: bool
+) -> tuple[Reward, Sequence[Failure]]:
+    """Return the schema reward, 1 if and only if the candidate conforms, and what it violates.
 
     A candidate that does not parse keeps as much of the credit for what it had got right
     before the error as its validity says.
     """
     if is_valid:
-        return Reward(1.0, "ok")
+        return Reward(1.0, "ok"), ()
     if completion.is_read:
-        return Reward(schema_credit(compiled, completion.document, errors), "not_conformant")
+        grade = compiled.grader.grade(completion.document)
+        return Reward(grade.credit, "not_conformant"), grade.failures
     if not completion.has_candidate:
-        return Reward(0.0, "no_document")
+        return Reward(0.0, "no_document"), ()
     document = salvage(completion.text, completion.start, completion.error_at)
     if document is None:
-        return Reward(0.0, "not_parsed")
+        return Reward(0.0, "not_parsed"), ()
     if compiled.is_valid(document):
-        return Reward(validity, "not_parsed")
-    credit = schema_credit(compiled, document, compiled.errors(document))
-    return Reward(validity * credit, "not_parsed")
+        return Reward(validity * MAX_WRONG_CREDIT, "not_parsed"), ()
+    return Reward(validity * compiled.grader.grade(document).credit, "not_parsed"), ()
 
 
 def scorer_hash() -> str:

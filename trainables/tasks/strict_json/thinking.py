@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-__all__ = ["PLACEHOLDERS", "ThinkVerdict", "compile_placeholders", "judge_thought"]
+__all__ = ["PLACEHOLDERS", "Placeholders", "ThinkVerdict", "judge_thought"]
 
 PLACEHOLDERS = (
     "your reasoning here",
@@ -36,22 +36,37 @@ _WORD = re.compile(
 )
 
 
-def compile_placeholders(placeholders: Sequence[str]) -> re.Pattern[str]:
-    """Make one pattern of all placeholders, the longest first."""
-    longest_first = sorted(placeholders, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)", re.IGNORECASE)
+class Placeholders:
+    """Phrases that count for nothing in a think block, in any case of letters."""
+
+    def __init__(self, phrases: Sequence[str]) -> None:
+        """Take the phrases; of two that overlap the longer one is removed."""
+        self._phrases = tuple(phrase.lower() for phrase in phrases)
+        longest_first = sorted(phrases, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+
+    def are_in(self, thought: str) -> bool:
+        """Whether any phrase occurs."""
+        lowered = thought.lower()
+        return any(phrase in lowered for phrase in self._phrases)
+
+    def remove_from(self, thought: str) -> str:
+        """Return the thought without the phrases."""
+        return self._pattern.sub(" ", thought) if self._phrases else thought
 
 
 def judge_thought(
-    thought: str | None, *, is_open: bool, placeholders: re.Pattern[str]
+    thought: str | None, *, is_open: bool, placeholders: Placeholders
 ) -> ThinkVerdict:
     """Judge what stands inside the think block; None is a completion without a closed one."""
     if thought is None:
         return "unclosed" if is_open else "missing"
+    is_suspect = placeholders.are_in(thought)
     if not _is_real(thought):
-        return "placeholder" if placeholders.search(thought) or "..." in thought else "too_little"
-    remaining = placeholders.sub(" ", thought)
-    return "real" if remaining == thought or _is_real(remaining) else "placeholder"
+        return "placeholder" if is_suspect or "..." in thought else "too_little"
+    if is_suspect and not _is_real(placeholders.remove_from(thought)):
+        return "placeholder"
+    return "real"
 
 
 def _is_real(thought: str) -> bool:
