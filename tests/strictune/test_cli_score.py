@@ -1,0 +1,299 @@
+"""``strictune score``: figures, rows, breakdowns, and what it refuses."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strictune.cli import main
+from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS, Scorer
+from trainables.tasks.strict_json.weights import default_weights
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT.parent / "shared" / "reference"
+HEAVY = ("torch", "transformers", "pandas", "scipy", "ray", "mlflow")
+
+SCHEMA = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}
+GOOD = '```json\n{"a": 1}\n```'
+WRONG = '```json\n{"a": "x"}\n```'
+CHATTY = f"Sure!\n{GOOD}"
+THOUGHT = "I need one key with a whole number.\n</think>\n"
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def schemas(tmp_path: Path) -> Path:
+    return write(
+        tmp_path / "schemas.jsonl",
+        {"prompt": "one", "id": "p1", "schema": SCHEMA, "difficulty": "simple"},
+        {"prompt": "two", "schema": {"type": "array"}, "difficulty": "hard"},
+        {"id": 7, "schema": True, "difficulty": "hard"},
+    )
+
+
+@pytest.fixture
+def completions(tmp_path: Path) -> Path:
+    return write(
+        tmp_path / "completions.jsonl",
+        {"prompt": "one", "completion": GOOD, "model": "x"},
+        {"prompt": "one", "completion": WRONG, "model": "y"},
+        {"id": "p1", "completion": CHATTY, "model": "x"},
+        {
+            "prompt": "one",
+            "completion": THOUGHT + GOOD,
+            "thinking": True,
+            "think_prefilled": True,
+            "model": "y",
+        },
+        {"prompt": "two", "completion": "", "model": "x"},
+        {"id": 7, "completion": GOOD, "thinking": None, "model": "x"},
+    )
+
+
+def score(capsys: pytest.CaptureFixture[str], *args: object) -> dict[str, Any]:
+    assert main(["score", *map(str, args), "--json"]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    assert main(["score", *map(str, args)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    return str(err)
+
+
+def test_json_holds_counts_of_rungs_and_means_of_rewards(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
+) -> None:
+    document = score(capsys, completions, "--schemas", schemas)
+    assert list(document) == ["num_completions", "rungs", "rewards"]
+    assert document["num_completions"] == 6
+    assert document["rungs"] == {
+        "syntax": 5,
+        "parsed": 5,
+        "conformant": 4,
+        "clean": 3,
+        "strict": 3,
+    }
+    assert list(document["rewards"]) == list(COMPONENTS)
+    assert document["rewards"]["format"] == pytest.approx(5 / 6)
+
+
+def test_rows_come_in_input_order_with_what_the_scorer_says(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.jsonl"
+    score(capsys, completions, "--schemas", schemas, "--rows", out)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["error_class"] for row in rows] == [
+        "ok",
+        "wrong_type",
+        "text_outside",
+        "ok",
+        "no_fence",
+        "ok",
+    ]
+    assert rows[1]["error_path"] == "/a"
+    assert rows[2]["id"] == "p1"
+    expected = Scorer().score(WRONG, json.dumps(SCHEMA), thinking=False, think_prefilled=False)
+    assert rows[1]["rungs"] == dict(expected.rungs)
+    assert rows[1]["rewards"] == dict(expected.rewards)
+    assert rows[1]["reasons"] == dict(expected.reasons)
+
+
+def test_the_total_weighs_rewards_by_the_mode_of_the_row(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.jsonl"
+    score(capsys, completions, "--schemas", schemas, "--rows", out)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    for row, thinking in zip(rows, (False, False, False, True, False, False), strict=True):
+        weights = default_weights(thinking)
+        expected = sum(weights[name] * value for name, value in row["rewards"].items())
+        assert row["total"] == pytest.approx(expected)
+        assert (row["total"] == pytest.approx(1)) == row["rungs"]["strict"]
+
+
+@pytest.mark.parametrize(
+    ("column", "counts"),
+    [
+        pytest.param("model", {"x": 4, "y": 2}, id="of-the-completion"),
+        pytest.param("difficulty", {"simple": 4, "hard": 2}, id="of-the-schema"),
+    ],
+)
+def test_figures_break_down_by_a_column(
+    capsys: pytest.CaptureFixture[str],
+    completions: Path,
+    schemas: Path,
+    column: str,
+    counts: dict[str, int],
+) -> None:
+    document = score(capsys, completions, "--schemas", schemas, "--by", column)
+    groups = document["by"][column]
+    assert {name: group["num_completions"] for name, group in groups.items()} == counts
+    for rung in RUNGS:
+        assert sum(group["rungs"][rung] for group in groups.values()) == document["rungs"][rung]
+
+
+def test_tables_show_groups_and_all(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
+) -> None:
+    assert main(["score", str(completions), "--schemas", str(schemas), "--by", "model"]) == 0
+    out = capsys.readouterr().out
+    assert "3 (50.0%)" in out
+    assert "strictness" in out
+
+
+def test_gzip_is_read_as_it_is(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
+) -> None:
+    plain = score(capsys, completions, "--schemas", schemas)
+    for path in (completions, schemas):
+        (tmp_path / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    zipped = (tmp_path / "completions.jsonl.gz", "--schemas", tmp_path / "schemas.jsonl.gz")
+    assert score(capsys, *zipped) == plain
+
+
+BAD_COMPLETIONS = [
+    pytest.param({"prompt": "one"}, "field 'completion' is missing", id="no-completion"),
+    pytest.param({"completion": ""}, "fields 'prompt' and 'id' are both missing", id="no-key"),
+    pytest.param(
+        {"prompt": "one", "completion": None}, "completion = null, expected text", id="null"
+    ),
+    pytest.param(
+        {"prompt": "one", "completion": "", "thinking": "yes"},
+        'thinking = "yes", expected true or false',
+        id="thinking-as-text",
+    ),
+    pytest.param(
+        {"prompt": "one", "completion": "", "thinkng": True},
+        "unknown field \"thinkng\", did you mean 'thinking'?",
+        id="misspelt",
+    ),
+    pytest.param(
+        {"prompt": "three", "completion": ""}, 'prompt = "three": no such row in', id="no-schema"
+    ),
+    pytest.param({"id": 1.5, "completion": ""}, "id = 1.5, expected text or", id="fraction-as-id"),
+    pytest.param(
+        {"id": "p1", "prompt": "two", "completion": ""}, "the prompt to another", id="two-schemas"
+    ),
+    pytest.param([1], "found [1], expected a JSON object", id="no-object"),
+]
+
+
+@pytest.mark.parametrize(("row", "message"), BAD_COMPLETIONS)
+def test_bad_completions_are_refused_by_file_and_line(
+    capsys: pytest.CaptureFixture[str], schemas: Path, tmp_path: Path, row: Any, message: str
+) -> None:
+    path = write(tmp_path / "bad.jsonl", {"prompt": "one", "completion": GOOD}, row)
+    rows = tmp_path / "rows.jsonl"
+    error = refusal(capsys, path, "--schemas", schemas, "--rows", rows)
+    assert error.startswith(f"error: {path}:2: ")
+    assert message in error
+    assert not rows.exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        pytest.param({"prompt": "b"}, "field 'schema' is missing", id="no-schema"),
+        pytest.param({"prompt": "b", "schema": "{}"}, "not as text", id="schema-as-text"),
+        pytest.param({"prompt": "b", "schema": {"type": "strin"}}, "strin", id="invalid-schema"),
+        pytest.param(
+            {"prompt": "a", "schema": {}}, "has another schema in", id="two-schemas-for-a-prompt"
+        ),
+        pytest.param({"schema": {}}, "fields 'prompt' and 'id' are both missing", id="no-key"),
+    ],
+)
+def test_bad_schemas_are_refused_by_file_and_line(
+    capsys: pytest.CaptureFixture[str], completions: Path, tmp_path: Path, row: Any, message: str
+) -> None:
+    path = write(tmp_path / "bad.jsonl", {"prompt": "a", "schema": SCHEMA}, row)
+    error = refusal(capsys, completions, "--schemas", path)
+    assert error.startswith(f"error: {path}:2: ")
+    assert message in error
+
+
+def test_empty_missing_and_cut_files_are_refused(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
+) -> None:
+    empty, cut = write(tmp_path / "empty.jsonl"), tmp_path / "cut.gz"
+    cut.write_bytes(gzip.compress(completions.read_bytes())[:-12])
+    for path, message in ((empty, "holds no row"), (tmp_path / "none", "No such"), (cut, "ended")):
+        assert message in refusal(capsys, path, "--schemas", schemas)
+    assert "holds no row" in refusal(capsys, completions, "--schemas", empty)
+
+
+def test_an_unknown_column_names_the_known_ones(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
+) -> None:
+    error = refusal(capsys, completions, "--schemas", schemas, "--by", "dificulty")
+    assert "field 'dificulty' is missing" in error
+    assert "model" in error
+    assert "difficulty." in error
+
+
+def test_inputs_are_not_overwritten(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
+) -> None:
+    error = refusal(capsys, completions, "--schemas", schemas, "--rows", completions)
+    assert "is read as input" in error
+
+
+def test_scoring_starts_light_and_in_under_a_second(completions: Path, schemas: Path) -> None:
+    code = f"""
+import sys
+from strictune.cli import main
+code = main(["score", {str(completions)!r}, "--schemas", {str(schemas)!r}])
+print(*sorted(set({HEAVY!r}) & sys.modules.keys()), file=sys.stderr)
+sys.exit(code)
+"""
+    path = os.pathsep.join((str(ROOT), str(ROOT / "platform")))
+    best = float("inf")
+    for _ in range(3):
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        best = min(best, time.monotonic() - started)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.split() == []
+    assert best < 1
+
+
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference data are not there")
+def test_recorded_completions_are_placed_as_by_an_independent_scorer(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    completions, rows = REFERENCE / "completions.jsonl.gz", tmp_path / "rows.jsonl"
+    schemas = REFERENCE / "task_schemas.jsonl"
+    document = score(capsys, completions, "--schemas", schemas, "--rows", rows)
+    expected = {"parsed": 7303, "conformant": 3466, "clean": 3177, "strict": 1633}
+    assert document["num_completions"] == 9000
+    assert document["rungs"]["syntax"] == 7638
+    for rung, count in expected.items():
+        assert document["rungs"][rung] == pytest.approx(count, rel=0.005)
+    differing: Counter[str] = Counter()
+    with gzip.open(completions, "rt", encoding="utf-8") as recorded, rows.open() as scored:
+        for theirs, ours in zip(map(json.loads, recorded), map(json.loads, scored), strict=True):
+            differing["published"] += theirs["published_valid"] != ours["rungs"]["syntax"]
+            for rung in RUNGS:
+                differing[rung] += theirs["rungs"][rung] != ours["rungs"][rung]
+    assert differing["published"] == 0
+    assert max(differing[rung] for rung in RUNGS) <= 0.005 * 9000

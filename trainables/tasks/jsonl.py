@@ -1,0 +1,108 @@
+"""Rows of a JSON Lines file, plain or gzip, each with the place that messages name.
+
+Rows are read one by one, so a file may be larger than memory. What columns mean is the
+caller's business; the checks here are those that every such file shares.
+"""
+
+import difflib
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from strictune.errors import SpecError
+
+__all__ = ["Row", "read_rows", "shown"]
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_SHOWN_CHARS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One JSON object of a file."""
+
+    where: str
+    """``<file>:<line>``, for messages."""
+    values: Mapping[str, Any]
+
+    def text(self, column: str) -> str:
+        """Return a column that must hold text.
+
+        Raises:
+            SpecError: It is missing, empty, no text, or text that UTF-8 cannot write.
+        """
+        if column not in self.values:
+            raise SpecError(f"{self.where}: field {column!r} is missing, expected text.")
+        text = self.values[column]
+        if not isinstance(text, str) or not text.strip():
+            raise SpecError(
+                f"{self.where}: {column} = {shown(text)}, expected text that is not empty."
+            )
+        if any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise SpecError(
+                f"{self.where}: {column} holds half of a surrogate pair, which is no text."
+            )
+        return text
+
+    def optional_text(self, column: str) -> str | None:
+        """Return a column that may be missing or null."""
+        return self.text(column) if self.values.get(column) is not None else None
+
+    def refuse_misspelt(self, columns: Sequence[str], *, cutoff: float) -> None:
+        """Refuse a column that reads like one of ``columns`` which the row lacks.
+
+        Args:
+            columns: What is read of the row.
+            cutoff: How alike two names must be, as in ``difflib.get_close_matches``.
+
+        Raises:
+            SpecError: There is such a column.
+        """
+        for column in self.values.keys() - set(columns):
+            close = difflib.get_close_matches(column, columns, n=1, cutoff=cutoff)
+            if close and close[0] not in self.values:
+                raise SpecError(
+                    f"{self.where}: unknown field {shown(column)}, did you mean {close[0]!r}?"
+                )
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a file in order; blank lines are skipped.
+
+    Raises:
+        SpecError: The file cannot be read, or a line is no JSON object.
+    """
+    try:
+        with path.open("rb") as raw:
+            is_gzip = raw.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+            stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+            # Only line feeds end a row: JSON strings may hold other line separators.
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield _row(line, f"{path}:{number}")
+    except (OSError, EOFError, zlib.error) as error:
+        raise SpecError(f"{path}: cannot be read ({error}).") from error
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it, shortened."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+
+
+def _row(line: bytes, where: str) -> Row:
+    try:
+        text = line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{where}: cannot be read as UTF-8 text ({error}).") from error
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{where}: is not JSON ({error}), expected one object a line.") from error
+    if not isinstance(values, dict):
+        raise SpecError(f"{where}: found {shown(values)}, expected a JSON object.")
+    return Row(where, values)

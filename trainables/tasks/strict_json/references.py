@@ -1,0 +1,127 @@
+"""Schemas for completions that were recorded elsewhere, found by prompt or id.
+
+A row is ``{"schema", "prompt" or "id"}``; other columns, such as ``difficulty``, serve to
+break figures down. Suites are such files too. All schemas are held in memory.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from strictune.errors import SpecError
+from trainables.tasks.jsonl import Row, read_rows, shown
+from trainables.tasks.strict_json.compiled import CompiledSchema
+from trainables.tasks.strict_json.suites import embedded_schema
+
+__all__ = ["Reference", "References", "read_references"]
+
+Key = tuple[str, str | int]
+"""``("id", value)`` or ``("prompt", text)``."""
+
+
+class Reference(NamedTuple):
+    """What completions of one prompt are judged by."""
+
+    schema: str
+    """JSON text."""
+    where: str
+    columns: Mapping[str, Any]
+    """The row's other columns, e.g. ``difficulty``."""
+
+
+class References:
+    """The schemas of a file, found by the prompt or the id of a completion."""
+
+    def __init__(self, path: Path) -> None:
+        """Start without schemas; ``path`` is named in messages."""
+        self._path = path
+        self._by_key: dict[Key, Reference] = {}
+
+    def add(self, row: Row, reference: Reference) -> None:
+        """Add a schema under the keys of its row.
+
+        Raises:
+            SpecError: The row has no key, or one that has another schema already.
+        """
+        for key in _keys(row):
+            known = self._by_key.setdefault(key, reference)
+            if known.schema != reference.schema:
+                raise SpecError(
+                    f"{row.where}: {key[0]} = {shown(key[1])} has another schema in {known.where}. "
+                    "Keep one of them, or give both completions and schemas an id of their own."
+                )
+
+    def find(self, row: Row) -> Reference:
+        """Return the schema of a completion.
+
+        Raises:
+            SpecError: There is none, or its prompt and its id name two.
+        """
+        keys = _keys(row)
+        found = [self._by_key[key] for key in keys if key in self._by_key]
+        if not found:
+            tried = " and ".join(f"{name} = {shown(value)}" for name, value in keys)
+            raise SpecError(
+                f"{row.where}: {tried}: no such row in {self._path}. Add its schema there, or "
+                "remove the completion."
+            )
+        if found[0].schema != found[-1].schema:
+            raise SpecError(
+                f"{row.where}: the id leads to the schema in {found[0].where}, the prompt to "
+                f"another one in {found[-1].where}. Remove one of the two fields."
+            )
+        return found[0]
+
+
+def read_references(path: Path) -> References:
+    """Read a file of schemas; each is compiled once, so that a bad one is named at once.
+
+    Raises:
+        SpecError: The file cannot be read, holds no row, or has a row that cannot be used.
+    """
+    references = References(path)
+    row = None
+    for row in read_rows(path):
+        text = _compiled_text(row)
+        columns = {name: value for name, value in row.values.items() if name != "schema"}
+        references.add(row, Reference(text, row.where, columns))
+    if row is None:
+        raise SpecError(
+            f"{path}: holds no row, expected one JSON object a line with the fields schema, and "
+            "prompt or id."
+        )
+    return references
+
+
+def _compiled_text(row: Row) -> str:
+    schema = embedded_schema(row)
+    try:
+        text = json.dumps(schema, separators=(",", ":"))
+        CompiledSchema(text)
+    except RecursionError:
+        raise SpecError(f"{row.where}: schema is nested too deeply to be read.") from None
+    except SpecError as error:
+        raise SpecError(f"{row.where}: {error}") from error
+    return text
+
+
+def _keys(row: Row) -> list[Key]:
+    """Return what a row is found by, the id first."""
+    keys: list[Key] = []
+    name = row.values.get("id")
+    if name is not None:
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise SpecError(f"{row.where}: id = {shown(name)}, expected text or a whole number.")
+        keys.append(("id", name))
+    prompt = row.values.get("prompt")
+    if prompt is not None:
+        if not isinstance(prompt, str):
+            raise SpecError(f"{row.where}: prompt = {shown(prompt)}, expected text.")
+        keys.append(("prompt", prompt))
+    if not keys:
+        raise SpecError(
+            f"{row.where}: the fields 'prompt' and 'id' are both missing, expected one of them. "
+            "Completions and schemas are matched by it."
+        )
+    return keys
