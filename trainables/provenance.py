@@ -1,6 +1,8 @@
-"""``lock.json``: what exactly produced a trial's numbers."""
+"""``lock.json``: what exactly produced a trial's numbers, and which process wrote last."""
 
+import os
 import platform
+import socket
 import subprocess
 from collections.abc import Mapping
 from importlib import metadata
@@ -35,6 +37,8 @@ def lock_document(**facts: Any) -> Mapping[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "device": _device_name(),
         "torch_threads": torch.get_num_threads(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
         **facts,
     }
 
