@@ -120,8 +120,8 @@ class Node:
 
     start: int = 0
     stop: int = 0
-    is_many: bool = False
-    """More than one value of a document can stand here."""
+    num_expected: float = 0.0
+    """As in ``Scope``."""
     is_false: bool = False
     accepts_type: Predicate | None = None
     types: frozenset[type] | None = None
@@ -150,7 +150,8 @@ class Scope:
 
     node: Node
     weights: list[float] = field(default_factory=list)
-    is_many: list[bool] = field(default_factory=list)
+    num_expected: list[float] = field(default_factory=list)
+    """How many values of a location the schema asks for at least; 0 where just one can be."""
     total: float = 0.0
     types: frozenset[type] | None = None
     """A value of any other type fails everywhere; None if there is no such type."""
@@ -160,7 +161,8 @@ class _Place(NamedTuple):
     """Where the builder stands."""
 
     scope: Scope
-    is_many: bool
+    num_expected: float
+    """As in ``Scope``."""
     references: tuple[str, ...]
 
 
@@ -186,13 +188,13 @@ class _Builder:
 
     def scope(self, schema: object, references: tuple[str, ...]) -> Scope:
         scope = Scope(Node())
-        scope.node = self._node(schema, _Place(scope, False, references))
+        scope.node = self._node(schema, _Place(scope, 0.0, references))
         scope.total = sum(scope.weights)
         scope.types = _possible_types(scope.node)
         return scope
 
     def _node(self, schema: object, place: _Place) -> Node:
-        node = Node(start=len(place.scope.weights), is_many=place.is_many)
+        node = Node(start=len(place.scope.weights), num_expected=place.num_expected)
         if isinstance(schema, Mapping) and self._budget > 0:
             self._fill(node, schema, place)
         elif schema is False:
@@ -218,7 +220,7 @@ class _Builder:
     def _unit(self, place: _Place, *, weight: float = 1.0) -> int:
         self._budget -= 1
         place.scope.weights.append(weight)
-        place.scope.is_many.append(place.is_many)
+        place.scope.num_expected.append(place.num_expected)
         return len(place.scope.weights) - 1
 
     def _key(self) -> int:
