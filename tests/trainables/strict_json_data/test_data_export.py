@@ -7,7 +7,7 @@ import pytest
 
 from strictune.errors import StorageError
 from trainables.tasks.strict_json.data import build_splits
-from trainables.tasks.strict_json.export import summarize, write_splits
+from trainables.tasks.strict_json.export import read_splits, summarize, write_splits
 from trainables.tasks.strict_json.measure import DIFFICULTIES
 
 SPLITS = build_splits(seed=0, num_train_prompts=90, num_eval_prompts=48)
@@ -30,6 +30,11 @@ def test_same_splits_give_the_same_bytes(tmp_path: Path) -> None:
     assert all(one[split].read_bytes() == two[split].read_bytes() for split in one)
 
 
+def test_files_read_back_as_they_were(tmp_path: Path) -> None:
+    write_splits(tmp_path, SPLITS)
+    assert read_splits(tmp_path) == SPLITS
+
+
 def test_existing_files_are_kept(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text("mine")
     with pytest.raises(StorageError, match=r"test\.jsonl: exists already"):
@@ -44,14 +49,16 @@ def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_summary_counts_what_is_there() -> None:
-    summary = summarize(SPLITS, num_samples=1, count_tokens=lambda text: len(text) // 4)
+    summary = summarize(
+        SPLITS, num_samples=1, token_counters={"mine": lambda prompt: len(prompt.text) // 4}
+    )
     test = summary.splits["test"]
     assert (test.num_prompts, test.num_families, test.num_families_of_three) == (48, 12, 12)
     assert list(test.difficulties) == list(DIFFICULTIES)
     simple, hard = test.difficulties["simple"], test.difficulties["hard"]
     assert simple.num_prompts == hard.num_prompts == 16
     assert simple.prompt_lengths["words"].median < hard.prompt_lengths["words"].median
-    assert set(simple.prompt_lengths) == {"chars", "words", "tokens"}
+    assert set(simple.prompt_lengths) == {"chars", "words", "tokens mine"}
     assert simple.gold_chars.median <= simple.gold_chars.p95 <= simple.gold_chars.max
     assert [sample["difficulty"] for sample in test.samples] == list(DIFFICULTIES)
     assert sum(test.constructs.values()) == sum(len(p.constructs) for p in SPLITS["test"])

@@ -1,7 +1,7 @@
 """The splits as files, and what they hold in figures.
 
 Counting tokens needs a tokenizer, which is the caller's: lengths are given in characters
-and words, and in tokens where a counter is passed.
+and words, and in tokens for each counter that is passed.
 """
 
 import json
@@ -12,12 +12,25 @@ from itertools import combinations
 from pathlib import Path
 from random import Random
 from statistics import median_low
+from types import MappingProxyType
 
 from strictune.errors import StorageError
 from trainables.tasks.strict_json.data import SPLITS, prompt_row
+from trainables.tasks.strict_json.suites import read_suite
 from trainables.tasks.task import Prompt, Split
 
-__all__ = ["DataSummary", "Lengths", "SplitSummary", "TierSummary", "summarize", "write_splits"]
+__all__ = [
+    "DataSummary",
+    "Lengths",
+    "SplitSummary",
+    "TierSummary",
+    "TokenCounter",
+    "read_splits",
+    "summarize",
+    "write_splits",
+]
+
+TokenCounter = Callable[[Prompt], int]
 
 FAMILY_SIZE_COUNTED = 3
 """Prompts that a family needs to carry weight in a clustered error."""
@@ -41,7 +54,8 @@ class TierSummary:
     num_families_of_three: int
     """Families with three prompts or more."""
     prompt_lengths: Mapping[str, Lengths]
-    """By unit: ``chars``, ``words``, and ``tokens`` where they were counted."""
+    """By unit: ``chars`` and ``words`` of the instruction, ``tokens <counter>`` of what the
+    counter counted."""
     gold_chars: Lengths
 
 
@@ -91,19 +105,34 @@ def write_splits(folder: Path, splits: Mapping[Split, Sequence[Prompt]]) -> dict
     return paths
 
 
+def read_splits(folder: Path) -> Mapping[Split, tuple[Prompt, ...]]:
+    """Read back what ``write_splits`` wrote.
+
+    Raises:
+        SpecError: A file is missing or holds what cannot be used.
+    """
+    return {split: read_suite(folder / f"{split}.jsonl") for split in SPLITS}
+
+
 def summarize(
     splits: Mapping[Split, Sequence[Prompt]],
     *,
     num_samples: int = 2,
-    count_tokens: Callable[[str], int] | None = None,
+    token_counters: Mapping[str, TokenCounter] = MappingProxyType({}),
 ) -> DataSummary:
-    """Describe the splits; ``num_samples`` prompts of each difficulty are shown in full."""
+    """Describe the splits.
+
+    Args:
+        splits: All of them.
+        num_samples: So many prompts of each difficulty are given in full.
+        token_counters: How to count a prompt's tokens, by the name of the tokenizer.
+    """
     families = {split: {prompt.family for prompt in splits[split]} for split in SPLITS}
     texts = {split: {prompt.text for prompt in splits[split]} for split in SPLITS}
     pairs = [(f"{one} and {two}", one, two) for one, two in combinations(SPLITS, 2)]
     return DataSummary(
         splits={
-            split: _split_summary(splits[split], num_samples, count_tokens) for split in SPLITS
+            split: _split_summary(splits[split], num_samples, token_counters) for split in SPLITS
         },
         num_shared_families={name: len(families[one] & families[two]) for name, one, two in pairs},
         num_shared_prompts={name: len(texts[one] & texts[two]) for name, one, two in pairs},
@@ -111,7 +140,7 @@ def summarize(
 
 
 def _split_summary(
-    prompts: Sequence[Prompt], num_samples: int, count_tokens: Callable[[str], int] | None
+    prompts: Sequence[Prompt], num_samples: int, token_counters: Mapping[str, TokenCounter]
 ) -> SplitSummary:
     tiers: dict[str, list[Prompt]] = {}
     for prompt in prompts:
@@ -127,21 +156,21 @@ def _split_summary(
         num_prompts=len(prompts),
         num_families=len({prompt.family for prompt in prompts}),
         num_families_of_three=_count_families_of_three(prompts),
-        difficulties={name: _tier_summary(tier, count_tokens) for name, tier in tiers.items()},
+        difficulties={name: _tier_summary(tier, token_counters) for name, tier in tiers.items()},
         constructs=dict(constructs.most_common()),
         samples=tuple(samples),
     )
 
 
 def _tier_summary(
-    prompts: Sequence[Prompt], count_tokens: Callable[[str], int] | None
+    prompts: Sequence[Prompt], token_counters: Mapping[str, TokenCounter]
 ) -> TierSummary:
     lengths = {
         "chars": _lengths([len(prompt.text) for prompt in prompts]),
         "words": _lengths([len(prompt.text.split()) for prompt in prompts]),
     }
-    if count_tokens is not None:
-        lengths["tokens"] = _lengths([count_tokens(prompt.text) for prompt in prompts])
+    for name, count in token_counters.items():
+        lengths[f"tokens {name}"] = _lengths([count(prompt) for prompt in prompts])
     return TierSummary(
         num_prompts=len(prompts),
         num_families=len({prompt.family for prompt in prompts}),

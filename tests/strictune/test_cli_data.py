@@ -1,0 +1,87 @@
+"""``strictune data``: files that repeat with their seed, and what inspect shows of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strictune.cli import main
+from trainables.tasks.strict_json.data import build_splits
+from trainables.tasks.strict_json.export import write_splits
+
+FEW = ("--num-train", "30", "--num-eval", "24")
+FILES = ("train.jsonl", "validation.jsonl", "test.jsonl")
+
+
+def data(*args: object) -> int:
+    return main(["data", *map(str, args)])
+
+
+def test_generate_writes_the_splits_of_the_seed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert data("generate", "--out", tmp_path / "a", "--seed", 3, *FEW) == 0
+    assert "train.jsonl: 30 prompts" in capsys.readouterr().out
+    expected = build_splits(seed=3, num_train_prompts=30, num_eval_prompts=24)
+    write_splits(tmp_path / "b", expected)
+    for name in FILES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_generate_overwrites_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text("mine")
+    assert data("generate", "--out", tmp_path, *FEW) == 2
+    assert "test.jsonl: exists already" in capsys.readouterr().err
+    assert (tmp_path / "test.jsonl").read_text() == "mine"
+
+
+def inspected(capsys: pytest.CaptureFixture[str], *args: object) -> dict[str, Any]:
+    assert data("inspect", *args, "--json") == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_inspect_says_the_same_of_drawn_and_of_written_prompts(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    drawn = inspected(capsys, "--seed", 3, *FEW)
+    data("generate", "--out", tmp_path, "--seed", 3, *FEW)
+    capsys.readouterr()
+    assert inspected(capsys, tmp_path) == drawn
+    assert drawn["splits"]["test"]["num_families"] == 6
+    assert set(drawn["num_shared_families"].values()) == {0}
+    assert len(drawn["splits"]["train"]["samples"]) == 3
+
+
+def test_inspect_counts_tokens_of_whole_prompts(capsys: pytest.CaptureFixture[str]) -> None:
+    tiers = inspected(capsys, *FEW, "--tokenizer", "builtin:tiny")["splits"]["test"]["difficulties"]
+    lengths = tiers["hard"]["prompt_lengths"]["tokens builtin:tiny"]
+    assert 0 < lengths["median"] <= lengths["max"] <= 512
+
+
+def test_inspect_prints_tables_and_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert data("inspect", *FEW, "--samples", 2) == 0
+    out = capsys.readouterr().out
+    for text in ("of three or more", "exact_count", "train and test share 0 families", "schema: "):
+        assert text in out
+    assert out.count("prompt: ") == 3 * 3 * 2
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        pytest.param(("--num-eval", "3"), "--num-eval = 3, expected a whole number", id="too-few"),
+        pytest.param((".", "--seed", "1"), "have no meaning", id="folder-and-seed"),
+        pytest.param(("no-such-folder",), "train.jsonl: cannot be read", id="no-folder"),
+        pytest.param(("--samples", "-1"), "--samples = -1", id="negative-samples"),
+        pytest.param(
+            (*FEW, "--tokenizer", "package:none"), "--tokenizer package:none", id="no-tokenizer"
+        ),
+    ],
+)
+def test_bad_input_is_named(
+    capsys: pytest.CaptureFixture[str], args: tuple[str, ...], message: str
+) -> None:
+    assert data("inspect", *args) == 2
+    assert message in capsys.readouterr().err
