@@ -13,13 +13,11 @@ from typing import Any
 import pytest
 
 from trainables.tasks.strict_json.data import (
-    PROMPTS_PER_FAMILY,
     SPLITS,
     build_split,
     build_splits,
     data_hash,
     prompt_row,
-    select_prompts,
     split_of,
 )
 from trainables.tasks.strict_json.measure import DIFFICULTIES, difficulty_of
@@ -184,24 +182,3 @@ def test_five_thousand_prompts_take_seconds() -> None:
     started = time.process_time()
     build_split("train", seed=2, num_prompts=5000)
     assert time.process_time() - started < 20
-
-
-def test_selected_prompts_spread_over_families(splits: Splits) -> None:
-    chosen = select_prompts(splits["test"], per_difficulty=48)
-    assert Counter(prompt.difficulty for prompt in chosen) == dict.fromkeys(DIFFICULTIES, 48)
-    assert len({prompt.family for prompt in chosen}) == 3 * 48
-    positions = [splits["test"].index(prompt) for prompt in chosen]
-    assert positions == sorted(positions)
-
-
-def test_selections_grow_and_end_with_everything(splits: Splits) -> None:
-    few = select_prompts(splits["test"], per_difficulty=10)
-    many = select_prompts(splits["test"], per_difficulty=100)
-    assert {prompt.id for prompt in few} < {prompt.id for prompt in many}
-    assert select_prompts(splits["test"], per_difficulty=10_000) == splits["test"]
-    assert max(Counter(prompt.family for prompt in many).values()) <= PROMPTS_PER_FAMILY // 2
-
-
-def test_selecting_nothing_is_refused(splits: Splits) -> None:
-    with pytest.raises(ValueError, match="per_difficulty = 0"):
-        select_prompts(splits["test"], per_difficulty=0)

@@ -8,7 +8,6 @@ prefix of more, and every prefix is balanced over the difficulties.
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -37,7 +36,6 @@ __all__ = [
     "build_splits",
     "data_hash",
     "prompt_row",
-    "select_prompts",
     "split_of",
 ]
 
@@ -80,29 +78,6 @@ def build_split(split: Split, *, seed: int, num_prompts: int) -> tuple[Prompt, .
 def split_of(family: str) -> Split:
     """Return the split that a family belongs to: six in ten train, two each evaluate."""
     return _SHARES[int(family[:8], 16) % len(_SHARES)]
-
-
-def select_prompts(prompts: Sequence[Prompt], *, per_difficulty: int) -> tuple[Prompt, ...]:
-    """Return up to ``per_difficulty`` prompts of each difficulty, spread over families.
-
-    Families take turns in the order in which they first appear, so a subset holds as many
-    families as it can, and a smaller subset is part of a larger one. The result is in the
-    order of ``prompts``.
-    """
-    if per_difficulty < 1:
-        raise ValueError(f"per_difficulty = {per_difficulty}, expected 1 or more")
-    rounds: dict[tuple[str, int], list[Prompt]] = defaultdict(list)
-    seen: dict[tuple[str, str], int] = defaultdict(int)
-    for prompt in prompts:
-        turn = seen[prompt.difficulty, prompt.family]
-        seen[prompt.difficulty, prompt.family] += 1
-        rounds[prompt.difficulty, turn].append(prompt)
-    chosen: set[str] = set()
-    for difficulty in dict.fromkeys(prompt.difficulty for prompt in prompts):
-        turns = sorted(turn for tier, turn in rounds if tier == difficulty)
-        in_turn = (prompt for turn in turns for prompt in rounds[difficulty, turn])
-        chosen.update(prompt.id for prompt in islice(in_turn, per_difficulty))
-    return tuple(prompt for prompt in prompts if prompt.id in chosen)
 
 
 def prompt_row(prompt: Prompt) -> dict[str, object]:
