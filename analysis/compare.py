@@ -42,7 +42,7 @@ def compare_runs(ours: Path, theirs: Path, rung: str | None = None) -> RunCompar
     Args:
         ours: A run's folder, ``<sweep>/trials/<id>`` or ``<sweep>/baselines/<key>``.
         theirs: Another run's folder; it may lie in another sweep.
-        rung: The rung to judge by; the primary rung of the first run's plan by default.
+        rung: The rung to judge by; by default the primary rung of the first run.
 
     Raises:
         SpecError: The keys forbid the comparison, or the rung was not scored.
@@ -119,18 +119,22 @@ def _measured(folder: Path) -> Measured:
 def _judged_rung(run: Measured, rung: str | None) -> str:
     scored = ", ".join(run.rungs)
     if rung is None:
-        sweep_dir = run.record.folder.parents[1]
-        if not (sweep_dir / "plan.json").exists():
-            raise SpecError(
-                f"{run.record.name} belongs to no sweep that names a primary rung. "
-                f"Add --rung, one of {scored}."
-            )
-        rung = read_plan(sweep_dir).primary_rung
+        rung = run.record.locked.primary_rung or _planned_rung(run, scored)
     if rung not in run.rungs:
         raise SpecError(
             f"--rung {rung}: not scored in {run.record.name}, expected one of {scored}."
         )
     return rung
+
+
+def _planned_rung(run: Measured, scored: str) -> str:
+    sweep_dir = run.record.folder.parents[1]
+    if not (sweep_dir / "plan.json").exists():
+        raise SpecError(
+            f"{run.record.name} belongs to no sweep that names a primary rung. "
+            f"Add --rung, one of {scored}."
+        )
+    return read_plan(sweep_dir).primary_rung
 
 
 def _names(first: Measured, second: Measured) -> tuple[str, str]:

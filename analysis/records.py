@@ -93,6 +93,8 @@ class Lock(BaseModel, frozen=True):
     evaluation_key: dict[str, str | int | float | bool | None]
     baseline_key: dict[str, str | int | float | bool | None]
     baseline: str
+    primary_rung: str | None = None
+    """Of a run that belongs to no sweep; else the plan says it."""
 
 
 class _Outcome(BaseModel, frozen=True):

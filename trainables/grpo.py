@@ -21,18 +21,13 @@ from strictune.config import TrialSpec, dump_yaml
 from strictune.errors import StrictuneError, TrialError
 from trainables.curriculum import PlannedStage, plan_stages
 from trainables.evaluation.keys import comparison_keys
-from trainables.evaluation.suite import (
-    SuiteResult,
-    evaluate_suite,
-    read_result,
-    select_suite,
-    write_result,
-)
+from trainables.evaluation.suite import SuiteResult, evaluate_suite, read_result, write_result
 from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.provenance import lock_document
 from trainables.records import Outcome, TrialRecords, read_outcome, write_json
 from trainables.stage import Report, TrialContext, train_stage
 from trainables.tasks import load_task
+from trainables.tasks.selection import select_prompts
 from trainables.tasks.task import Split
 
 __all__ = ["ignore_report", "train_grpo"]
@@ -162,13 +157,12 @@ def _evaluate(context: TrialContext, adapter: Path, split: Split) -> SuiteResult
         PeftModel.from_pretrained(base, adapter),
         context.tokenizer,
         task=context.task,
-        prompts=select_suite(
-            context.task, split, per_difficulty=spec.evaluation.num_prompts_per_difficulty
+        prompts=select_prompts(
+            context.task.prompts(split), per_difficulty=spec.evaluation.num_prompts_per_difficulty
         ),
         split=split,
         thinking=spec.thinking,
-        spec=spec.evaluation,
-        max_new_tokens=spec.max_evaluation_tokens,
+        sampling=spec.evaluation,
     )
 
 

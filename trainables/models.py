@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -28,10 +28,13 @@ from trainables.builtin import BUILTIN_MODELS
 from trainables.packaged import package_model_folder
 
 __all__ = [
+    "ADAPTER_FILES",
     "ModelSource",
+    "load_adapter",
     "load_base_model",
     "load_tokenizer",
     "lora_config",
+    "resolve_adapter",
     "resolve_model",
     "training_device",
 ]
@@ -39,6 +42,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""What makes a folder an adapter; other formats of weights could run code when read."""
 PACKAGE_PREFIX = "package:"
 
 
@@ -75,6 +80,34 @@ def resolve_model(name: str) -> ModelSource:
     if not (folder / "config.json").is_file():
         raise TrialError(f"model {name!r}: {folder} holds no config.json.")
     return ModelSource(name, str(folder), _folder_revision(folder))
+
+
+def resolve_adapter(folder: Path) -> ModelSource:
+    """Find an adapter in PEFT's format.
+
+    Raises:
+        TrialError: The folder lacks one of ``ADAPTER_FILES``.
+    """
+    for name in ADAPTER_FILES:
+        if not (folder / name).is_file():
+            raise TrialError(
+                f"adapter {str(folder)!r}: there is no {name}. Expected a folder in PEFT's format "
+                f"with {' and '.join(ADAPTER_FILES)}, such as adapter/final of a trial."
+            )
+    return ModelSource(str(folder), str(folder.resolve()), _folder_revision(folder))
+
+
+def load_adapter(model: PreTrainedModel, source: ModelSource) -> PeftModel:
+    """Put an adapter on its base.
+
+    Raises:
+        TrialError: It was trained on another architecture.
+    """
+    try:
+        return PeftModel.from_pretrained(model, source.location)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TrialError(f"adapter {source.name!r} does not fit its base: {reason}") from error
 
 
 def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:

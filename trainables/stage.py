@@ -29,7 +29,7 @@ from strictune.config import TrialSpec
 from strictune.errors import TrialError
 from trainables.curriculum import PlannedStage, order_prompts
 from trainables.grpo_arguments import grpo_arguments
-from trainables.models import ModelSource, load_base_model, lora_config
+from trainables.models import ADAPTER_FILES, ModelSource, load_base_model, lora_config
 from trainables.prompting import render_prompt
 from trainables.records import TrialRecords
 from trainables.rewards import BatchScorer
@@ -40,8 +40,6 @@ from trainables.tasks.task import Prompt, Score, Task
 __all__ = ["Report", "TrialContext", "train_stage", "training_rows"]
 
 logger = logging.getLogger(__name__)
-
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 class Report(Protocol):

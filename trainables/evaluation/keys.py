@@ -7,18 +7,19 @@ that differs; sample counts and evaluation seeds are no part of them.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from strictune.config import TrialSpec
-from trainables.evaluation.suite import select_suite
-from trainables.models import load_tokenizer, resolve_model
+from trainables.evaluation.measurement import Measurement, baseline_measurement
+from trainables.models import load_tokenizer
 from trainables.prompting import chat_template_hash, render_prompt
-from trainables.tasks import load_task
 from trainables.tasks.task import Prompt
 
-__all__ = ["ComparisonKeys", "comparison_keys", "key_digest", "suite_hash"]
+__all__ = ["ComparisonKeys", "comparison_keys", "key_digest", "measurement_keys", "suite_hash"]
 
 KeyValue = str | int | float | bool
 
@@ -53,40 +54,35 @@ class ComparisonKeys:
 
 def comparison_keys(spec: TrialSpec) -> ComparisonKeys:
     """Work out both keys of a trial's cell; reads the model's files, loads no weights."""
-    task = load_task(spec.task)
-    source = resolve_model(spec.model)
-    evaluation = spec.evaluation
-    prompts = select_suite(
-        task, evaluation.final_split, per_difficulty=evaluation.num_prompts_per_difficulty
-    )
+    return measurement_keys(baseline_measurement(spec))
+
+
+def measurement_keys(measured: Measurement) -> ComparisonKeys:
+    """Work out both keys of a measurement; an adapter is part of neither."""
+    sampling = measured.sampling
     shared: dict[str, KeyValue] = {
-        "suite": suite_hash(prompts),
-        "split": evaluation.final_split,
-        "engine": spec.rollouts.engine,
-        "temperature": evaluation.temperature,
-        "top_p": evaluation.top_p,
+        "suite": suite_hash(measured.prompts),
+        "split": measured.split,
+        "engine": measured.engine,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
         "stop": "eos",
-        "max_new_tokens": evaluation.max_new_tokens,
-        "max_think_tokens": evaluation.max_think_tokens,
-        "scorer": task.scorer_hash(),
+        "max_new_tokens": sampling.max_new_tokens,
+        "max_think_tokens": sampling.max_think_tokens,
+        "scorer": measured.task.scorer_hash(),
     }
-    tokenizer = load_tokenizer(source)
+    tokenizer = load_tokenizer(measured.model)
     baseline = {
         **shared,
-        "model": source.name,
-        "model_revision": source.revision,
-        "quantization": spec.quantization,
-        "dtype": spec.dtype,
-        "thinking": spec.thinking,
-        "prompt": _text_hash(
-            render_prompt(
-                tokenizer, task.messages(prompt, thinking=spec.thinking), thinking=spec.thinking
-            ).text
-            for prompt in prompts
-        ),
+        "model": measured.model.name,
+        "model_revision": measured.model.revision,
+        "quantization": measured.quantization,
+        "dtype": measured.dtype,
+        "thinking": measured.thinking,
+        "prompt": _text_hash(_rendered(measured, tokenizer)),
         "chat_template": chat_template_hash(tokenizer),
     }
-    return ComparisonKeys(evaluation=shared, baseline=baseline, data=task.data_hash())
+    return ComparisonKeys(evaluation=shared, baseline=baseline, data=measured.data)
 
 
 def suite_hash(prompts: Sequence[Prompt]) -> str:
@@ -100,6 +96,12 @@ def key_digest(key: Mapping[str, KeyValue]) -> str:
     """Name a key: 16 hexadecimal digits of its SHA-256."""
     text = json.dumps(dict(key), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _rendered(measured: Measurement, tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    for prompt in measured.prompts:
+        messages = measured.task.messages(prompt, thinking=measured.thinking)
+        yield render_prompt(tokenizer, messages, thinking=measured.thinking).text
 
 
 def _text_hash(texts: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,23 @@ from typing import Any
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from strictune.config import EvaluationSpec
+from strictune.config import SamplingSpec
 from strictune.errors import TrialError
 from trainables.prompting import render_prompt
 from trainables.records import write_json
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
-from trainables.tasks.task import Prompt, Split, Task
+from trainables.tasks.task import Prompt, Task
 
-__all__ = ["SuiteResult", "evaluate_suite", "read_result", "select_suite", "write_result"]
+__all__ = ["SuiteResult", "evaluate_suite", "read_result", "write_result"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteResult:
     """One evaluation."""
 
-    split: Split
+    split: str
+    """The split, or the suite's name."""
     samples: pd.DataFrame
     """One row a completion: prompt_id, family, difficulty, sample, completion, ``rung/<name>``,
     ``reward/<component>``, error_class, error_path, num_tokens, is_truncated, is_thinking."""
@@ -68,30 +69,28 @@ class SuiteResult:
         return metrics
 
 
-def select_suite(task: Task, split: Split, *, per_difficulty: int | None) -> tuple[Prompt, ...]:
-    """Return the prompts of a split, or the same spread-out part of them at every call."""
-    prompts = task.prompts(split)
-    if per_difficulty is None:
-        return tuple(prompts)
-    chosen: list[Prompt] = []
-    for difficulty in task.difficulties:
-        tier = [prompt for prompt in prompts if prompt.difficulty == difficulty]
-        chosen.extend(_spread_over_families(tier, per_difficulty))
-    return tuple(chosen)
-
-
 def evaluate_suite(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
     task: Task,
     prompts: Sequence[Prompt],
-    split: Split,
+    split: str,
     thinking: bool,
-    spec: EvaluationSpec,
-    max_new_tokens: int,
+    sampling: SamplingSpec,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> SuiteResult:
     """Generate ``samples_per_prompt`` completions of every prompt and score them.
+
+    Args:
+        model: With its adapter, if it has one.
+        tokenizer: The model's.
+        task: Renders and scores.
+        prompts: What is asked.
+        split: Names the result.
+        thinking: Ask for a think block.
+        sampling: Samples and decoding.
+        on_progress: Told how many completions of how many there are.
 
     Raises:
         TrialError: A prompt is longer than the task allows with this tokenizer.
@@ -103,15 +102,20 @@ def evaluate_suite(
     ]
     texts = [text for text, _ in rendered]
     _check_lengths(tokenizer, prompts, texts, limit=task.max_prompt_tokens)
-    engine = TransformersEngine(model, tokenizer, batch_size=spec.batch_size)
+    engine = TransformersEngine(model, tokenizer, batch_size=sampling.batch_size)
     completions = engine.generate(
-        [text for text in texts for _ in range(spec.samples_per_prompt)],
-        Decoding(temperature=spec.temperature, top_p=spec.top_p, max_new_tokens=max_new_tokens),
-        seed=spec.seed,
+        [text for text in texts for _ in range(sampling.samples_per_prompt)],
+        Decoding(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_new_tokens=sampling.max_tokens(thinking=thinking),
+        ),
+        seed=sampling.seed,
+        on_progress=on_progress,
     )
     rows = []
     for index, completion in enumerate(completions):
-        prompt_index, sample = divmod(index, spec.samples_per_prompt)
+        prompt_index, sample = divmod(index, sampling.samples_per_prompt)
         rows.append(
             _sample_row(
                 task,
@@ -137,7 +141,7 @@ def write_result(result: SuiteResult, folder: Path) -> None:
     write_json(folder / "summary.json", result.summary())
 
 
-def read_result(folder: Path, *, split: Split, rungs: tuple[str, ...]) -> SuiteResult:
+def read_result(folder: Path, *, split: str, rungs: tuple[str, ...]) -> SuiteResult:
     """Read back what ``write_result`` wrote."""
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     return SuiteResult(
@@ -177,16 +181,6 @@ def _sample_row(
 def _rates(samples: pd.DataFrame, rungs: Sequence[str]) -> dict[str, float]:
     by_prompt = samples.groupby("prompt_id")[[f"rung/{rung}" for rung in rungs]].mean()
     return {rung: float(by_prompt[f"rung/{rung}"].mean()) for rung in rungs}
-
-
-def _spread_over_families(prompts: Sequence[Prompt], limit: int) -> list[Prompt]:
-    """Take one prompt of each family in turn, in order, until ``limit`` are taken."""
-    seen: dict[str, int] = {}
-    rounds: list[tuple[int, int]] = []
-    for position, prompt in enumerate(prompts):
-        seen[prompt.family] = seen.get(prompt.family, 0) + 1
-        rounds.append((seen[prompt.family], position))
-    return [prompts[position] for _, position in sorted(rounds)[:limit]]
 
 
 def _check_lengths(

@@ -5,7 +5,7 @@ It serves evaluation. Training rollouts come from TRL's trainer, which calls the
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,11 +42,17 @@ class TransformersEngine:
         self._stop_ids = stop_token_ids(tokenizer, model.generation_config)
 
     def generate(
-        self, prompts: Sequence[str], decoding: Decoding, *, seed: int
+        self,
+        prompts: Sequence[str],
+        decoding: Decoding,
+        *,
+        seed: int,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> list[Completion]:
         """Return one completion for each prompt, in input order.
 
         The same prompts, batch size, seed, device and thread count give the same text.
+        ``on_progress`` is told after each batch how many of how many are done.
         """
         ids: list[list[int]] = self._tokenizer(list(prompts))["input_ids"]
         order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
@@ -56,6 +62,8 @@ class TransformersEngine:
             batch = order[start : start + self._batch_size]
             generated = self._generate_batch([ids[index] for index in batch], decoding)
             completions.update(zip(batch, generated, strict=True))
+            if on_progress is not None:
+                on_progress(len(completions), len(order))
             logger.debug("generated %d of %d completions", len(completions), len(order))
         return [completions[index] for index in range(len(ids))]
 

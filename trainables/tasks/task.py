@@ -6,6 +6,7 @@ analysis know tasks only through this protocol.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol, TypedDict
 
 __all__ = ["Message", "Prompt", "Score", "Split", "Task"]
@@ -74,6 +75,13 @@ class Task(Protocol):
 
     def prompts(self, split: Split) -> Sequence[Prompt]:
         """Return all prompts of a split, always in the same order."""
+
+    def read_suite(self, path: Path) -> Sequence[Prompt]:
+        """Read prompts from outside.
+
+        Raises:
+            SpecError: The file, or one of its rows, cannot be used.
+        """
 
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
         """Return the chat messages that put ``prompt`` to a model."""

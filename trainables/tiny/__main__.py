@@ -16,7 +16,7 @@ import torch
 
 from strictune.config import EvaluationSpec
 from trainables.builtin import BUILTIN_MODELS
-from trainables.evaluation.suite import evaluate_suite, select_suite
+from trainables.evaluation.suite import evaluate_suite
 from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.tasks.strict_json.data import build_split
 from trainables.tasks.strict_json.task import StrictJson
@@ -73,11 +73,10 @@ def _measure(folder: Path, *, thinking: bool) -> dict[str, Any]:
         load_base_model(source, quantization="nf4", dtype="bfloat16"),
         load_tokenizer(source),
         task=task,
-        prompts=select_suite(task, "validation", per_difficulty=None),
+        prompts=task.prompts("validation"),
         split="validation",
         thinking=thinking,
-        spec=EVALUATION,
-        max_new_tokens=EVALUATION.max_new_tokens,
+        sampling=EVALUATION,
     )
     return result.summary()
 

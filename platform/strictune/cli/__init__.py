@@ -11,12 +11,21 @@ import sys
 from collections.abc import Sequence
 
 from strictune import __version__
-from strictune.cli import compare, data, plan, run, schema, score, track
+from strictune.cli import compare, data, evaluate, plan, run, schema, score, track
 from strictune.errors import StrictuneError, TrialError
 
 __all__ = ["VERBS", "main"]
 
-VERBS = (run.VERB, plan.VERB, score.VERB, compare.VERB, data.VERB, track.VERB, schema.VERB)
+VERBS = (
+    run.VERB,
+    plan.VERB,
+    score.VERB,
+    evaluate.VERB,
+    compare.VERB,
+    data.VERB,
+    track.VERB,
+    schema.VERB,
+)
 """In the order of the help screen."""
 
 EXIT_FAILED_TRIALS = 1

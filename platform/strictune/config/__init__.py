@@ -1,7 +1,7 @@
 """Sweep files and what they resolve to; imports neither torch nor ray nor mlflow."""
 
 from strictune.config.curriculum import StageSpec
-from strictune.config.evaluation import EvaluationSpec
+from strictune.config.evaluation import EvaluationSpec, SamplingSpec
 from strictune.config.expansion import expand
 from strictune.config.grpo import GrpoSpec
 from strictune.config.loading import load_sweep, load_trial
@@ -23,6 +23,7 @@ __all__ = [
     "MatrixSpec",
     "ResourcesSpec",
     "RolloutsSpec",
+    "SamplingSpec",
     "StageSpec",
     "SweepSpec",
     "TrialSpec",

@@ -10,16 +10,12 @@ from pydantic import Field, model_validator
 
 from strictune.config.base import Problem, Spec, refuse
 
-__all__ = ["EvaluationSpec"]
+__all__ = ["EvaluationSpec", "SamplingSpec"]
 
 
-class EvaluationSpec(Spec):
-    """Suite and decoding of the stage evaluations, the final one and the baselines."""
+class SamplingSpec(Spec):
+    """How many completions of which prompts a measurement takes, and how they are decoded."""
 
-    split: Literal["validation"] = "validation"
-    """Evaluated after each stage, and what the best adapter is chosen on; never the test split."""
-    final_split: Literal["validation", "test"] = "test"
-    """Evaluated once at the end, and for the baseline; verdicts are about it."""
     samples_per_prompt: Annotated[int, Field(ge=1)] = 4
     """Completions per prompt."""
     temperature: Annotated[float, Field(ge=0)] = 0.7
@@ -50,3 +46,16 @@ class EvaluationSpec(Spec):
                 ]
             )
         return self
+
+    def max_tokens(self, *, thinking: bool) -> int:
+        """Return the token limit of a completion."""
+        return self.max_new_tokens + thinking * self.max_think_tokens
+
+
+class EvaluationSpec(SamplingSpec):
+    """Suite and decoding of the stage evaluations, the final one and the baselines."""
+
+    split: Literal["validation"] = "validation"
+    """Evaluated after each stage, and what the best adapter is chosen on; never the test split."""
+    final_split: Literal["validation", "test"] = "test"
+    """Evaluated once at the end, and for the baseline; verdicts are about it."""

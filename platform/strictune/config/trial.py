@@ -174,7 +174,7 @@ class TrialSpec(TrialTemplate):
     @property
     def max_evaluation_tokens(self) -> int:
         """Token limit of an evaluation completion in this cell."""
-        return self.evaluation.max_new_tokens + self.thinking * self.evaluation.max_think_tokens
+        return self.evaluation.max_tokens(thinking=self.thinking)
 
     @property
     def model_name(self) -> str:

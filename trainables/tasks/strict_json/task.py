@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 from trainables.tasks.strict_json.data import build_split, data_hash
 from trainables.tasks.strict_json.measure import DIFFICULTIES
 from trainables.tasks.strict_json.prompts import system_prompt
 from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS, Scorer, scorer_hash
 from trainables.tasks.strict_json.settings import StrictJsonSettings
+from trainables.tasks.strict_json.suites import read_suite
 from trainables.tasks.task import Message, Prompt, Score, Split
 
 __all__ = ["StrictJson"]
@@ -42,6 +44,10 @@ class StrictJson:
             built = build_split(split, seed=sizes.data_seed, num_prompts=size)
             self._splits[split] = built
         return self._splits[split]
+
+    def read_suite(self, path: Path) -> Sequence[Prompt]:
+        """Read prompts with their schemas from a JSONL file, see ``suites``."""
+        return read_suite(path)
 
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
         """Return the system message and the instruction."""

@@ -1,0 +1,207 @@
+"""``strictune evaluate``: the artifacts of a trial, comparable runs, and what it refuses."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from peft import LoraConfig, get_peft_model
+from tiny_llama import save_random_llama
+from transformers import AutoModelForCausalLM
+
+from strictune.cli import main
+from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS
+
+ROWS = (
+    {"id": "a", "prompt": "Write a list.", "schema": {"type": "array"}, "family": "lists"},
+    {"id": "b", "prompt": "Write a text.", "schema": {"type": "string"}, "family": "texts"},
+    {"id": "c", "prompt": "Write a number.", "schema": {"type": "number"}, "family": "numbers"},
+)
+QUICK = ("--samples", "2", "--max-new-tokens", "4", "--quantization", "none", "--dtype", "float32")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def adapter(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("adapter")
+    config = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"])
+    get_peft_model(AutoModelForCausalLM.from_pretrained(model), config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+def evaluate(*args: object) -> int:
+    return main(["evaluate", *map(str, args)])
+
+
+def summary_of(capsys: pytest.CaptureFixture[str], *args: object) -> dict[str, Any]:
+    assert evaluate(*args, "--json") == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    assert evaluate(*args) == 2
+    return str(capsys.readouterr().err)
+
+
+def test_a_run_leaves_what_a_trial_leaves(
+    capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    summary = summary_of(capsys, "--model", model, "--suite", suite, *QUICK, "--out", out)
+    samples = pd.read_parquet(out / "eval" / "mine" / "samples.parquet")
+    assert list(samples["prompt_id"]) == ["a", "a", "b", "b", "c", "c"]
+    assert list(samples["sample"]) == [0, 1] * 3
+    assert {*(f"rung/{name}" for name in RUNGS), *(f"reward/{name}" for name in COMPONENTS)} < set(
+        samples.columns
+    )
+    written = json.loads((out / "eval" / "mine" / "summary.json").read_text())
+    assert {name: summary[name] for name in written} == written
+    assert (summary["num_prompts"], summary["num_completions"]) == (3, 6)
+    assert set(summary["intervals"]) == set(RUNGS)
+    lock = json.loads((out / "lock.json").read_text())
+    assert lock["evaluation_key"]["split"] == "mine"
+    assert lock["baseline_key"]["thinking"] is False
+    assert lock["primary_rung"] == "strict"
+    assert json.loads((out / "outcome.json").read_text())["state"] == "FINISHED"
+    request = yaml.safe_load((out / "evaluation.yaml").read_text())
+    assert request["sampling"]["samples_per_prompt"] == 2
+
+
+def test_two_runs_compare_with_and_without_an_adapter(
+    capsys: pytest.CaptureFixture[str], model: Path, adapter: Path, suite: Path, tmp_path: Path
+) -> None:
+    base, ours = tmp_path / "base", tmp_path / "ours"
+    common = ("--model", model, "--suite", suite, *QUICK)
+    summary_of(capsys, *common, "--out", base)
+    summary_of(capsys, *common, "--adapter", adapter, "--out", ours)
+    locks = [json.loads((folder / "lock.json").read_text()) for folder in (base, ours)]
+    assert locks[0]["baseline_key"] == locks[1]["baseline_key"]
+    assert [lock["adapter"] for lock in locks] == [None, str(adapter)]
+    assert main(["compare", str(ours), str(base), "--json"]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert (compared["rung"], compared["num_prompts"]) == ("strict", 3)
+
+
+def test_runs_that_were_decoded_differently_are_not_compared(
+    capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    common = ("--model", model, "--suite", suite, *QUICK)
+    summary_of(capsys, *common, "--out", one)
+    summary_of(capsys, *common, "--top-p", "0.5", "--out", other)
+    assert main(["compare", str(one), str(other)]) == 2
+    assert "top_p is 0.95 in" in capsys.readouterr().err
+
+
+def test_a_split_of_the_task_is_a_suite(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = ("--model", "builtin:tiny", "--suite", "strict_json:validation")
+    greedy = ("--temperature", "0", "--max-new-tokens", "3", "--num-per-difficulty", "1")
+    folders = [summary_of(capsys, *args, *greedy)["folder"] for _ in range(2)]
+    parent = Path("runs") / "evaluations"
+    assert folders == [str(parent / f"tiny-no-think-validation-{number}") for number in (1, 2)]
+    keys = [json.loads(Path(folder, "lock.json").read_text()) for folder in folders]
+    assert keys[0]["evaluation_key"] == keys[1]["evaluation_key"]
+
+
+def test_a_prompt_that_is_too_long_fails_the_run_with_its_reason(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    args = ("--model", model, "--suite", "strict_json:test", "--num-per-difficulty", "1")
+    error = refusal(capsys, *args, *QUICK, "--out", out)
+    assert "more than the 512" in error
+    outcome = json.loads((out / "outcome.json").read_text())
+    assert outcome["state"] == "FAILED"
+    assert outcome["reason"] in error
+
+
+def test_greedy_decoding_takes_one_sample_and_adds_the_tokens_of_thinking(
+    capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
+) -> None:
+    greedy = ("--temperature", "0", "--max-new-tokens", "2", "--max-think-tokens", "3")
+    summary = summary_of(
+        capsys,
+        *("--model", model, "--suite", suite, "--thinking", *greedy),
+        *("--num-per-difficulty", "2", "--out", tmp_path / "run"),
+    )
+    assert summary["num_prompts"] == summary["num_completions"] == 2
+    assert summary["completion_tokens_mean"] == 5
+
+
+def test_the_table_shows_rates_with_intervals(
+    capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
+) -> None:
+    assert evaluate("--model", model, "--suite", suite, *QUICK, "--out", tmp_path / "run") == 0
+    out = capsys.readouterr().out
+    assert "mine: Pass@1 with 95% intervals" in out
+    assert "6 completions of 3 prompts" in out
+    assert f"results: {tmp_path / 'run'}" in out
+
+
+def test_an_occupied_folder_is_refused_and_kept(
+    capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "note").write_text("mine")
+    error = refusal(capsys, "--model", model, "--suite", suite, "--out", out)
+    assert "is not empty" in error
+    assert [path.name for path in out.iterdir()] == ["note"]
+
+
+def test_adapters_outside_safetensors_are_refused(
+    capsys: pytest.CaptureFixture[str], model: Path, adapter: Path, suite: Path, tmp_path: Path
+) -> None:
+    pickled = tmp_path / "pickled"
+    shutil.copytree(adapter, pickled)
+    (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
+    args = ("--model", model, "--suite", suite, "--out", tmp_path / "run")
+    error = refusal(capsys, *args, "--adapter", pickled)
+    assert "there is no adapter_model.safetensors" in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        pytest.param(("--samples", "0"), "--samples = 0, expected", id="no-samples"),
+        pytest.param(("--top-p", "2"), "--top-p = 2.0, expected", id="top-p"),
+        pytest.param(
+            ("--temperature", "0", "--samples", "2"),
+            "--samples = 2 at temperature 0 repeats",
+            id="repeated-greedy",
+        ),
+        pytest.param(("--suite", "strict_json:train"), "one of strict_json:validation", id="train"),
+        pytest.param(("--suite", "no-such-file"), "no-such-file: cannot be read", id="no-suite"),
+        pytest.param(("--model", "package:none"), "'package:none' is unknown", id="no-model"),
+    ],
+)
+def test_bad_input_is_named_and_leaves_nothing(
+    capsys: pytest.CaptureFixture[str],
+    model: Path,
+    suite: Path,
+    tmp_path: Path,
+    args: tuple[str, ...],
+    message: str,
+) -> None:
+    given = ("--model", model, "--suite", suite, "--out", tmp_path / "run", *args)
+    assert message in refusal(capsys, *given)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,56 @@
+"""What one evaluation measures: a model, with or without an adapter, on prompts of a task.
+
+Trials, baselines and ``strictune evaluate`` describe their evaluations with it, so that the
+keys of comparability mean the same in all of them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from strictune.config import SamplingSpec, TrialSpec
+from trainables.models import ModelSource, resolve_model
+from trainables.tasks import load_task
+from trainables.tasks.selection import select_prompts
+from trainables.tasks.task import Prompt, Task
+
+__all__ = ["Measurement", "baseline_measurement"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One model on one suite."""
+
+    task: Task
+    prompts: tuple[Prompt, ...]
+    split: str
+    """The split, or the suite's name."""
+    data: str
+    """Hash of the data that the prompts come from."""
+    model: ModelSource
+    adapter: ModelSource | None = None
+    quantization: Literal["nf4", "none"]
+    dtype: Literal["bfloat16", "float32"]
+    thinking: bool
+    engine: str = "transformers"
+    sampling: SamplingSpec
+
+
+def baseline_measurement(spec: TrialSpec) -> Measurement:
+    """Return what a trial's cell measures on its final split, without an adapter."""
+    task = load_task(spec.task)
+    evaluation = spec.evaluation
+    return Measurement(
+        task=task,
+        prompts=select_prompts(
+            task.prompts(evaluation.final_split),
+            per_difficulty=evaluation.num_prompts_per_difficulty,
+        ),
+        split=evaluation.final_split,
+        data=task.data_hash(),
+        model=resolve_model(spec.model),
+        quantization=spec.quantization,
+        dtype=spec.dtype,
+        thinking=spec.thinking,
+        engine=spec.rollouts.engine,
+        sampling=evaluation,
+    )

@@ -1,0 +1,157 @@
+"""Any model on any suite, outside a sweep; the result compares with those of sweeps.
+
+A suite is a split of a task, named ``<task>:<split>``, or a file that the task reads. A run
+that is cut off stays in its folder without an outcome and is not resumed.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+from transformers import logging as transformers_logging
+
+from strictune.config import SamplingSpec, dump_yaml
+from strictune.config.base import Spec
+from strictune.config.naming import short_model_name
+from strictune.errors import SpecError, StorageError
+from trainables.evaluation.keys import measurement_keys, suite_hash
+from trainables.evaluation.measurement import Measurement
+from trainables.evaluation.recording import record_measurement
+from trainables.evaluation.suite import SuiteResult
+from trainables.models import resolve_adapter, resolve_model
+from trainables.tasks import TASKS, TaskSettings, load_task
+from trainables.tasks.selection import select_prompts
+from trainables.tasks.task import Prompt, Split, Task
+
+__all__ = ["SUITE_SPLITS", "EvaluationRequest", "evaluate_model", "evaluation_name", "open_folder"]
+
+SUITE_SPLITS: tuple[Split, ...] = ("validation", "test")
+
+_UNSAFE = re.compile(r"[^a-z0-9.]+")
+
+
+class EvaluationRequest(Spec):
+    """One evaluation, fully resolved; ``evaluation.yaml`` of its folder."""
+
+    model: Annotated[str, Field(min_length=1)]
+    """Hub id, local folder, ``package:smollm2-135m`` or ``builtin:tiny``."""
+    adapter: str | None = None
+    """Folder of an adapter in PEFT's format, in safetensors."""
+    suite: Annotated[str, Field(min_length=1)]
+    """``<task>:<split>``, or a file in the format of the task's suites."""
+    task: TaskSettings = TaskSettings()
+    """Whose split it is, or who reads and scores the file."""
+    thinking: bool = False
+    """Ask for a think block before the answer; the prompt opens it."""
+    quantization: Literal["nf4", "none"] = "nf4"
+    """Storage of the base weights: 4-bit NormalFloat with double quantization, or as they are."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Precision of the computation, and of base weights that are not quantized."""
+    sampling: SamplingSpec = SamplingSpec()
+    """Samples and decoding."""
+
+
+class _Suite(NamedTuple):
+    prompts: tuple[Prompt, ...]
+    name: str
+    data: str
+
+
+def evaluate_model(
+    request: EvaluationRequest,
+    folder: Path,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> SuiteResult:
+    """Measure a model and leave a run's folder, which ``strictune compare`` reads.
+
+    Args:
+        request: What to measure.
+        folder: Where results go; made if missing.
+        on_progress: Told how many completions of how many there are.
+
+    Raises:
+        SpecError: The suite cannot be used.
+        TrialError: The model or the adapter cannot be, or a prompt is too long for the task.
+        StorageError: The folder is not empty.
+    """
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    task = load_task(request.task)
+    suite = _load_suite(task, request.suite)
+    measurement = Measurement(
+        task=task,
+        prompts=select_prompts(
+            suite.prompts, per_difficulty=request.sampling.num_prompts_per_difficulty
+        ),
+        split=suite.name,
+        data=suite.data,
+        model=resolve_model(request.model),
+        adapter=resolve_adapter(Path(request.adapter)) if request.adapter else None,
+        quantization=request.quantization,
+        dtype=request.dtype,
+        thinking=request.thinking,
+        sampling=request.sampling,
+    )
+    keys = measurement_keys(measurement)
+    open_folder(folder)
+    (folder / "evaluation.yaml").write_text(dump_yaml(request), encoding="utf-8")
+    adapter = measurement.adapter
+    facts = {
+        "task": task.kind,
+        "primary_rung": task.primary_rung,
+        "adapter": None if adapter is None else adapter.name,
+        "adapter_revision": None if adapter is None else adapter.revision,
+    }
+    return record_measurement(measurement, keys, folder, facts=facts, on_progress=on_progress)
+
+
+def evaluation_name(request: EvaluationRequest) -> str:
+    """Return a folder name for an evaluation, e.g. ``smollm2-135m-no-think-test``."""
+    parts = (
+        short_model_name(request.model),
+        "adapter" if request.adapter else "",
+        "think" if request.thinking else "no-think",
+        _suite_name(request.suite),
+    )
+    return _UNSAFE.sub("-", "-".join(filter(None, parts)).lower()).strip("-.")
+
+
+def open_folder(folder: Path) -> None:
+    """Make the folder of an evaluation.
+
+    Raises:
+        StorageError: It holds something, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_occupied = any(folder.iterdir())
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be used as a folder ({error}).") from error
+    if is_occupied:
+        raise StorageError(
+            f"{folder} is not empty; an evaluation never replaces another one. Remove it, or "
+            "choose another folder."
+        )
+
+
+def _load_suite(task: Task, suite: str) -> _Suite:
+    kind, _, split = suite.partition(":")
+    if kind in TASKS and split:
+        if kind != task.kind or split not in SUITE_SPLITS:
+            allowed = ", ".join(f"{task.kind}:{name}" for name in SUITE_SPLITS)
+            raise SpecError(f"suite {suite}: expected a file or one of {allowed}.")
+        prompts = tuple(task.prompts(split))
+        return _Suite(prompts, split, task.data_hash())
+    prompts = tuple(task.read_suite(Path(suite).expanduser()))
+    return _Suite(prompts, _suite_name(suite), suite_hash(prompts))
+
+
+def _suite_name(suite: str) -> str:
+    """Return the split, or the file's name up to its first dot."""
+    kind, _, split = suite.partition(":")
+    if kind in TASKS and split:
+        return split
+    return _UNSAFE.sub("-", Path(suite).name.split(".")[0].lower()).strip("-.") or "suite"
