@@ -6,6 +6,7 @@ stands: a string of the answer that mentions ``<think>`` is part of the answer.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from trainables.tasks.strict_json.reading import Reading, read_document, skip_whitespace
@@ -48,6 +49,8 @@ class Completion(NamedTuple):
     error_at: int
     outside: str
     """All text but the document's fence and the first think block; empty if all white space."""
+    outside_at: int
+    """Where the first of it stands."""
 
     @property
     def has_candidate(self) -> bool:
@@ -96,11 +99,16 @@ def parse_completion(completion: str, *, think_prefilled: bool) -> Completion:
     blocks, found = _find_candidate(text)
     block = blocks.first
     if block is None:
-        outside = text[: found.first] + text[found.last :]
         thought = None
+        spans = [(0, found.first), (found.last, len(text))]
     else:
-        outside = text[: block[0]] + text[block[1] : found.first] + text[found.last :]
         thought = text[block[0] + len(THINK_OPEN) : block[1] - len(THINK_CLOSE)]
+        spans = [(0, block[0]), (block[1], found.first), (found.last, len(text))]
+    outside = "".join([text[first:last] for first, last in spans])
+    if not outside or outside.isspace():
+        outside, outside_at = "", 0
+    else:
+        outside_at = _first_visible(text, spans)
     return Completion(
         text,
         len(text) - len(completion),
@@ -113,8 +121,18 @@ def parse_completion(completion: str, *, think_prefilled: bool) -> Completion:
         found.reading.document,
         found.reading.error,
         found.reading.end,
-        "" if not outside or outside.isspace() else outside,
+        outside,
+        outside_at,
     )
+
+
+def _first_visible(text: str, spans: Sequence[tuple[int, int]]) -> int:
+    """Return where the spans first hold anything but white space."""
+    for first, last in spans:
+        rest = text[first:last].lstrip()
+        if rest:
+            return last - len(rest)
+    return len(text)
 
 
 def _find_candidate(text: str) -> tuple[_Blocks, _Found]:

@@ -32,6 +32,9 @@ MAX_WRONG_CREDIT = 0.95
 REWRAPPED_FRAC = 0.25
 """The part of its credit that an answer in the wrong outermost container keeps."""
 
+FAILING_WEIGHT = 3.0
+"""How many passing values one failing value outweighs."""
+
 _ALL = float("inf")
 
 Path = tuple[str | int, ...]
@@ -72,22 +75,28 @@ class Grader:
         return Grade(MAX_WRONG_CREDIT * share, failures)
 
 
+def _one(node: Node) -> float:
+    """Return what a lost value counts for: all there can be, or one of many."""
+    return 1.0 if node.num_expected else _ALL
+
+
 def _rewrapped(document: object) -> Iterator[object]:
     """Yield what the answer might have been before it was wrapped, or taken out of its list."""
     if isinstance(document, dict) and len(document) == 1:
         yield from document.values()
     if isinstance(document, list) and len(document) == 1:
         yield document[0]
-    if not isinstance(document, list):
+    if isinstance(document, dict) and document:
         yield [document]
 
 
 def _share(scope: Scope, value: object, path: Path, failures: list[Failure] | None) -> float:
     """Return the earned weight over that of all locations and of violations elsewhere.
 
-    A single value passes or fails. A location of many values has credit 1/(1 + failing):
-    each failing value stands against one passing value, however many there are, because a
-    plain share could be raised by adding valid items next to the wrong one.
+    A single value passes or fails. Of many values, where the schema asks for ``n`` at least,
+    the credit is n / (n + 3 failing), with missing and superfluous values among the failing.
+    It takes no account of how many values pass, because a plain share could be raised by
+    adding valid items next to the wrong one.
     """
     if scope.types is not None and type(value) not in scope.types:
         if failures is not None:
@@ -99,10 +108,10 @@ def _share(scope: Scope, value: object, path: Path, failures: list[Failure] | No
         return 1.0
     earned = total = scope.total
     for unit, amount in tally.failing.items():
-        lost = (
-            amount / (1.0 + amount) if scope.is_many[unit] and amount < _ALL else min(amount, 1.0)
-        )
-        earned -= scope.weights[unit] * lost
+        num_expected = scope.num_expected[unit]
+        if num_expected and amount < _ALL:
+            amount *= FAILING_WEIGHT / (num_expected + FAILING_WEIGHT * amount)
+        earned -= scope.weights[unit] * min(amount, 1.0)
     if not total:
         earned = total = 1.0
     total += sum(amount / (1.0 + amount) for amount in tally.elsewhere.values())
@@ -126,7 +135,7 @@ class _Tally:
         """Hold ``value`` against ``node``; what lies below a mistyped value fails with it."""
         if node.is_false or (node.accepts_type is not None and not node.accepts_type(value)):
             self._note("forbidden" if node.is_false else "type", path)
-            self._lose(node.start, node.stop, node)
+            self._lose(node.start, node.stop, _one(node))
             if node.start == node.stop:
                 self._charge(-1, 0, 1.0)
             return
@@ -155,9 +164,8 @@ class _Tally:
         else:
             self.elsewhere[key] = self.elsewhere.get(key, 0.0) + amount
 
-    def _lose(self, start: int, stop: int, container: Node) -> None:
-        """Fail all locations of what is not there, for good where only one could have been."""
-        amount = 1.0 if container.is_many else _ALL
+    def _lose(self, start: int, stop: int, amount: float) -> None:
+        """Fail all locations of so many values that are not there."""
         for unit in range(start, stop):
             self.failing[unit] = self.failing.get(unit, 0.0) + amount
 
@@ -193,7 +201,7 @@ class _Tally:
                 self.visit(child, value[name], (*path, name))
             else:
                 self._note("required", (*path, name))
-                self._lose(unit, stop, node)
+                self._lose(unit, stop, _one(node))
         for name, option in node.optional:
             if name in value:
                 self._visit_option(option, value[name], (*path, name))
@@ -204,8 +212,8 @@ class _Tally:
             self._visit_extra(node, value, extra, path)
         if node.num_members is not None:
             self._visit_count(node.num_members, value, path)
-            if not found and isinstance(node.extra, Node):
-                self._lose(node.extra.start, node.extra.stop, node)
+            if isinstance(node.extra, Node):
+                self._lose_elements(node, node.extra, node.num_members, len(value), found)
 
     def _visit_extra(
         self, node: Node, value: dict[str, object], extra: Collection[str], path: Path
@@ -231,14 +239,22 @@ class _Tally:
                 self._visit_element(node.rest, value[position], (*path, position))
         if node.num_items is not None:
             self._visit_count(node.num_items, value, path)
-            self._lose_missing_items(node, len(value))
+            for missing in node.prefix[len(value) :]:
+                if isinstance(missing, Node):
+                    self._lose(missing.start, missing.stop, _one(node))
+            if isinstance(node.rest, Node):
+                found = len(value) - num_fixed
+                self._lose_elements(node, node.rest, node.num_items, len(value), found)
 
-    def _lose_missing_items(self, node: Node, found: int) -> None:
-        for missing in node.prefix[found:]:
-            if isinstance(missing, Node):
-                self._lose(missing.start, missing.stop, node)
-        if isinstance(node.rest, Node) and found <= len(node.prefix):
-            self._lose(node.rest.start, node.rest.stop, node)
+    def _lose_elements(
+        self, node: Node, element: Node, count: Count, num_all: int, num_found: int
+    ) -> None:
+        """Fail the elements that are missing or too many; all where there is none."""
+        amount = max(count.least - num_all, num_all - count.most, 0.0)
+        if num_found <= 0 and not node.num_expected:
+            amount = _ALL
+        if amount:
+            self._lose(element.start, element.stop, amount)
 
     def _visit_element(self, schema: Node | Option | int | None, value: object, path: Path) -> None:
         if isinstance(schema, Node):

@@ -89,7 +89,8 @@ def classify(
         return _first(failures)
     if completion.outside:
         several = "```" in completion.outside
-        return Problem("several_fences" if several else "text_outside", _position(completion))
+        where = str(max(completion.outside_at - completion.offset, 0))
+        return Problem("several_fences" if several else "text_outside", where)
     if thinking:
         return Problem(_THINK_CLASSES.get(verdict, "ok"))
     return Problem("ok" if verdict == "missing" else "think_uninvited")
@@ -112,19 +113,16 @@ def _rank(failure: Failure) -> tuple[int, int, str]:
 
 
 def _unparsed(completion: Completion) -> Problem:
-    at = str(max(completion.error_at - completion.offset, 0))
+    end = str(len(completion.text) - completion.offset)
     if completion.form == "none" and completion.is_think_open:
-        return Problem("truncated", at)
+        return Problem("truncated", end)
     if completion.form in ("none", "bare"):
         return Problem("no_fence")
-    if not completion.is_closed or completion.error in _ENDED_EARLY:
+    if not completion.is_closed:
+        return Problem("truncated", end)
+    at = str(max(completion.error_at - completion.offset, 0))
+    if completion.error in _ENDED_EARLY:
         return Problem("truncated", at)
     if completion.form == "other_fence":
         return Problem("other_fence")
     return Problem(completion.error, at)
-
-
-def _position(completion: Completion) -> str:
-    """Return where the outside text begins, in the model's own text."""
-    at = completion.text.find(completion.outside.split(maxsplit=1)[0])
-    return str(max(at - completion.offset, 0))

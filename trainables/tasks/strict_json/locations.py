@@ -300,8 +300,8 @@ class _Builder:
         if extra not in (True, {}) and "patternProperties" not in schema:
             node.known = frozenset(properties)
             least = node.num_members.least if node.num_members else 0
-            is_needed = least > len(properties.keys() | required.keys())
-            node.extra = self._element(extra, place, is_needed=is_needed)
+            num_declared = len(properties.keys() | required.keys())
+            node.extra = self._element(extra, place, least=least - num_declared)
 
     def _add_items(self, node: Node, schema: Mapping[str, object], place: _Place) -> None:
         node.num_items = self._count(schema, "minItems", "maxItems", place)
@@ -315,15 +315,16 @@ class _Builder:
                 node.prefix.append(self._optional(element, place))
         rest = schema.get("additionalItems" if is_tuple else "items", True)
         if rest not in (True, {}):
-            node.rest = self._element(rest, place, is_needed=least > len(prefix))
+            node.rest = self._element(rest, place, least=least - len(prefix))
 
-    def _element(self, schema: object, place: _Place, *, is_needed: bool) -> "Node | Option | int":
+    def _element(self, schema: object, place: _Place, *, least: float) -> "Node | Option | int":
         """Build what any number of elements must be: locations if there must be one."""
         if schema is False:
             return self._key()
-        if is_needed:
-            return self._node(schema, place._replace(is_many=True))
-        return self._optional(schema, place)
+        if least < 1:
+            return self._optional(schema, place)
+        num_expected = least * max(place.num_expected, 1.0)
+        return self._node(schema, place._replace(num_expected=num_expected))
 
     def _optional(self, schema: object, place: _Place) -> Option:
         return Option(self._key(), self.scope(schema, place.references))

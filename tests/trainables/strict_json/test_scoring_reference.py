@@ -1,0 +1,140 @@
+"""The scorer against recorded completions and real schemas with independent labels."""
+
+import json
+from collections import Counter, defaultdict
+from typing import Any, NamedTuple
+
+import jsonschema
+import pytest
+from scoring_material import MAXIMA, fenced, reference_rows, total
+
+from trainables.tasks.strict_json.credit import Grader
+from trainables.tasks.strict_json.scoring import RUNGS, Scorer
+from trainables.tasks.strict_json.weights import default_weights
+from trainables.tasks.task import Score
+
+
+class Scored(NamedTuple):
+    row: dict[str, Any]
+    score: Score
+
+
+@pytest.fixture(scope="module")
+def schemas() -> dict[str, str]:
+    return {
+        row["prompt"]: json.dumps(row["schema"]) for row in reference_rows("task_schemas.jsonl")
+    }
+
+
+@pytest.fixture(scope="module")
+def recorded(schemas: dict[str, str]) -> list[Scored]:
+    scorer = Scorer()
+    return [
+        Scored(
+            row,
+            scorer.score(
+                row["completion"],
+                schemas[row["prompt"]],
+                thinking=row["thinking"],
+                think_prefilled=False,
+            ),
+        )
+        for row in reference_rows("completions.jsonl.gz")
+    ]
+
+
+def test_syntax_is_the_published_verdict_on_every_row(recorded: list[Scored]) -> None:
+    assert all(score.rungs["syntax"] == row["published_valid"] for row, score in recorded)
+
+
+def test_rungs_agree_with_the_independent_scorer(recorded: list[Scored]) -> None:
+    differing = Counter(
+        rung for row, score in recorded for rung in RUNGS if score.rungs[rung] != row["rungs"][rung]
+    )
+    # One answer quotes a fence inside a string: its document goes on behind it.
+    assert differing == {"parsed": 1}
+
+
+def test_no_other_completion_reaches_a_strict_one(recorded: list[Scored]) -> None:
+    totals: dict[tuple[str, bool], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for row, score in recorded:
+        thinking = row["thinking"]
+        sides = totals[row["prompt"], thinking]
+        sides[score.rungs["strict"]].append(total(score, thinking=thinking))
+        assert not score.rungs["strict"] or score.rewards == MAXIMA
+    pairs = [(max(other), min(strict)) for other, strict in totals.values() if other and strict]
+    assert len(pairs) > 100
+    assert all(other < strict for other, strict in pairs)
+
+
+def test_wrong_answers_are_told_apart(recorded: list[Scored]) -> None:
+    credits = defaultdict(list)
+    for row, score in recorded:
+        if score.rewards["schema"] < 1.0:
+            credits[row["prompt"]].append(score.rewards["schema"])
+    num_distinct = {
+        prompt: len(set(values)) for prompt, values in credits.items() if len(values) >= 10
+    }
+    too_few = [prompt for prompt, number in num_distinct.items() if number < 5]
+    # Where ten answers make only three or four different mistakes, credit cannot differ more.
+    assert len(num_distinct) > 150
+    assert len(too_few) <= 4
+    assert min(num_distinct.values()) >= 3
+
+
+def test_a_grade_is_full_exactly_where_the_validator_accepts(recorded: list[Scored]) -> None:
+    """Grading never contradicts the verdict, though it is reached in another way."""
+    checked = 0
+    for row in reference_rows("real_schemas.jsonl"):
+        grader = Grader(row["schema"])
+        for label in ("valid", "invalid"):
+            for document in row[label]:
+                grade = grader.grade(document)
+                assert (grade.failures == []) == (label == "valid"), (row["id"], document)
+                checked += 1
+    assert checked > 2_900
+
+
+@pytest.mark.parametrize(
+    "indent", [pytest.param(None, id="minified"), pytest.param(4, id="indented")]
+)
+def test_real_instances_get_their_labels(indent: int | None) -> None:
+    scorer = Scorer()
+    maximum = sum(default_weights(False).values())
+    rows = reference_rows("real_schemas.jsonl")
+    for row in rows:
+        schema = json.dumps(row["schema"])
+        for label in ("valid", "invalid"):
+            for document in row[label]:
+                separators = (",", ":") if indent is None else None
+                text = json.dumps(document, indent=indent, separators=separators)
+                score = scorer.score(fenced(text), schema, thinking=False, think_prefilled=False)
+                if label == "valid":
+                    assert score.rungs["strict"], (row["id"], text)
+                    assert score.rewards == MAXIMA
+                else:
+                    assert not score.rungs["conformant"], (row["id"], text)
+                    assert total(score) < maximum
+    assert len(rows) == 849
+
+
+def test_verdicts_differ_from_jsonschema_only_by_format() -> None:
+    """The slower library accepts formats that it does not know; nothing else differs."""
+    scorer = Scorer()
+    differing = []
+    for row in reference_rows("real_schemas.jsonl"):
+        schema = row["schema"]
+        validator = jsonschema.validators.validator_for(schema)(
+            schema, format_checker=jsonschema.FormatChecker()
+        )
+        for document in row["valid"] + row["invalid"]:
+            score = scorer.score(
+                fenced(json.dumps(document)),
+                json.dumps(schema),
+                thinking=False,
+                think_prefilled=False,
+            )
+            if validator.is_valid(document) != score.rungs["conformant"]:
+                differing.append(score.error_class)
+    assert set(differing) <= {"format_mismatch", "ok"}
+    assert len(differing) < 25
