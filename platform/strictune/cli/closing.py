@@ -1,24 +1,20 @@
 """The closing lines of a sweep: the verdict table, what it means, and what the models are."""
 
-import sys
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from analysis import SweepVerdicts, summary_lines, verdict_rows
+from strictune.cli.tables import table_console
 from strictune.config import SweepSpec, TrialSpec
 from trainables.builtin import BUILTIN_MODELS
 
 __all__ = ["print_closing", "print_verdicts"]
 
-PIPED_WIDTH = 200
-"""Columns of a table that no terminal bounds."""
-
 
 def print_verdicts(verdicts: SweepVerdicts) -> None:
     """Print the sweep's table and its sentences."""
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    console = table_console()
     rows = verdict_rows(verdicts)
     table = Table(title=verdicts.sweep)
     for heading in rows[0] if rows else ():

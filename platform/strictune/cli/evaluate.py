@@ -27,15 +27,16 @@ __all__ = ["VERB"]
 DEFAULT_OUT = Path("runs") / "evaluations"
 
 _SAMPLING_OPTIONS = {
-    "samples_per_prompt": "--samples",
-    "temperature": "--temperature",
-    "top_p": "--top-p",
-    "max_new_tokens": "--max-new-tokens",
-    "max_think_tokens": "--max-think-tokens",
-    "num_prompts_per_difficulty": "--num-per-difficulty",
-    "batch_size": "--batch-size",
-    "seed": "--seed",
+    "samples_per_prompt": ("--samples", "completions per prompt"),
+    "temperature": ("--temperature", "0 is greedy, with one sample"),
+    "top_p": ("--top-p", "nucleus sampling"),
+    "max_new_tokens": ("--max-new-tokens", "tokens of a completion"),
+    "max_think_tokens": ("--max-think-tokens", "tokens on top with --thinking"),
+    "num_prompts_per_difficulty": ("--num-per-difficulty", "so many prompts of each difficulty"),
+    "batch_size": ("--batch-size", "completions generated together"),
+    "seed": ("--seed", "seed of the sampling"),
 }
+"""Option and help of each field of ``SamplingSpec``."""
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -70,25 +71,15 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
     defaults = SamplingSpec()
-    for field, option in _SAMPLING_OPTIONS.items():
+    for field, (option, note) in _SAMPLING_OPTIONS.items():
         default = getattr(defaults, field)
         is_fraction = isinstance(default, float)
-        notes = {
-            "samples_per_prompt": "completions per prompt",
-            "temperature": "0 is greedy, with one sample",
-            "top_p": "nucleus sampling",
-            "max_new_tokens": "tokens of a completion",
-            "max_think_tokens": "tokens on top with --thinking",
-            "num_prompts_per_difficulty": "so many prompts of each difficulty",
-            "batch_size": "completions generated together",
-            "seed": "seed of the sampling",
-        }
         parser.add_argument(
             option,
             dest=field,
             metavar="P" if is_fraction else "N",
             type=float if is_fraction else int,
-            help=f"{notes[field]} (default: {'all' if default is None else default})",
+            help=f"{note} (default: {'all' if default is None else default})",
         )
 
 
@@ -132,7 +123,8 @@ def _sampling(args: argparse.Namespace) -> SamplingSpec:
     values = {field: getattr(args, field) for field in _SAMPLING_OPTIONS}
     if values["samples_per_prompt"] is None and values["temperature"] == 0:
         values["samples_per_prompt"] = 1
-    return spec_from_options(SamplingSpec, values, _SAMPLING_OPTIONS)
+    names = {field: option for field, (option, _) in _SAMPLING_OPTIONS.items()}
+    return spec_from_options(SamplingSpec, values, names)
 
 
 def _free_folder(request: "EvaluationRequest") -> Path:
@@ -189,7 +181,7 @@ def _print_summary(summary: dict[str, Any], measured: "Measured") -> None:
         f"{summary['truncated_frac']:.1%} cut off, {summary['think_rate']:.1%} with a think block."
     )
     errors = (f"{name} {count}" for name, count in summary["error_classes"].items() if name != "ok")
-    print(f"not strict: {', '.join(errors) or 'none'}.")
+    print(f"failures: {', '.join(errors) or 'none'}.")
 
 
 VERB = Verb(

@@ -2,21 +2,17 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from strictune.cli.tables import table_console
 from strictune.cli.verb import Verb, add_sweep_options
 from strictune.config import expand, load_sweep
 from strictune.plan import parse_only, plan_document, select
 
 __all__ = ["VERB"]
-
-PIPED_WIDTH = 160
-"""Columns of a table that no terminal bounds."""
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +31,7 @@ def _execute(args: argparse.Namespace) -> int:
 
 
 def _print_tables(plan: Mapping[str, Any]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    console = table_console()
     table = Table(title=f"{plan['sweep']}: {plan['num_cells']} cells, {plan['num_trials']} trials")
     for heading in ("cell", "seeds"):
         table.add_column(heading)

@@ -6,7 +6,7 @@ from rich.console import Console
 
 __all__ = ["table_console"]
 
-PIPED_WIDTH = 160
+PIPED_WIDTH = 200
 """Columns of a table that no terminal bounds."""
 
 
