@@ -24,7 +24,7 @@ from scoring_material import BOOK, GOLD_BOOK, SHELF, THOUGHT, fenced, scored, th
         pytest.param(fenced("{} {}"), "parse_extra_data", "11", id="two-documents"),
         pytest.param(fenced('{"a": NaN}'), "over_limits", "14", id="nan"),
         pytest.param(fenced([GOLD_BOOK]), "wrong_top_level_type", "", id="list"),
-        pytest.param(fenced({"title": "U"}), "missing_key", "/tags", id="key"),
+        pytest.param(fenced({"title": "U"}), "missing_key", "/year", id="key"),
         pytest.param(fenced({**GOLD_BOOK, "year": "x"}), "wrong_type", "/year", id="type"),
         pytest.param(fenced({**GOLD_BOOK, "tags": []}), "wrong_count", "/tags", id="count"),
         pytest.param(fenced({**GOLD_BOOK, "a/b": 1}), "extra_key", "/a~1b", id="extra"),

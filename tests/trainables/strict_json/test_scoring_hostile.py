@@ -130,6 +130,30 @@ def _score_all(scorer: Scorer, completion: str) -> None:
             assert -1.0 <= min(score.rewards.values()) <= max(score.rewards.values()) <= 1.0
 
 
+def test_deep_items_that_must_be_unique_do_not_raise() -> None:
+    deep = f"{'[' * 400}{']' * 400}"
+    schema = json.dumps({"items": {"uniqueItems": True}, "uniqueItems": True})
+    completion = f"```json\n[{deep}, {deep}]\n```"
+    score = Scorer().score(completion, schema, thinking=False, think_prefilled=False)
+    assert score.rungs["parsed"]
+    assert not score.rungs["conformant"]
+
+
+def test_deep_and_explosive_schemas_can_be_graded() -> None:
+    deep: dict[str, object] = {"type": "string"}
+    for _ in range(100):
+        deep = {"type": "object", "required": ["a"], "properties": {"a": deep}}
+    names = [f"n{number}" for number in range(10)]
+    branches = [{"$ref": f"#/$defs/{name}"} for name in names]
+    object_of_branches = {"type": "object", "properties": {"a": {"anyOf": branches}}}
+    explosive = {"$ref": "#/$defs/n0", "$defs": dict.fromkeys(names, object_of_branches)}
+    for schema in (deep, explosive):
+        text = json.dumps(schema)
+        completion = '```json\n{"a": {"a": [1]}}\n```'
+        score = Scorer().score(completion, text, thinking=False, think_prefilled=False)
+        assert 0.0 < score.rewards["schema"] < 1.0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_completions_are_scored_in_time(kind: str) -> None:
     started = time.process_time()

@@ -12,9 +12,10 @@ reasons, the answer wrapped once too often and one element without its list, ear
 of what the answer inside would, so that a model that makes them can learn.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
+from trainables.tasks.strict_json.location_builder import build_scope
 from trainables.tasks.strict_json.locations import (
     Combinator,
     Count,
@@ -22,7 +23,6 @@ from trainables.tasks.strict_json.locations import (
     Option,
     Scope,
     Search,
-    build_scope,
 )
 
 __all__ = ["MAX_WRONG_CREDIT", "Failure", "Grade", "Grader"]
@@ -102,6 +102,8 @@ def _share(scope: Scope, value: object, path: Path, failures: list[Failure] | No
         if failures is not None:
             failures.append(Failure("type", path))
         return 0.0
+    if scope.only is not None and failures is None:
+        return 1.0 if scope.only(value) else 0.0
     tally = _Tally(scope, failures)
     tally.visit(scope.node, value, path)
     if not tally.failing and not tally.elsewhere:
@@ -216,11 +218,11 @@ class _Tally:
                 self._lose_elements(node, node.extra, node.num_members, len(value), found)
 
     def _visit_extra(
-        self, node: Node, value: dict[str, object], extra: Collection[str], path: Path
+        self, node: Node, value: dict[str, object], extra: Sequence[str], path: Path
     ) -> None:
         if isinstance(node.extra, int):
             if extra:
-                self._note("additionalProperties", (*path, min(extra)))
+                self._note("additionalProperties", (*path, extra[0]))
                 self._charge(-1, node.extra, float(len(extra)))
             return
         for name in extra:

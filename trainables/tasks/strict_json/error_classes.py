@@ -97,7 +97,7 @@ def classify(
 
 
 def _first(failures: Collection[Failure]) -> Problem:
-    """Pick the failure nearest the root, of those the one of the most telling kind."""
+    """Pick the failure nearest the root, of those the most telling, of those the first."""
     if not failures:
         return Problem("constraint_failed")
     keyword, path = min(failures, key=_rank)
@@ -107,9 +107,9 @@ def _first(failures: Collection[Failure]) -> Problem:
     return Problem(_CLASSES.get(keyword, "constraint_failed"), pointer)
 
 
-def _rank(failure: Failure) -> tuple[int, int, str]:
-    rank = _PRECEDENCE.get(failure.keyword, len(_PRECEDENCE))
-    return len(failure.path), rank, str(failure.path)
+def _rank(failure: Failure) -> tuple[int, int]:
+    keyword, path = failure
+    return len(path), _PRECEDENCE.get(keyword, len(_PRECEDENCE))
 
 
 def _unparsed(completion: Completion) -> Problem:

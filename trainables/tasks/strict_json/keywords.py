@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from trainables.tasks.strict_json.validation import Predicate, keyword_check
 
-__all__ = ["Predicate", "python_types", "type_check", "value_checks"]
+__all__ = ["python_types", "type_check", "value_checks"]
 
 _DRAFT_04_FLAGS = {"minimum": "exclusiveMinimum", "maximum": "exclusiveMaximum"}
 
@@ -45,6 +45,8 @@ _IN_PYTHON: dict[str, Callable[[float], Predicate]] = {
     "minLength": _no_shorter,
     "maxLength": _no_longer,
 }
+_ASKED = ("pattern", "format", "multipleOf")
+_ABOUT_VALUES = frozenset({*_IN_PYTHON, *_ASKED, "enum", "const"})
 _STRICT: dict[str, Callable[[float], Predicate]] = {"minimum": _above, "maximum": _below}
 _TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
@@ -87,14 +89,16 @@ def _all_strings(options: Sequence[object]) -> bool:
 
 
 def value_checks(
-    context: Mapping[str, object], schema: Mapping[str, object]
+    draft: Mapping[str, object], schema: Mapping[str, object]
 ) -> Iterator[tuple[str, Predicate]]:
     """Yield each keyword of ``schema`` about a single value, save ``type``.
 
     Args:
-        context: What the keywords are compiled with: the draft and the definitions.
+        draft: The ``$schema`` that the keywords are compiled with, if there is one.
         schema: The schema that holds them.
     """
+    if not schema.keys() & _ABOUT_VALUES:
+        return
     for keyword, build in _IN_PYTHON.items():
         limit = schema.get(keyword)
         if isinstance(limit, (int, float)) and not isinstance(limit, bool):
@@ -107,7 +111,7 @@ def value_checks(
         if _all_strings(options):
             yield keyword, _one_of_strings(options)
         else:
-            yield keyword, keyword_check(context, {keyword: schema[keyword]})
-    for keyword in ("pattern", "format", "multipleOf"):
+            yield keyword, keyword_check(draft, {keyword: schema[keyword]})
+    for keyword in _ASKED:
         if keyword in schema:
-            yield keyword, keyword_check(context, {keyword: schema[keyword]})
+            yield keyword, keyword_check(draft, {keyword: schema[keyword]})

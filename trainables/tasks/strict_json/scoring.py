@@ -39,6 +39,7 @@ _SCORING_MODULES = (
     "credit",
     "error_classes",
     "keywords",
+    "location_builder",
     "locations",
     "reading",
     "repetition",

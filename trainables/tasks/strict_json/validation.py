@@ -57,7 +57,14 @@ def _compile(schema: object) -> Predicate:
         pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS),
         offline=True,
     )
-    is_valid: Predicate = validator.is_valid
+
+    def is_valid(value: object) -> bool:
+        try:
+            return bool(validator.is_valid(value))
+        except ValueError:
+            # Some keywords, ``uniqueItems`` for one, give up on values deeper than 255 levels.
+            return False
+
     return is_valid
 
 
