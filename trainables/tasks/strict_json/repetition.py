@@ -31,31 +31,35 @@ def longest_loop(text: str) -> int:
     """
     words = text.translate(_LAYOUT).split()
     longest = 0
-    if len(words) - len(set(words)) >= MIN_LOOP:
-        pairs = list(pairwise(words))
-        if len(pairs) - len(set(pairs)) >= MIN_LOOP - 1:
-            longest = _longest_run(pairs)
+    if (
+        len(words) - len(set(words)) >= MIN_LOOP
+        and len(words) - len(set(pairwise(words))) >= MIN_LOOP
+    ):
+        longest = _longest_run(words)
     if words and max(map(len, words)) > MAX_WORD_CHARACTERS:
         longest = max(longest, *map(_longest_inner, words))
     return longest
 
 
-def _longest_run(pairs: Sequence[tuple[str, str]]) -> int:
-    """Follow each repetition at the distance at which its first pair of words last stood."""
+def _longest_run(words: Sequence[str]) -> int:
+    """Follow each repetition at the distance at which its first two words last stood."""
     last_seen: dict[tuple[str, str], int] = {}
+    previous = ""
     distance = run = longest = 0
-    for index, pair in enumerate(pairs):
-        if distance and pairs[index - distance] == pair:
+    for index, word in enumerate(words):
+        pair = (previous, word)
+        if distance and words[index - distance] == word:
             run += 1
-            if run > longest and run + 1 >= distance * (MIN_REPEATS - 1):
+            if run > longest and run >= distance * (MIN_REPEATS - 1):
                 longest = run
                 if longest > MAX_LOOP:
                     break
         else:
             distance = index - last_seen[pair] if pair in last_seen else 0
-            run = 1 if distance else 0
+            run = 2 if distance else 0
         last_seen[pair] = index
-    return longest + 1 if longest else 0
+        previous = word
+    return longest
 
 
 def _longest_inner(word: str) -> int:
