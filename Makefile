@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 install: $(INSTALLED)  ## Create .venv and install into it.
 
 sweep: $(INSTALLED)  ## Run the quickstart sweep (minutes, no GPU needed).
-	$(BIN)/strictune run $(SPACE)
+	$(BIN)/strictune run $(SPACE) --resume
 
 test: $(INSTALLED)  ## Run lint, types and every test this machine can run.
 	$(BIN)/ruff check .
@@ -27,6 +27,7 @@ test: $(INSTALLED)  ## Run lint, types and every test this machine can run.
 	$(BIN)/pytest
 
 ui: $(INSTALLED)  ## Open the MLflow pages on http://127.0.0.1:5000.
+	mkdir -p runs
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///runs/mlflow.db
 
 tiny: $(INSTALLED)  ## Rebuild the committed builtin:tiny model.

@@ -1,11 +1,14 @@
 """The untrained model's result, measured once for each baseline key and shared.
 
-Results live in the user's cache directory under the key's digest and the number of samples,
-and are copied into every sweep that needs them.
+Results live in the user's cache directory and are copied into every sweep that needs them. A
+cached result is used again only with the same key, number of samples, seed, kind of device and
+versions of the libraries that generate.
 """
 
+import hashlib
 import logging
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
@@ -14,6 +17,7 @@ from strictune.config import TrialSpec, dump_yaml
 from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import baseline_measurement
 from trainables.evaluation.recording import record_measurement
+from trainables.models import training_device
 from trainables.packaged import cache_folder
 from trainables.records import read_outcome
 
@@ -29,8 +33,7 @@ def measure_baseline(spec: TrialSpec, baselines: Path) -> Path:
     """
     measurement = baseline_measurement(spec)
     keys = measurement_keys(measurement)
-    num_samples = spec.evaluation.samples_per_prompt
-    cached = cache_folder() / "baselines" / f"{keys.baseline_digest}-n{num_samples}"
+    cached = cache_folder() / "baselines" / f"{keys.baseline_digest}-{_circumstances(spec)}"
     cached.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(cached.with_suffix(".lock")):
         ended = read_outcome(cached)
@@ -43,3 +46,11 @@ def measure_baseline(spec: TrialSpec, baselines: Path) -> Path:
     target = baselines / keys.baseline_digest
     shutil.copytree(cached, target, dirs_exist_ok=True)
     return target
+
+
+def _circumstances(spec: TrialSpec) -> str:
+    """Name what else a measurement depends on, though it may be compared without."""
+    versions = [f"{name}={version(name)}" for name in ("torch", "transformers", "bitsandbytes")]
+    parts = [*versions, training_device(), f"seed={spec.evaluation.seed}"]
+    digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
+    return f"n{spec.evaluation.samples_per_prompt}-{digest}"

@@ -28,8 +28,9 @@ class SuiteResult:
     split: str
     """The split, or the suite's name."""
     samples: pd.DataFrame
-    """One row a completion: prompt_id, family, difficulty, sample, completion, ``rung/<name>``,
-    ``reward/<component>``, error_class, error_path, num_tokens, is_truncated, is_thinking."""
+    """One row a completion: prompt_id, family, difficulty, constructs, sample, completion,
+    ``rung/<name>``, ``reward/<component>``, error_class, error_path, num_tokens, is_truncated,
+    is_thinking."""
     rungs: tuple[str, ...]
     seconds: float
 
@@ -166,6 +167,7 @@ def _sample_row(
         "prompt_id": prompt.id,
         "family": prompt.family,
         "difficulty": prompt.difficulty,
+        "constructs": list(prompt.constructs),
         "sample": sample,
         "completion": completion.text,
         **{f"rung/{name}": holds for name, holds in score.rungs.items()},

@@ -1,6 +1,6 @@
 """The tiny model's card: what it is, how it was warmed up, what it can and cannot do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainables.tiny.warm_up import WarmUp
@@ -16,11 +16,14 @@ without a model hub.
 
 ## How it was warmed up
 
-From random weights, {steps} steps ({million_tokens:.1f}M tokens, {minutes:.0f} minutes on two
-cores), on gold answers to training families of strict_json, thinking in half of them. In the last
-{late:.0%} of the steps, {sloppy:.0%} of the answers got one deliberate flaw: prose around the
-fence, another fence or none, a document that lacks a key or has a wrong value, or a placeholder
-for a thought. Families of the validation and test splits were never seen.
+From random weights on gold answers to training families of strict_json, thinking in half of them.
+Some answers got one deliberate flaw: prose around the fence, another fence or none, a document
+that lacks a key or has a wrong value, or a placeholder for a thought. Families of the validation
+and test splits were never seen.
+
+| phase | steps | tokens | minutes on two cores | flawed answers | factor on the learning rates |
+|---|---|---|---|---|---|
+{phases}
 
     make tiny
 
@@ -28,8 +31,8 @@ rebuilds it, up to the rounding of another machine or thread count.
 
 ## What it can do
 
-Measured when it was built: validation split, {prompts} prompts, one sample, temperature 0.7,
-top_p 0.95, NF4.
+Measured when it was built: validation split, {prompts} prompts, one sample, temperature 1,
+no nucleus, NF4.
 
 | thinking | difficulty | syntax | parsed | conformant | clean | strict |
 |---|---|---|---|---|---|---|
@@ -44,8 +47,8 @@ teaches schemas. For that, use a real model.
 
 
 def card_text(
-    settings: WarmUp,
-    effort: Mapping[str, float],
+    phases: Sequence[WarmUp],
+    efforts: Sequence[Mapping[str, float]],
     summaries: Mapping[bool, Mapping[str, Any]],
     *,
     num_parameters: int,
@@ -58,11 +61,10 @@ def card_text(
     ]
     return CARD.format(
         parameters=num_parameters,
-        steps=settings.num_steps,
-        million_tokens=effort["tokens"] / 1e6,
-        minutes=effort["minutes"],
-        late=1 - settings.sloppy_from,
-        sloppy=settings.sloppy_frac,
+        phases="\n".join(
+            _phase_row(number, phase, effort)
+            for number, (phase, effort) in enumerate(zip(phases, efforts, strict=True), start=1)
+        ),
         prompts=summaries[False]["num_prompts"],
         rows="\n".join(rows),
     )
@@ -71,3 +73,13 @@ def card_text(
 def _row(*, thinking: bool, difficulty: str, rates: Mapping[str, float]) -> str:
     cells = " | ".join(f"{rate:.1%}" for rate in rates.values())
     return f"| {'on' if thinking else 'off'} | {difficulty} | {cells} |"
+
+
+def _phase_row(number: int, phase: WarmUp, effort: Mapping[str, float]) -> str:
+    flawed = f"{phase.sloppy_frac:.0%}"
+    if phase.sloppy_from:
+        flawed += f" in the last {1 - phase.sloppy_from:.0%} of the steps"
+    tokens = f"{effort['tokens'] / 1e6:.1f}M"
+    minutes = f"{effort['minutes']:.0f}"
+    cells = (number, phase.num_steps, tokens, minutes, flawed, phase.peak)
+    return f"| {' | '.join(map(str, cells))} |"

@@ -35,8 +35,10 @@ class WarmUp:
     num_steps: int
     sloppy_frac: float
     """Share of sloppy answers in the last part."""
-    sloppy_from: float = 0.7
+    sloppy_from: float
     """Where in the training that part starts."""
+    peak: float = 1.0
+    """Factor on both learning rates."""
     tokens_per_batch: int = 8192
     muon_lr: float = 0.02
     adam_lr: float = 3e-3
@@ -91,7 +93,7 @@ def warm_up(
     model.train()
     for step, batch in enumerate(_batches(tokenizer, prompts, settings)):
         left = 1 - step / settings.num_steps
-        rate = min(1.0, step / 50, left / 0.7)
+        rate = settings.peak * min(1.0, step / 50, left / 0.7)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = model(**batch._asdict()).loss
         loss.backward()

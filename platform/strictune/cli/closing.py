@@ -23,7 +23,7 @@ def print_verdicts(verdicts: SweepVerdicts) -> None:
         table.add_row(*row.values())
     console.print(table)
     for sentence in summary_lines(verdicts):
-        console.print(f"- {sentence}", markup=False)
+        console.print(f"- {sentence}", markup=False, soft_wrap=True)
 
 
 def print_closing(sweep: SweepSpec, trials: Sequence[TrialSpec], *, seconds: float) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import shlex
 import signal
 import sys
@@ -36,9 +35,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tracking-uri",
-        default=os.environ.get("MLFLOW_TRACKING_URI"),
         metavar="URI",
-        help="MLflow store (default: MLFLOW_TRACKING_URI, else DIR/mlflow.db)",
+        help="MLflow store (default: MLFLOW_TRACKING_URI, else where the sweep was tracked, "
+        "else DIR/mlflow.db)",
     )
 
 
@@ -55,15 +54,16 @@ def _execute(args: argparse.Namespace) -> int:
     from strictune.tracking import (
         Mirror,
         MirrorThread,
-        default_tracking_uri,
+        tracking_uri_for,
         without_password,
     )
 
     folder = open_sweep_folder(args.out / sweep.name, sweep, planned, is_resuming=args.resume)
     _log_to(folder.log)
-    tracking_uri = args.tracking_uri or default_tracking_uri(args.out)
-    resume = _resume_command(args)
-    print(f"results: {folder.path}\ntracking: {without_password(tracking_uri)}")
+    tracking_uri = tracking_uri_for(folder.path, args.tracking_uri)
+    shown_uri = without_password(tracking_uri)
+    resume = _resume_command(args, shown_uri=shown_uri)
+    print(f"results: {folder.path}\ntracking: {shown_uri}")
     print(f"to resume: {resume}", flush=True)
     mirror = MirrorThread(Mirror(folder.path, tracking_uri))
     mirror.start()
@@ -99,7 +99,7 @@ def _say(line: str) -> None:
     print(time.strftime("%H:%M:%S"), line, flush=True)
 
 
-def _resume_command(args: argparse.Namespace) -> str:
+def _resume_command(args: argparse.Namespace, *, shown_uri: str) -> str:
     parts = ["strictune", "run", args.sweep]
     for text in args.overrides:
         parts += ["--set", text]
@@ -107,6 +107,8 @@ def _resume_command(args: argparse.Namespace) -> str:
         parts += ["--only", text]
     if args.out != Path("runs"):
         parts += ["--out", str(args.out)]
+    if args.tracking_uri is not None:
+        parts += ["--tracking-uri", shown_uri]
     return shlex.join([*parts, "--resume"])
 
 

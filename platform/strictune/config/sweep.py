@@ -60,19 +60,12 @@ class MatrixSpec(Spec):
 class ResourcesSpec(Spec):
     """What one trial is granted; no part of a trial's identity."""
 
-    gpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
-    """GPUs of a trial, e.g. 0.25 for four trials on one; unused on a machine without."""
+    gpus_per_trial: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of one GPU, e.g. 0.25 for four trials on one; unused on a machine without."""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     """CPU cores of a trial, and its number of torch threads."""
     max_concurrent_trials: Annotated[int, Field(ge=1)] | None = None
     """Trials that run at the same time; null runs as many as fit."""
-
-    @model_validator(mode="after")
-    def _gpus_are_whole_or_a_share(self) -> Self:
-        if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
-            text = f"= {self.gpus_per_trial:g}, expected a share of one GPU or a whole number."
-            refuse([Problem("gpus_per_trial", text)])
-        return self
 
 
 class SweepSpec(Spec):

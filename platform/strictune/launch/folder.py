@@ -51,8 +51,8 @@ def open_sweep_folder(
     Trials that ended keep their results; trials that the file has gained are added.
 
     Raises:
-        StorageError: The folder is occupied and the sweep is not being resumed, or it holds
-            something that is no sweep.
+        StorageError: Trials of the folder have begun and the sweep is not being resumed, or it
+            holds something that is no sweep.
     """
     folder = SweepFolder(path.resolve())
     _refuse_occupied(folder, sweep, is_resuming=is_resuming)
@@ -75,7 +75,8 @@ def _refuse_occupied(folder: SweepFolder, sweep: SweepSpec, *, is_resuming: bool
             f"{folder.path} exists and holds no sweep. Move it away, or choose another folder "
             "with --out."
         )
-    if is_resuming:
+    begun = [path for path in folder.path.glob("trials/*") if (path / "metrics.jsonl").exists()]
+    if is_resuming or not begun:
         return
     outcomes = [folder.outcome(path.name) for path in folder.path.glob("trials/*")]
     ended = sum(outcome is not None for outcome in outcomes)

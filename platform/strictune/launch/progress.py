@@ -28,7 +28,8 @@ class TrialProgress:
     num_steps: int
     reward: float | None
     """Mean weighted reward of the last step's completions."""
-    strict_frac: float | None
+    primary_rung: str
+    primary_frac: float | None
     """Share of the last step's completions that reach the task's primary rung."""
     step_s: float | None
 
@@ -46,7 +47,8 @@ def read_progress(spec: TrialSpec, folder: SweepFolder) -> TrialProgress:
         step=int(last.get("step", 0)),
         num_steps=spec.grpo.max_steps,
         reward=metrics.get("reward/total/mean"),
-        strict_frac=metrics.get(f"train/{spec.task.primary_rung}/pass_at_1"),
+        primary_rung=spec.task.primary_rung,
+        primary_frac=metrics.get(f"train/{spec.task.primary_rung}/pass_at_1"),
         step_s=metrics.get("time/step_s"),
     )
 
@@ -60,8 +62,9 @@ def describe(progress: TrialProgress) -> str:
     parts = [f"step {progress.step}/{progress.num_steps}"]
     if progress.reward is not None:
         parts.append(f"reward {progress.reward:.2f}")
-    if progress.strict_frac is not None:
-        parts.append(f"strict {progress.strict_frac:.0%} of its training completions")
+    if progress.primary_frac is not None:
+        rung, share = progress.primary_rung, progress.primary_frac
+        parts.append(f"{share:.0%} of its training completions {rung}")
     if progress.step_s is not None:
         parts.append(f"{progress.step_s:.1f} s a step")
     return f"{progress.name}: {', '.join(parts)}"
