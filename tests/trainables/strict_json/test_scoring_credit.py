@@ -19,6 +19,7 @@ from scoring_material import (
 )
 
 from strictune.errors import SpecError
+from trainables.tasks.strict_json.scoring import Scorer
 
 TREE = {
     "$ref": "#/$defs/node",
@@ -149,6 +150,13 @@ BULKY = {
         "additionalProperties": {"type": "string"},
     },
     "exactly-five": SHELF,
+    "at-least-five": {**{key: SHELF[key] for key in ("type", "items")}, "minItems": 5},
+    "wide": {
+        "type": "object",
+        "required": ["id"],
+        "minProperties": 7,
+        "properties": {"id": {"type": "integer"}},
+    },
 }
 
 
@@ -160,7 +168,10 @@ BULKY = {
         pytest.param("shelf", [*GOLD_SHELF, 7], id="one-item-of-another-type"),
         pytest.param("exactly-five", GOLD_SHELF[:4], id="one-too-few"),
         pytest.param("exactly-five", [*GOLD_SHELF, *GOLD_SHELF], id="too-many"),
+        pytest.param("exactly-five", [], id="empty-list"),
+        pytest.param("at-least-five", [*GOLD_SHELF[:3], 7], id="too-few-and-one-wrong"),
         pytest.param("open-book", {"title": "x"}, id="keys-missing"),
+        pytest.param("wide", {"id": "x", "a": 1}, id="too-few-keys-and-one-wrong"),
         pytest.param("open-book", {**GOLD_BOOK, "tags": ["old"]}, id="value-wrong"),
         pytest.param("map", {"a": 1, "b": "x"}, id="one-value-of-a-map-wrong"),
         pytest.param("map", {}, id="empty-map"),
@@ -355,7 +366,5 @@ def test_recursion_through_every_branch_stays_small() -> None:
     ],
 )
 def test_a_schema_that_cannot_be_compiled_is_refused(schema: str) -> None:
-    from trainables.tasks.strict_json.scoring import Scorer
-
     with pytest.raises(SpecError, match="Expected a JSON Schema"):
         Scorer().score("[]", schema, thinking=False, think_prefilled=False)

@@ -1,6 +1,8 @@
 """The scorer against recorded completions and real schemas with independent labels."""
 
+import copy
 import json
+import random
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
@@ -93,6 +95,39 @@ def test_a_grade_is_full_exactly_where_the_validator_accepts(recorded: list[Scor
                 assert (grade.failures == []) == (label == "valid"), (row["id"], document)
                 checked += 1
     assert checked > 2_900
+
+
+def _containers(value: Any) -> list[Any]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    nested = [container for element in inner for container in _containers(element)]
+    return [value, *nested] if isinstance(value, (dict, list)) else nested
+
+
+def test_stuffing_a_recorded_wrong_answer_never_pays(
+    recorded: list[Scored], schemas: dict[str, str]
+) -> None:
+    scorer = Scorer()
+    rng = random.Random(0)
+    checked = 0
+    for row, score in rng.sample(recorded, 1_500):
+        opened = row["completion"].find("```json") + len("```json")
+        closed = row["completion"].find("```", opened)
+        if not score.rungs["parsed"] or score.rungs["conformant"] or closed < 0:
+            continue
+        document = json.loads(row["completion"][opened:closed])
+        container = rng.choice(_containers(document) or [[]])
+        if isinstance(container, dict):
+            container.update({f"filler_{number}": "x" for number in range(100)})
+        else:
+            container.extend(copy.deepcopy(container[:1] * 100))
+        after = scorer.score(
+            fenced(document), schemas[row["prompt"]], thinking=False, think_prefilled=False
+        )
+        # Where a lack of keys was all that was wrong, a hundred of them put it right.
+        if not after.rungs["conformant"]:
+            assert after.rewards["schema"] <= score.rewards["schema"], row
+            checked += 1
+    assert checked > 300
 
 
 @pytest.mark.parametrize(

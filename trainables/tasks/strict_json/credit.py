@@ -34,6 +34,8 @@ REWRAPPED_FRAC = 0.25
 
 FAILING_WEIGHT = 3.0
 """How many passing values one failing value outweighs."""
+STUFFED = 75.0
+"""So many elements beyond a bound leave no credit for those that are right."""
 
 _ALL = float("inf")
 
@@ -104,10 +106,11 @@ def _share(scope: Scope, value: object, path: Path, failures: list[Failure] | No
         return 0.0
     if scope.only is not None and failures is None:
         return 1.0 if scope.only(value) else 0.0
-    tally = _Tally(scope, failures)
+    tally = _Tally(failures)
     tally.visit(scope.node, value, path)
-    if not tally.failing and not tally.elsewhere:
+    if tally.is_clear:
         return 1.0
+    tally.charge_stuffing()
     earned = total = scope.total
     for unit, amount in tally.failing.items():
         num_expected = scope.num_expected[unit]
@@ -121,17 +124,31 @@ def _share(scope: Scope, value: object, path: Path, failures: list[Failure] | No
 
 
 class _Tally:
-    """What fails when one value is held against the locations of one scope."""
+    """What fails when one value is held against the locations of a scope."""
 
-    __slots__ = ("_failures", "_scope", "elsewhere", "failing")
+    __slots__ = ("_failures", "_stuffing", "elsewhere", "failing")
 
-    def __init__(self, scope: Scope, failures: list[Failure] | None) -> None:
-        self._scope = scope
+    def __init__(self, failures: list[Failure] | None) -> None:
         self._failures = failures
+        self._stuffing: list[tuple[int, float]] = []
         self.failing: dict[int, float] = {}
         """Failing values by location; parts of one where a value is nearly right."""
         self.elsewhere: dict[int, float] = {}
         """Failing values by key: optional members, prohibitions, conditions."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing is violated."""
+        return not self.failing and not self.elsewhere
+
+    def charge_stuffing(self) -> None:
+        """Charge what is allowed but far beyond what is asked for.
+
+        Filling up a container must not pay where a value is wrong anyway; where it is
+        right, nothing is wrong with a long list.
+        """
+        for unit, amount in self._stuffing:
+            self.failing[unit] = self.failing.get(unit, 0.0) + amount
 
     def visit(self, node: Node, value: object, path: Path) -> None:
         """Hold ``value`` against ``node``; what lies below a mistyped value fails with it."""
@@ -252,11 +269,16 @@ class _Tally:
         self, node: Node, element: Node, count: Count, num_all: int, num_found: int
     ) -> None:
         """Fail the elements that are missing or too many; all where there is none."""
-        amount = max(count.least - num_all, num_all - count.most, 0.0)
-        if num_found <= 0 and not node.num_expected:
-            amount = _ALL
-        if amount:
-            self._lose(element.start, element.stop, amount)
+        wrong = max(count.least - num_all, num_all - count.most, 0.0)
+        if not node.num_expected and (num_found <= 0 or wrong >= STUFFED):
+            wrong = _ALL
+        if wrong:
+            self._lose(element.start, element.stop, wrong)
+        elif num_all > count.bulk:
+            excess = num_all - count.bulk
+            is_stuffed = excess >= STUFFED and not node.num_expected
+            amount = _ALL if is_stuffed else excess
+            self._stuffing += [(unit, amount) for unit in range(element.start, element.stop)]
 
     def _visit_element(self, schema: Node | Option | int | None, value: object, path: Path) -> None:
         if isinstance(schema, Node):
@@ -278,4 +300,12 @@ class _Tally:
             self._charge(count.unit, count.key, 1.0 - found / count.least)
         elif found > count.most:
             self._note(count.keyword, path)
-            self._charge(count.unit, count.key, 1.0 - count.most / found)
+            self._charge(count.unit, count.key, _excess(found, count.most))
+        elif found > count.bulk:
+            self._stuffing.append((count.unit, _excess(found, count.bulk)))
+
+
+def _excess(found: int, most: float) -> float:
+    """Return how far a number of elements is over a bound: from 0 to 1 for one that is stuffed."""
+    stuffed = most / (most + STUFFED)
+    return min((1.0 - most / found) / (1.0 - stuffed), 1.0)

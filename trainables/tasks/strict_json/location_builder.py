@@ -29,6 +29,9 @@ MAX_NODES = 2_000
 """The tree stops growing here: references can multiply a small schema without bound."""
 MAX_NESTING = 60
 """The tree stops here as well, so that walking it needs no deep stack."""
+BULK_FACTOR = 2
+MIN_BULK = 20
+"""Elements are bulk beyond this number and beyond so many times as many as are asked for."""
 
 _REF_ALONE = ("draft-03", "draft-04", "draft-06", "draft-07")
 """Drafts in which a reference hides the keywords beside it."""
@@ -239,8 +242,10 @@ class _Builder:
         least, most = _number(schema.get(low), 0.0), _number(schema.get(high), _MANY)
         if least < 1 and most == _MANY:
             return None
-        unit = self._unit(place) if least >= 1 else -1
-        return Count(unit, self._key(), low, least, most)
+        if least < 1:
+            return Count(-1, self._key(), low, least, most, _MANY)
+        bulk = max(BULK_FACTOR * least, MIN_BULK)
+        return Count(self._unit(place), self._key(), low, least, most, bulk)
 
     def _add_asked(self, node: Node, schema: Mapping[str, object]) -> None:
         if schema.keys() & _ASKED.keys():

@@ -34,6 +34,8 @@ class Count(NamedTuple):
     keyword: str
     least: float
     most: float
+    bulk: float
+    """More than this is stuffing where something else is wrong; infinite without ``least``."""
 
 
 class Combinator(NamedTuple):

@@ -9,10 +9,10 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-__all__ = ["MAX_LOOP", "MIN_LOOP", "longest_loop"]
+__all__ = ["MAX_LOOP", "MIN_LOOP", "length_of_loops"]
 
 MIN_LOOP = 12
-"""Shorter loops are not looked for; the cheap tests before the search rely on it."""
+"""Shorter loops do not count; the cheap tests before the search rely on it."""
 MIN_REPEATS = 4
 """A unit must stand this often in a row to be a loop."""
 MAX_LOOP = 120
@@ -24,42 +24,41 @@ _LAYOUT = str.maketrans(dict.fromkeys('[]{},:"', " "))
 _INNER_LOOP = re.compile(r"(.{1,8}?)\1{11,}+")
 
 
-def longest_loop(text: str) -> int:
-    """Return the length of the longest loop in words; of one inside a word, in characters.
+def length_of_loops(text: str) -> int:
+    """Count the words in loops; of a loop inside one word, the characters.
 
     The first standing of the unit is not counted: "a b a b a b a b" is a loop of 6.
     """
     words = text.translate(_LAYOUT).split()
-    longest = 0
+    length = 0
     if (
         len(words) - len(set(words)) >= MIN_LOOP
         and len(words) - len(set(pairwise(words))) >= MIN_LOOP
     ):
-        longest = _longest_run(words)
+        length = _num_looped(words)
     if words and max(map(len, words)) > MAX_WORD_CHARACTERS:
-        longest = max(longest, *map(_longest_inner, words))
-    return longest
+        length = max(length, *map(_longest_inner, words))
+    return length
 
 
-def _longest_run(words: Sequence[str]) -> int:
+def _num_looped(words: Sequence[str]) -> int:
     """Follow each repetition at the distance at which its first two words last stood."""
     last_seen: dict[tuple[str, str], int] = {}
     previous = ""
-    distance = run = longest = 0
+    distance = run = looped = 0
     for index, word in enumerate(words):
         pair = (previous, word)
         if distance and words[index - distance] == word:
             run += 1
-            if run > longest and run >= distance * (MIN_REPEATS - 1):
-                longest = run
-                if longest > MAX_LOOP:
-                    break
         else:
+            looped += run if run >= distance * (MIN_REPEATS - 1) else 0
             distance = index - last_seen[pair] if pair in last_seen else 0
             run = 2 if distance else 0
+        if looped + run > MAX_LOOP and run >= distance * (MIN_REPEATS - 1):
+            break
         last_seen[pair] = index
         previous = word
-    return longest
+    return looped + (run if run >= distance * (MIN_REPEATS - 1) else 0)
 
 
 def _longest_inner(word: str) -> int:

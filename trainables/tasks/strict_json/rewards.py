@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from trainables.tasks.strict_json.completion import THINK_OPEN, Completion
 from trainables.tasks.strict_json.reading import num_open_brackets
-from trainables.tasks.strict_json.repetition import MAX_LOOP, MIN_LOOP, longest_loop
+from trainables.tasks.strict_json.repetition import MAX_LOOP, MIN_LOOP, length_of_loops
 from trainables.tasks.strict_json.thinking import ThinkVerdict
 
 __all__ = [
@@ -115,7 +115,7 @@ def repetition_reward(completion: Completion, *, is_conformant: bool) -> Reward:
     text = completion.outside
     if not is_conformant:
         text += completion.text[completion.start : completion.end]
-    loop = longest_loop(text)
+    loop = length_of_loops(text)
     if loop < MIN_LOOP:
         return Reward(1.0, "ok")
     if loop <= HEAVY_LOOP:
