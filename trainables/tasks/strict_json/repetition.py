@@ -30,13 +30,14 @@ def length_of_loops(text: str) -> int:
     The first standing of the unit is not counted: "a b a b a b a b" is a loop of 6.
     """
     words = text.translate(_LAYOUT).split()
+    distinct = set(words)
     length = 0
     if (
-        len(words) - len(set(words)) >= MIN_LOOP
+        len(words) - len(distinct) >= MIN_LOOP
         and len(words) - len(set(pairwise(words))) >= MIN_LOOP
     ):
         length = _num_looped(words)
-    if words and max(map(len, words)) > MAX_WORD_CHARACTERS:
+    if words and max(map(len, distinct)) > MAX_WORD_CHARACTERS:
         length = max(length, *map(_longest_inner, words))
     return length
 

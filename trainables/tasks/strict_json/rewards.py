@@ -45,10 +45,13 @@ class Reward(NamedTuple):
     """Stable code for tables, e.g. ``unclosed_fence``."""
 
 
+_FULL = Reward(1.0, "ok")
+
+
 def format_reward(completion: Completion) -> Reward:
     """1 for a json fence, 0.5 for another one or one never closed, 0 for none."""
     if completion.form == "json_fence":
-        return Reward(1.0, "ok") if completion.is_closed else Reward(0.5, "unclosed_fence")
+        return _FULL if completion.is_closed else Reward(0.5, "unclosed_fence")
     if completion.form == "other_fence":
         return Reward(0.5, "other_fence")
     return Reward(0.0, "no_fence")
@@ -64,7 +67,7 @@ def validity_reward(completion: Completion) -> Reward:
     if not completion.has_candidate:
         return Reward(0.0, "no_document")
     if not completion.error:
-        return Reward(1.0, "ok")
+        return _FULL
     if completion.error_at <= completion.start:
         return Reward(0.2, completion.error)
     missing = float(len(completion.text[completion.error_at : completion.end].rstrip()))
@@ -86,7 +89,7 @@ def reasoning_reward(verdict: ThinkVerdict, *, thinking: bool) -> Reward:
     if not thinking:
         return Reward(1.0, "not_asked")
     if verdict == "real":
-        return Reward(1.0, "ok")
+        return _FULL
     return Reward(-0.2 if verdict == "too_little" else -0.5, verdict)
 
 
@@ -103,7 +106,7 @@ def truncation_reward(completion: Completion) -> Reward:
         and num_open_brackets(completion.text, completion.start, completion.end)
     ):
         return Reward(-1.0, "cut_off")
-    return Reward(1.0, "ok")
+    return _FULL
 
 
 def repetition_reward(completion: Completion, *, is_conformant: bool) -> Reward:
@@ -117,7 +120,7 @@ def repetition_reward(completion: Completion, *, is_conformant: bool) -> Reward:
         text += completion.text[completion.start : completion.end]
     loop = length_of_loops(text)
     if loop < MIN_LOOP:
-        return Reward(1.0, "ok")
+        return _FULL
     if loop <= HEAVY_LOOP:
         return Reward((HEAVY_LOOP - loop) / (HEAVY_LOOP - MIN_LOOP + 1), "repetition")
     beyond = (loop - HEAVY_LOOP) / (MAX_LOOP - HEAVY_LOOP)
@@ -131,17 +134,19 @@ def strictness_reward(completion: Completion, *, thinking: bool) -> Reward:
     """
     if not completion.has_candidate:
         return Reward(-1.0, "no_document")
+    is_fenced = completion.form == "json_fence" and completion.is_closed
+    is_invited = thinking or completion.thought is None
+    if is_fenced and is_invited and not completion.outside:
+        return _FULL
     value = 1.0
-    reason = "ok"
+    reason = "text_outside"
     num_outside = _num_visible(completion.outside)
-    if num_outside:
-        reason = "text_outside"
-    if not thinking and completion.thought is not None:
+    if not is_invited and completion.thought is not None:
         num_outside += _num_visible(completion.thought) + len(THINK_OPEN)
         reason = "think_uninvited"
     if num_outside:
         value = 0.9 - 1.9 * num_outside / (num_outside + OUTSIDE_YARDSTICK)
-    if completion.form != "json_fence" or not completion.is_closed:
+    if not is_fenced:
         value -= 0.5
         reason = "no_json_fence"
     return Reward(max(value, -1.0), reason)

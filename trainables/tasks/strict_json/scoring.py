@@ -110,8 +110,8 @@ class Scorer:
         )
         return Score(
             rungs=place(parsed, is_valid=is_valid, thinking=thinking, verdict=verdict),
-            rewards={name: reward[0] for name, reward in zip(COMPONENTS, rewards, strict=True)},
-            reasons={name: reward[1] for name, reward in zip(COMPONENTS, rewards, strict=True)},
+            rewards=dict(zip(COMPONENTS, [reward.value for reward in rewards], strict=True)),
+            reasons=dict(zip(COMPONENTS, [reward.reason for reward in rewards], strict=True)),
             error_class=error.error_class,
             error_path=error.where,
             is_thinking=verdict == "real",
