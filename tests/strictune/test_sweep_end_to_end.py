@@ -171,14 +171,15 @@ def test_a_killed_trial_comes_back_from_its_checkpoint(tmp_path: Path) -> None:
     check_complete(tmp_path, num_trials=1)
 
 
-def test_an_interrupted_sweep_resumes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
+def test_an_interrupted_sweep_resumes(tmp_path: Path, sent: signal.Signals) -> None:
     settings = {"matrix__thinking": "[false]", "contrasts": "[curriculum]"}
     driver = start(tmp_path, **settings)
     try:
         wait_for(lambda: driver.poll() is not None or any(trial_folders_or_none(tmp_path)))
         folders = trial_folders(tmp_path)
         wait_for(lambda: driver.poll() is not None or max(map(durable_step, folders)) >= 2)
-        os.kill(driver.pid, signal.SIGINT)
+        os.kill(driver.pid, sent)
         output, _ = driver.communicate(timeout=120)
     finally:
         driver.kill()

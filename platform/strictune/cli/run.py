@@ -3,7 +3,6 @@
 import argparse
 import logging
 import shlex
-import signal
 import sys
 import time
 from pathlib import Path
@@ -67,7 +66,6 @@ def _execute(args: argparse.Namespace) -> int:
     print(f"to resume: {resume}", flush=True)
     mirror = MirrorThread(Mirror(folder.path, tracking_uri))
     mirror.start()
-    _interrupt_on_termination()
     started = time.monotonic()
     status: Literal["FINISHED", "FAILED", "KILLED"] | None = None
     try:
@@ -84,15 +82,6 @@ def _execute(args: argparse.Namespace) -> int:
     if end.is_interrupted:
         print(f"{end.num_by_state['open']} trials have not ended; go on with: {resume}")
     return 0 if end.is_clean else EXIT_FAILED_TRIALS
-
-
-def _interrupt_on_termination() -> None:
-    """Let SIGTERM, which schedulers send, end a sweep as Ctrl-C does.
-
-    A shell starts background jobs with Ctrl-C ignored, so its handler is set as well.
-    """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def _say(line: str) -> None:

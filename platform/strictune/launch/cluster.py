@@ -5,6 +5,7 @@ one on this machine that listens on loopback and ends with the sweep.
 """
 
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -38,6 +39,7 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
         runtime_env={"env_vars": WORKER_ENVIRONMENT},
         **own,
     )
+    _interrupt_on_termination()
     try:
         yield
     finally:
@@ -65,3 +67,13 @@ def trial_resources(spec: ResourcesSpec) -> Mapping[str, float]:
             f"{num_gpus:g} GPUs. Lower it with --set resources.gpus_per_trial={num_gpus:g}."
         )
     return {"cpu": spec.cpus_per_trial, "gpu": spec.gpus_per_trial}
+
+
+def _interrupt_on_termination() -> None:
+    """Let SIGTERM, which schedulers send, end a sweep as Ctrl-C does.
+
+    Called after ``ray.init``, which sets a handler of its own that ends the process at once. A
+    shell starts background jobs with Ctrl-C ignored, so its handler is set as well.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
