@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SPACE := search_spaces/quickstart.yaml
 
-.PHONY: help install sweep test check ui tiny
+.PHONY: help install sweep test ui bench tiny
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ test: $(INSTALLED)  ## Run lint, types and every test this machine can run.
 ui: $(INSTALLED)  ## Open the MLflow pages on http://127.0.0.1:5000.
 	mkdir -p runs
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///runs/mlflow.db
+
+bench: $(INSTALLED)  ## Time the scoring of one completion.
+	$(BIN)/python tests/bench/bench_scoring.py
 
 tiny: $(INSTALLED)  ## Rebuild the committed builtin:tiny model.
 	$(BIN)/python -m trainables.tiny
