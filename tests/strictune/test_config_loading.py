@@ -159,8 +159,8 @@ MISTAKES = [
     ),
     pytest.param(
         "resources.gpus_per_trial=1.5",
-        "resources.gpus_per_trial = 1.5, expected a number above 0 and at most 1. Share of one GPU, "
-        "e.g. 0.25 for four trials on one; unused on a machine without.",
+        "resources.gpus_per_trial = 1.5, expected a number above 0 and at most 1. "
+        "Share of one GPU, e.g. 0.25 for four trials on one; unused on a machine without.",
         id="one-and-a-half-gpus",
     ),
     pytest.param(
