@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SPACE := search_spaces/quickstart.yaml
 
-.PHONY: help install sweep test ui bench tiny
+.PHONY: help install sweep test test-slow ui bench tiny
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,11 +20,14 @@ install: $(INSTALLED)  ## Create .venv and install into it.
 sweep: $(INSTALLED)  ## Run the quickstart sweep (minutes, no GPU needed).
 	$(BIN)/strictune run $(SPACE) --resume
 
-test: $(INSTALLED)  ## Run lint, types and every test this machine can run.
+test: $(INSTALLED)  ## Run lint, types and the tests, whole sweeps on the tiny model included.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(INSTALLED)  ## Run what takes minutes: servers that go away, growth of scoring time.
+	$(BIN)/pytest -m slow
 
 ui: $(INSTALLED)  ## Open the MLflow pages on http://127.0.0.1:5000.
 	mkdir -p runs
