@@ -24,7 +24,13 @@ from trainables.evaluation.keys import comparison_keys
 from trainables.evaluation.suite import SuiteResult, evaluate_suite, read_result, write_result
 from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.provenance import lock_document
-from trainables.records import Outcome, TrialRecords, read_outcome, write_json
+from trainables.records import (
+    Outcome,
+    TrialRecords,
+    read_outcome,
+    record_failure,
+    write_json,
+)
 from trainables.stage import Report, TrialContext, train_stage
 from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
@@ -69,7 +75,10 @@ def train_grpo(spec: TrialSpec, *, folder: Path, report: Report = ignore_report)
 
 
 def _train_locked(spec: TrialSpec, folder: Path, report: Report) -> Outcome:
-    records = TrialRecords(folder)
+    try:
+        records = TrialRecords(folder)
+    except StrictuneError as error:
+        return record_failure(folder, str(error))
     logger.info("trial=%s started at step=%d", spec.trial_id, records.progress.step)
     try:
         _run(spec, folder, records, report)

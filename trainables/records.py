@@ -21,7 +21,7 @@ from strictune.errors import StorageError
 from trainables.rollouts.completion import Completion
 from trainables.tasks.task import Prompt, Score
 
-__all__ = ["Outcome", "Progress", "TrialRecords", "read_outcome", "write_json"]
+__all__ = ["Outcome", "Progress", "TrialRecords", "read_outcome", "record_failure", "write_json"]
 
 OutcomeState = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -165,6 +165,25 @@ def read_outcome(folder: Path) -> Outcome | None:
     """Return how the trial in ``folder`` ended, or None while it has not."""
     path = folder / "outcome.json"
     return Outcome(**json.loads(path.read_text())) if path.exists() else None
+
+
+def record_failure(folder: Path, reason: str) -> Outcome:
+    """End a trial as FAILED from outside: its process died, or its records cannot be read."""
+    try:
+        progress = _read_progress(folder)
+    except StorageError:
+        progress = Progress()
+    now = time.time()
+    outcome = Outcome(
+        state="FAILED",
+        reason=reason,
+        steps=progress.step,
+        seconds=progress.seconds,
+        started=now - progress.seconds,
+        ended=now,
+    )
+    write_json(folder / "outcome.json", asdict(outcome))
+    return outcome
 
 
 def write_json(path: Path, document: object) -> None:

@@ -119,6 +119,15 @@ def test_an_ended_trial_is_not_run_again(spec: TrialSpec, uninterrupted: Path) -
     assert (uninterrupted / "metrics.jsonl").read_bytes() == before
 
 
+def test_unreadable_records_end_the_trial_with_their_reason(
+    spec: TrialSpec, tmp_path: Path
+) -> None:
+    (tmp_path / "progress.json").write_text("{")
+    outcome = train_grpo(spec, folder=tmp_path)
+    assert outcome.state == "FAILED"
+    assert "progress.json cannot be read" in str(outcome.reason)
+
+
 def test_a_model_that_is_missing_ends_the_trial_with_its_reason(
     spec: TrialSpec, tmp_path: Path
 ) -> None:

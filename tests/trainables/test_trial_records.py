@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from strictune.errors import StorageError
-from trainables.records import TrialRecords, read_outcome
+from trainables.records import TrialRecords, read_outcome, record_failure
 from trainables.rollouts.completion import Completion
 from trainables.tasks.task import Prompt, Score
 
@@ -99,6 +99,17 @@ def test_outcome_is_absent_until_the_end(tmp_path: Path) -> None:
     outcome = read_outcome(tmp_path)
     assert outcome is not None
     assert (outcome.state, outcome.reason) == ("FAILED", "no such model")
+
+
+def test_a_dead_trial_is_recorded_with_how_far_it_got(tmp_path: Path) -> None:
+    records = TrialRecords(tmp_path)
+    add_step(records, 1)
+    records.commit(step=1, stage=0, checkpoint=None)
+    records.close()
+    record_failure(tmp_path, "its process died")
+    outcome = read_outcome(tmp_path)
+    assert outcome is not None
+    assert (outcome.state, outcome.steps, outcome.reason) == ("FAILED", 1, "its process died")
 
 
 def test_unreadable_progress_says_what_to_do(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from ray import tune
 
 from strictune.launch.folder import SweepFolder
 from trainables.ray_trainable import run_trial
-from trainables.records import TrialRecords, read_outcome
+from trainables.records import read_outcome, record_failure
 
 __all__ = ["run_trials"]
 
@@ -64,5 +64,5 @@ def run_trials(
 def _record_failure(trial: Path, error: Exception) -> None:
     if read_outcome(trial) is None:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        TrialRecords(trial).end("FAILED", f"its process died {MAX_RESTARTS + 1} times: {reason}")
+        record_failure(trial, f"its process died {MAX_RESTARTS + 1} times: {reason}")
         logger.error("trial=%s failed: %s", trial.name, error)
