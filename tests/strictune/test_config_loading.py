@@ -159,8 +159,9 @@ MISTAKES = [
     ),
     pytest.param(
         "resources.gpus_per_trial=1.5",
-        "resources.gpus_per_trial = 1.5, expected a number above 0 and at most 1. "
-        "Share of one GPU, e.g. 0.25 for four trials on one; unused on a machine without.",
+        "resources.gpus_per_trial = 1.5, expected a number above 0 and at most 1, or auto. "
+        "Share of one GPU, e.g. 0.25 for four trials on one; auto takes the smallest share that "
+        "holds a trial's measured peak. Without a GPU auto packs by main memory.",
         id="one-and-a-half-gpus",
     ),
     pytest.param(
@@ -169,10 +170,11 @@ MISTAKES = [
         id="curriculum-name",
     ),
     pytest.param(
-        "resources.gpus_per_trial=0",
-        "resources.gpus_per_trial = 0, expected a number above 0 and at most 1. Share of one GPU, "
-        "e.g. 0.25 for four trials on one; unused on a machine without.",
-        id="no-gpu",
+        "resources.cpus_per_trial=many",
+        "resources.cpus_per_trial = many, expected a number above 0, or auto. CPU cores of a "
+        "trial, and its number of torch threads; auto shares the cores out among the trials that "
+        "run at the same time.",
+        id="neither-a-number-nor-auto",
     ),
     pytest.param(
         "trial.lora=null",

@@ -58,12 +58,21 @@ class MatrixSpec(Spec):
 
 
 class ResourcesSpec(Spec):
-    """What one trial is granted; no part of a trial's identity."""
+    """What one trial is granted; no part of a trial's identity.
 
-    gpus_per_trial: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of one GPU, e.g. 0.25 for four trials on one; unused on a machine without."""
-    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
-    """CPU cores of a trial, and its number of torch threads."""
+    Numbers are taken as they are, and nothing is measured. With auto, a short probe measures a
+    trial's peak memory once for each model and shape; ``strictune.packing`` says when.
+    """
+
+    gpus_per_trial: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = 1.0
+    """Share of one GPU, e.g. 0.25 for four trials on one; auto takes the smallest share that
+    holds a trial's measured peak. Without a GPU auto packs by main memory."""
+    cpus_per_trial: Annotated[float, Field(gt=0)] | Literal["auto"] = 1.0
+    """CPU cores of a trial, and its number of torch threads; auto shares the cores out among
+    the trials that run at the same time."""
+    memory_gib_per_trial: Annotated[float, Field(gt=0)] | None = None
+    """Main memory set aside for a trial; null sets the measured peak aside where one was
+    measured, else nothing."""
     max_concurrent_trials: Annotated[int, Field(ge=1)] | None = None
     """Trials that run at the same time; null runs as many as fit."""
 

@@ -1,0 +1,266 @@
+"""How many trials fit: from measured peaks and known machines to what each trial is granted.
+
+Pure: machines, peaks and the sweep's ``resources`` go in, numbers for the scheduler come out.
+Machines are given, never looked up, so that a test can invent a card and a cluster of any kind
+can be described. Who measures peaks and who starts trials is elsewhere.
+
+Cells are packed one by one, as if every trial that runs beside one were of its kind; the
+scheduler then fills machines with whatever fits.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from strictune.config import ResourcesSpec
+from strictune.errors import BudgetError
+
+__all__ = [
+    "GPU_SHARES",
+    "PEAK_MARGIN",
+    "Card",
+    "Grant",
+    "Machine",
+    "Peak",
+    "grant_trial",
+    "needs_peak",
+    "one_size_up",
+    "smallest_share",
+]
+
+GIB = 2**30
+
+GPU_SHARES = tuple(math.floor(10_000 / count) / 10_000 for count in (1, 2, 3, 4, 5, 6, 8, 10, 12))
+"""Shares of a card, largest first. Few sizes keep cards free of gaps, and they are cut to the
+four digits that Ray counts with: six times 0.1667 would be more than one card."""
+
+PEAK_MARGIN = 1.1
+"""Room above a measured peak: fragments of the allocator, and lengths met in another order."""
+
+HOW_TO_TAKE_LESS = (
+    "Lower trial.grpo.per_device_train_batch_size (and raise gradient_accumulation_steps), "
+    "max_completion_length, max_think_length or evaluation.batch_size, or set "
+    "trial.grpo.gradient_checkpointing=true."
+)
+
+MEMORY_STEP = 1.5
+"""Main memory of the next try of a trial that ran out of it, in terms of the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One kind of GPU."""
+
+    name: str
+    """As the driver calls it, e.g. ``NVIDIA H100 80GB HBM3``."""
+    memory_gib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One machine of a cluster: what its trials can be granted in total."""
+
+    cpus: float
+    memory_gib: float
+    """Main memory that is left for trials."""
+    gpus: int = 0
+    card: Card | None = None
+    """The smallest of its cards; None where there is none, or none that is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The most memory that one trial takes at its worst lengths."""
+
+    gpu_gib: float | None = None
+    """On the card, as the device sees it; None on a CPU."""
+    memory_gib: float | None = None
+    """Main memory of the process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What each trial of a cell is granted."""
+
+    cpus: float
+    gpus: float = 0.0
+    """Share of a card; 0 on machines without."""
+    memory_gib: float | None = None
+    """Main memory set aside; None sets none aside."""
+    at_once: int
+    """Trials of this kind that run at the same time on the whole cluster."""
+
+    @property
+    def num_threads(self) -> int:
+        """Torch threads of the trial."""
+        return max(1, int(self.cpus))
+
+    def ray_resources(self) -> dict[str, float]:
+        """Return the request in Ray Tune's words; memory is in bytes."""
+        resources = {"cpu": self.cpus}
+        if self.gpus:
+            resources["gpu"] = self.gpus
+        if self.memory_gib is not None:
+            resources["memory"] = math.ceil(self.memory_gib * GIB)
+        return resources
+
+
+def needs_peak(spec: ResourcesSpec, machines: Sequence[Machine], *, num_wanted: int) -> bool:
+    """Say whether ``grant_trial`` must be told the peak of a trial.
+
+    Without a GPU the peak decides how many trials share the main memory, so it is not needed
+    for a single one.
+    """
+    if _gpu_machines(machines):
+        return spec.gpus_per_trial == "auto"
+    is_auto = "auto" in (spec.gpus_per_trial, spec.cpus_per_trial)
+    return is_auto and spec.memory_gib_per_trial is None and _wanted(spec, num_wanted) > 1
+
+
+def grant_trial(
+    spec: ResourcesSpec,
+    machines: Sequence[Machine],
+    *,
+    peak: Peak | None,
+    num_wanted: int,
+    cell: str,
+) -> Grant:
+    """Work out what each trial of one cell is granted.
+
+    Args:
+        spec: What the sweep file says.
+        machines: The cluster; trials use its GPUs if it has any.
+        peak: What a trial takes; may be None unless ``needs_peak``.
+        num_wanted: Trials that are left to run, of all cells.
+        cell: Named in errors.
+
+    Raises:
+        BudgetError: One trial is more than any machine can be asked for.
+    """
+    usable = _gpu_machines(machines) or list(machines)
+    gpus = _gpu_share(spec, usable, peak=peak, cell=cell) if usable[0].gpus else 0.0
+    memory_gib = _memory(spec, peak)
+    least = Grant(
+        cpus=1.0 if spec.cpus_per_trial == "auto" else spec.cpus_per_trial,
+        gpus=gpus,
+        memory_gib=memory_gib,
+        at_once=1,
+    )
+    places = [_places(machine, least) for machine in usable]
+    if not any(places):
+        raise BudgetError(_too_large(least, usable, spec=spec, cell=cell))
+    wanted = _wanted(spec, num_wanted)
+    if spec.cpus_per_trial == "auto":
+        least = replace(least, cpus=_cores_each(usable, places, wanted=wanted))
+        places = [_places(machine, least) for machine in usable]
+    return replace(least, at_once=min(sum(places), wanted))
+
+
+def smallest_share(gpu_gib: float, card: Card) -> float | None:
+    """Return the smallest share of a card that holds ``gpu_gib`` with a margin, if one does."""
+    fitting = [share for share in GPU_SHARES if gpu_gib * PEAK_MARGIN <= share * card.memory_gib]
+    return min(fitting, default=None)
+
+
+def one_size_up(grant: Grant, machines: Sequence[Machine]) -> Grant | None:
+    """Return the grant for the second try of a trial that ran out of memory.
+
+    On a card it is the next larger share, elsewhere half as much main memory again. None says
+    that the trial had all that a machine has.
+    """
+    if grant.gpus:
+        larger = [share for share in GPU_SHARES if share > grant.gpus]
+        if not larger:
+            return None
+        raised = replace(grant, gpus=min(larger))
+        usable = _gpu_machines(machines)
+    else:
+        usable = list(machines)
+        most = max(machine.memory_gib for machine in usable)
+        had = grant.memory_gib or most / max(_places(machine, grant) for machine in usable)
+        if had >= most:
+            return None
+        raised = replace(grant, memory_gib=min(most, had * MEMORY_STEP))
+    fitting = sum(_places(machine, raised) for machine in usable)
+    return replace(raised, at_once=min(fitting, grant.at_once)) if fitting else None
+
+
+def _gpu_machines(machines: Sequence[Machine]) -> list[Machine]:
+    return [machine for machine in machines if machine.gpus > 0]
+
+
+def _wanted(spec: ResourcesSpec, num_wanted: int) -> int:
+    return max(1, min(num_wanted, spec.max_concurrent_trials or num_wanted))
+
+
+def _gpu_share(
+    spec: ResourcesSpec, machines: Sequence[Machine], *, peak: Peak | None, cell: str
+) -> float:
+    if spec.gpus_per_trial != "auto":
+        return spec.gpus_per_trial
+    cards = [machine.card for machine in machines if machine.card is not None]
+    if peak is None or peak.gpu_gib is None or len(cards) < len(machines):
+        raise BudgetError(
+            f"resources.gpus_per_trial = auto, but the memory of {cell} or of a card of the "
+            "cluster could not be measured. Give a share, e.g. "
+            "--set resources.gpus_per_trial=0.5."
+        )
+    # A share is the same number on every machine, so the smallest card decides.
+    card = min(cards, key=lambda card: card.memory_gib)
+    share = smallest_share(peak.gpu_gib, card)
+    if share is None:
+        raise BudgetError(
+            f"{cell} takes {peak.gpu_gib:.1f} GiB at its worst lengths, and {card.name} has "
+            f"{card.memory_gib:.1f}. {HOW_TO_TAKE_LESS}"
+        )
+    return share
+
+
+def _memory(spec: ResourcesSpec, peak: Peak | None) -> float | None:
+    if spec.memory_gib_per_trial is not None:
+        return spec.memory_gib_per_trial
+    if peak is None or peak.memory_gib is None:
+        return None
+    return peak.memory_gib * PEAK_MARGIN
+
+
+def _places(machine: Machine, grant: Grant) -> int:
+    """Count the trials that one machine holds at the same time."""
+    places = _times(machine.cpus, grant.cpus)
+    if grant.gpus:
+        places = min(places, machine.gpus * _times(1.0, grant.gpus))
+    if grant.memory_gib is not None:
+        places = min(places, _times(machine.memory_gib, grant.memory_gib))
+    return places
+
+
+def _times(whole: float, part: float) -> int:
+    """Count how often ``part`` goes into ``whole``; 0.3 holds 0.1 three times."""
+    return math.floor(whole / part + 1e-9)
+
+
+def _cores_each(machines: Sequence[Machine], places: Sequence[int], *, wanted: int) -> float:
+    """Share the cores out: whole ones, the same number for every trial."""
+    hosts = [(machine, count) for machine, count in zip(machines, places, strict=True) if count]
+    evenly = math.ceil(wanted / len(hosts))
+    return float(min(machine.cpus // min(count, evenly) for machine, count in hosts))
+
+
+def _too_large(least: Grant, machines: Sequence[Machine], *, spec: ResourcesSpec, cell: str) -> str:
+    most_cpus = max(machine.cpus for machine in machines)
+    if least.cpus > most_cpus:
+        return (
+            f"resources.cpus_per_trial = {least.cpus:g}, but no machine of the cluster has more "
+            f"than {most_cpus:g} cores. Lower it with --set resources.cpus_per_trial={most_cpus:g}."
+        )
+    most_gib = max(machine.memory_gib for machine in machines if machine.cpus >= least.cpus)
+    lacking = (
+        f"no machine of the cluster with {least.cpus:g} cores has more than {most_gib:.1f} GiB of "
+        "main memory left for trials"
+    )
+    if spec.memory_gib_per_trial is not None:
+        return f"resources.memory_gib_per_trial = {spec.memory_gib_per_trial:g}, but {lacking}."
+    return (
+        f"{cell} takes {least.memory_gib:.1f} GiB at its worst lengths, margin included, and "
+        f"{lacking}. {HOW_TO_TAKE_LESS}"
+    )
