@@ -46,9 +46,11 @@ def _prepare_process() -> None:
     """
     import torch
 
+    from trainables.memory.card import limit_to_share
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     resources = ray.get_runtime_context().get_assigned_resources()
     torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
     share = float(resources.get("GPU", 0))
     if 0 < share < 1:
-        torch.cuda.set_per_process_memory_fraction(share)
+        limit_to_share(share)

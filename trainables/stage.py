@@ -29,6 +29,7 @@ from strictune.config import TrialSpec
 from strictune.errors import TrialError
 from trainables.curriculum import PlannedStage, order_prompts
 from trainables.grpo_arguments import grpo_arguments
+from trainables.memory.peak import PeakMeter
 from trainables.models import ADAPTER_FILES, ModelSource, load_base_model, lora_config
 from trainables.prompting import render_prompt
 from trainables.records import TrialRecords
@@ -212,6 +213,7 @@ class _RecordKeeper(TrainerCallback):  # type: ignore[misc]
     def __init__(self, context: TrialContext, stage: PlannedStage) -> None:
         self._context = context
         self._stage = stage
+        self._peak = PeakMeter()
 
     def on_log(
         self,
@@ -226,8 +228,7 @@ class _RecordKeeper(TrainerCallback):  # type: ignore[misc]
             return
         step = self._stage.first_step + state.global_step
         metrics = {_metric_key(name): value for name, value in logs.items()}
-        if torch.cuda.is_available():
-            metrics["gpu/peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        metrics |= self._peak.read()
         self._context.records.log(step, metrics)
         measured = {name: float(value) for name, value in metrics.items() if value is not None}
         self._context.report(step, measured)
