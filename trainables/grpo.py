@@ -18,12 +18,14 @@ from peft import PeftModel
 from transformers import logging as transformers_logging
 
 from strictune.config import TrialSpec, dump_yaml
-from strictune.errors import StrictuneError, TrialError
+from strictune.errors import StrictuneError, TrialError, TrialStopped
 from trainables.curriculum import PlannedStage, plan_stages
 from trainables.evaluation.keys import comparison_keys
 from trainables.evaluation.suite import SuiteResult, evaluate_suite, read_result, write_result
+from trainables.failures import failure_reason, raise_if_paused
 from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.provenance import lock_document
+from trainables.pulse import Pulse
 from trainables.records import (
     Outcome,
     TrialRecords,
@@ -48,18 +50,32 @@ def ignore_report(step: int, metrics: Mapping[str, float]) -> None:
     """Serve as the report of a trial that nobody watches."""
 
 
-def train_grpo(spec: TrialSpec, *, folder: Path, report: Report = ignore_report) -> Outcome:
+def train_grpo(
+    spec: TrialSpec,
+    *,
+    folder: Path,
+    report: Report = ignore_report,
+    step_timeout_s: float | None = None,
+    may_grow: bool = False,
+) -> Outcome:
     """Train and evaluate one trial, or finish one that was interrupted.
 
     Args:
         spec: The trial, fully resolved.
         folder: Where it leaves everything; made if missing, resumed if not.
         report: Told the metrics of each logged step.
+        step_timeout_s: The process ends itself when a step or an evaluated batch takes longer;
+            None waits for ever.
+        may_grow: The caller can offer more memory, so running out of it does not end the trial.
 
     Returns:
         The outcome, also in ``outcome.json``. A trial that fails for a reason of its own (a
         model that cannot be found, an exception in training) ends as FAILED with the reason;
         it does not raise, because trying the same again would give the same.
+
+    Raises:
+        TrialPaused: The disk is full, or memory ran out and ``may_grow``. The trial has no
+            outcome and goes on when the same call is made again.
     """
     ended = read_outcome(folder)
     if ended is not None:
@@ -68,32 +84,40 @@ def train_grpo(spec: TrialSpec, *, folder: Path, report: Report = ignore_report)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S):
-            return _train_locked(spec, folder, report)
+        with (
+            FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S),
+            Pulse(folder, timeout_s=step_timeout_s) as pulse,
+        ):
+            return _train_locked(spec, folder, report, pulse, may_grow=may_grow)
     except Timeout as error:
         raise TrialError(f"{folder} is in use by another process.") from error
 
 
-def _train_locked(spec: TrialSpec, folder: Path, report: Report) -> Outcome:
+def _train_locked(
+    spec: TrialSpec, folder: Path, report: Report, pulse: Pulse, *, may_grow: bool
+) -> Outcome:
     try:
         records = TrialRecords(folder)
     except StrictuneError as error:
         return record_failure(folder, str(error))
     logger.info("trial=%s started at step=%d", spec.trial_id, records.progress.step)
     try:
-        _run(spec, folder, records, report)
-    except StrictuneError as error:
-        logger.error("trial=%s failed: %s", spec.trial_id, error)
-        return records.end("FAILED", str(error))
+        _run(spec, folder, records, report, pulse)
+        return records.end("FINISHED")
+    except TrialStopped as error:
+        logger.info("trial=%s %s", spec.trial_id, error)
+        return records.end("KILLED", f"{error} after step {records.progress.step}")
     except Exception as error:
         logger.exception("trial=%s failed", spec.trial_id)
-        return records.end("FAILED", f"{type(error).__name__}: {error}")
+        raise_if_paused(error, folder, may_grow=may_grow)
+        return records.end("FAILED", failure_reason(error))
     finally:
         records.close()
-    return records.end("FINISHED")
 
 
-def _run(spec: TrialSpec, folder: Path, records: TrialRecords, report: Report) -> None:
+def _run(
+    spec: TrialSpec, folder: Path, records: TrialRecords, report: Report, pulse: Pulse
+) -> None:
     (folder / "trial.yaml").write_text(dump_yaml(spec), encoding="utf-8")
     keys = comparison_keys(spec)
     write_json(
@@ -111,7 +135,9 @@ def _run(spec: TrialSpec, folder: Path, records: TrialRecords, report: Report) -
         tokenizer=load_tokenizer(source),
         records=records,
         report=report,
+        beat=pulse.beat,
     )
+    pulse.beat()
     stages = plan_stages(spec)
     for stage in stages[records.progress.stage :]:
         previous = stages[stage.index - 1] if stage.index else None
@@ -172,6 +198,7 @@ def _evaluate(context: TrialContext, adapter: Path, split: Split) -> SuiteResult
         split=split,
         thinking=spec.thinking,
         sampling=spec.evaluation,
+        on_progress=lambda done, total: context.beat(),
     )
 
 

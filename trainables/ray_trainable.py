@@ -7,19 +7,41 @@ the function again when its process dies, and the trial goes on from its last ch
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypedDict
 
 import ray
 from ray import tune
 
 from strictune.config import load_trial
+from strictune.errors import TrialPaused
+from trainables.attempts import HUNG, begin_attempt
+from trainables.pulse import HANG_FILE
+from trainables.records import record_failure
 
-__all__ = ["measure_baseline_of", "run_trial"]
+__all__ = ["Attempt", "measure_baseline_of", "run_trial"]
 
 
-def run_trial(config: Mapping[str, str]) -> None:
-    """Train the trial in ``config["folder"]`` and report its metrics to Ray Tune."""
+class Attempt(TypedDict):
+    """What the driver tells a worker about the trial that it is to run."""
+
+    folder: str
+    driver: str
+    """Names one run of the sweep; see ``begin_attempt``."""
+    step_timeout_s: float | None
+    may_grow: bool
+    """More memory can be had, see ``train_grpo``."""
+    why: str | None
+    """Why the trial is run again, where the worker cannot know."""
+
+
+def run_trial(config: Attempt) -> None:
+    """Train one trial and report its metrics to Ray Tune.
+
+    The last report has ``state``, or ``paused`` with a ``reason`` for a trial that is open.
+    """
     _prepare_process()
     # Imported in the worker: the driver never loads torch.
+    from trainables.failures import raise_if_paused
     from trainables.grpo import train_grpo
 
     folder = Path(config["folder"])
@@ -27,8 +49,40 @@ def run_trial(config: Mapping[str, str]) -> None:
     def report(step: int, metrics: Mapping[str, float]) -> None:
         tune.report({"step": step, **metrics})
 
-    outcome = train_grpo(load_trial(folder / "trial.yaml"), folder=folder, report=report)
-    tune.report({"step": outcome.steps, "state": outcome.state})
+    try:
+        try:
+            spec = load_trial(folder / "trial.yaml")
+            if _hangs_again(folder, config):
+                return
+            outcome = train_grpo(
+                spec,
+                folder=folder,
+                report=report,
+                step_timeout_s=config["step_timeout_s"],
+                may_grow=config["may_grow"],
+            )
+        except OSError as error:
+            raise_if_paused(error, folder, may_grow=False)
+            raise
+    except TrialPaused as paused:
+        tune.report({"paused": paused.lacks, "reason": str(paused)})
+    else:
+        tune.report({"step": outcome.steps, "state": outcome.state})
+
+
+def _hangs_again(folder: Path, config: Attempt) -> bool:
+    """Begin an attempt, or end the trial if two before it hung without a checkpoint between."""
+    *_, before, now = [None, *begin_attempt(folder, driver=config["driver"], why=config["why"])]
+    if before is None or (before["why"], now["why"]) != (HUNG, HUNG):
+        return False
+    if before["step"] != now["step"]:
+        return False
+    record_failure(
+        folder,
+        f"no sign of life for {config['step_timeout_s']:g} s, twice after step {now['step']}; "
+        f"where it hung is in {HANG_FILE}. Mend it, or raise resources.step_timeout_s.",
+    )
+    return True
 
 
 def measure_baseline_of(trial: Path, baselines: Path) -> str:

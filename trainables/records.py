@@ -21,7 +21,15 @@ from strictune.errors import StorageError
 from trainables.rollouts.completion import Completion
 from trainables.tasks.task import Prompt, Score
 
-__all__ = ["Outcome", "Progress", "TrialRecords", "read_outcome", "record_failure", "write_json"]
+__all__ = [
+    "Outcome",
+    "Progress",
+    "TrialRecords",
+    "durable_step",
+    "read_outcome",
+    "record_failure",
+    "write_json",
+]
 
 OutcomeState = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -159,6 +167,11 @@ class TrialRecords:
         for part in self._rewards.glob("part-*.parquet"):
             if int(part.stem.removeprefix("part-")) > self.progress.step:
                 part.unlink()
+
+
+def durable_step(folder: Path) -> int:
+    """Return the last step that a resume would keep."""
+    return _read_progress(folder).step
 
 
 def read_outcome(folder: Path) -> Outcome | None:

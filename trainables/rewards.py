@@ -5,12 +5,14 @@ scores the batch, the others read from it. Scores are of the raw tokens, not of 
 which has special tokens removed.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
+from strictune.errors import TrialError
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.completion_text import decode_completion
 from trainables.tasks.task import Prompt, Score, Task
@@ -83,6 +85,7 @@ class BatchScorer:
             )
             for text, prompt in zip(texts, prompts, strict=True)
         ]
+        _refuse_unmeasured(prompts, self._scores)
         self._batch = completions
         self._sink(batch["trainer_state"].global_step + 1, prompts, texts, self._scores)
         self._log_rates(batch["log_metric"])
@@ -96,6 +99,21 @@ class BatchScorer:
         for name in self._task.rungs:
             log_metric(f"{name}/pass_at_1", rungs[name] / total)
         log_metric("think_rate", sum(score.is_thinking for score in self._scores) / total)
+
+
+def _refuse_unmeasured(prompts: Sequence[Prompt], scores: Sequence[Score]) -> None:
+    """Stop at a reward that is no number: TRL would leave it out of the sum without a word.
+
+    Raises:
+        TrialError: A component is NaN or infinite.
+    """
+    for prompt, score in zip(prompts, scores, strict=True):
+        for component, value in score.rewards.items():
+            if not math.isfinite(value):
+                raise TrialError(
+                    f"reward component {component} is {value} for a completion of prompt "
+                    f"{prompt.id!r}, expected a finite number. Mend the task's score function."
+                )
 
 
 def _prompts_of(batch: Mapping[str, Any]) -> list[Prompt]:

@@ -5,8 +5,9 @@ stage before it ended with. The KL reference is the base model in all stages.
 """
 
 import logging
+import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +29,7 @@ from trl import GRPOTrainer
 from strictune.config import TrialSpec
 from strictune.errors import TrialError
 from trainables.curriculum import PlannedStage, order_prompts
+from trainables.failures import DIVERGED
 from trainables.grpo_arguments import grpo_arguments
 from trainables.memory.peak import PeakMeter
 from trainables.models import ADAPTER_FILES, ModelSource, load_base_model, lora_config
@@ -61,6 +63,8 @@ class TrialContext:
     tokenizer: PreTrainedTokenizerBase
     records: TrialRecords
     report: Report
+    beat: Callable[[], None]
+    """Called whenever the trial has got on; raises when it is to stop."""
 
 
 def train_stage(context: TrialContext, stage: PlannedStage, *, adapter: Path | None) -> Path:
@@ -215,6 +219,26 @@ class _RecordKeeper(TrainerCallback):  # type: ignore[misc]
         self._stage = stage
         self._peak = PeakMeter()
 
+    def on_substep_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Say that a micro-batch is done."""
+        self._context.beat()
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Say that a step is done."""
+        self._context.beat()
+
     def on_log(
         self,
         args: TrainingArguments,
@@ -229,6 +253,7 @@ class _RecordKeeper(TrainerCallback):  # type: ignore[misc]
         step = self._stage.first_step + state.global_step
         metrics = {_metric_key(name): value for name, value in logs.items()}
         metrics |= self._peak.read()
+        _refuse_divergence(metrics, step)
         self._context.records.log(step, metrics)
         measured = {name: float(value) for name, value in metrics.items() if value is not None}
         self._context.report(step, measured)
@@ -246,6 +271,18 @@ class _RecordKeeper(TrainerCallback):  # type: ignore[misc]
             stage=self._stage.index,
             checkpoint=Path(str(args.output_dir)) / f"checkpoint-{state.global_step}",
         )
+
+
+def _refuse_divergence(metrics: Mapping[str, float | None], step: int) -> None:
+    """End the trial once its adapter is lost: every later number would be about nothing.
+
+    Raises:
+        TrialError: The loss or the gradient is not a number.
+    """
+    for key in ("train/loss", "train/grad_norm"):
+        value = metrics.get(key)
+        if value is not None and not math.isfinite(value):
+            raise TrialError(f"{key} is {value} at step {step}. {DIVERGED}")
 
 
 def _metric_key(name: str) -> str:

@@ -4,6 +4,8 @@ StrictuneError
 +-- SpecError      a sweep file, suite or command line that cannot be run as written
 +-- BudgetError    a request that does not fit the machine
 +-- TrialError     a trial that cannot go on; its text is the recorded reason
++-- TrialPaused    a trial that cannot go on now; it keeps what it has and stays open
++-- TrialStopped   a trial that its user ended
 +-- StorageError   a folder or store that cannot be used
 
 Messages say where, what was found, what is allowed and what to do next. The
@@ -11,7 +13,17 @@ command line prints them without a traceback; ``SpecError``, ``BudgetError`` and
 ``StorageError`` end it with exit code 2.
 """
 
-__all__ = ["BudgetError", "SpecError", "StorageError", "StrictuneError", "TrialError"]
+from typing import Literal
+
+__all__ = [
+    "BudgetError",
+    "SpecError",
+    "StorageError",
+    "StrictuneError",
+    "TrialError",
+    "TrialPaused",
+    "TrialStopped",
+]
 
 
 class StrictuneError(Exception):
@@ -28,6 +40,19 @@ class BudgetError(StrictuneError):
 
 class TrialError(StrictuneError):
     """A trial cannot go on; the message is recorded as the reason of its failure."""
+
+
+class TrialPaused(StrictuneError):  # noqa: N818
+    """A trial cannot go on as things are; it keeps its checkpoints and has not ended."""
+
+    def __init__(self, message: str, *, lacks: Literal["disk", "memory"]) -> None:
+        super().__init__(message)
+        self.lacks = lacks
+        """What it needs more of."""
+
+
+class TrialStopped(StrictuneError):  # noqa: N818
+    """A trial's user asked it to stop."""
 
 
 class StorageError(StrictuneError):

@@ -1,0 +1,66 @@
+"""The attempts at one trial: one line for each time that a process of Ray's began on it."""
+
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainables.pulse import HANG_FILE
+from trainables.records import durable_step
+
+__all__ = ["DIED", "HUNG", "RESUMED", "begin_attempt", "read_attempts"]
+
+logger = logging.getLogger(__name__)
+
+DIED = "its process died"
+HUNG = "it hung"
+RESUMED = "resumed"
+
+
+def begin_attempt(folder: Path, *, driver: str, why: str | None = None) -> list[dict[str, Any]]:
+    """Add a line to the trial's ``attempts.jsonl`` and return all lines, the new one last.
+
+    Keys: time (Unix, seconds), pid, node, driver (which run of the sweep), step (the last
+    checkpoint's) and why: null for the first attempt, ``RESUMED`` where the sweep itself was
+    started again, ``DIED`` or ``HUNG`` where the attempt before ended so, else what the caller
+    says.
+    """
+    attempts = read_attempts(folder)
+    attempt = {
+        "time": time.time(),
+        "pid": os.getpid(),
+        "node": socket.gethostname(),
+        "driver": driver,
+        "step": durable_step(folder),
+        "why": why or _why(folder, attempts, driver=driver),
+    }
+    with (folder / "attempts.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(attempt) + "\n")
+    return [*attempts, attempt]
+
+
+def read_attempts(folder: Path) -> list[dict[str, Any]]:
+    """Return the attempts so far; a line that a full disk cut off is left out."""
+    path = folder / "attempts.jsonl"
+    attempts = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            attempts.append(dict(json.loads(line)))
+        except ValueError:
+            logger.warning("%s holds a broken line", path)
+    return attempts
+
+
+def _why(folder: Path, attempts: list[dict[str, Any]], *, driver: str) -> str | None:
+    if not attempts:
+        return None
+    last: Mapping[str, Any] = attempts[-1]
+    if last["driver"] != driver:
+        return RESUMED
+    hangs = folder / HANG_FILE
+    has_hung = hangs.exists() and hangs.stat().st_size and hangs.stat().st_mtime >= last["time"]
+    return HUNG if has_hung else DIED

@@ -1,0 +1,82 @@
+"""Why a trial failed, in words, and which failures are the machine's: disk and memory.
+
+A trial that fails for a reason of its own would fail again. One that lacks disk or memory would
+not, once it has more; so it is paused, and stays open.
+"""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from strictune.errors import StrictuneError, TrialPaused
+
+__all__ = ["DIVERGED", "failure_reason", "is_out_of_memory", "raise_if_paused"]
+
+NOT_A_DISTRIBUTION = "probability tensor contains"
+"""What ``torch.multinomial`` says of the logits of a model whose weights are NaN."""
+DIVERGED = (
+    "The training diverged: lower grpo.learning_rate or grpo.max_grad_norm, or train with "
+    "dtype = float32."
+)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+FULL_BELOW_BYTES = 1 << 16
+"""Libraries that write through C++ report a full disk in words of their own, so a disk with less
+than this left counts as full whatever they say."""
+
+
+def raise_if_paused(error: BaseException, folder: Path, *, may_grow: bool) -> None:
+    """Raise ``TrialPaused`` in place of an error that more disk or memory would have prevented.
+
+    Args:
+        error: What ended the attempt.
+        folder: The trial's folder.
+        may_grow: The trial can be given more memory.
+    """
+    if _is_disk_full(error, folder):
+        raise TrialPaused(
+            f"no space is left on the disk of {folder}. Make room, then resume the sweep.",
+            lacks="disk",
+        ) from error
+    if may_grow and is_out_of_memory(error):
+        raise TrialPaused(f"out of memory: {_first_line(error)}", lacks="memory") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device, or the host, had no more memory to give."""
+    return any(isinstance(cause, torch.OutOfMemoryError | MemoryError) for cause in _chain(error))
+
+
+def failure_reason(error: BaseException) -> str:
+    """Say in one text why a trial failed."""
+    if isinstance(error, StrictuneError):
+        return str(error)
+    if is_out_of_memory(error):
+        return (
+            f"out of memory: {_first_line(error)} Lower grpo.per_device_train_batch_size, "
+            "grpo.max_completion_length or evaluation.batch_size, set "
+            "grpo.gradient_checkpointing = true, or raise resources.gpus_per_trial."
+        )
+    if isinstance(error, RuntimeError) and NOT_A_DISTRIBUTION in str(error):
+        return f"the model's next-token probabilities are no numbers any more. {DIVERGED}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _is_disk_full(error: BaseException, folder: Path) -> bool:
+    if any(isinstance(cause, OSError) and cause.errno in FULL_DISK for cause in _chain(error)):
+        return True
+    return shutil.disk_usage(folder).free < FULL_BELOW_BYTES
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and what it was raised from, or while handling."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,66 @@
+"""A running trial's signs of life, and how it hears that its user wants it to stop.
+
+The trial beats at every optimizer step and every evaluated batch. When the beats stay away for
+too long, the process ends itself with a traceback of every thread, so that whoever watches over
+it can start it again from its last checkpoint.
+"""
+
+import faulthandler
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from strictune.errors import TrialStopped
+
+__all__ = ["HANG_FILE", "STOP_FILE", "Pulse"]
+
+logger = logging.getLogger(__name__)
+
+HANG_FILE = "hangs.txt"
+"""In the trial's folder: one traceback for each time that the trial hung."""
+STOP_FILE = "stop"
+"""In the trial's folder: its presence asks the trial to stop."""
+
+
+class Pulse:
+    """The heartbeat of one trial's process; a context manager.
+
+    The timer is ``faulthandler``'s: a thread of C, which ends the process even while Python
+    hangs inside a library and holds the interpreter's lock. There is one such timer in a
+    process.
+    """
+
+    def __init__(self, folder: Path, *, timeout_s: float | None = None) -> None:
+        """Watch the trial in ``folder``; without a timeout it may take as long as it likes."""
+        self._folder = folder
+        self._timeout_s = timeout_s
+        self._tracebacks = (folder / HANG_FILE).open("a", encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        self._restart_timer()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._timeout_s is not None:
+            faulthandler.cancel_dump_traceback_later()
+        self._tracebacks.close()
+
+    def beat(self) -> None:
+        """Say that the trial got on.
+
+        Raises:
+            TrialStopped: The user asked the trial to stop.
+        """
+        if (self._folder / STOP_FILE).exists():
+            raise TrialStopped("stopped by its user")
+        self._restart_timer()
+
+    def _restart_timer(self) -> None:
+        if self._timeout_s is not None:
+            faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._tracebacks)
