@@ -40,7 +40,7 @@ from trainables.rollouts.completion import Completion
 from trainables.rollouts.completion_text import stop_token_ids
 from trainables.tasks.task import Prompt, Score, Task
 
-__all__ = ["Report", "TrialContext", "train_stage", "training_rows"]
+__all__ = ["Report", "TrialContext", "build_trainer", "train_stage", "training_rows"]
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def train_stage(context: TrialContext, stage: PlannedStage, *, adapter: Path | N
     checkpoints = folder / "checkpoints" / f"stage-{stage.index}"
     final_checkpoint = checkpoints / f"checkpoint-{stage.num_steps}"
     if context.records.progress.step < stage.first_step + stage.num_steps:
-        trainer = _build_trainer(context, stage, checkpoints, adapter=adapter)
+        trainer = build_trainer(context, stage, checkpoints, adapter=adapter)
         resume_from = context.records.progress.checkpoint
         trainer.train(resume_from_checkpoint=str(folder / resume_from) if resume_from else None)
     stage_adapter = folder / "adapter" / f"stage-{stage.spec.name}"
@@ -132,9 +132,10 @@ def training_rows(
     return rows, think_prefilled
 
 
-def _build_trainer(
+def build_trainer(
     context: TrialContext, stage: PlannedStage, checkpoints: Path, *, adapter: Path | None
 ) -> GRPOTrainer:
+    """Load the base and set up one stage's training, from ``adapter`` where there is one."""
     spec, task = context.spec, context.task
     prompts = order_prompts(
         task.prompts("train"),
