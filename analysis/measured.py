@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.differences import Difference, paired_difference
 from analysis.families import Floats
 from analysis.keys import check_baseline_key, check_evaluation_key
-from analysis.rates import wilson_rate
+from analysis.rates import pass_at_k, pass_hat_k, wilson_rate
 from analysis.records import (
     RunRecord,
     RunState,
@@ -19,7 +19,7 @@ from analysis.records import (
 )
 from strictune.errors import StorageError
 
-__all__ = ["Interval", "Measured", "check_comparable", "difference", "measure"]
+__all__ = ["Interval", "Measured", "SampledRate", "check_comparable", "difference", "measure"]
 
 
 class Interval(NamedTuple):
@@ -28,6 +28,16 @@ class Interval(NamedTuple):
     estimate: float
     low: float
     high: float
+
+
+class SampledRate(NamedTuple):
+    """What several samples of one prompt give."""
+
+    k: int
+    pass_at_k: float
+    """At least one of k is right."""
+    pass_hat_k: float
+    """All of k are right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,25 @@ class Measured:
             self.rung(rung), self.families, num_completions=self.num_completions, level=0.95
         )
         return Interval(float(found.estimate), float(found.low), float(found.high))
+
+    def sampled_rates(self, rung: str) -> tuple[SampledRate, ...]:
+        """Return a rung's pass@k and pass^k up to the fewest samples of a prompt.
+
+        Empty for one sample a prompt, which says nothing beyond Pass@1.
+        """
+        num_samples = np.asarray(self.table["num_samples"], dtype=np.int64)
+        num_correct = np.rint(self.rung(rung) * num_samples).astype(np.int64)
+        fewest = int(num_samples.min())
+        if fewest < 2:
+            return ()
+        return tuple(
+            SampledRate(
+                k,
+                float(pass_at_k(num_correct, num_samples, k).mean()),
+                float(pass_hat_k(num_correct, num_samples, k).mean()),
+            )
+            for k in range(1, fewest + 1)
+        )
 
     def only(self, difficulty: str) -> "Measured":
         """Return the part of one difficulty."""

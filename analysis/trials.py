@@ -14,8 +14,14 @@ from scipy import stats
 
 from analysis.decomposition import GAIN_CHAINS, decompose_gain
 from analysis.differences import Difference, Discordance, discordance
-from analysis.measured import Interval, Measured, check_comparable, difference, measure
-from analysis.rates import pass_at_k, pass_hat_k
+from analysis.measured import (
+    Interval,
+    Measured,
+    SampledRate,
+    check_comparable,
+    difference,
+    measure,
+)
 from analysis.records import Plan, PlannedTrial, RunRecord, RunState, read_run
 from analysis.verdicts import Effect, Verdict, adapter_verdict, effect, no_verdict
 from strictune.errors import StrictuneError
@@ -26,7 +32,6 @@ __all__ = [
     "ComparisonTable",
     "Gain",
     "GainShare",
-    "SampledRate",
     "Tier",
     "TrialResult",
     "TrialVerdict",
@@ -36,16 +41,6 @@ __all__ = [
 
 LOW_THINK_RATE = 0.5
 """A trial that was asked to think and does so less often is flagged in every table."""
-
-
-class SampledRate(NamedTuple):
-    """What several samples of one prompt give."""
-
-    k: int
-    pass_at_k: float
-    """At least one of k is right."""
-    pass_hat_k: float
-    """All of k are right."""
 
 
 class Tier(NamedTuple):
@@ -213,23 +208,7 @@ def _result(compared: Comparison, plan: Plan) -> TrialResult | None:
         is_think_rate_low=compared.plan.thinking and think_rate < LOW_THINK_RATE,
         completion_tokens_mean=trial.mean("num_tokens"),
         truncated_frac=trial.mean("is_truncated"),
-        samples=_sampled_rates(trial, plan.primary_rung),
-    )
-
-
-def _sampled_rates(trial: Measured, rung: str) -> tuple[SampledRate, ...]:
-    num_samples = np.asarray(trial.table["num_samples"], dtype=np.int64)
-    num_correct = np.rint(trial.rung(rung) * num_samples).astype(np.int64)
-    fewest = int(num_samples.min())
-    if fewest < 2:
-        return ()
-    return tuple(
-        SampledRate(
-            k,
-            float(pass_at_k(num_correct, num_samples, k).mean()),
-            float(pass_hat_k(num_correct, num_samples, k).mean()),
-        )
-        for k in range(1, fewest + 1)
+        samples=trial.sampled_rates(plan.primary_rung),
     )
 
 
