@@ -58,6 +58,22 @@ def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     return str(capsys.readouterr().err)
 
 
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that looks like the package bfcl-eval: a short question, a long one, an odd one."""
+    data = tmp_path / "site" / "bfcl_eval" / "data"
+    data.mkdir(parents=True)
+    (data.parent / "__init__.py").touch()
+    rows = []
+    for number, (question, kind) in enumerate([("Go", "dict"), ("Go" * 700, "dict"), ("Go", "?")]):
+        call = {"name": "go", "description": "Goes.", "parameters": {"type": kind}}
+        turn = [{"role": "user", "content": question}]
+        rows.append({"id": f"simple_python_{number}", "question": [turn], "function": [call]})
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (data / "BFCL_v4_simple_python.json").write_text(lines)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+
+
 def test_a_run_leaves_what_a_trial_leaves(
     capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
 ) -> None:
@@ -73,6 +89,7 @@ def test_a_run_leaves_what_a_trial_leaves(
     assert {name: summary[name] for name in written} == written
     assert (summary["num_prompts"], summary["num_completions"]) == (3, 6)
     assert set(summary["intervals"]) == set(RUNGS)
+    assert summary["dropped"] == {}
     lock = json.loads((out / "lock.json").read_text())
     assert lock["evaluation_key"]["split"] == "mine"
     assert lock["baseline_key"]["thinking"] is False
@@ -121,6 +138,32 @@ def test_a_split_of_the_task_is_a_suite(
     assert keys[0]["evaluation_key"] == keys[1]["evaluation_key"]
 
 
+def test_a_suite_from_outside_is_measured_as_far_as_it_fits(
+    capsys: pytest.CaptureFixture[str], model: Path, calls: None, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    args = ("--model", model, "--suite", "bfcl-eval:simple_python", *QUICK)
+    summary = summary_of(capsys, *args, "--max-prompt-tokens", "1300", "--out", out)
+    dropped = {"parameter of an unknown type": 1, "prompt of more than 1300 tokens": 1}
+    assert (summary["num_prompts"], summary["dropped"]) == (1, dropped)
+    lock = json.loads((out / "lock.json").read_text())
+    assert lock["dropped_prompts"] == dropped
+    assert lock["evaluation_key"]["split"] == "bfcl-eval-simple-python"
+    assert (out / "eval" / "bfcl-eval-simple-python" / "samples.parquet").is_file()
+
+
+def test_a_suite_from_outside_of_which_nothing_fits_is_refused(
+    capsys: pytest.CaptureFixture[str], model: Path, calls: None, tmp_path: Path
+) -> None:
+    args = ("--model", model, "--suite", "bfcl-eval:simple_python", "--out", tmp_path / "run")
+    error = refusal(capsys, *args, "--max-prompt-tokens", "99")
+    assert (
+        "suite bfcl-eval:simple_python: none of its entries can be used (2 prompt of more than 99 "
+        "tokens, 1 parameter of an unknown type). Raise --max-prompt-tokens"
+    ) in error
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_prompt_that_is_too_long_fails_the_run_with_its_reason(
     capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
 ) -> None:
@@ -156,6 +199,27 @@ def test_the_table_shows_rates_with_intervals(
     assert f"results: {tmp_path / 'run'}" in out
 
 
+def test_several_samples_give_pass_at_k_and_pass_hat_k(
+    capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
+) -> None:
+    args = ("--model", model, "--suite", suite, *QUICK)
+    summary = summary_of(capsys, *args, "--out", tmp_path / "run")
+    assert set(summary["samples"]) == set(RUNGS)
+    one, two = summary["samples"]["strict"]
+    assert (one["k"], two["k"]) == (1, 2)
+    assert one["pass_at_k"] == one["pass_hat_k"] == summary["rungs"]["strict"]
+    assert evaluate(*args, "--out", tmp_path / "again") == 0
+    out = capsys.readouterr().out
+    assert "pass@k: at least one of k samples is right; pass^k: all k are." in out
+    assert [line.split()[1] for line in out.splitlines() if "pass" in line and "%" in line] == [
+        "pass@1",
+        "pass@2",
+        "pass^2",
+    ]
+    alone = summary_of(capsys, *args, "--samples", "1", "--out", tmp_path / "alone")
+    assert alone["samples"] == {rung: [] for rung in RUNGS}
+
+
 def test_an_occupied_folder_is_refused_and_kept(
     capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
 ) -> None:
@@ -189,6 +253,10 @@ def test_adapters_outside_safetensors_are_refused(
             "--samples = 2 at temperature 0 repeats",
             id="repeated-greedy",
         ),
+        pytest.param(
+            ("--max-prompt-tokens", "0"), "--max-prompt-tokens = 0, expected", id="no-prompt-tokens"
+        ),
+        pytest.param(("--suite", "schemastore:x"), "schemastore alone", id="no-such-part"),
         pytest.param(("--suite", "strict_json:train"), "one of strict_json:validation", id="train"),
         pytest.param(("--suite", "no-such-file"), "no-such-file: cannot be read", id="no-suite"),
         pytest.param(("--model", "package:none"), "'package:none' is unknown", id="no-model"),

@@ -33,6 +33,8 @@ class Measurement:
     thinking: bool
     engine: str = "transformers"
     sampling: SamplingSpec
+    max_prompt_tokens: int | None = None
+    """Longer prompts are refused; None is the task's limit."""
 
 
 def baseline_measurement(spec: TrialSpec) -> Measurement:

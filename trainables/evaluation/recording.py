@@ -56,6 +56,7 @@ def record_measurement(
             split=measurement.split,
             thinking=measurement.thinking,
             sampling=measurement.sampling,
+            max_prompt_tokens=measurement.max_prompt_tokens,
             on_progress=on_progress,
         )
         write_result(result, folder / "eval" / measurement.split)

@@ -1,11 +1,10 @@
 """Any model on any suite, outside a sweep; the result compares with those of sweeps.
 
-A suite is a split of a task, named ``<task>:<split>``, or a file that the task reads. A run
-that is cut off stays in its folder without an outcome and is not resumed.
+A run that is cut off stays in its folder without an outcome and is not resumed.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -15,19 +14,17 @@ from transformers import logging as transformers_logging
 from strictune.config import SamplingSpec, dump_yaml
 from strictune.config.base import Spec
 from strictune.config.naming import short_model_name
-from strictune.errors import SpecError, StorageError
-from trainables.evaluation.keys import measurement_keys, suite_hash
+from strictune.errors import StorageError
+from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import Measurement
 from trainables.evaluation.recording import record_measurement
 from trainables.evaluation.suite import SuiteResult
+from trainables.evaluation.suite_source import load_suite, suite_name
 from trainables.models import resolve_adapter, resolve_model
-from trainables.tasks import TASKS, TaskSettings, load_task
+from trainables.tasks import TaskSettings, load_task
 from trainables.tasks.selection import select_prompts
-from trainables.tasks.task import Prompt, Split, Task
 
-__all__ = ["SUITE_SPLITS", "EvaluationRequest", "evaluate_model", "evaluation_name", "open_folder"]
-
-SUITE_SPLITS: tuple[Split, ...] = ("validation", "test")
+__all__ = ["Evaluation", "EvaluationRequest", "evaluate_model", "evaluation_name", "open_folder"]
 
 _UNSAFE = re.compile(r"[^a-z0-9.]+")
 
@@ -40,7 +37,8 @@ class EvaluationRequest(Spec):
     adapter: str | None = None
     """Folder of an adapter in PEFT's format, in safetensors."""
     suite: Annotated[str, Field(min_length=1)]
-    """``<task>:<split>``, or a file in the format of the task's suites."""
+    """``<task>:<split>``, an outside suite's ``<name>`` or ``<name>:<part>``, or a file in the
+    format of the task's suites."""
     task: TaskSettings = TaskSettings()
     """Whose split it is, or who reads and scores the file."""
     thinking: bool = False
@@ -51,12 +49,17 @@ class EvaluationRequest(Spec):
     """Precision of the computation, and of base weights that are not quantized."""
     sampling: SamplingSpec = SamplingSpec()
     """Samples and decoding."""
+    max_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Longer prompts are dropped from outside suites and refused elsewhere; null is the task's
+    limit."""
 
 
-class _Suite(NamedTuple):
-    prompts: tuple[Prompt, ...]
-    name: str
-    data: str
+class Evaluation(NamedTuple):
+    """What an evaluation gave."""
+
+    result: SuiteResult
+    dropped: Mapping[str, int]
+    """How many entries of a suite from outside could not be used, by reason."""
 
 
 def evaluate_model(
@@ -64,7 +67,7 @@ def evaluate_model(
     folder: Path,
     *,
     on_progress: Callable[[int, int], None] | None = None,
-) -> SuiteResult:
+) -> Evaluation:
     """Measure a model and leave a run's folder, which ``strictune compare`` reads.
 
     Args:
@@ -80,7 +83,15 @@ def evaluate_model(
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     task = load_task(request.task)
-    suite = _load_suite(task, request.suite)
+    model = resolve_model(request.model)
+    max_prompt_tokens = request.max_prompt_tokens or task.max_prompt_tokens
+    suite = load_suite(
+        request.suite,
+        task=task,
+        model=model,
+        thinking=request.thinking,
+        max_prompt_tokens=max_prompt_tokens,
+    )
     measurement = Measurement(
         task=task,
         prompts=select_prompts(
@@ -88,12 +99,13 @@ def evaluate_model(
         ),
         split=suite.name,
         data=suite.data,
-        model=resolve_model(request.model),
+        model=model,
         adapter=resolve_adapter(Path(request.adapter)) if request.adapter else None,
         quantization=request.quantization,
         dtype=request.dtype,
         thinking=request.thinking,
         sampling=request.sampling,
+        max_prompt_tokens=max_prompt_tokens,
     )
     keys = measurement_keys(measurement)
     open_folder(folder)
@@ -104,8 +116,10 @@ def evaluate_model(
         "primary_rung": task.primary_rung,
         "adapter": None if adapter is None else adapter.name,
         "adapter_revision": None if adapter is None else adapter.revision,
+        "dropped_prompts": dict(suite.dropped),
     }
-    return record_measurement(measurement, keys, folder, facts=facts, on_progress=on_progress)
+    result = record_measurement(measurement, keys, folder, facts=facts, on_progress=on_progress)
+    return Evaluation(result, suite.dropped)
 
 
 def evaluation_name(request: EvaluationRequest) -> str:
@@ -114,7 +128,7 @@ def evaluation_name(request: EvaluationRequest) -> str:
         short_model_name(request.model),
         "adapter" if request.adapter else "",
         "think" if request.thinking else "no-think",
-        _suite_name(request.suite),
+        suite_name(request.suite),
     )
     return _UNSAFE.sub("-", "-".join(filter(None, parts)).lower()).strip("-.")
 
@@ -135,23 +149,3 @@ def open_folder(folder: Path) -> None:
             f"{folder} is not empty; an evaluation never replaces another one. Remove it, or "
             "choose another folder."
         )
-
-
-def _load_suite(task: Task, suite: str) -> _Suite:
-    kind, _, split = suite.partition(":")
-    if kind in TASKS and split:
-        if kind != task.kind or split not in SUITE_SPLITS:
-            allowed = ", ".join(f"{task.kind}:{name}" for name in SUITE_SPLITS)
-            raise SpecError(f"suite {suite}: expected a file or one of {allowed}.")
-        prompts = tuple(task.prompts(split))
-        return _Suite(prompts, split, task.data_hash())
-    prompts = tuple(task.read_suite(Path(suite).expanduser()))
-    return _Suite(prompts, _suite_name(suite), suite_hash(prompts))
-
-
-def _suite_name(suite: str) -> str:
-    """Return the split, or the file's name up to its first dot."""
-    kind, _, split = suite.partition(":")
-    if kind in TASKS and split:
-        return split
-    return _UNSAFE.sub("-", Path(suite).name.split(".")[0].lower()).strip("-.") or "suite"

@@ -18,7 +18,7 @@ from trainables.rollouts.completion import Completion
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
 from trainables.tasks.task import Prompt, Task
 
-__all__ = ["SuiteResult", "evaluate_suite", "read_result", "write_result"]
+__all__ = ["SuiteResult", "evaluate_suite", "fitting_prompts", "read_result", "write_result"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,7 @@ def evaluate_suite(
     split: str,
     thinking: bool,
     sampling: SamplingSpec,
+    max_prompt_tokens: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SuiteResult:
     """Generate ``samples_per_prompt`` completions of every prompt and score them.
@@ -91,10 +92,11 @@ def evaluate_suite(
         split: Names the result.
         thinking: Ask for a think block.
         sampling: Samples and decoding.
+        max_prompt_tokens: Longer prompts are refused; None is the task's limit.
         on_progress: Told how many completions of how many there are.
 
     Raises:
-        TrialError: A prompt is longer than the task allows with this tokenizer.
+        TrialError: A prompt is longer than the limit with this tokenizer.
     """
     started = time.monotonic()
     rendered = [
@@ -102,7 +104,7 @@ def evaluate_suite(
         for prompt in prompts
     ]
     texts = [text for text, _ in rendered]
-    _check_lengths(tokenizer, prompts, texts, limit=task.max_prompt_tokens)
+    _check_lengths(tokenizer, prompts, texts, limit=max_prompt_tokens or task.max_prompt_tokens)
     engine = TransformersEngine(model, tokenizer, batch_size=sampling.batch_size)
     completions = engine.generate(
         [text for text in texts for _ in range(sampling.samples_per_prompt)],
@@ -133,6 +135,23 @@ def evaluate_suite(
         rungs=task.rungs,
         seconds=time.monotonic() - started,
     )
+
+
+def fitting_prompts(
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    task: Task,
+    prompts: Sequence[Prompt],
+    thinking: bool,
+    limit: int,
+) -> tuple[Prompt, ...]:
+    """Return the prompts of at most ``limit`` tokens, as this tokenizer renders them."""
+    texts = [
+        render_prompt(tokenizer, task.messages(prompt, thinking=thinking), thinking=thinking).text
+        for prompt in prompts
+    ]
+    lengths = _num_tokens(tokenizer, texts)
+    return tuple(prompt for prompt, length in zip(prompts, lengths, strict=True) if length <= limit)
 
 
 def write_result(result: SuiteResult, folder: Path) -> None:
@@ -192,9 +211,14 @@ def _check_lengths(
     *,
     limit: int,
 ) -> None:
-    for prompt, ids in zip(prompts, tokenizer(list(texts))["input_ids"], strict=True):
-        if len(ids) > limit:
+    for prompt, length in zip(prompts, _num_tokens(tokenizer, texts), strict=True):
+        if length > limit:
             raise TrialError(
-                f"prompt {prompt.id!r} has {len(ids)} tokens with this tokenizer, more than the "
-                f"{limit} that the task allows. Remove it from the suite."
+                f"prompt {prompt.id!r} has {length} tokens with this tokenizer, more than the "
+                f"{limit} that are allowed. Remove it from the suite, or raise the limit "
+                "(--max-prompt-tokens of strictune evaluate)."
             )
+
+
+def _num_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[int]:
+    return [len(ids) for ids in tokenizer(list(texts))["input_ids"]] if texts else []

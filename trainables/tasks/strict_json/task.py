@@ -6,11 +6,12 @@ from pathlib import Path
 
 from trainables.tasks.strict_json.data import build_split, data_hash
 from trainables.tasks.strict_json.measure import DIFFICULTIES
+from trainables.tasks.strict_json.outside.catalog import OUTSIDE_SUITES, outside_suite
 from trainables.tasks.strict_json.prompts import system_prompt
 from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS, Scorer, scorer_hash
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.strict_json.suites import read_suite
-from trainables.tasks.task import Message, Prompt, Score, Split
+from trainables.tasks.task import Message, OutsideSuite, Prompt, Score, Split
 
 __all__ = ["StrictJson"]
 
@@ -28,6 +29,7 @@ class StrictJson:
     components: tuple[str, ...] = COMPONENTS
     difficulties: tuple[str, ...] = DIFFICULTIES
     max_prompt_tokens = 512
+    outside_suites: tuple[str, ...] = tuple(OUTSIDE_SUITES)
 
     def __init__(self, settings: StrictJsonSettings | None = None) -> None:
         self.settings = settings or StrictJsonSettings()
@@ -48,6 +50,10 @@ class StrictJson:
     def read_suite(self, path: Path) -> Sequence[Prompt]:
         """Read prompts with their schemas from a JSONL file, see ``suites``."""
         return read_suite(path)
+
+    def outside_suite(self, name: str, part: str) -> OutsideSuite:
+        """Load real-world schemas from a package or the hub, see ``outside``."""
+        return outside_suite(name, part)
 
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
         """Return the system message and the instruction."""

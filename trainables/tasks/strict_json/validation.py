@@ -11,7 +11,7 @@ import jsonschema_rs
 
 from strictune.errors import SpecError
 
-__all__ = ["MAX_BACKTRACKS", "Predicate", "compile_schema", "keyword_check"]
+__all__ = ["MAX_BACKTRACKS", "Predicate", "compile_schema", "keyword_check", "refusal"]
 
 MAX_BACKTRACKS = 10_000
 """Steps of one pattern on one string where the pattern needs backtracking at all."""
@@ -34,6 +34,17 @@ def compile_schema(schema: object) -> Predicate:
             f"schema {str(schema)[:80]!r}: {str(error)[:400]}. Expected a JSON Schema, draft 04 "
             "to 2020-12, without references to other documents."
         ) from error
+
+
+def refusal(schema: object) -> str | None:
+    """Return why a schema cannot be compiled, in words for a table; None if it can."""
+    try:
+        _compile(schema)
+    except _REFUSALS as error:
+        kind = getattr(error, "kind", None)
+        is_reference = isinstance(kind, jsonschema_rs.ValidationErrorKind.Referencing)
+        return "reference that cannot be resolved" if is_reference else "schema that is not valid"
+    return None
 
 
 def keyword_check(context: Mapping[str, object], keywords: Mapping[str, object]) -> Predicate:
