@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from trainables.devices import cpu_name
 from trainables.models import training_device
 
-__all__ = ["lock_document"]
+__all__ = ["device_name", "lock_document"]
 
 PACKAGES = (
     "accelerate",
@@ -35,7 +36,7 @@ def lock_document(**facts: Any) -> Mapping[str, Any]:
         "git_sha": _git_sha(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "device": _device_name(),
+        "device": device_name(),
         "torch_threads": torch.get_num_threads(),
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -71,7 +72,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _device_name() -> str:
+def device_name() -> str:
+    """Return the card of this process, or its processor."""
     if training_device() == "cuda":
-        return torch.cuda.get_device_name()
-    return f"cpu ({platform.machine()})"
+        return str(torch.cuda.get_device_name())
+    return cpu_name()

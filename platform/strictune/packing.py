@@ -16,6 +16,7 @@ from strictune.config import ResourcesSpec
 from strictune.errors import BudgetError
 
 __all__ = [
+    "GIB",
     "GPU_SHARES",
     "PEAK_MARGIN",
     "Card",
