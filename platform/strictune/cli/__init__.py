@@ -11,13 +11,14 @@ import sys
 from collections.abc import Sequence
 
 from strictune import __version__
-from strictune.cli import compare, data, evaluate, plan, run, schema, score, track
+from strictune.cli import compare, data, evaluate, plan, run, schema, score, submit, track
 from strictune.errors import StrictuneError, TrialError
 
 __all__ = ["VERBS", "main"]
 
 VERBS = (
     run.VERB,
+    submit.VERB,
     plan.VERB,
     score.VERB,
     evaluate.VERB,
