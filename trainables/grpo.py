@@ -126,7 +126,7 @@ def _run(
             **keys.document(), seed=spec.seed, ties=list(spec.ties), trial_id=spec.trial_id
         ),
     )
-    source = resolve_model(spec.model)
+    source = resolve_model(spec.model, trust_remote_code=spec.trust_remote_code)
     context = TrialContext(
         spec=spec,
         folder=folder,

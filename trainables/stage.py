@@ -38,6 +38,7 @@ from trainables.records import TrialRecords
 from trainables.rewards import BatchScorer
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.completion_text import stop_token_ids
+from trainables.rollouts.engines import training_engine
 from trainables.tasks.task import Prompt, Score, Task
 
 __all__ = ["Report", "TrialContext", "build_trainer", "train_stage", "training_rows"]
@@ -137,6 +138,7 @@ def build_trainer(
 ) -> GRPOTrainer:
     """Load the base and set up one stage's training, from ``adapter`` where there is one."""
     spec, task = context.spec, context.task
+    engine = training_engine(spec, max_prompt_tokens=task.max_prompt_tokens)
     prompts = order_prompts(
         task.prompts("train"),
         stage.spec,
@@ -156,13 +158,20 @@ def build_trainer(
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=scorer.reward_functions(),
-        args=grpo_arguments(spec, stage, components=task.components, folder=checkpoints),
+        args=grpo_arguments(
+            spec,
+            stage,
+            components=task.components,
+            folder=checkpoints,
+            rollouts=engine.arguments(),
+        ),
         train_dataset=Dataset.from_list(rows),
         processing_class=context.tokenizer,
         callbacks=[_RecordKeeper(context, stage)],
         peft_config=lora_config(spec.lora),
     )
     trainer.remove_callback(PrinterCallback)
+    engine.settle(trainer)
     _widen_adapter(trainer.model)
     if adapter is not None:
         _load_adapter(trainer.model, adapter)

@@ -32,6 +32,7 @@ class Measurement:
     dtype: Literal["bfloat16", "float32"]
     thinking: bool
     engine: str = "transformers"
+    """What generates; the same in all evaluations, whatever a trial's rollouts use."""
     sampling: SamplingSpec
     max_prompt_tokens: int | None = None
     """Longer prompts are refused; None is the task's limit."""
@@ -49,10 +50,9 @@ def baseline_measurement(spec: TrialSpec) -> Measurement:
         ),
         split=evaluation.final_split,
         data=task.data_hash(),
-        model=resolve_model(spec.model),
+        model=resolve_model(spec.model, trust_remote_code=spec.trust_remote_code),
         quantization=spec.quantization,
         dtype=spec.dtype,
         thinking=spec.thinking,
-        engine=spec.rollouts.engine,
         sampling=evaluation,
     )

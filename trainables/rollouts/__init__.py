@@ -1,1 +1,1 @@
-"""How completions are generated outside the trainer: one module per engine."""
+"""How completions are generated: one engine for evaluation, and one of three for training."""

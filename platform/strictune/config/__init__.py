@@ -5,11 +5,11 @@ from strictune.config.evaluation import EvaluationSpec, SamplingSpec
 from strictune.config.expansion import expand
 from strictune.config.grpo import GrpoSpec
 from strictune.config.loading import load_sweep, load_trial
+from strictune.config.rollouts import RolloutsSpec, VllmSpec
 from strictune.config.sweep import MatrixSpec, ResourcesSpec, SweepSpec
 from strictune.config.trial import (
     CheckpointSpec,
     LoraSpec,
-    RolloutsSpec,
     TrialSpec,
     TrialTemplate,
 )
@@ -28,6 +28,7 @@ __all__ = [
     "SweepSpec",
     "TrialSpec",
     "TrialTemplate",
+    "VllmSpec",
     "dump_yaml",
     "expand",
     "load_sweep",

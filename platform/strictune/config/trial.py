@@ -16,13 +16,13 @@ from strictune.config.curriculum import Stages, StageSpec, stage_problems, stage
 from strictune.config.evaluation import EvaluationSpec
 from strictune.config.grpo import GrpoSpec
 from strictune.config.naming import SEPARATOR, cell_name, short_model_name, trial_slug
+from strictune.config.rollouts import RolloutsSpec, rollout_problems
 from strictune.config.weights import active_weights, tied_components, weight_problems
 from trainables.tasks import TaskSettings
 
 __all__ = [
     "CheckpointSpec",
     "LoraSpec",
-    "RolloutsSpec",
     "TrialSpec",
     "TrialTemplate",
     "Weights",
@@ -55,13 +55,6 @@ class LoraSpec(Spec):
     """Linear layers that get an adapter."""
 
 
-class RolloutsSpec(Spec):
-    """How completions are generated in training and evaluation."""
-
-    engine: Literal["transformers"] = "transformers"
-    """Generation engine."""
-
-
 class CheckpointSpec(Spec):
     """How often a trial writes what it needs to resume."""
 
@@ -88,8 +81,10 @@ class TrialTemplate(Spec):
     """The adapter."""
     grpo: GrpoSpec
     """The training, in the words of TRL's ``GRPOConfig``."""
+    trust_remote_code: bool = False
+    """Run code that the model's folder or repository brings along. Read it first."""
     rollouts: RolloutsSpec = RolloutsSpec()
-    """How completions are generated."""
+    """How training completions are generated."""
     rewards: Weights | None = None
     """Weight of each reward component with thinking; one left out has weight 0. Null takes the
     task's own."""
@@ -124,6 +119,12 @@ class TrialSpec(TrialTemplate):
             rewards=self.rewards,
             rewards_no_think=self.rewards_no_think,
             allow_ties=self.allow_ties,
+        )
+        problems += rollout_problems(
+            self.rollouts,
+            quantization=self.quantization,
+            dtype=self.dtype,
+            max_completion_tokens=self.max_completion_tokens,
         )
         refuse(problems + self._curriculum_problems())
         return self
@@ -204,8 +205,9 @@ class TrialSpec(TrialTemplate):
         """SHA-256 over everything that can change this trial's results, as it acts in this cell.
 
         Left out: how often it checkpoints and logs, what it is called, ``allow_ties`` (a
-        permission), and weights, curricula and token limits that other cells use. So a new
-        curriculum or a thinking cell added to a finished sweep changes no other trial's name.
+        permission), where rollouts run, and weights, curricula and token limits that other cells
+        use. So a new curriculum or a thinking cell added to a finished sweep changes no other
+        trial's name. Remote code counts where it is trusted.
         """
         text = json.dumps(self._identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -218,6 +220,8 @@ class TrialSpec(TrialTemplate):
                 "allow_ties": True,
                 "checkpoint": True,
                 "curricula": True,
+                "rollouts": True,
+                "trust_remote_code": not self.trust_remote_code,
                 "rewards": True,
                 "rewards_no_think": True,
                 "grpo": {"logging_steps", "max_completion_length", "max_think_length"},
@@ -225,6 +229,7 @@ class TrialSpec(TrialTemplate):
             },
         )
         return identity | {
+            "rollouts": self.rollouts.identity,
             "weights": self.weights,
             "stages": [stage.model_dump(mode="json") for stage in self.stages],
             "max_completion_tokens": self.max_completion_tokens,

@@ -1,0 +1,85 @@
+"""Training rollouts with vLLM, through TRL: inside the trial's process, or in a server.
+
+Config has refused quantized bases before this is reached. TRL merges the adapter into the base,
+hands vLLM all weights after every step, and takes the adapter out again.
+"""
+
+import importlib.util
+import os
+from typing import Any
+
+import torch
+from transformers import set_seed
+from trl import GRPOTrainer
+
+from strictune.config import TrialSpec
+from strictune.errors import TrialError
+from trainables.rollouts.training_engine import TrainingEngine
+
+__all__ = ["VllmRollouts", "vllm_obstacle"]
+
+MEMORY_FRAC = 0.4
+LOOPBACK = "127.0.0.1"
+"""Where a server is looked for; TRL's own default is every address."""
+SERVER_OPTIONS = ("server_port", "group_port", "server_timeout")
+
+
+class VllmRollouts(TrainingEngine):
+    """TRL's ``use_vllm``."""
+
+    def __init__(self, spec: TrialSpec, *, max_prompt_tokens: int) -> None:
+        """Refuse where vLLM cannot run, or cannot hold the longest completion."""
+        super().__init__(spec, max_prompt_tokens=max_prompt_tokens)
+        self._options = spec.rollouts.vllm_options
+        obstacle = vllm_obstacle()
+        if obstacle is not None:
+            raise TrialError(
+                f"rollouts.engine = vllm: {obstacle} Or set trial.rollouts.engine to transformers "
+                "or continuous_batching."
+            )
+        length = self._options.max_model_length
+        if length is not None and length < self._max_tokens:
+            raise TrialError(
+                f"rollouts.vllm.max_model_length = {length}, but a prompt of {max_prompt_tokens} "
+                f"tokens and its completion of {spec.max_completion_tokens} make "
+                f"{self._max_tokens}: vLLM would cut completions off early. Raise it, or leave it "
+                "out."
+            )
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+
+    def arguments(self) -> dict[str, Any]:
+        """Return TRL's ``vllm_...`` fields for the mode; the other mode's stay at TRL's."""
+        options = self._options
+        mode = {"use_vllm": True, "vllm_mode": options.mode}
+        if options.mode == "server":
+            given = {name: getattr(options, name) for name in SERVER_OPTIONS}
+            return {
+                **mode,
+                "vllm_server_host": options.server_host or LOOPBACK,
+                **{f"vllm_{name}": value for name, value in given.items() if value is not None},
+            }
+        return {
+            **mode,
+            # Of the whole card, as vLLM counts, while ours is of the trial's share of it.
+            "vllm_gpu_memory_utilization": (options.memory_frac or MEMORY_FRAC)
+            * torch.cuda.get_per_process_memory_fraction(),
+            "vllm_max_model_length": options.max_model_length or self._max_tokens,
+            "vllm_enable_sleep_mode": options.enable_sleep_mode,
+        }
+
+    def settle(self, trainer: GRPOTrainer) -> None:
+        """Seed this process again: vLLM starts with seed 0 in it, whatever the trial's is."""
+        if self._options.mode == "colocate":
+            set_seed(self._spec.seed)
+
+
+def vllm_obstacle() -> str | None:
+    """Say why vLLM cannot run in this process and what would help, or None if it can."""
+    if not torch.cuda.is_available():
+        return (
+            "it needs an NVIDIA GPU, and this process sees none. Run where there is one, with "
+            "resources.gpus_per_trial above 0."
+        )
+    if importlib.util.find_spec("vllm") is None:
+        return "vLLM is not installed. Install a version that TRL works with: pip install trl[vllm]"
+    return None
