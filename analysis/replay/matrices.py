@@ -1,0 +1,232 @@
+"""Reads the reward matrices that the trials of a sweep left behind, cell by cell.
+
+Only what a checkpoint made durable is read (``progress.json``), so a sweep may still be
+running and no step is seen twice. A trial whose matrix is missing or cannot be used is left
+out with its reason; only a sweep without any matrix is an error.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from analysis.families import Floats
+from analysis.records import TRIALS, read_plan
+from analysis.replay.advantages import Aggregation, Scale, Scheme
+from strictune.config import TrialSpec, load_trial
+from strictune.errors import StorageError, StrictuneError
+
+__all__ = ["MAXIMUM", "Cell", "RewardMatrix", "SkippedTrial", "SweepMatrices", "read_matrices"]
+
+MAXIMUM = 1.0
+"""Full marks of every reward component, in every task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardMatrix:
+    """The training completions of one trial. N completions a group, G groups, C components."""
+
+    trial_id: str
+    rewards: Floats
+    """(C, N, G) raw components; groups are in the order of training."""
+    is_passing: NDArray[np.bool_]
+    """(N, G) the completion reaches the primary rung."""
+    steps: NDArray[np.int64]
+    """(G,) the optimizer step that a group trained."""
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """(B,) the first group of each step."""
+        return np.flatnonzero(np.diff(self.steps, prepend=-1))
+
+    @property
+    def num_completions(self) -> int:
+        """Rows of the matrix."""
+        return int(self.is_passing.size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """The matrices of one cell, and what the cell trains with by default."""
+
+    name: str
+    spec: TrialSpec
+    """Of its first trial: whether it thinks, and the task with its components."""
+    weights: Floats
+    """(C,) the cell's weights in ``plan.json``."""
+    scheme: Scheme
+    """The cell's in ``plan.json``."""
+    matrices: tuple[RewardMatrix, ...]
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The reward components, in report order."""
+        return tuple(self.spec.task.components)
+
+    @property
+    def is_active(self) -> NDArray[np.bool_]:
+        """(C,) the component can be earned in this cell; one that needs thinking may not."""
+        own = self.spec.task.default_weights(self.spec.thinking)
+        return np.array([bool(own.get(name)) for name in self.components])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedTrial:
+    """A trial that is not in the replay."""
+
+    trial_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepMatrices:
+    """All that replay needs of a sweep."""
+
+    sweep: str
+    primary_rung: str
+    cells: tuple[Cell, ...]
+    """Those with a matrix, in the order of the plan."""
+    skipped: tuple[SkippedTrial, ...]
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The reward components, in report order; one task, so all cells have the same."""
+        return self.cells[0].components
+
+
+class _Grpo(BaseModel, frozen=True):
+    multi_objective_aggregation: Aggregation
+    scale_rewards: Scale
+
+
+class _CellConfig(BaseModel, frozen=True):
+    grpo: _Grpo
+
+
+class _PlannedCell(BaseModel, frozen=True):
+    name: str
+    weights: dict[str, float]
+    config: _CellConfig
+
+
+class _PlannedCells(BaseModel, frozen=True):
+    cells: tuple[_PlannedCell, ...]
+
+
+class _Progress(BaseModel, frozen=True):
+    step: int
+
+
+def read_matrices(sweep_dir: Path) -> SweepMatrices:
+    """Read every trial's matrix, planned or added by a search.
+
+    Raises:
+        StorageError: ``plan.json`` cannot be used, or no trial has a matrix.
+    """
+    plan, planned_cells = read_plan(sweep_dir), _planned_cells(sweep_dir)
+    planned = [trial.trial_id for trial in plan.trials]
+    found = sorted(path.name for path in (sweep_dir / TRIALS).glob("*") if path.is_dir())
+    members: dict[str, list[tuple[TrialSpec, RewardMatrix]]] = {
+        cell.name: [] for cell in planned_cells
+    }
+    skipped = []
+    for trial_id in dict.fromkeys((*planned, *found)):
+        folder = sweep_dir / TRIALS / trial_id
+        try:
+            spec = load_trial(folder / "trial.yaml")
+            if spec.cell not in members:
+                raise StorageError(f"its cell, {spec.cell}, is not in plan.json.")
+            members[spec.cell].append((spec, _read_matrix(folder, spec, rung=plan.primary_rung)))
+        except StrictuneError as error:
+            skipped.append(SkippedTrial(trial_id=trial_id, reason=str(error)))
+    cells = tuple(_cell(cell, members[cell.name]) for cell in planned_cells if members[cell.name])
+    if not cells:
+        first = "".join(f" {trial.trial_id}: {trial.reason}" for trial in skipped[:1])
+        raise StorageError(
+            f"{sweep_dir}: no trial has a reward matrix to replay; trials write theirs at each "
+            f"checkpoint.{first}"
+        )
+    return SweepMatrices(
+        sweep=plan.sweep, primary_rung=plan.primary_rung, cells=cells, skipped=tuple(skipped)
+    )
+
+
+def _planned_cells(sweep_dir: Path) -> tuple[_PlannedCell, ...]:
+    path = sweep_dir / "plan.json"
+    try:
+        return _PlannedCells.model_validate_json(path.read_bytes()).cells
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StorageError(f"{path}: {where}: {first['msg']}.") from error
+
+
+def _cell(planned: _PlannedCell, members: Sequence[tuple[TrialSpec, RewardMatrix]]) -> Cell:
+    spec = members[0][0]
+    grpo = planned.config.grpo
+    return Cell(
+        name=planned.name,
+        spec=spec,
+        weights=np.array([planned.weights.get(name, 0.0) for name in spec.task.components]),
+        scheme=Scheme(grpo.multi_objective_aggregation, grpo.scale_rewards),
+        matrices=tuple(matrix for _, matrix in members),
+    )
+
+
+def _read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
+    components = [f"reward/{name}" for name in spec.task.components]
+    columns = ["step", "group", *components, f"rung/{rung}"]
+    rows = _read_parts(folder, columns).sort_values(["step", "group"], kind="stable")
+    group_size = spec.grpo.num_generations
+    sizes = rows.groupby(["step", "group"]).size().reset_index(name="size")
+    wrong = sizes[sizes["size"] != group_size]
+    if len(wrong):
+        step, group, size = wrong.iloc[0]
+        raise StorageError(
+            f"{folder / 'rewards'}: group {group} of step {step} has {size} completions, expected "
+            f"grpo.num_generations = {group_size}. Remove the trial's folder to train it again."
+        )
+    values = rows[components].to_numpy(dtype=np.float64)
+    is_valid = (np.isfinite(values) & (values <= MAXIMUM)).all(axis=0)  # (C,)
+    if not is_valid.all():
+        raise StorageError(
+            f"{folder / 'rewards'}: {components[int(np.argmin(is_valid))]} holds values that are "
+            f"missing, infinite or above {MAXIMUM:g}, the maximum of every reward component. Mend "
+            "the task's score function and train again."
+        )
+    by_group = values.reshape(-1, group_size, len(components))  # (G, N, C)
+    passing = rows[f"rung/{rung}"].to_numpy(dtype=np.bool_).reshape(-1, group_size)
+    return RewardMatrix(
+        trial_id=folder.name,
+        rewards=np.ascontiguousarray(by_group.transpose(2, 1, 0)),
+        is_passing=np.ascontiguousarray(passing.T),
+        steps=rows["step"].to_numpy(dtype=np.int64)[::group_size],
+    )
+
+
+def _read_parts(folder: Path, columns: Sequence[str]) -> pd.DataFrame:
+    progress = folder / "progress.json"
+    try:
+        durable = _Progress.model_validate_json(progress.read_bytes()).step
+    except FileNotFoundError as error:
+        raise StorageError("no checkpoint yet.") from error
+    except ValidationError as error:
+        raise StorageError(f"{progress}: cannot be read as the progress of a trial.") from error
+    parts = {
+        int(path.stem.removeprefix("part-")): path
+        for path in (folder / "rewards").glob("part-*.parquet")
+    }
+    durable_parts = [parts[step] for step in sorted(parts) if step <= durable]
+    if not durable_parts:
+        raise StorageError(f"{folder / 'rewards'}: no part up to step {durable}, the last durable.")
+    tables = []
+    for path in durable_parts:
+        try:
+            tables.append(pd.read_parquet(path, columns=list(columns)))
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{path}: cannot be read as a reward matrix ({error}).") from error
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,133 @@
+"""Which matrices of a sweep are read, what is left out with its reason, what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from reward_sweep import Drawn, random_draw, write_matrix, write_reward_sweep
+
+from analysis.replay import read_matrices
+from strictune.config import TrialSpec
+from strictune.errors import StorageError
+
+ONE_CELL = ("matrix.thinking=[true]", "matrix.curriculum=[standard]")
+
+
+def test_matrices_are_read_as_they_were_written(tmp_path: Path) -> None:
+    trials = write_reward_sweep(tmp_path / "s", random_draw, ["matrix.seed=[0, 1]"])
+    found = read_matrices(tmp_path / "s")
+    assert [cell.name for cell in found.cells] == list(dict.fromkeys(t.cell for t in trials))
+    assert found.skipped == ()
+    by_id = {trial.trial_id: trial for trial in trials}
+    for cell in found.cells:
+        assert len(cell.matrices) == 2
+        for matrix in cell.matrices:
+            drawn = random_draw(by_id[matrix.trial_id])
+            rows = matrix.rewards.transpose(2, 1, 0).reshape(drawn.rewards.shape)
+            np.testing.assert_array_equal(rows, drawn.rewards)
+            np.testing.assert_array_equal(
+                matrix.is_passing.T.reshape(drawn.is_passing.shape), drawn.is_passing
+            )
+            np.testing.assert_array_equal(matrix.steps, np.repeat(np.arange(1, 7), 2))
+            np.testing.assert_array_equal(matrix.starts, np.arange(0, 12, 2))
+
+
+def test_weights_and_scheme_are_the_cells_in_the_plan(tmp_path: Path) -> None:
+    overrides = ["trial.grpo.multi_objective_aggregation=normalize_then_sum"]
+    trials = write_reward_sweep(tmp_path / "s", random_draw, overrides)
+    for cell in read_matrices(tmp_path / "s").cells:
+        spec = next(trial for trial in trials if trial.cell == cell.name)
+        assert dict(zip(cell.components, cell.weights, strict=True)) == spec.weights
+        assert cell.scheme.label == "normalize_then_sum"
+        assert dict(zip(cell.components, cell.is_active, strict=True))["reasoning"] == spec.thinking
+
+
+def test_what_no_checkpoint_made_durable_is_not_read(tmp_path: Path) -> None:
+    (trial,) = write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
+    progress = tmp_path / "s" / "trials" / trial.trial_id / "progress.json"
+    progress.write_text(json.dumps(json.loads(progress.read_text()) | {"step": 3}))
+    (cell,) = read_matrices(tmp_path / "s").cells
+    assert cell.matrices[0].steps.max() == 3
+
+
+def test_trials_that_a_search_added_to_a_cell_are_read(tmp_path: Path) -> None:
+    (trial,) = write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
+    trials = tmp_path / "s" / "trials"
+    shutil.copytree(trials / trial.trial_id, trials / "from-a-search")
+    (cell,) = read_matrices(tmp_path / "s").cells
+    assert [matrix.trial_id for matrix in cell.matrices] == [trial.trial_id, "from-a-search"]
+
+
+def draw_thinking_only(trial: TrialSpec) -> Drawn | None:
+    return random_draw(trial) if trial.thinking else None
+
+
+def test_trials_without_a_matrix_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    trials = write_reward_sweep(
+        tmp_path / "s", draw_thinking_only, ["matrix.curriculum=[standard]"]
+    )
+    found = read_matrices(tmp_path / "s")
+    assert [cell.name for cell in found.cells] == [t.cell for t in trials if t.thinking]
+    (skipped,) = found.skipped
+    assert (skipped.trial_id, skipped.reason) == (trials[0].trial_id, "no checkpoint yet.")
+
+
+def draw_broken(value: float, trial: TrialSpec) -> Drawn:
+    drawn = random_draw(trial)
+    drawn.rewards[0, 0, 2] = value
+    return drawn
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1.5])
+def test_a_value_that_is_no_reward_is_named(tmp_path: Path, value: float) -> None:
+    write_reward_sweep(tmp_path / "s", lambda trial: draw_broken(value, trial), ONE_CELL)
+    with pytest.raises(StorageError, match=r"no trial has a reward matrix.*reward/schema holds"):
+        read_matrices(tmp_path / "s")
+
+
+def test_groups_of_another_size_are_refused(tmp_path: Path) -> None:
+    (trial,) = write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
+    part = tmp_path / "s" / "trials" / trial.trial_id / "rewards" / "part-00000003.parquet"
+    pd.read_parquet(part).iloc[1:].to_parquet(part)
+    message = r"group 0 of step 1 has 3 completions, expected grpo.num_generations = 4\."
+    with pytest.raises(StorageError, match=message):
+        read_matrices(tmp_path / "s")
+
+
+def test_a_part_that_is_no_table_is_named(tmp_path: Path) -> None:
+    (trial,) = write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
+    part = tmp_path / "s" / "trials" / trial.trial_id / "rewards" / "part-00000003.parquet"
+    part.write_bytes(b"cut off")
+    with pytest.raises(StorageError, match=r"part-00000003.parquet: cannot be read"):
+        read_matrices(tmp_path / "s")
+
+
+def test_a_trial_of_a_cell_that_the_plan_lacks_is_left_out(tmp_path: Path) -> None:
+    write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
+    others = write_reward_sweep(tmp_path / "o", random_draw, ["matrix.thinking=[false]"])
+    for trial in others:
+        folder = tmp_path / "s" / "trials" / trial.trial_id
+        shutil.copytree(tmp_path / "o" / "trials" / trial.trial_id, folder)
+    found = read_matrices(tmp_path / "s")
+    assert len(found.cells) == 1
+    assert {skipped.reason for skipped in found.skipped} == {
+        f"its cell, {trial.cell}, is not in plan.json." for trial in others
+    }
+
+
+def test_without_a_plan_the_message_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="Give the folder of a sweep"):
+        read_matrices(tmp_path)
+
+
+def test_a_resumed_trial_is_read_once(tmp_path: Path) -> None:
+    (trial,) = write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
+    folder = tmp_path / "s" / "trials" / trial.trial_id
+    before = read_matrices(tmp_path / "s").cells[0].matrices[0]
+    (folder / "progress.json").unlink()
+    write_matrix(folder, trial, random_draw(trial))
+    after = read_matrices(tmp_path / "s").cells[0].matrices[0]
+    np.testing.assert_array_equal(before.rewards, after.rewards)
