@@ -18,7 +18,7 @@ from trainables.attempts import HUNG, begin_attempt
 from trainables.pulse import HANG_FILE
 from trainables.records import record_failure
 
-__all__ = ["Attempt", "measure_baseline_of", "run_trial"]
+__all__ = ["Attempt", "describe_card", "measure_baseline_of", "run_trial"]
 
 
 class Attempt(TypedDict):
@@ -34,8 +34,8 @@ class Attempt(TypedDict):
     """Why the trial is run again, where the worker cannot know."""
 
 
-def run_trial(config: Attempt) -> None:
-    """Train one trial and report its metrics to Ray Tune.
+def run_trial(config: Mapping[str, Attempt]) -> None:
+    """Train the trial of ``config["attempt"]`` and report its metrics to Ray Tune.
 
     The last report has ``state``, or ``paused`` with a ``reason`` for a trial that is open.
     """
@@ -44,7 +44,8 @@ def run_trial(config: Attempt) -> None:
     from trainables.failures import raise_if_paused
     from trainables.grpo import train_grpo
 
-    folder = Path(config["folder"])
+    attempt = config["attempt"]
+    folder = Path(attempt["folder"])
 
     def report(step: int, metrics: Mapping[str, float]) -> None:
         tune.report({"step": step, **metrics})
@@ -52,14 +53,14 @@ def run_trial(config: Attempt) -> None:
     try:
         try:
             spec = load_trial(folder / "trial.yaml")
-            if _hangs_again(folder, config):
+            if _hangs_again(folder, attempt):
                 return
             outcome = train_grpo(
                 spec,
                 folder=folder,
                 report=report,
-                step_timeout_s=config["step_timeout_s"],
-                may_grow=config["may_grow"],
+                step_timeout_s=attempt["step_timeout_s"],
+                may_grow=attempt["may_grow"],
             )
         except OSError as error:
             raise_if_paused(error, folder, may_grow=False)
@@ -70,16 +71,16 @@ def run_trial(config: Attempt) -> None:
         tune.report({"step": outcome.steps, "state": outcome.state})
 
 
-def _hangs_again(folder: Path, config: Attempt) -> bool:
+def _hangs_again(folder: Path, attempt: Attempt) -> bool:
     """Begin an attempt, or end the trial if two before it hung without a checkpoint between."""
-    *_, before, now = [None, *begin_attempt(folder, driver=config["driver"], why=config["why"])]
+    *_, before, now = [None, *begin_attempt(folder, driver=attempt["driver"], why=attempt["why"])]
     if before is None or (before["why"], now["why"]) != (HUNG, HUNG):
         return False
     if before["step"] != now["step"]:
         return False
     record_failure(
         folder,
-        f"no sign of life for {config['step_timeout_s']:g} s, twice after step {now['step']}; "
+        f"no sign of life for {attempt['step_timeout_s']:g} s, twice after step {now['step']}; "
         f"where it hung is in {HANG_FILE}. Mend it, or raise resources.step_timeout_s.",
     )
     return True
@@ -91,6 +92,15 @@ def measure_baseline_of(trial: Path, baselines: Path) -> str:
     from trainables.evaluation.baseline import measure_baseline
 
     return measure_baseline(load_trial(trial / "trial.yaml"), baselines).name
+
+
+def describe_card() -> tuple[str, float] | None:
+    """Return name and GiB of this machine's smallest card, or None if it has none."""
+    import torch
+
+    cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    card = min(cards, key=lambda card: card.total_memory, default=None)
+    return None if card is None else (str(card.name), card.total_memory / 2**30)
 
 
 def _prepare_process() -> None:

@@ -11,7 +11,20 @@ import sys
 from collections.abc import Sequence
 
 from strictune import __version__
-from strictune.cli import compare, data, evaluate, plan, run, schema, score, submit, track
+from strictune.cli import (
+    compare,
+    data,
+    evaluate,
+    plan,
+    run,
+    schema,
+    score,
+    stop,
+    submit,
+    track,
+    watch,
+    weights,
+)
 from strictune.errors import StrictuneError, TrialError
 
 __all__ = ["VERBS", "main"]
@@ -19,10 +32,13 @@ __all__ = ["VERBS", "main"]
 VERBS = (
     run.VERB,
     submit.VERB,
+    stop.VERB,
     plan.VERB,
+    watch.VERB,
     score.VERB,
     evaluate.VERB,
     compare.VERB,
+    weights.VERB,
     data.VERB,
     track.VERB,
     schema.VERB,

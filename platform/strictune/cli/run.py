@@ -26,6 +26,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="go on with the sweep in its folder; starts it where there is none",
     )
     parser.add_argument(
+        "--retry",
+        action="store_true",
+        help="with --resume, run trials again that failed or were stopped",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         default=Path("runs"),
@@ -48,7 +53,7 @@ def _execute(args: argparse.Namespace) -> int:
     # Ray, MLflow and pandas are imported once the input is known to be good.
     from analysis import write_verdicts
     from strictune.cli.closing import print_closing, print_verdicts
-    from strictune.launch.folder import open_sweep_folder
+    from strictune.launch.folder import open_sweep_folder, reopen_trials
     from strictune.launch.sweep import run_sweep
     from strictune.tracking import (
         Mirror,
@@ -57,13 +62,20 @@ def _execute(args: argparse.Namespace) -> int:
         without_password,
     )
 
-    folder = open_sweep_folder(args.out / sweep.name, sweep, planned, is_resuming=args.resume)
+    folder, changes = open_sweep_folder(
+        args.out / sweep.name, sweep, planned, is_resuming=args.resume
+    )
     _log_to(folder.log)
     tracking_uri = tracking_uri_for(folder.path, args.tracking_uri)
     shown_uri = without_password(tracking_uri)
     resume = _resume_command(args, shown_uri=shown_uri)
     print(f"results: {folder.path}\ntracking: {shown_uri}")
     print(f"to resume: {resume}", flush=True)
+    for change in changes:
+        print(f"changed since the last run: {change}", flush=True)
+    if args.retry:
+        num_reopened = reopen_trials(folder, trials)
+        print(f"running {num_reopened} trials again that failed or were stopped", flush=True)
     mirror = MirrorThread(Mirror(folder.path, tracking_uri))
     mirror.start()
     started = time.monotonic()
@@ -107,9 +119,11 @@ def _log_to(path: Path) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    warnings = logging.StreamHandler(sys.stderr)
-    warnings.setLevel(logging.ERROR)
-    root.addHandler(warnings)
+    errors = logging.StreamHandler(sys.stderr)
+    errors.setLevel(logging.ERROR)
+    # What Ray says of a lost process is for the log; the progress lines tell it in one line.
+    errors.addFilter(lambda record: record.name.partition(".")[0] != "ray")
+    root.addHandler(errors)
 
 
 VERB = Verb(

@@ -75,6 +75,9 @@ class ResourcesSpec(Spec):
     measured, else nothing."""
     max_concurrent_trials: Annotated[int, Field(ge=1)] | None = None
     """Trials that run at the same time; null runs as many as fit."""
+    step_timeout_s: Annotated[float, Field(gt=0)] | None = 1800.0
+    """A trial without a sign of life for so long is started again from its last checkpoint; it
+    beats at each step and each evaluated batch. Null waits for ever."""
 
 
 class SweepSpec(Spec):

@@ -7,6 +7,7 @@ import ray
 
 from strictune.config import TrialSpec
 from strictune.launch.folder import SweepFolder
+from strictune.packing import Grant
 from trainables.ray_trainable import measure_baseline_of
 
 __all__ = ["measure_baselines"]
@@ -15,22 +16,30 @@ logger = logging.getLogger(__name__)
 
 
 def measure_baselines(
-    trials: Sequence[TrialSpec], folder: SweepFolder, *, resources: Mapping[str, float]
+    trials: Sequence[TrialSpec], folder: SweepFolder, *, grants: Mapping[str, Grant]
 ) -> list[str]:
     """Measure every baseline that the trials need; cached ones cost a few seconds.
 
     A baseline that cannot be measured is logged and left out: its trials say why themselves.
 
+    Args:
+        trials: Whose baselines.
+        folder: The sweep's.
+        grants: What a process of each cell is granted, by the cell's name.
+
     Returns:
         One message for each baseline that failed.
     """
-    remote = ray.remote(measure_baseline_of).options(
-        num_cpus=resources["cpu"], num_gpus=resources.get("gpu", 0), max_retries=1
-    )
-    pending = {
-        trial.cell: remote.remote(folder.trial(trial.trial_id), folder.baselines)
-        for trial in _one_for_each_baseline(trials)
-    }
+    pending = {}
+    for trial in _one_for_each_baseline(trials):
+        resources = grants[trial.cell].ray_resources()
+        measure = ray.remote(measure_baseline_of).options(
+            num_cpus=resources["cpu"],
+            num_gpus=resources.get("gpu", 0),
+            memory=resources.get("memory"),
+            max_retries=1,
+        )
+        pending[trial.cell] = measure.remote(folder.trial(trial.trial_id), folder.baselines)
     failures = []
     for cell, reference in pending.items():
         try:

@@ -6,15 +6,12 @@ one on this machine that listens on loopback and ends with the sweep.
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
 
-from strictune.config import ResourcesSpec
-from strictune.errors import BudgetError
-
-__all__ = ["ray_cluster", "trial_resources"]
+__all__ = ["ray_cluster"]
 
 WORKER_ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -35,7 +32,7 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
     ray.init(
         address=address,
         log_to_driver=False,
-        logging_level="ERROR",
+        configure_logging=False,
         runtime_env={"env_vars": WORKER_ENVIRONMENT},
         **own,
     )
@@ -44,29 +41,6 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def trial_resources(spec: ResourcesSpec) -> Mapping[str, float]:
-    """Return what Ray sets aside for one trial: CPUs, and GPUs where the cluster has any.
-
-    Raises:
-        BudgetError: No machine of this size is in the cluster.
-    """
-    available = ray.cluster_resources()
-    num_cpus, num_gpus = float(available.get("CPU", 0)), float(available.get("GPU", 0))
-    if spec.cpus_per_trial > num_cpus:
-        raise BudgetError(
-            f"resources.cpus_per_trial = {spec.cpus_per_trial:g}, but the cluster has "
-            f"{num_cpus:g} cores. Lower it with --set resources.cpus_per_trial={num_cpus:g}."
-        )
-    if num_gpus == 0:
-        return {"cpu": spec.cpus_per_trial}
-    if spec.gpus_per_trial > num_gpus:
-        raise BudgetError(
-            f"resources.gpus_per_trial = {spec.gpus_per_trial:g}, but the cluster has "
-            f"{num_gpus:g} GPUs. Lower it with --set resources.gpus_per_trial={num_gpus:g}."
-        )
-    return {"cpu": spec.cpus_per_trial, "gpu": spec.gpus_per_trial}
 
 
 def _interrupt_on_termination() -> None:

@@ -8,13 +8,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from strictune.config import SweepSpec, TrialSpec, dump_yaml
+from strictune.config import SweepSpec, TrialSpec, dump_yaml, expand, load_sweep
 from strictune.errors import StorageError
+from strictune.launch.changes import Change, refuse_mixing, sweep_changes
 from strictune.plan import plan_document
+from strictune.watch import read_driver
 
-__all__ = ["SweepFolder", "open_sweep_folder"]
+__all__ = ["OpenedFolder", "SweepFolder", "open_sweep_folder", "reopen_trials"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,25 @@ class SweepFolder:
         """What went wrong in detail; the terminal shows one line of it."""
         return self.path / "strictune.log"
 
+    @property
+    def driver(self) -> Path:
+        """Who runs the sweep, while somebody does."""
+        return self.path / "driver.json"
+
+    @property
+    def stop_request(self) -> Path:
+        """Asks the driver to stop, by being there."""
+        return self.path / "stop"
+
+    def taken(self) -> str:
+        """Say that the folder is in use, and by whom."""
+        driver = read_driver(self.path)
+        who = "another process" if driver is None else f"process {driver.pid} on {driver.host}"
+        return (
+            f"{self.path} is being run by {who}. Look at it with `strictune watch {self.path}`, "
+            f"or end it with `strictune stop {self.path}`."
+        )
+
     def trial(self, trial_id: str) -> Path:
         """Return the folder of one trial."""
         return self.path / "trials" / trial_id
@@ -43,19 +64,27 @@ class SweepFolder:
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
+class OpenedFolder(NamedTuple):
+    """A sweep's folder, and how its sweep file differs from the one it was run with before."""
+
+    folder: SweepFolder
+    changes: Sequence[Change]
+
+
 def open_sweep_folder(
     path: Path, sweep: SweepSpec, trials: Sequence[TrialSpec], *, is_resuming: bool
-) -> SweepFolder:
+) -> OpenedFolder:
     """Create a sweep's folder, or open the one that is resumed, and write its plan.
 
     Trials that ended keep their results; trials that the file has gained are added.
 
     Raises:
-        StorageError: Trials of the folder have begun and the sweep is not being resumed, or it
-            holds something that is no sweep.
+        StorageError: Trials of the folder have begun and the sweep is not being resumed, the
+            file would mix results (see ``refuse_mixing``), or the folder holds no sweep.
     """
     folder = SweepFolder(path.resolve())
     _refuse_occupied(folder, sweep, is_resuming=is_resuming)
+    changes = _check_changes(folder, sweep, trials)
     folder.path.mkdir(parents=True, exist_ok=True)
     (folder.path / "sweep.yaml").write_text(dump_yaml(sweep), encoding="utf-8")
     plan = json.dumps(plan_document(sweep, trials), indent=2, ensure_ascii=False)
@@ -64,12 +93,50 @@ def open_sweep_folder(
         trial_folder = folder.trial(trial.trial_id)
         trial_folder.mkdir(parents=True, exist_ok=True)
         (trial_folder / "trial.yaml").write_text(dump_yaml(trial), encoding="utf-8")
-    return folder
+    return OpenedFolder(folder, changes)
+
+
+def reopen_trials(folder: SweepFolder, trials: Sequence[TrialSpec]) -> int:
+    """Let trials that failed or were stopped go on from their last checkpoint; count them."""
+    num_reopened = 0
+    for trial in trials:
+        outcome = folder.outcome(trial.trial_id)
+        if outcome is not None and outcome["state"] != "FINISHED":
+            (folder.trial(trial.trial_id) / "stop").unlink(missing_ok=True)
+            (folder.trial(trial.trial_id) / "outcome.json").unlink()
+            num_reopened += 1
+    return num_reopened
+
+
+def _check_changes(
+    folder: SweepFolder, sweep: SweepSpec, trials: Sequence[TrialSpec]
+) -> Sequence[Change]:
+    written = folder.path / "sweep.yaml"
+    if not written.exists():
+        return ()
+    before = load_sweep(written)
+    changes = sweep_changes(before, sweep)
+    begun = [
+        trial
+        for trial in expand(before)
+        if (folder.trial(trial.trial_id) / "metrics.jsonl").exists()
+    ]
+    refuse_mixing(
+        changes,
+        begun=begun,
+        planned=trials,
+        has_results=any(folder.outcome(trial.trial_id) for trial in begun),
+        folder=str(folder.path),
+    )
+    return changes
 
 
 def _refuse_occupied(folder: SweepFolder, sweep: SweepSpec, *, is_resuming: bool) -> None:
     if not folder.path.exists() or (folder.path.is_dir() and not any(folder.path.iterdir())):
         return
+    driver = read_driver(folder.path)
+    if driver is not None and driver.status() == "alive":
+        raise StorageError(folder.taken())
     if not (folder.path / "plan.json").is_file():
         raise StorageError(
             f"{folder.path} exists and holds no sweep. Move it away, or choose another folder "

@@ -8,10 +8,14 @@ from typing import Literal
 
 from strictune.config import SweepSpec, TrialSpec
 from strictune.launch.baselines import measure_baselines
-from strictune.launch.cluster import ray_cluster, trial_resources
+from strictune.launch.cluster import ray_cluster
+from strictune.launch.driver import driving
 from strictune.launch.folder import SweepFolder
+from strictune.launch.grants import grant_cells
+from strictune.launch.machines import cluster_machines
 from strictune.launch.progress import reporting
-from strictune.launch.trials import run_trials
+from strictune.launch.trials import GrantedTrial, Runner, run_trials
+from strictune.packing import Grant
 
 __all__ = ["SweepEnd", "run_sweep"]
 
@@ -54,15 +58,22 @@ def run_sweep(
 ) -> SweepEnd:
     """Measure the baselines, run every trial that has not ended, and count the ends.
 
-    Ctrl-C stops the trials; what they have checkpointed stays, and they remain open.
+    Ctrl-C, SIGTERM and ``strictune stop`` stop the trials; what they have checkpointed stays,
+    and they remain open.
+
+    Raises:
+        StorageError: Another process runs this sweep.
     """
-    open_trials = [trial for trial in trials if folder.outcome(trial.trial_id) is None]
-    warnings: Sequence[str] = ()
-    if open_trials:
-        try:
-            warnings = _run_open(sweep, open_trials, folder, say=say, every_s=every_s)
-        except KeyboardInterrupt:
-            say("interrupted; trials keep what they have checkpointed")
+    with driving(folder) as driver:
+        open_trials = [trial for trial in trials if folder.outcome(trial.trial_id) is None]
+        warnings: Sequence[str] = ()
+        if open_trials:
+            try:
+                warnings = _run_open(
+                    sweep, open_trials, folder, driver=driver, say=say, every_s=every_s
+                )
+            except KeyboardInterrupt:
+                say("interrupted; trials keep what they have checkpointed")
     states: Counter[str] = Counter()
     for trial in trials:
         outcome = folder.outcome(trial.trial_id)
@@ -75,26 +86,44 @@ def _run_open(
     trials: Sequence[TrialSpec],
     folder: SweepFolder,
     *,
+    driver: str,
     say: Callable[[str], None],
     every_s: float,
 ) -> Sequence[str]:
     say("starting Ray")
     with ray_cluster():
-        resources = trial_resources(sweep.resources)
-        say(f"measuring baselines; each process gets {_in_words(resources)}")
-        warnings = measure_baselines(trials, folder, resources=resources)
+        machines = cluster_machines()
+        grants = grant_cells(sweep.resources, trials, machines)
+        for words, cells in _by_grant(grants).items():
+            say(f"each process of {', '.join(cells)} gets {words}")
+        say("measuring baselines")
+        warnings = measure_baselines(trials, folder, grants=grants)
         for warning in warnings:
             say(warning)
         say(f"running {len(trials)} trials")
+        runner = Runner(
+            folder=folder,
+            driver=driver,
+            machines=machines,
+            step_timeout_s=sweep.resources.step_timeout_s,
+            max_concurrent=sweep.resources.max_concurrent_trials,
+        )
+        granted = [GrantedTrial(trial.trial_id, grants[trial.cell]) for trial in trials]
         with reporting(trials, folder, say=say, every_s=every_s):
-            run_trials(
-                [trial.trial_id for trial in trials],
-                folder,
-                resources=resources,
-                max_concurrent=sweep.resources.max_concurrent_trials,
-            )
-    return warnings
+            left_open = run_trials(granted, runner)
+        for reason in left_open:
+            say(f"left open: {reason}")
+    return [*warnings, *left_open]
 
 
-def _in_words(resources: Mapping[str, float]) -> str:
-    return ", ".join(f"{amount:g} {name.upper()}" for name, amount in resources.items())
+def _by_grant(grants: Mapping[str, Grant]) -> dict[str, list[str]]:
+    """Group cells by what they get, in words."""
+    cells: dict[str, list[str]] = {}
+    for cell, grant in grants.items():
+        parts = [f"{grant.cpus:g} CPU"]
+        if grant.gpus:
+            parts.append(f"{grant.gpus:g} GPU")
+        if grant.memory_gib is not None:
+            parts.append(f"{grant.memory_gib:.1f} GiB")
+        cells.setdefault(", ".join(parts), []).append(cell)
+    return cells

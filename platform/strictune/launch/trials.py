@@ -1,68 +1,153 @@
-"""The trials of a matrix under Ray Tune.
-
-Tune places trials and starts them again when their process dies. What a trial is, how far it
-got and how it ended is in its folder, so nothing of Tune's own state is needed to resume.
-"""
+"""Trials through Ray Tune: scheduled, restarted when their process dies, recorded when lost."""
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ray import tune
 
 from strictune.launch.folder import SweepFolder
-from trainables.ray_trainable import run_trial
+from strictune.packing import Grant, Machine, one_size_up
+from trainables.ray_trainable import Attempt, run_trial
 from trainables.records import read_outcome, record_failure
 
-__all__ = ["run_trials"]
+__all__ = ["GrantedTrial", "Runner", "run_trials"]
 
 logger = logging.getLogger(__name__)
 
 MAX_RESTARTS = 3
 """Times that a trial whose process died is started again."""
+LOW_ON_MEMORY = re.compile(r"low on memory|OutOfMemory")
+"""What Ray says of a process that it or the kernel killed for the memory of the host."""
+GROWN = "out of memory, one size up"
 
 
-def run_trials(
-    trial_ids: Sequence[str],
-    folder: SweepFolder,
-    *,
-    resources: Mapping[str, float],
-    max_concurrent: int | None,
-) -> None:
+class GrantedTrial(NamedTuple):
+    """A trial and what it is granted."""
+
+    trial_id: str
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """What all trials of one run of a sweep share."""
+
+    folder: SweepFolder
+    driver: str
+    """Names this run of the sweep."""
+    machines: Sequence[Machine]
+    step_timeout_s: float | None
+    max_concurrent: int | None
+    trainable: Callable[[Mapping[str, Attempt]], None] = run_trial
+
+
+def run_trials(trials: Sequence[GrantedTrial], runner: Runner) -> list[str]:
     """Run the trials to their ends; returns early when the user interrupts.
 
-    A trial whose process died more often than ``MAX_RESTARTS`` is recorded as FAILED here,
-    because it could not do so itself.
+    A trial that runs out of memory is run once more, one size up. One whose process died more
+    often than ``MAX_RESTARTS`` is recorded as FAILED here, because it could not do so itself.
+
+    Returns:
+        Why trials are left open, one message each.
     """
-    if not trial_ids:
-        return
+    paused = _run_pass(trials, runner, why=None)
+    grown = []
+    for trial in trials:
+        larger = one_size_up(trial.grant, runner.machines)
+        if paused.get(trial.trial_id, _NO_PAUSE).lacks == "memory" and larger is not None:
+            logger.info("trial=%s out of memory, granted %s", trial.trial_id, larger)
+            grown.append(GrantedTrial(trial.trial_id, larger))
+            del paused[trial.trial_id]
+    if grown:
+        paused |= _run_pass(grown, runner, why=GROWN)
+    return list(dict.fromkeys(pause.reason for pause in paused.values()))
+
+
+class _Pause(NamedTuple):
+    lacks: str
+    reason: str
+
+
+_NO_PAUSE = _Pause("", "")
+
+
+def _run_pass(
+    trials: Sequence[GrantedTrial], runner: Runner, *, why: str | None
+) -> dict[str, _Pause]:
+    """Run each trial once, restarts included; return those that are paused, by trial id."""
+    if not trials:
+        return {}
     # Tune's own reporting writes files into the user's home and tables to the terminal.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    folders = [str(folder.trial(trial_id)) for trial_id in trial_ids]
+    grants = {str(runner.folder.trial(trial.trial_id)): trial.grant for trial in trials}
+    attempts = [
+        Attempt(
+            folder=folder,
+            driver=runner.driver,
+            step_timeout_s=runner.step_timeout_s,
+            may_grow=why is None and one_size_up(grant, runner.machines) is not None,
+            why=why,
+        )
+        for folder, grant in grants.items()
+    ]
     tuner = tune.Tuner(
-        tune.with_resources(run_trial, dict(resources)),
-        param_space={"folder": tune.grid_search(folders)},
+        tune.with_resources(
+            runner.trainable, lambda config: _placement(grants[config["attempt"]["folder"]])
+        ),
+        param_space={"attempt": tune.grid_search(attempts)},
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=max_concurrent,
+            max_concurrent_trials=runner.max_concurrent,
             reuse_actors=False,
-            trial_dirname_creator=lambda trial: Path(trial.config["folder"]).name,
+            trial_dirname_creator=lambda trial: Path(trial.config["attempt"]["folder"]).name,
         ),
         run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(folder.path / "ray"),
+            name="tune" if why is None else "tune-grown",
+            storage_path=str(runner.folder.path / "ray"),
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
             verbose=0,
         ),
     )
+    paused = {}
     for result in tuner.fit():
-        if result.error is not None and result.config is not None:
-            _record_failure(Path(result.config["folder"]), result.error)
+        attempt: Attempt = (result.config or {})["attempt"]
+        trial = Path(attempt["folder"])
+        pause = _pause(result.metrics or {}, result.error, may_grow=attempt["may_grow"])
+        if pause is not None:
+            paused[trial.name] = pause
+        elif result.error is not None:
+            _record_failure(trial, result.error)
+    return paused
+
+
+def _placement(grant: Grant) -> tune.PlacementGroupFactory:
+    names = {"cpu": "CPU", "gpu": "GPU", "memory": "memory"}
+    resources = grant.ray_resources()
+    return tune.PlacementGroupFactory([{names[name]: amount for name, amount in resources.items()}])
+
+
+def _pause(metrics: Mapping[str, Any], error: Exception | None, *, may_grow: bool) -> _Pause | None:
+    """Say why a trial is open though its run is over; None if it has ended or was cut off."""
+    if error is not None:
+        # The host's memory ran out, and Ray or the kernel chose this process.
+        if may_grow and LOW_ON_MEMORY.search(str(error)):
+            return _Pause("memory", _last_line(error))
+        return None
+    if "paused" not in metrics:
+        return None
+    return _Pause(str(metrics["paused"]), str(metrics["reason"]))
 
 
 def _record_failure(trial: Path, error: Exception) -> None:
     if read_outcome(trial) is None:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        record_failure(trial, f"its process died {MAX_RESTARTS + 1} times: {reason}")
+        record_failure(trial, f"its process died {MAX_RESTARTS + 1} times: {_last_line(error)}")
         logger.error("trial=%s failed: %s", trial.name, error)
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

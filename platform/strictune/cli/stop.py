@@ -1,0 +1,100 @@
+"""``strictune stop``: end a sweep, or one of its trials, cleanly."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from strictune.cli.sweep_folder import add_sweep_folder, sweep_folder
+from strictune.cli.verb import Verb
+from strictune.errors import SpecError, StorageError
+from strictune.watch import Driver, read_driver
+
+__all__ = ["VERB"]
+
+STOP = "stop"
+"""The file that asks the driver of a sweep, or a trial's process, to stop."""
+POLL_S = 0.2
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    add_sweep_folder(parser)
+    parser.add_argument(
+        "trial",
+        nargs="?",
+        metavar="TRIAL",
+        help="one trial, by its name, its id or the beginning of it; without it the whole sweep",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="how long to wait for the end (default: 120)",
+    )
+
+
+def _execute(args: argparse.Namespace) -> int:
+    folder = sweep_folder(args)
+    trial = None if args.trial is None else _find_trial(folder, args.trial)
+    driver = read_driver(folder)
+    if driver is None or driver.status() == "gone":
+        raise StorageError(f"{folder}: nobody runs this sweep, so there is nothing to stop.")
+    if trial is None:
+        return _stop_sweep(folder, driver, timeout_s=args.timeout)
+    return _stop_trial(trial, timeout_s=args.timeout)
+
+
+def _stop_sweep(folder: Path, driver: Driver, *, timeout_s: float) -> int:
+    (folder / STOP).touch()
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if read_driver(folder) != driver or driver.status() == "gone":
+            print(f"{folder}: stopped; its trials keep what they have checkpointed.")
+            return 0
+        time.sleep(POLL_S)
+    raise StorageError(
+        f"{folder}: process {driver.pid} on {driver.host} has not stopped within {timeout_s:g} s. "
+        f"What it does is in {folder / 'strictune.log'}; kill the process if it hangs, nothing "
+        "that was checkpointed is lost."
+    )
+
+
+def _stop_trial(trial: Path, *, timeout_s: float) -> int:
+    outcome = trial / "outcome.json"
+    if not outcome.exists():
+        (trial / STOP).touch()
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if outcome.exists():
+            ended = json.loads(outcome.read_text(encoding="utf-8"))
+            reason = f": {ended['reason']}" if ended["reason"] else ""
+            print(f"{trial.name}: {ended['state']}{reason}")
+            return 0
+        time.sleep(POLL_S)
+    print(
+        f"{trial.name} will stop at its next step, or when its turn comes; "
+        f"it has not within {timeout_s:g} s."
+    )
+    return 0
+
+
+def _find_trial(folder: Path, wanted: str) -> Path:
+    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    trials = plan["trials"]
+    exact = [trial for trial in trials if wanted in (trial["trial_id"], trial["name"])]
+    found = exact or [trial for trial in trials if trial["trial_id"].startswith(wanted)]
+    if len(found) != 1:
+        problem = "is no trial" if not found else f"fits {len(found)} trials"
+        ids = ", ".join(trial["trial_id"] for trial in found or trials)
+        raise SpecError(f"{wanted} {problem} of {folder}, expected one of {ids}.")
+    return folder / "trials" / str(found[0]["trial_id"])
+
+
+VERB = Verb(
+    name="stop",
+    summary="end a running sweep, or one of its trials, cleanly",
+    example="strictune stop runs/quickstart",
+    configure=_configure,
+    execute=_execute,
+)

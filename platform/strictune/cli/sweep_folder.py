@@ -1,0 +1,36 @@
+"""The argument SWEEP: the folder of a sweep, or its name below ``--out``."""
+
+import argparse
+from pathlib import Path
+
+from strictune.errors import SpecError
+
+__all__ = ["add_sweep_folder", "sweep_folder"]
+
+
+def add_sweep_folder(parser: argparse.ArgumentParser) -> None:
+    """Add SWEEP and ``--out``, which ``sweep_folder`` reads."""
+    parser.add_argument("sweep", metavar="SWEEP", help="the sweep's folder, or its name")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="where sweeps lie by name (default: runs)",
+    )
+
+
+def sweep_folder(args: argparse.Namespace) -> Path:
+    """Return the folder that SWEEP means.
+
+    Raises:
+        SpecError: It is no sweep's.
+    """
+    candidates = (Path(args.sweep), args.out / args.sweep)
+    for path in candidates:
+        if (path / "plan.json").is_file():
+            return path
+    raise SpecError(
+        f"{args.sweep}: neither {candidates[0]} nor {candidates[1]} is the folder of a sweep (it "
+        "has no plan.json). Give the folder that `strictune run` printed, or --out."
+    )

@@ -1,0 +1,249 @@
+"""Draws one look at a sweep: a header, a row for each trial, and what went wrong in full.
+
+The table fits the terminal: columns that matter least go first, and where not every trial has
+a line, those at work and those that failed are shown.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from strictune.watch import SweepLook, TrialRow
+
+__all__ = ["WatchTable", "duration", "sparkline"]
+
+GAP = 2
+"""Blank columns between two columns of the table."""
+MIN_REASON_WIDTH = 24
+MIN_TRIAL_WIDTH = 20
+HASH_CHARS = 9
+"""A trial's id ends with a dash and eight digits."""
+MAX_DEAR_RANK = 3
+"""Ids are shortened rather than columns up to this rank dropped."""
+MAX_SPARKS = 12
+SPARKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+ELLIPSIS = "\u2026"
+SILENT_STEPS, SILENT_S = 20, 300.0
+"""A trial that has trained nothing for the time of so many steps, and for so long, is suspect."""
+
+STATE_STYLES = {
+    "training": "cyan",
+    "evaluating": "cyan",
+    "starting": "cyan",
+    "FAILED": "bold red",
+    "UNREADABLE": "bold red",
+    "interrupted": "yellow",
+    "KILLED": "yellow",
+    "FINISHED": "green",
+    "waiting": "dim",
+}
+"""By how much a state is worth a line of the screen."""
+SWEEP_STYLES = {"running": "cyan", "not running": "bold yellow", "ended": "green"}
+
+
+class Column(NamedTuple):
+    """One column of the table."""
+
+    heading: str
+    text: Callable[[TrialRow], str]
+    justify: Literal["left", "right"] = "right"
+    rank: int = 0
+    """Where the terminal is narrow, the highest goes first; 0 stays."""
+
+
+class _Layout(NamedTuple):
+    columns: Sequence[Column]
+    trial_width: int
+    reason_width: int
+    """0 where there is no room for a column of reasons."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchTable:
+    """One look at a sweep, to be printed by rich."""
+
+    look: SweepLook
+    now: float
+    """In seconds since the epoch."""
+    is_bounded: bool
+    """Whether it must fit the height of the terminal."""
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        """Yield what is printed, for the width and height at hand."""
+        width, height = options.max_width, options.height or console.height
+        rows = sorted(self.look.trials, key=_urgency)
+        layout = _fit(self._columns(), rows, width=width, has_reasons=any(map(self._remark, rows)))
+        header = list(self._header().wrap(console, width))
+        troubles = [
+            line
+            for trouble in self._troubles(rows, layout)
+            for line in trouble.wrap(console, width)
+        ]
+        num_rows = len(rows)
+        if self.is_bounded:
+            troubles = troubles[: height // 4]
+            # Others take: a blank line, the headings, and the count of what is left out.
+            num_rows = max(1, height - len(header) - len(troubles) - 3)
+        hidden = rows[num_rows:]
+        yield from header
+        yield Text()
+        yield self._table(rows[:num_rows] if hidden else self.look.trials, layout)
+        if hidden:
+            yield Text(f"{ELLIPSIS} and {len(hidden)} more: {_counts(hidden)}", style="dim")
+        yield from troubles
+
+    def _header(self) -> Text:
+        look = self.look
+        header = Text.assemble(
+            (look.sweep, "bold"),
+            ": ",
+            (look.state, SWEEP_STYLES[look.state]),
+            f", {look.why}. {len(look.trials)} trials: {_counts(look.trials)}.",
+        )
+        if look.resume:
+            header.append(f"\nGo on with: {look.resume}", style="yellow")
+        if look.state == "running" and not any(row.updated for row in look.trials):
+            header.append("\nNo trial has begun; Ray and the baselines come first.")
+        return header
+
+    def _columns(self) -> list[Column]:
+        look = self.look
+        scale = max((found.frac for row in look.trials for found in row.held_out), default=0.0)
+        return [
+            Column("trial", lambda row: row.trial_id, "left"),
+            Column("cell", lambda row: row.cell, "left", 7),
+            Column("state", lambda row: row.state, "left"),
+            Column("step", _steps),
+            Column("reward", lambda row: _number(row.reward, ".2f"), rank=2),
+            Column(
+                f"held-out {look.primary_rung}", lambda row: _held_out(row, scale), "left", rank=1
+            ),
+            Column("tokens/s", lambda row: _number(row.tokens_per_s, ",.0f"), rank=5),
+            Column("GiB", lambda row: _number(row.peak_gib, ".1f"), rank=6),
+            Column("time left", lambda row: duration(row.time_left_s), rank=3),
+            Column("retries", lambda row: _number(row.num_retries, "d"), rank=4),
+        ]
+
+    def _table(self, rows: Sequence[TrialRow], layout: _Layout) -> Table:
+        table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+        for column in layout.columns:
+            table.add_column(column.heading, justify=column.justify, no_wrap=True)
+        if layout.reason_width:
+            table.add_column("reason", no_wrap=True, max_width=layout.reason_width)
+        for row in rows:
+            cells = [_cell(column, row, layout) for column in layout.columns]
+            reason = [Text(self._remark(row))] if layout.reason_width else []
+            table.add_row(*cells, *reason)
+        return table
+
+    def _troubles(self, rows: Sequence[TrialRow], layout: _Layout) -> Iterator[Text]:
+        """Yield the reasons that the table has no room for."""
+        for row in rows:
+            remark = self._remark(row)
+            if cell_len(remark) > layout.reason_width:
+                style = STATE_STYLES.get(row.state, "")
+                yield Text.assemble(f"{row.name}, ", (row.state, style), f": {remark}")
+
+    def _remark(self, row: TrialRow) -> str:
+        if row.state == "training" and row.updated is not None:
+            silent_s = self.now - row.updated
+            if silent_s > max(SILENT_S, SILENT_STEPS * (row.step_s or 0)):
+                return f"silent for {duration(silent_s)}"
+        return " ".join((row.reason or "").split())
+
+
+def duration(seconds: float | None) -> str:
+    """Return e.g. ``40 s``, ``12 min``, ``3 h 05 min`` or ``2 d 4 h``; nothing for None."""
+    if seconds is None:
+        return ""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def sparkline(values: Sequence[float], *, scale: float) -> str:
+    """Return one block a value, from 0 to ``scale``; of many values the last ones."""
+    top = len(SPARKS) - 1
+    return "".join(
+        SPARKS[round(top * value / scale) if scale else 0] for value in values[-MAX_SPARKS:]
+    )
+
+
+def _fit(
+    columns: Sequence[Column], rows: Sequence[TrialRow], *, width: int, has_reasons: bool
+) -> _Layout:
+    """Drop columns, and shorten the trials' ids, until the rest fits."""
+    texts = {column.heading: [column.text(row) for row in rows] for column in columns}
+    kept = [column for column in columns if any(texts[column.heading])]
+    widths = {heading: max(map(cell_len, [heading, *texts[heading]])) for heading in texts}
+    num_spare = max(0, widths["trial"] - MIN_TRIAL_WIDTH)
+
+    def left() -> int:
+        return width + GAP - sum(widths[column.heading] + GAP for column in kept)
+
+    while True:
+        last = max(kept, key=lambda column: column.rank)
+        is_dear = last.rank <= MAX_DEAR_RANK
+        if last.rank == 0 or left() + (num_spare if is_dear else 0) >= 0:
+            break
+        kept.remove(last)
+    room = left() - GAP
+    return _Layout(
+        columns=kept,
+        trial_width=widths["trial"] + min(0, left()),
+        reason_width=room if has_reasons and room >= MIN_REASON_WIDTH else 0,
+    )
+
+
+def _cell(column: Column, row: TrialRow, layout: _Layout) -> Text:
+    if column.heading == "trial":
+        return Text(_without_middle(row.trial_id, width=layout.trial_width))
+    style = STATE_STYLES.get(row.state, "") if column.heading == "state" else ""
+    return Text(column.text(row), style)
+
+
+def _without_middle(text: str, *, width: int) -> str:
+    """Shorten a trial's id to what tells it from others: its beginning and its hash."""
+    if len(text) <= width:
+        return text
+    end = text[-HASH_CHARS:]
+    return text[: max(0, width - len(end) - 1)] + ELLIPSIS + end
+
+
+def _urgency(row: TrialRow) -> int:
+    states = list(STATE_STYLES)
+    return states.index(row.state) if row.state in states else states.index("FINISHED")
+
+
+def _counts(rows: Sequence[TrialRow]) -> str:
+    counted = Counter(row.state for row in sorted(rows, key=_urgency))
+    return ", ".join(f"{number} {state}" for state, number in counted.items())
+
+
+def _steps(row: TrialRow) -> str:
+    return f"{row.step}/{row.num_steps}" if row.num_steps else str(row.step)
+
+
+def _held_out(row: TrialRow, scale: float) -> str:
+    if row.held_out_frac is None:
+        return ""
+    sparks = sparkline([found.frac for found in row.held_out], scale=scale)
+    return f"{row.held_out_frac:6.1%} {sparks}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

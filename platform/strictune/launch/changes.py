@@ -1,0 +1,95 @@
+"""What a sweep file may change between two runs of one sweep.
+
+New cells and seeds are added, and resources are free. What would put results under different
+settings into one table is refused, and so are contrasts that are declared after results were
+seen: the comparisons of a sweep are fixed when it is planned.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from strictune.config import SweepSpec, TrialSpec
+from strictune.errors import StorageError
+
+__all__ = ["Change", "refuse_mixing", "sweep_changes"]
+
+SHARED = ("task", "trial", "evaluation")
+"""The blocks that all trials of a sweep have in common."""
+
+
+class Change(NamedTuple):
+    """One key of the sweep file that has another value now."""
+
+    key: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        return f"{self.key} ({_shown(self.before)} -> {_shown(self.after)})"
+
+
+def sweep_changes(before: SweepSpec, after: SweepSpec) -> list[Change]:
+    """Return what differs, by dotted key, in the order of the file."""
+    return _differences(before.model_dump(mode="json"), after.model_dump(mode="json"), prefix="")
+
+
+def refuse_mixing(
+    changes: Sequence[Change],
+    *,
+    begun: Sequence[TrialSpec],
+    planned: Sequence[TrialSpec],
+    has_results: bool,
+    folder: str,
+) -> None:
+    """Raise if the changed file would mix results.
+
+    Args:
+        changes: From ``sweep_changes``.
+        begun: Trials of the folder that have trained, as they were planned.
+        planned: Trials of the file as it is now.
+        has_results: A trial of the folder has ended.
+        folder: Named in the message.
+
+    Raises:
+        StorageError: A cell has begun under settings that the file no longer has, or contrasts
+            changed after a result was there.
+    """
+    now = {_point(trial): trial.trial_id for trial in planned}
+    moved = [trial for trial in begun if now.get(_point(trial), trial.trial_id) != trial.trial_id]
+    if moved:
+        causes = [change for change in changes if change.key.startswith(SHARED)]
+        raise StorageError(
+            f"{folder}: {len(moved)} trials have begun under other settings than the sweep file "
+            f"has now: {', '.join(map(str, causes))}. Results under different settings do not "
+            "belong into one sweep. Put the values back, or start a sweep of another name or "
+            "with another --out."
+        )
+    declared = [change for change in changes if change.key == "contrasts"]
+    if declared and has_results:
+        raise StorageError(
+            f"{folder}: results are there already, and the sweep file changes {declared[0]}. "
+            "Contrasts are declared before a sweep starts. Put them back; other comparisons are "
+            "made with `strictune compare`."
+        )
+
+
+def _differences(before: Any, after: Any, *, prefix: str) -> list[Change]:
+    if before == after:
+        return []
+    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
+        return [Change(prefix, before, after)]
+    found = []
+    for key in dict.fromkeys([*before, *after]):
+        path = f"{prefix}.{key}" if prefix else str(key)
+        found += _differences(before.get(key), after.get(key), prefix=path)
+    return found
+
+
+def _point(trial: TrialSpec) -> tuple[object, ...]:
+    return (trial.model, trial.thinking, trial.curriculum, trial.seed)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,67 @@
+"""The one process that runs a sweep: it holds the folder, says who it is, and hears "stop"."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from strictune.errors import StorageError
+from strictune.launch.folder import SweepFolder
+
+__all__ = ["driving"]
+
+STOP_POLL_S = 0.5
+
+
+@contextmanager
+def driving(folder: SweepFolder) -> Iterator[str]:
+    """Be the driver of a sweep for the time of the body; yields a name for this run of it.
+
+    While it lasts, ``driver.json`` says who runs the sweep, and a file named ``stop`` in the
+    folder interrupts it as Ctrl-C would.
+
+    Raises:
+        StorageError: Another process runs the sweep.
+    """
+    lock = FileLock(folder.path / ".driver.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StorageError(folder.taken()) from error
+    try:
+        folder.stop_request.unlink(missing_ok=True)
+        started = time.time()
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
+        folder.driver.write_text(json.dumps(who) + "\n", encoding="utf-8")
+        with _interrupting_when_asked(folder):
+            yield f"{who['host']}:{who['pid']}:{started:.0f}"
+    finally:
+        folder.driver.unlink(missing_ok=True)
+        folder.stop_request.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
+def _interrupting_when_asked(folder: SweepFolder) -> Iterator[None]:
+    ended = threading.Event()
+
+    def listen() -> None:
+        while not ended.wait(STOP_POLL_S):
+            if folder.stop_request.exists():
+                folder.stop_request.unlink(missing_ok=True)
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    thread = threading.Thread(target=listen, name="stop-request", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

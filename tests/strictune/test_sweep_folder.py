@@ -1,0 +1,83 @@
+"""What a sweep's folder accepts when it is opened again."""
+
+from pathlib import Path
+
+import pytest
+
+from strictune.config import SweepSpec, expand, load_sweep
+from strictune.errors import StorageError
+from strictune.launch.folder import OpenedFolder, open_sweep_folder, reopen_trials
+from trainables.records import record_failure, write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def sweep(*overrides: str) -> SweepSpec:
+    return load_sweep(ROOT / "search_spaces" / "quickstart.yaml", overrides)
+
+
+def opened(path: Path, *overrides: str, is_resuming: bool = True) -> OpenedFolder:
+    spec = sweep(*overrides)
+    return open_sweep_folder(path, spec, expand(spec), is_resuming=is_resuming)
+
+
+def begin(path: Path, *, num_ended: int = 0) -> None:
+    """Open a sweep and leave what trials leave that have begun, and some that have ended."""
+    folder = opened(path).folder
+    for index, trial in enumerate(expand(sweep())):
+        (folder.trial(trial.trial_id) / "metrics.jsonl").touch()
+        if index < num_ended:
+            write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": "FINISHED"})
+
+
+def test_seeds_and_resources_may_change_and_are_told(tmp_path: Path) -> None:
+    begin(tmp_path / "q", num_ended=1)
+    changes = opened(tmp_path / "q", "matrix.seed=[0, 1]", "resources.cpus_per_trial=2").changes
+    assert [str(change) for change in changes] == [
+        "matrix.seed ([0] -> [0, 1])",
+        "resources.cpus_per_trial (1.0 -> 2.0)",
+    ]
+    assert len(list((tmp_path / "q" / "trials").iterdir())) == 8
+
+
+def test_a_changed_setting_of_begun_trials_is_refused_and_named(tmp_path: Path) -> None:
+    begin(tmp_path / "q")
+    plan = (tmp_path / "q" / "plan.json").read_bytes()
+    with pytest.raises(StorageError) as refused:
+        opened(tmp_path / "q", "trial.grpo.learning_rate=0.001")
+    assert "4 trials have begun under other settings" in str(refused.value)
+    assert "trial.grpo.learning_rate (0.002 -> 0.001)" in str(refused.value)
+    assert (tmp_path / "q" / "plan.json").read_bytes() == plan
+
+
+def test_a_setting_may_change_while_nothing_has_begun(tmp_path: Path) -> None:
+    opened(tmp_path / "q")
+    changes = opened(tmp_path / "q", "trial.grpo.learning_rate=0.001").changes
+    assert [change.key for change in changes] == ["trial.grpo.learning_rate"]
+
+
+@pytest.mark.parametrize("num_ended", [0, 1])
+def test_contrasts_are_fixed_once_a_result_is_there(tmp_path: Path, num_ended: int) -> None:
+    begin(tmp_path / "q", num_ended=num_ended)
+    if num_ended:
+        with pytest.raises(StorageError, match="Contrasts are declared before a sweep starts"):
+            opened(tmp_path / "q", "contrasts=[thinking]")
+    else:
+        assert opened(tmp_path / "q", "contrasts=[thinking]").changes
+
+
+def test_a_cell_that_left_the_file_stays_on_disk(tmp_path: Path) -> None:
+    begin(tmp_path / "q")
+    opened(tmp_path / "q", "matrix.thinking=[false]", "contrasts=[curriculum]")
+    assert len(list((tmp_path / "q" / "trials").iterdir())) == 4
+
+
+def test_only_trials_that_did_not_finish_are_reopened(tmp_path: Path) -> None:
+    begin(tmp_path / "q", num_ended=3)
+    folder, trials = opened(tmp_path / "q").folder, expand(sweep())
+    record_failure(folder.trial(trials[3].trial_id), "it broke")
+    (folder.trial(trials[3].trial_id) / "stop").touch()
+    assert reopen_trials(folder, trials) == 1
+    assert folder.outcome(trials[3].trial_id) is None
+    assert not (folder.trial(trials[3].trial_id) / "stop").exists()
+    assert all(folder.outcome(trial.trial_id) for trial in trials[:3])
