@@ -3,7 +3,6 @@
 import argparse
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -167,7 +166,7 @@ def test_the_plain_command_of_the_page_does_the_same(page: str, tmp_path: Path) 
             text = block.replace("http://127.0.0.1:8265", server.address)
             text = text.replace("/path/to/token", str(tmp_path / "token"))
             done = subprocess.run(
-                ["bash", "-euc", text.replace("strictune ", f"{BIN}/python -m strictune ")],
+                ["bash", "-euc", re.sub(r"^strictune", f"{BIN}/python -m strictune", text)],
                 cwd=ROOT,
                 env=clean_environment(tmp_path)
                 | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "platform")])},
@@ -181,6 +180,5 @@ def test_the_plain_command_of_the_page_does_the_same(page: str, tmp_path: Path) 
 
     by_ray, by_us = sent_by(plain[0]), sent_by(ours)
     by_us["runtime_env"]["env_vars"].pop("STRICTUNE_GIT_SHA")
-    assert shlex.split(by_ray["entrypoint"])[-8:] == shlex.split(by_us["entrypoint"])[-8:]
     for key in ("entrypoint", "runtime_env", "files"):
         assert by_ray[key] == by_us[key]
