@@ -4,6 +4,7 @@ Inside a Ray job, or with RAY_ADDRESS set, the sweep joins that cluster. Otherwi
 one on this machine that listens on loopback and ends with the sweep.
 """
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS", "local")
     own = {"include_dashboard": False, "num_gpus": num_gpus} if address == "local" else {}
+    _log_with_ours()
     ray.init(
         address=address,
         log_to_driver=False,
@@ -41,6 +43,14 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _log_with_ours() -> None:
+    """Send what Ray says to the sweep's log instead of the terminal."""
+    logger = logging.getLogger("ray")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    logger.propagate = True
 
 
 def _interrupt_on_termination() -> None:
