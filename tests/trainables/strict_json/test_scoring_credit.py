@@ -368,3 +368,20 @@ def test_recursion_through_every_branch_stays_small() -> None:
 def test_a_schema_that_cannot_be_compiled_is_refused(schema: str) -> None:
     with pytest.raises(SpecError, match="Expected a JSON Schema"):
         Scorer().score("[]", schema, thinking=False, think_prefilled=False)
+
+
+def test_keys_stuffed_into_a_wrong_container_earn_nothing() -> None:
+    filler = {f"filler_{number}": "x" for number in range(100)}
+    assert credit({}, SHELF) == credit(filler, SHELF) == 0.0
+
+
+def test_what_stuffing_mends_inside_a_wrapped_answer_does_not_pay() -> None:
+    schema = {
+        "type": "object",
+        "required": ["info", "notes"],
+        "properties": {name: {"type": "object", "minProperties": 2} for name in ("info", "notes")},
+    }
+    answer: dict[str, Any] = {"info": {"a": 1}, "notes": {"a": 1, "b": 2}}
+    before = credit([answer], schema)
+    answer["info"].update({f"filler_{number}": "x" for number in range(100)})
+    assert 0.0 < credit([answer], schema) <= before

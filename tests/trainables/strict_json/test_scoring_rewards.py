@@ -1,6 +1,8 @@
 """The seven components: their values, their ranges, and the two theorems."""
 
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from scoring_material import (
@@ -204,6 +206,42 @@ def test_layout_and_shared_keys_are_no_repetition(text: str) -> None:
 )
 def test_loops_are_repetition(text: str, low: float, high: float) -> None:
     assert low <= scored(text, {"type": "null"}).rewards["repetition"] <= high
+
+
+@pytest.mark.parametrize(
+    "grow",
+    [
+        pytest.param(lambda first: first.update({f"k{n}": n for n in range(100)}), id="keys"),
+        pytest.param(lambda first: first["at"].extend([1] * 100), id="equal-items"),
+        pytest.param(lambda first: first["at"].extend(range(100)), id="items"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 3, 6], ids=["first", "middle", "last"])
+def test_elements_put_into_a_loop_do_not_hide_it(grow: Callable[..., None], place: int) -> None:
+    loop: list[dict[str, Any]] = [{"name": "x", "at": [1, 2]} for _ in range(7)]
+    before = scored(fenced(loop), {"type": "null"})
+    assert before.rewards["repetition"] < 0.9
+    grow(loop[place])
+    after = scored(fenced(loop), {"type": "null"})
+    assert after.rewards["repetition"] == -1.0
+    assert total(after) < total(before)
+
+
+@pytest.mark.parametrize(
+    ("number", "asked", "value"),
+    [
+        pytest.param(65, 1, 1.0, id="many"),
+        pytest.param(80, 1, 0.0, id="runs-on"),
+        pytest.param(95, 1, -1.0, id="runaway"),
+        pytest.param(5_000, 1, -1.0, id="without-end"),
+        pytest.param(95, 60, 1.0, id="asked-for"),
+    ],
+)
+def test_a_wrong_document_that_runs_on_is_repetition(number: int, asked: int, value: float) -> None:
+    schema = {"type": "array", "minItems": asked, "items": {"type": "integer"}}
+    score = scored(fenced(["x", *range(1, number)]), schema)
+    assert score.rewards["repetition"] == pytest.approx(value)
+    assert (score.reasons["repetition"] == "runs_on") == (value < 1.0)
 
 
 def test_a_conformant_document_may_repeat_itself() -> None:

@@ -64,15 +64,18 @@ class Grader:
     def __init__(self, schema: object) -> None:
         """Build the schema's locations."""
         self._scope = build_scope(schema)
+        self.bulk = self._scope.bulk
+        """Elements of one container that are more than the schema asks for anywhere."""
 
     def grade(self, document: object) -> Grade:
         """Grade a document that does not conform."""
         failures: list[Failure] = []
         share = _share(self._scope, document, (), failures)
         if not share:
-            answers = _rewrapped(document)
+            answers = _rewrapped(document, bulk=self.bulk)
             share = REWRAPPED_FRAC * max(
-                (_share(self._scope, answer, (), None) for answer in answers), default=0.0
+                (_share(self._scope, answer, (), None, is_wrong=True) for answer in answers),
+                default=0.0,
             )
         return Grade(MAX_WRONG_CREDIT * share, failures)
 
@@ -82,23 +85,34 @@ def _one(node: Node) -> float:
     return 1.0 if node.num_expected else _ALL
 
 
-def _rewrapped(document: object) -> Iterator[object]:
-    """Yield what the answer might have been before it was wrapped, or taken out of its list."""
+def _rewrapped(document: object, *, bulk: float) -> Iterator[object]:
+    """Yield what the answer might have been before it was wrapped, or taken out of its list.
+
+    An object stuffed with keys is nobody's element.
+    """
     if isinstance(document, dict) and len(document) == 1:
         yield from document.values()
     if isinstance(document, list) and len(document) == 1:
         yield document[0]
-    if isinstance(document, dict) and document:
+    if isinstance(document, dict) and 0 < len(document) <= bulk:
         yield [document]
 
 
-def _share(scope: Scope, value: object, path: Path, failures: list[Failure] | None) -> float:
+def _share(
+    scope: Scope,
+    value: object,
+    path: Path,
+    failures: list[Failure] | None,
+    *,
+    is_wrong: bool = False,
+) -> float:
     """Return the earned weight over that of all locations and of violations elsewhere.
 
     A single value passes or fails. Of many values, where the schema asks for ``n`` at least,
     the credit is n / (n + 3 failing), with missing and superfluous values among the failing.
     It takes no account of how many values pass, because a plain share could be raised by
-    adding valid items next to the wrong one.
+    adding valid items next to the wrong one. Filling up a container is held against a value
+    that is wrong here, or already was elsewhere (``is_wrong``).
     """
     if scope.types is not None and type(value) not in scope.types:
         if failures is not None:
@@ -108,7 +122,7 @@ def _share(scope: Scope, value: object, path: Path, failures: list[Failure] | No
         return 1.0 if scope.only(value) else 0.0
     tally = _Tally(failures)
     tally.visit(scope.node, value, path)
-    if tally.is_clear:
+    if tally.is_clear and not is_wrong:
         return 1.0
     tally.charge_stuffing()
     earned = total = scope.total

@@ -63,7 +63,10 @@ class _Place(NamedTuple):
 
 def build_scope(root: object) -> Scope:
     """Build the locations of a whole schema."""
-    return _Builder(root).scope(root, ("#",))
+    builder = _Builder(root)
+    scope = builder.scope(root, ("#",))
+    scope.bulk = _bulk(builder.most_asked)
+    return scope
 
 
 class _Builder:
@@ -83,6 +86,8 @@ class _Builder:
         self._num_nodes = 0
         self._nesting = 0
         self._num_keys = 0
+        self.most_asked = 0.0
+        """Elements of the largest container that the schema asks for."""
 
     def scope(self, schema: object, references: tuple[str, ...]) -> Scope:
         scope = Scope(Node())
@@ -192,6 +197,7 @@ class _Builder:
     def _add_members(self, node: Node, schema: Mapping[str, object], place: _Place) -> None:
         """Add required members with all that they must hold, and what others must be."""
         properties = _mapping(schema.get("properties"))
+        self.most_asked = max(self.most_asked, len(properties))
         required = dict.fromkeys(
             name for name in _sequence(schema.get("required")) if isinstance(name, str)
         )
@@ -244,8 +250,8 @@ class _Builder:
             return None
         if least < 1:
             return Count(-1, self._key(), low, least, most, _MANY)
-        bulk = max(BULK_FACTOR * least, MIN_BULK)
-        return Count(self._unit(place), self._key(), low, least, most, bulk)
+        self.most_asked = max(self.most_asked, least)
+        return Count(self._unit(place), self._key(), low, least, most, _bulk(least))
 
     def _add_asked(self, node: Node, schema: Mapping[str, object]) -> None:
         if schema.keys() & _ASKED.keys():
@@ -258,6 +264,10 @@ class _Builder:
             # These depend on everything beside them, so all of it is asked again.
             passes = keyword_check(self._context, schema)
             node.checks.append(Check(-1, self._key(), "unevaluatedProperties", passes))
+
+
+def _bulk(least: float) -> float:
+    return max(BULK_FACTOR * least, MIN_BULK)
 
 
 def _possible_types(node: Node) -> frozenset[type] | None:

@@ -116,3 +116,5 @@ class Scope:
     """A value of any other type fails everywhere; None if there is no such type."""
     only: Predicate | None = None
     """All that is asked, where that is one question."""
+    bulk: float = 0.0
+    """Of a whole schema: elements of one container that are more than it asks for anywhere."""

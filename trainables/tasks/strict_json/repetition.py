@@ -1,15 +1,17 @@
-"""How much of a text is a loop: the same words over and over.
+"""How much of an answer is a loop, or runs on where nobody asked for more.
 
 Words alone are compared, in the order in which they stand. Indentation, brackets and
 other layout are no words, and the keys that the objects of an array share are told apart
-by the values between them. Linear in the length of the text.
+by the values between them. Elements that differ are no loop however many there are, and
+put into the middle of one they would hide it: hence the largest container is measured as
+well. Linear in the length of the text.
 """
 
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-__all__ = ["MAX_LOOP", "MIN_LOOP", "length_of_loops"]
+__all__ = ["MAX_LOOP", "MIN_LOOP", "length_of_loops", "most_elements"]
 
 MIN_LOOP = 12
 """Shorter loops do not count; the cheap tests before the search rely on it."""
@@ -40,6 +42,18 @@ def length_of_loops(text: str) -> int:
     if words and max(map(len, distinct)) > MAX_WORD_CHARACTERS:
         length = max(length, *map(_longest_inner, words))
     return length
+
+
+def most_elements(document: object) -> int:
+    """Return the number of elements of a document's largest container."""
+    most = 0
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, (dict, list)):
+            most = max(most, len(value))
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return most
 
 
 def _num_looped(words: Sequence[str]) -> int:

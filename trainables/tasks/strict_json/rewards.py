@@ -12,7 +12,12 @@ from typing import NamedTuple
 
 from trainables.tasks.strict_json.completion import THINK_OPEN, Completion
 from trainables.tasks.strict_json.reading import num_open_brackets
-from trainables.tasks.strict_json.repetition import MAX_LOOP, MIN_LOOP, length_of_loops
+from trainables.tasks.strict_json.repetition import (
+    MAX_LOOP,
+    MIN_LOOP,
+    length_of_loops,
+    most_elements,
+)
 from trainables.tasks.strict_json.thinking import ThinkVerdict
 
 __all__ = [
@@ -33,6 +38,10 @@ BRACKET_CHARACTERS = 20
 """What a bracket left open at the end counts for in characters."""
 HEAVY_LOOP = 40
 """Words of a loop at which repetition is heavy."""
+RUNS_ON = 45.0
+"""A container runs on when it has so many elements more than the bulk that a schema allows."""
+RUNAWAY = 75.0
+"""So many more are as bad as the worst loop."""
 
 _CUT_ERRORS = frozenset({"parse_unexpected_end", "parse_unterminated_string", "parse_empty"})
 
@@ -109,21 +118,36 @@ def truncation_reward(completion: Completion) -> Reward:
     return _FULL
 
 
-def repetition_reward(completion: Completion, *, is_conformant: bool) -> Reward:
+def repetition_reward(completion: Completion, *, bulk: float | None) -> Reward:
     """1 without a loop, 0 with heavy repetition, down to -1 for a degenerate loop.
 
     A conformant document may repeat what its schema wants repeated, and a closed think
-    block is judged by ``reasoning``: only what lies outside both is read.
+    block is judged by ``reasoning``: only what lies outside both is read. A document that
+    does not conform falls as far where a container runs on without end.
+
+    Args:
+        completion: The completion.
+        bulk: Elements of one container that are more than the schema asks for; None for a
+            document that conforms.
     """
     text = completion.outside
-    if not is_conformant:
+    if bulk is not None:
         text += completion.text[completion.start : completion.end]
-    loop = length_of_loops(text)
-    if loop < MIN_LOOP:
+    loop = _loop_reward(length_of_loops(text))
+    # Each element but the first stands behind a comma.
+    if bulk is None or text.count(",") < bulk + RUNS_ON:
+        return loop
+    excess = most_elements(completion.document) - bulk - RUNS_ON
+    value = max(1.0 - 2.0 * excess / (RUNAWAY - RUNS_ON), -1.0)
+    return Reward(value, "runs_on") if value < loop.value else loop
+
+
+def _loop_reward(num_words: int) -> Reward:
+    if num_words < MIN_LOOP:
         return _FULL
-    if loop <= HEAVY_LOOP:
-        return Reward((HEAVY_LOOP - loop) / (HEAVY_LOOP - MIN_LOOP + 1), "repetition")
-    beyond = (loop - HEAVY_LOOP) / (MAX_LOOP - HEAVY_LOOP)
+    if num_words <= HEAVY_LOOP:
+        return Reward((HEAVY_LOOP - num_words) / (HEAVY_LOOP - MIN_LOOP + 1), "repetition")
+    beyond = (num_words - HEAVY_LOOP) / (MAX_LOOP - HEAVY_LOOP)
     return Reward(max(-beyond, -1.0), "loop")
 
 

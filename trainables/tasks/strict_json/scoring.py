@@ -102,7 +102,7 @@ class Scorer:
             schema_reward,
             reasoning_reward(verdict, thinking=thinking),
             truncation_reward(parsed),
-            repetition_reward(parsed, is_conformant=is_valid),
+            repetition_reward(parsed, bulk=None if is_valid else compiled.grader.bulk),
             strictness_reward(parsed, thinking=thinking),
         )
         error = classify(
