@@ -1,0 +1,231 @@
+"""Sweeps on real Ray clusters: as jobs behind a token, on two nodes, and as under Slurm."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+from two_nodes import BIN, ROOT, RayCluster, clean_environment, ray_head, two_nodes
+
+SMALL = {
+    "trial.grpo.max_steps": 2,
+    "trial.grpo.per_device_train_batch_size": 8,
+    "trial.grpo.num_generations": 4,
+    "trial.grpo.max_completion_length": 24,
+    "trial.grpo.max_think_length": 8,
+    "task.num_train_prompts": 60,
+    "task.num_eval_prompts": 24,
+    "evaluation.num_prompts_per_difficulty": 2,
+    "evaluation.samples_per_prompt": 1,
+    "evaluation.max_new_tokens": 24,
+    "evaluation.max_think_tokens": 8,
+    "matrix.curriculum": "[standard]",
+    "contrasts": "[]",
+}
+SWEEP = "search_spaces/quickstart.yaml"
+
+pytestmark = pytest.mark.ray
+
+
+def settings(**changed: Any) -> list[str]:
+    values = SMALL | {key.replace("__", "."): value for key, value in changed.items()}
+    return [text for key, value in values.items() for text in ("--set", f"{key}={value}")]
+
+
+def outcomes(out: Path) -> list[str]:
+    files = sorted(out.glob("quickstart/trials/*/outcome.json"))
+    return [json.loads(file.read_text())["state"] for file in files]
+
+
+def run_statuses(out: Path) -> set[str]:
+    client = MlflowClient(f"sqlite:///{out / 'mlflow.db'}")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return {run.info.status for run in client.search_runs(experiments)}
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[RayCluster]:
+    """A cluster with a token, started as an administrator would."""
+    with ray_head(num_cpus=1) as cluster:
+        yield cluster
+
+
+def submit(head: RayCluster, home: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Submit from a shell that knows nothing of Ray."""
+    environment = clean_environment(home)
+    assert not any(name.startswith("RAY_") for name in environment)
+    return subprocess.run(
+        [
+            *(str(BIN / "strictune"), "submit", SWEEP, "--address", head.job_server),
+            *("--token-file", str(head.token_file), *options),
+        ],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_a_submitted_sweep_joins_the_cluster_and_ends(head: RayCluster, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    done = submit(head, tmp_path, "--out", str(out), "--only", "thinking=false", *settings())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcomes(out) == ["FINISHED"]
+    assert run_statuses(out) == {"FINISHED"}
+    assert "no-think · standard · seed 0: FINISHED" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith(" succeeded.")
+    assert head.token_file.read_text() not in done.stdout + done.stderr
+    assert not (tmp_path / ".ray").exists()
+
+
+@pytest.mark.slow
+def test_a_job_runs_the_code_that_was_sent(head: RayCluster) -> None:
+    code = "import strictune, trainables; print(strictune.__file__, trainables.__file__, sep='\\n')"
+    environment = head.environment | {"NO_COLOR": "1"}
+    command = ["ray", "job", "submit", "--address", head.job_server, "--runtime-env"]
+    done = subprocess.run(
+        [*command, "cluster_configs/job.yaml", "--", "python", "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = [line for line in done.stdout.splitlines() if line.endswith("/__init__.py")]
+    assert [Path(line).parent.name for line in found] == ["strictune", "trainables"]
+    assert all("/runtime_resources/" in line for line in found)
+
+
+@pytest.mark.slow
+def test_a_job_that_ray_leaves_pending_is_reported(head: RayCluster, tmp_path: Path) -> None:
+    """The real cause: a module that hides one of Python's, here in the job's own folder."""
+    bad = tmp_path / "bad"
+    (bad / "platform").mkdir(parents=True)
+    (bad / "platform" / "__init__.py").touch()
+    code = f"""
+import sys
+from pathlib import Path
+from strictune.launch.job_access import job_access
+from strictune.launch.job_request import JobRequest
+from strictune.launch.jobs import JobServer
+access = job_access({head.job_server!r}, token_file=Path({str(head.token_file)!r}),
+                    shell={{}}, home=Path.home())
+server = JobServer.connect(access)
+server.submit(JobRequest(job_id="hidden-1", entrypoint="true", variables={{}},
+                         runtime_env={{"working_dir": {str(bad)!r}}}))
+end = server.follow("hidden-1", print, start_timeout_s=8)
+print(end.message)
+sys.exit(end.exit_code)
+"""
+    done = subprocess.run(
+        [str(BIN / "python"), "-c", code],
+        env=clean_environment(tmp_path) | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "hidden-1 is still PENDING after 8 s" in done.stdout
+    assert "platform/__init__.py does this" in done.stdout
+
+
+def test_two_nodes_share_a_sweep(tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    with two_nodes() as cluster:
+        driver = subprocess.Popen(
+            [str(BIN / "python"), "-m", "strictune", "run", SWEEP, "--out", str(out), *settings()],
+            cwd=ROOT,
+            env=cluster.driver_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            seen = raylets_of_trials(out, driver)
+            output, _ = driver.communicate(timeout=300)
+        finally:
+            driver.kill()
+    assert driver.returncode == 0, output
+    assert outcomes(out) == ["FINISHED", "FINISHED"]
+    assert run_statuses(out) == {"FINISHED"}
+    assert len(seen) == 2, f"one raylet ran both trials: {seen}"
+
+
+def raylets_of_trials(out: Path, driver: subprocess.Popen[str]) -> set[int]:
+    """Return the raylets that the trials' processes belong to, watched until both have begun."""
+    raylets: dict[str, int] = {}
+    deadline = time.monotonic() + 300
+    while len(raylets) < 2 and driver.poll() is None and time.monotonic() < deadline:
+        for lock in out.glob("quickstart/trials/*/lock.json"):
+            try:
+                process = psutil.Process(json.loads(lock.read_text())["pid"])
+                raylets.setdefault(lock.parent.name, process.ppid())
+            except (ValueError, psutil.NoSuchProcess):
+                continue  # Half written, or over already.
+        time.sleep(0.1)
+    return set(raylets.values())
+
+
+SRUN = """#!/usr/bin/env bash
+while [[ $1 == --* ]]; do shift; done
+[[ $1 != hostname ]] || { echo 127.0.0.1; exit; }
+exec "$@"
+"""
+SCONTROL = "#!/usr/bin/env bash\nprintf 'one\\ntwo\\n'\n"
+
+
+@pytest.mark.slow
+def test_the_slurm_script_starts_runs_and_stops(tmp_path: Path) -> None:
+    """On one machine, with stand-ins for srun and scontrol: two Ray nodes side by side."""
+    checkout, out, home = tmp_path / "checkout", tmp_path / "runs", tmp_path / "home"
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "activate").write_text(f"PATH={BIN}:$PATH\n")
+    (checkout / "search_spaces").symlink_to(ROOT / "search_spaces")
+    home.mkdir()
+    commands = {"srun": SRUN, "scontrol": SCONTROL}
+    for name, text in commands.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    environment = clean_environment(home) | {
+        "PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]]),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}",
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_JOB_NODELIST": "[one-two]",
+        "SLURM_CPUS_PER_TASK": "1",
+        "SLURM_SUBMIT_DIR": str(checkout),
+    }
+    command: Sequence[str] = ["bash", str(ROOT / "cluster_configs" / "slurm.sbatch"), SWEEP]
+    before = set(psutil.pids())
+    done = subprocess.run(
+        [*command, str(out), "--only", "thinking=false", *settings()],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcomes(out) == ["FINISHED"]
+    assert list((home / ".strictune").iterdir()) == []
+    time.sleep(2)
+    assert not [p for p in set(psutil.pids()) - before if is_mine(p, home)]
+
+
+def is_mine(pid: int, home: Path) -> bool:
+    """Say whether a process still runs with this test's home."""
+    try:
+        return psutil.Process(pid).environ().get("HOME") == str(home)
+    except psutil.Error:
+        return False
