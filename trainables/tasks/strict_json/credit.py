@@ -203,8 +203,14 @@ class _Tally:
             self.failing[unit] = self.failing.get(unit, 0.0) + amount
 
     def _visit_combinator(self, combinator: Combinator, value: object, path: Path) -> None:
-        shares = [_share(branch, value, path, None) for branch in combinator.branches]
-        best = max(shares)
+        best, num_full = 0.0, 0
+        for branch in combinator.branches:
+            share = _share(branch, value, path, None)
+            best = max(best, share)
+            if share >= 1.0:
+                num_full += 1
+                if combinator.keyword == "anyOf":
+                    return
         if best < 1.0:
             is_type = not any(
                 branch.types is None or type(value) in branch.types
@@ -212,7 +218,7 @@ class _Tally:
             )
             self._note("type" if is_type else combinator.keyword, path)
             self._charge(combinator.unit, 0, 1.0 - best)
-        elif combinator.keyword == "oneOf" and shares.count(1.0) > 1:
+        elif num_full > 1:
             self._note("oneOf", path)
             self._charge(combinator.unit, 0, 0.5)
 
@@ -220,11 +226,13 @@ class _Tally:
         if not isinstance(value, search.kind) or not isinstance(value, (dict, list)):
             return
         best = 0.0
+        types = search.element.types
         elements: Collection[object] = value.values() if isinstance(value, dict) else value
         for element in elements:
-            best = max(best, _share(search.element, element, path, None))
-            if best >= 1.0:
-                return
+            if types is None or type(element) in types:
+                best = max(best, _share(search.element, element, path, None))
+                if best >= 1.0:
+                    return
         self._note(search.keyword, path)
         self._charge(search.unit, 0, 1.0 - best)
 

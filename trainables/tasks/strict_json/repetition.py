@@ -34,11 +34,10 @@ def length_of_loops(text: str) -> int:
     words = text.translate(_LAYOUT).split()
     distinct = set(words)
     length = 0
-    if (
-        len(words) - len(distinct) >= MIN_LOOP
-        and len(words) - len(set(pairwise(words))) >= MIN_LOOP
-    ):
-        length = _num_looped(words)
+    if len(words) - len(distinct) >= MIN_LOOP:
+        pairs = list(pairwise(words))
+        if len(words) - len(set(pairs)) >= MIN_LOOP:
+            length = _num_looped(words, pairs)
     if words and max(map(len, distinct)) > MAX_WORD_CHARACTERS:
         length = max(length, *map(_longest_inner, words))
     return length
@@ -56,23 +55,20 @@ def most_elements(document: object) -> int:
     return most
 
 
-def _num_looped(words: Sequence[str]) -> int:
+def _num_looped(words: Sequence[str], pairs: Sequence[tuple[str, str]]) -> int:
     """Follow each repetition at the distance at which its first two words last stood."""
     last_seen: dict[tuple[str, str], int] = {}
-    previous = ""
     distance = run = looped = 0
-    for index, word in enumerate(words):
-        pair = (previous, word)
-        if distance and words[index - distance] == word:
+    for index, pair in enumerate(pairs, start=1):
+        if distance and words[index - distance] == pair[1]:
             run += 1
+            if looped + run > MAX_LOOP and run >= distance * (MIN_REPEATS - 1):
+                break
         else:
             looped += run if run >= distance * (MIN_REPEATS - 1) else 0
-            distance = index - last_seen[pair] if pair in last_seen else 0
+            distance = index - last_seen.get(pair, index)
             run = 2 if distance else 0
-        if looped + run > MAX_LOOP and run >= distance * (MIN_REPEATS - 1):
-            break
         last_seen[pair] = index
-        previous = word
     return looped + (run if run >= distance * (MIN_REPEATS - 1) else 0)
 
 
