@@ -385,3 +385,9 @@ def test_what_stuffing_mends_inside_a_wrapped_answer_does_not_pay() -> None:
     before = credit([answer], schema)
     answer["info"].update({f"filler_{number}": "x" for number in range(100)})
     assert 0.0 < credit([answer], schema) <= before
+
+
+def test_an_object_wrapped_once_too_often_is_worth_more_than_an_empty_one() -> None:
+    wrapped = credit({"book": GOLD_BOOK}, BOOK)
+    assert credit({}, BOOK) < wrapped < credit({"title": "Utopia", "year": 1516}, BOOK)
+    assert credit({"book": GOLD_BOOK, "more": 1}, BOOK) < wrapped

@@ -7,9 +7,9 @@ prohibitions pay nothing when kept. It earns nothing by bulk: a location counts 
 however many values it meets, and only failing values move its credit. It still tells wrong
 answers apart, since every further failing value or location costs.
 
-A document of the wrong top-level type fails everywhere by these rules. The two common
-reasons, the answer wrapped once too often and one element without its list, earn a quarter
-of what the answer inside would, so that a model that makes them can learn.
+A document whose outermost container is wrong fails nearly everywhere by these rules. The two
+common reasons, the answer wrapped once too often and one element without its list, earn at
+least a quarter of what the answer inside would, so that a model that makes them can learn.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -71,12 +71,12 @@ class Grader:
         """Grade a document that does not conform."""
         failures: list[Failure] = []
         share = _share(self._scope, document, (), failures)
-        if not share:
-            answers = _rewrapped(document, bulk=self.bulk)
-            share = REWRAPPED_FRAC * max(
-                (_share(self._scope, answer, (), None, is_wrong=True) for answer in answers),
-                default=0.0,
+        if share < REWRAPPED_FRAC:
+            inside = (
+                _share(self._scope, answer, (), None, is_wrong=True)
+                for answer in _rewrapped(document, bulk=self.bulk)
             )
+            share = max(share, REWRAPPED_FRAC * max(inside, default=0.0))
         return Grade(MAX_WRONG_CREDIT * share, failures)
 
 
