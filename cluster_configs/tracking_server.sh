@@ -13,6 +13,7 @@ bin=$(dirname "$(realpath "$(command -v initdb || compgen -G '/usr/lib/postgresq
 data=$folder/postgres/data
 url=postgresql://mlflow@127.0.0.1:$postgres_port
 export PGPASSFILE=$folder/pgpass MLFLOW_DISABLE_TELEMETRY=true
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false # Processes of MLflow's own that nothing here uses.
 
 # PostgreSQL refuses to run as root.
 owner=()
@@ -20,13 +21,17 @@ if ((EUID == 0)); then
     owner=(setpriv --reuid=postgres --regid=postgres --init-groups)
 fi
 
-pids=()
+mlflow='' postgres=''
 stop() {
     trap - EXIT
-    for pid in "${pids[@]}"; do
-        kill -INT "$pid" 2>/dev/null || true # To PostgreSQL: end now, whoever is connected.
-        wait "$pid" || true
-    done
+    if [[ $mlflow ]]; then
+        kill -TERM "$mlflow" 2>/dev/null || true
+        wait "$mlflow" || true
+    fi
+    if [[ $postgres ]]; then
+        kill -INT "$postgres" 2>/dev/null || true # End now, whoever is connected.
+        wait "$postgres" || true
+    fi
 }
 trap stop EXIT
 trap 'exit 0' INT TERM
@@ -44,9 +49,9 @@ fi
 
 "${owner[@]}" "$bin/postgres" -D "$data" -c listen_addresses=127.0.0.1 -c port="$postgres_port" \
     -c unix_socket_directories= >>"$folder/postgres.log" 2>&1 &
-pids=($!)
+postgres=$!
 until "$bin/pg_isready" --quiet --dbname="$url/postgres"; do
-    kill -0 "${pids[0]}" || {
+    kill -0 "$postgres" || {
         echo "PostgreSQL ended; see $folder/postgres.log" >&2
         exit 1
     }
@@ -60,9 +65,9 @@ found=$("$bin/psql" "$url/postgres" --tuples-only --no-align \
 mlflow server --host 127.0.0.1 --port "$mlflow_port" --workers 2 \
     --backend-store-uri "${url/:/+psycopg2:}/mlflow" --artifacts-destination "$folder/artifacts" \
     >>"$folder/mlflow.log" 2>&1 &
-pids=($! "${pids[@]}")
+mlflow=$!
 until (: <"/dev/tcp/127.0.0.1/$mlflow_port") 2>/dev/null; do
-    kill -0 "${pids[0]}" || {
+    kill -0 "$mlflow" || {
         echo "mlflow ended; see $folder/mlflow.log" >&2
         exit 1
     }
