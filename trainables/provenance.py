@@ -48,7 +48,7 @@ def _git_sha() -> str | None:
     """Return the commit of this checkout, with ``+dirty`` if files differ; None outside one."""
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
-        return None
+        return os.environ.get("STRICTUNE_GIT_SHA")
     sha = _git(root, "rev-parse", "HEAD")
     if sha is None:
         return None

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import shlex
 import sys
 import time
@@ -54,6 +55,7 @@ def _execute(args: argparse.Namespace) -> int:
     from analysis import write_verdicts
     from strictune.cli.closing import print_closing, print_verdicts
     from strictune.launch.folder import open_sweep_folder, reopen_trials
+    from strictune.launch.job_request import refuse_temporary_folder
     from strictune.launch.sweep import run_sweep
     from strictune.tracking import (
         Mirror,
@@ -62,6 +64,7 @@ def _execute(args: argparse.Namespace) -> int:
         without_password,
     )
 
+    refuse_temporary_folder(args.out, os.environ)
     folder, changes = open_sweep_folder(
         args.out / sweep.name, sweep, planned, is_resuming=args.resume
     )

@@ -1,7 +1,7 @@
 """The Ray cluster of a sweep: the one that is there, or one of this machine.
 
 Inside a Ray job, or with RAY_ADDRESS set, the sweep joins that cluster. Otherwise it starts
-one on this machine that listens on loopback and ends with the sweep.
+one on this machine that is guarded by a token and ends with the sweep.
 """
 
 import logging
