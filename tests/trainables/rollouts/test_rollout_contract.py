@@ -1,0 +1,206 @@
+"""What every training engine gives, through the trainer that trials use, on the tiny model."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import pytest
+import torch
+
+from strictune.config import TrialSpec
+from trainables.curriculum import plan_stages
+from trainables.models import load_base_model, load_tokenizer, resolve_model
+from trainables.prompting import render_prompt
+from trainables.rollouts.completion import Completion
+from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
+from trainables.rollouts.vllm_engine import vllm_obstacle
+from trainables.stage import TrialContext, build_trainer
+from trainables.tasks import load_task
+from trainables.tasks.task import Prompt
+
+GROUP = 4
+NUM_PROMPTS = 4
+MAX_TOKENS = 48
+"""Some of the tiny model's answers are shorter, some are not."""
+
+
+class Rollout(NamedTuple):
+    """One optimizer step: what was generated for it, and what it left."""
+
+    prompts: Sequence[Prompt]
+    completions: Sequence[Completion]
+    metrics: Mapping[str, float]
+    trained_dtypes: frozenset[torch.dtype]
+    is_adapter_moved: bool
+
+
+def trial(engine: str, **changes: Any) -> TrialSpec:
+    fields: dict[str, Any] = {
+        "task": {"kind": "strict_json", "num_train_prompts": 60, "num_eval_prompts": 12},
+        "model": "builtin:tiny",
+        "quantization": "none",
+        "grpo": {
+            "max_steps": 1,
+            "num_generations": GROUP,
+            "per_device_train_batch_size": GROUP * NUM_PROMPTS,
+            "max_completion_length": MAX_TOKENS,
+            "learning_rate": 1e-3,
+            "lr_scheduler_type": "constant",
+            "optim": "adamw_torch",
+            "gradient_checkpointing": False,
+            **changes.pop("grpo", {}),
+        },
+        "rollouts": {"engine": engine},
+    }
+    return TrialSpec.model_validate(fields | changes)
+
+
+class HeardRecords:
+    """Takes what a trial would write to its folder."""
+
+    def __init__(self) -> None:
+        self.prompts: list[Prompt] = []
+        self.completions: list[Completion] = []
+        self.metrics: dict[str, float] = {}
+
+    def add_rewards(
+        self, step: int, prompts: list[Prompt], completions: list[Completion], *_: Any, **__: Any
+    ) -> None:
+        self.prompts += prompts
+        self.completions += completions
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.metrics.update(metrics)
+
+    def commit(self, **_: Any) -> None:
+        pass
+
+
+def one_step(spec: TrialSpec, folder: Path) -> Rollout:
+    torch.set_num_threads(1)
+    source, heard = resolve_model(spec.model), HeardRecords()
+    context = TrialContext(
+        spec=spec,
+        folder=folder,
+        task=load_task(spec.task),
+        source=source,
+        tokenizer=load_tokenizer(source),
+        records=heard,  # type: ignore[arg-type]
+        report=lambda step, metrics: None,
+        beat=lambda: None,
+    )
+    trainer = build_trainer(context, plan_stages(spec)[0], folder / "checkpoints", adapter=None)
+    trainer.train()
+    trained = {name: p for name, p in trainer.model.named_parameters() if p.requires_grad}
+    return Rollout(
+        prompts=heard.prompts,
+        completions=heard.completions,
+        metrics=heard.metrics,
+        trained_dtypes=frozenset(parameter.dtype for parameter in trained.values()),
+        is_adapter_moved=all(p.abs().max() > 0 for name, p in trained.items() if "lora_B" in name),
+    )
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Rollout]:
+    @functools.cache
+    def run(engine: str, seed: int) -> Rollout:
+        return one_step(trial(engine, seed=seed), tmp_path_factory.mktemp("step"))
+
+    return run
+
+
+class RolloutContract:
+    """Inherited by one class for each engine."""
+
+    engine: ClassVar[str]
+    dtype: ClassVar[str] = "float32"
+    agreement_frac: ClassVar[float] = 1.0
+    """Of greedy completions that equal those of ``transformers`` outside the trainer."""
+
+    @pytest.fixture
+    def step(self, steps: Callable[[str, int], Rollout]) -> Callable[[int], Rollout]:
+        return functools.partial(steps, self.engine)
+
+    def test_every_prompt_gets_its_group(self, step: Callable[[int], Rollout]) -> None:
+        rollout = step(0)
+        ids = [prompt.id for prompt in rollout.prompts]
+        assert len(rollout.completions) == len(ids) == GROUP * NUM_PROMPTS
+        assert ids == [ids[start] for start in range(0, len(ids), GROUP) for _ in range(GROUP)]
+        assert len(set(ids)) == NUM_PROMPTS
+
+    def test_a_completion_is_cut_off_at_the_limit_and_nowhere_else(
+        self, step: Callable[[int], Rollout]
+    ) -> None:
+        completions = step(0).completions
+        assert {completion.is_truncated for completion in completions} == {True, False}
+        for completion in completions:
+            assert 1 <= completion.num_tokens <= MAX_TOKENS
+            assert completion.num_tokens == MAX_TOKENS or not completion.is_truncated
+
+    def test_the_stop_token_ends_the_text_and_is_no_part_of_it(
+        self, step: Callable[[int], Rollout]
+    ) -> None:
+        tokenizer = load_tokenizer(resolve_model("builtin:tiny"))
+        for completion in step(0).completions:
+            assert tokenizer.eos_token not in completion.text
+            assert tokenizer.pad_token not in completion.text
+            tokens = len(tokenizer(completion.text, add_special_tokens=False)["input_ids"])
+            if not completion.is_truncated:
+                assert tokens <= completion.num_tokens - 1
+
+    def test_the_same_seed_draws_the_same_completions(
+        self, step: Callable[[int], Rollout], tmp_path: Path
+    ) -> None:
+        again = one_step(trial(self.engine, seed=0), tmp_path)
+        assert again.completions == step(0).completions
+        assert again.prompts == step(0).prompts
+
+    def test_another_seed_draws_others(self, step: Callable[[int], Rollout]) -> None:
+        assert step(1).completions != step(0).completions
+
+    def test_the_step_trains_the_adapter_in_float32(self, step: Callable[[int], Rollout]) -> None:
+        rollout = step(0)
+        assert rollout.trained_dtypes == {torch.float32}
+        assert rollout.is_adapter_moved
+        assert rollout.metrics["train/grad_norm"] > 0
+        assert rollout.metrics["train/completions/clipped_ratio"] == pytest.approx(
+            sum(completion.is_truncated for completion in rollout.completions) / GROUP / NUM_PROMPTS
+        )
+
+    def test_almost_greedy_it_writes_what_transformers_writes(self, tmp_path: Path) -> None:
+        """Which also shows that completions come in the order of their prompts."""
+        spec = trial(self.engine, dtype=self.dtype, grpo={"temperature": 1e-3})
+        rollout = one_step(spec, tmp_path)
+        source = resolve_model(spec.model)
+        tokenizer, task = load_tokenizer(source), load_task(spec.task)
+        known = {prompt.id: prompt for prompt in task.prompts("train")}
+        texts = [
+            render_prompt(
+                tokenizer, task.messages(known[prompt.id], thinking=False), thinking=False
+            ).text
+            for prompt in rollout.prompts
+        ]
+        base = load_base_model(source, quantization="none", dtype=spec.dtype)
+        expected = TransformersEngine(base, tokenizer, batch_size=8).generate(
+            texts, Decoding(temperature=0, top_p=1, max_new_tokens=MAX_TOKENS), seed=0
+        )
+        equal = [a == b for a, b in zip(rollout.completions, expected, strict=True)]
+        assert sum(equal) >= self.agreement_frac * len(equal)
+
+
+class TestTransformers(RolloutContract):
+    engine = "transformers"
+
+
+class TestContinuousBatching(RolloutContract):
+    engine = "continuous_batching"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(vllm_obstacle() is not None, reason=f"vllm: {vllm_obstacle()}")
+class TestVllm(RolloutContract):
+    engine = "vllm"
+    dtype = "bfloat16"
+    agreement_frac = 0.5
