@@ -1,7 +1,7 @@
 """What a sweep is going to do, before anything starts.
 
-Pure: a sweep and its trials go in, the document that ``plan.json`` holds comes out. Memory
-and hours are not estimated.
+Pure: a sweep and its trials go in, the document that ``plan.json`` holds comes out. What they
+will cost depends on the machine and is ``costs``' business.
 """
 
 import itertools

@@ -14,6 +14,7 @@ from strictune import __version__
 from strictune.cli import (
     compare,
     data,
+    doctor,
     evaluate,
     plan,
     run,
@@ -42,6 +43,7 @@ VERBS = (
     data.VERB,
     track.VERB,
     schema.VERB,
+    doctor.VERB,
 )
 """In the order of the help screen."""
 

@@ -1,15 +1,22 @@
-"""``strictune plan``: the cells and trials of a sweep; starts nothing."""
+"""``strictune plan``: the cells and trials of a sweep and what they cost; starts nothing."""
 
 import argparse
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rich.table import Table
 
+from strictune.cli.cost_tables import cost_notes, cost_table
 from strictune.cli.tables import table_console
 from strictune.cli.verb import Verb, add_sweep_options
 from strictune.config import expand, load_sweep
+from strictune.cost_book import CostBook
+from strictune.costs import SweepCosts, expected_costs
+from strictune.hardware import this_machine
+from strictune.packing import Card, Machine
 from strictune.plan import parse_only, plan_document, select
 
 __all__ = ["VERB"]
@@ -17,20 +24,47 @@ __all__ = ["VERB"]
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     add_sweep_options(parser)
+    parser.add_argument(
+        "--card",
+        type=_gib,
+        metavar="GIB",
+        help="plan for one GPU with so much memory instead of this machine's, e.g. 24",
+    )
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
 
 def _execute(args: argparse.Namespace) -> int:
     sweep = load_sweep(args.sweep, args.overrides)
-    plan = plan_document(sweep, select(expand(sweep), parse_only(args.only)))
+    trials = select(expand(sweep), parse_only(args.only))
+    machine = _machine(args.card)
+    plan = plan_document(sweep, trials)
+    costs = expected_costs(sweep.resources, trials, [machine], CostBook())
     if args.json:
-        print(json.dumps(plan, indent=2, ensure_ascii=False))
+        print(json.dumps(plan | {"costs": costs.document()}, indent=2, ensure_ascii=False))
     else:
-        _print_tables(plan)
+        _print_tables(plan, costs)
     return 0
 
 
-def _print_tables(plan: Mapping[str, Any]) -> None:
+def _gib(text: str) -> float:
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no size, expected GiB above 0, e.g. 24")
+    return size
+
+
+def _machine(card_gib: float | None) -> Machine:
+    machine = this_machine()
+    if card_gib is None:
+        return machine
+    card = Card(name=f"a card of {card_gib:g} GiB", memory_gib=card_gib)
+    return replace(machine, gpus=1, card=card)
+
+
+def _print_tables(plan: Mapping[str, Any], costs: SweepCosts) -> None:
     console = table_console()
     table = Table(title=f"{plan['sweep']}: {plan['num_cells']} cells, {plan['num_trials']} trials")
     for heading in ("cell", "seeds"):
@@ -41,12 +75,9 @@ def _print_tables(plan: Mapping[str, Any]) -> None:
     for cell in plan["cells"]:
         table.add_row(*_row(cell))
     console.print(table)
-    resources = plan["resources"]
-    at_once = resources["max_concurrent_trials"] or "as many as fit"
-    console.print(
-        f"Each trial is granted {resources['gpus_per_trial']:g} GPU, where there is one, and "
-        f"{resources['cpus_per_trial']:g} CPU; trials at the same time: {at_once}."
-    )
+    console.print(cost_table(costs))
+    for note in cost_notes(costs):
+        console.print(note, markup=False, soft_wrap=True)
     contrasts = ", ".join(plan["contrasts"]) or "none"
     console.print(f"Task {plan['task']}, judged by {plan['primary_rung']}; contrasts: {contrasts}.")
     tied = [cell["name"] for cell in plan["cells"] if cell["ties"]]
@@ -69,7 +100,7 @@ def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:
 
 VERB = Verb(
     name="plan",
-    summary="show the cells, trials, steps and limits of a sweep; starts nothing",
+    summary="show the trials of a sweep, their memory, places and hours; starts nothing",
     example="strictune plan search_spaces/quickstart.yaml --only thinking=true",
     configure=_configure,
     execute=_execute,

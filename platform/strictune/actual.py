@@ -1,0 +1,140 @@
+"""What a sweep took, beside what was planned: memory, seconds a step and hours, cell by cell.
+
+Read from the sweep's folder alone: ``plan.json``, ``costs.json`` where the sweep has one, and
+the records of its trials.
+"""
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from strictune.config import load_trial
+from strictune.cost_book import CostBook
+from trainables.memory.measured import TrialCost
+
+__all__ = ["CellCosts", "compare_costs", "read_trial_cost", "remember_costs"]
+
+STEP_KEY = "time/step_s"
+STEP_KEYS = frozenset({STEP_KEY})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellCosts:
+    """One cell: planned and actual. None is not known, or not measured."""
+
+    cell: str
+    num_trials: int
+    num_finished: int
+    planned_peak_gib: float | None
+    planned_peak_source: str | None
+    """See ``costs.CellPlan``."""
+    peak_gib: float | None
+    """The largest of its trials: on the card where there is one, else of the process."""
+    planned_step_s: float | None
+    planned_step_source: str | None
+    step_s: float | None
+    """Median of its trials' medians."""
+    planned_hours: float | None
+    """For each trial."""
+    hours: float | None
+    """Median of its finished trials."""
+
+    def row(self) -> dict[str, Any]:
+        """Return the cell as plain data, for tables and reports."""
+        return asdict(self)
+
+
+def compare_costs(sweep: Path) -> list[CellCosts]:
+    """Put plan and actual of every cell of a sweep side by side; pure reading."""
+    plan = _read_json(sweep / "plan.json")
+    planned = _read_json(sweep / "costs.json").get("cells", {})
+    members: dict[str, list[Path]] = {cell["name"]: [] for cell in plan["cells"]}
+    for trial in plan["trials"]:
+        members[trial["cell"]].append(sweep / "trials" / trial["trial_id"])
+    return [_compare_cell(name, trials, planned.get(name, {})) for name, trials in members.items()]
+
+
+def remember_costs(sweep: Path, book: CostBook) -> int:
+    """Write the costs of the sweep's finished trials into the book; returns how many."""
+    planned = _read_json(sweep / "costs.json").get("cells", {})
+    remembered = 0
+    for trial in _read_json(sweep / "plan.json")["trials"]:
+        folder = sweep / "trials" / trial["trial_id"]
+        if _read_json(folder / "outcome.json").get("state") != "FINISHED":
+            continue
+        grant = planned.get(trial["cell"], {}).get("grant") or {}
+        cost = read_trial_cost(folder, gpus=grant.get("gpus"))
+        if cost is not None:
+            book.add_trial(load_trial(folder / "trial.yaml"), cost)
+            remembered += 1
+    return remembered
+
+
+def read_trial_cost(folder: Path, *, gpus: float | None = None) -> TrialCost | None:
+    """Read what one trial took so far, or None before its first timed step."""
+    steps: list[float] = []
+    evaluation_s = 0.0
+    peaks: dict[str, float] = {}
+    for metrics in _metrics(folder):
+        steps += [metrics[STEP_KEY]] if STEP_KEY in metrics else []
+        for key, value in metrics.items():
+            if key.startswith("time/") and key not in STEP_KEYS:
+                evaluation_s += value
+            elif key in ("gpu/peak_gib", "memory/peak_gib"):
+                peaks[key] = max(value, peaks.get(key, 0.0))
+    if not steps:
+        return None
+    lock, outcome = _read_json(folder / "lock.json"), _read_json(folder / "outcome.json")
+    seconds = outcome.get("seconds", sum(steps) + evaluation_s)
+    return TrialCost(
+        device=lock.get("device", ""),
+        curriculum=load_trial(folder / "trial.yaml").curriculum,
+        num_threads=lock.get("torch_threads", 1),
+        gpus=gpus,
+        num_steps=len(steps),
+        step_s=statistics.median(steps),
+        evaluation_s=evaluation_s,
+        other_s=max(0.0, seconds - sum(steps) - evaluation_s),
+        gpu_gib=peaks.get("gpu/peak_gib"),
+        memory_gib=peaks.get("memory/peak_gib"),
+    )
+
+
+def _compare_cell(name: str, trials: Sequence[Path], planned: Mapping[str, Any]) -> CellCosts:
+    outcomes = [_read_json(folder / "outcome.json") for folder in trials]
+    finished = [outcome["seconds"] for outcome in outcomes if outcome.get("state") == "FINISHED"]
+    costs = [cost for folder in trials if (cost := read_trial_cost(folder)) is not None]
+    peaks = [cost.gpu_gib or cost.memory_gib for cost in costs]
+    memory = planned.get("memory", {})
+    step = planned.get("step", {})
+    return CellCosts(
+        cell=name,
+        num_trials=len(trials),
+        num_finished=len(finished),
+        planned_peak_gib=memory.get("peak_gib"),
+        planned_peak_source=memory.get("source"),
+        peak_gib=max((peak for peak in peaks if peak is not None), default=None),
+        planned_step_s=step.get("step_s"),
+        planned_step_source=step.get("source"),
+        step_s=statistics.median(cost.step_s for cost in costs) if costs else None,
+        planned_hours=planned.get("hours"),
+        hours=statistics.median(finished) / 3600 if finished else None,
+    )
+
+
+def _metrics(folder: Path) -> Iterator[Mapping[str, float]]:
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)["metrics"]
+        except ValueError:
+            return  # The last line of a running trial, half written.
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}

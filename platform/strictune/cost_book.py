@@ -1,0 +1,120 @@
+"""The cost book: what trials of each shape have taken so far, kept from sweep to sweep.
+
+One JSON file for each shape and device in the user's cache directory. It holds the probe's
+result and the costs of the last trials; the plan of the next sweep reads from it. A file that
+cannot be read is no reason to stop: it counts as empty and is written anew.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from strictune.config import TrialSpec
+from strictune.packing import Peak
+from trainables.memory.measured import Probe, TrialCost
+from trainables.memory.shape import shape_digest, shape_of
+from trainables.packaged import cache_folder
+
+__all__ = ["CostBook", "KnownCosts"]
+
+logger = logging.getLogger(__name__)
+
+MAX_TRIALS = 50
+"""Trials kept for a shape, the latest ones."""
+
+HEAP_GROWTH = 1.6
+"""Main memory of a whole trial in terms of the probe's two steps. Steps of ever other lengths
+leave holes in the C library's heap that it does not give back: a trial on builtin:tiny grew to
+3.61 GiB in 30 steps, where the probe at its longest lengths took 2.26."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownCosts:
+    """What the book says of one shape on one kind of device."""
+
+    probe: Probe | None = None
+    trials: Mapping[str, TrialCost] = field(default_factory=dict)
+    """By trial id, oldest first."""
+
+    @property
+    def measured(self) -> Peak | None:
+        """The most that was ever measured, or None before the first measurement."""
+        return _largest([*self.trials.values(), *([self.probe] if self.probe else [])])
+
+    @property
+    def peak(self) -> Peak | None:
+        """What to expect of a whole trial: its process grows where only the probe has run."""
+        measured = self.measured
+        if measured is None or self.trials or measured.memory_gib is None:
+            return measured
+        return replace(measured, memory_gib=measured.memory_gib * HEAP_GROWTH)
+
+
+class CostBook:
+    """Reads and writes measured costs."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Open the book in ``folder``, by default in the user's cache directory."""
+        self._folder = folder or cache_folder() / "costs"
+
+    def read(self, spec: TrialSpec, *, device: str) -> KnownCosts:
+        """Return what is known of trials of this shape on ``device``."""
+        return _parse(self._path(spec, device))
+
+    def add_probe(self, spec: TrialSpec, probe: Probe) -> None:
+        """Write down what the probe measured, in place of an earlier probe."""
+        self._update(spec, probe.device, probe=asdict(probe))
+
+    def add_trial(self, spec: TrialSpec, cost: TrialCost) -> None:
+        """Write down what a finished trial took; a second time changes nothing."""
+        self._update(spec, cost.device, trials={spec.trial_id: asdict(cost)})
+
+    def _path(self, spec: TrialSpec, device: str) -> Path:
+        slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+        return self._folder / f"{shape_digest(spec)}-{slug}.json"
+
+    def _update(self, spec: TrialSpec, device: str, **news: Any) -> None:
+        path = self._path(spec, device)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            known = _parse(path)
+            trials = {name: asdict(cost) for name, cost in known.trials.items()}
+            trials |= news.get("trials", {})
+            document = {
+                "shape": shape_of(spec),
+                "device": device,
+                "probe": news.get("probe", asdict(known.probe) if known.probe else None),
+                "trials": dict(list(trials.items())[-MAX_TRIALS:]),
+            }
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            temporary.replace(path)
+
+
+def _largest(sources: Sequence[Probe | TrialCost]) -> Peak | None:
+    gpu_gib = [source.gpu_gib for source in sources if source.gpu_gib is not None]
+    memory_gib = [source.memory_gib for source in sources if source.memory_gib is not None]
+    if not gpu_gib and not memory_gib:
+        return None
+    return Peak(gpu_gib=max(gpu_gib, default=None), memory_gib=max(memory_gib, default=None))
+
+
+def _parse(path: Path) -> KnownCosts:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        probe = document["probe"]
+        return KnownCosts(
+            probe=Probe(**probe) if probe else None,
+            trials={name: TrialCost(**cost) for name, cost in document["trials"].items()},
+        )
+    except FileNotFoundError:
+        return KnownCosts()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        logger.warning("measured costs in %s cannot be read (%s) and are not used", path, error)
+        return KnownCosts()

@@ -1,0 +1,270 @@
+"""Tries the device and the engines with builtin:tiny: ``python -m strictune.doctor.try_model``.
+
+All goes through the functions that trials use.
+"""
+
+import functools
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from typing import NamedTuple
+
+import torch
+from bitsandbytes.functional import dequantize_4bit
+from bitsandbytes.nn import Linear4bit
+from peft import get_peft_model
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import logging as transformers_logging
+from transformers.generation import ContinuousBatchingConfig
+
+from strictune.config import LoraSpec
+from strictune.doctor.findings import Finding, broken, ok, warning
+from strictune.doctor.machine import hub_cache
+from strictune.doctor.processes import say_findings
+from strictune.errors import TrialError
+from trainables.builtin import BUILTIN_MODELS
+from trainables.models import (
+    ModelSource,
+    load_base_model,
+    load_tokenizer,
+    lora_config,
+    resolve_model,
+    training_device,
+)
+from trainables.packaged import cache_folder
+from trainables.prompting import render_prompt
+from trainables.rollouts.continuous_batching import generate_all
+from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
+from trainables.rollouts.vllm_engine import vllm_obstacle
+from trainables.tasks.task import Message
+
+__all__ = ["NAMES"]
+
+PROBED_MODEL = "builtin:tiny"
+NUM_NEW_TOKENS = 8
+MAX_RELATIVE_ERROR = 0.03
+"""bfloat16 keeps about 2.5 digits; a wrong kernel is off by the size of the values."""
+QUERY = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+MESSAGES: tuple[Message, ...] = (
+    {"role": "system", "content": "You answer with JSON."},
+    {"role": "user", "content": "Describe a bridge."},
+)
+MAX_HUB_MODELS = 20
+CURE = "Install the tested versions: pip install -c constraints.txt -e . in the checkout."
+
+
+class _Tiny(NamedTuple):
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    prompt: str
+
+
+@functools.cache
+def _tiny() -> _Tiny:
+    """Load builtin:tiny in NF4, as trials do."""
+    source = resolve_model(PROBED_MODEL)
+    tokenizer = load_tokenizer(source)
+    model = load_base_model(source, quantization="nf4", dtype="bfloat16")
+    return _Tiny(model, tokenizer, render_prompt(tokenizer, MESSAGES, thinking=False).text)
+
+
+def try_gpu() -> Finding:
+    """Whether torch sees the cards that the driver sees."""
+    cards, built_for = _driver_cards(), torch.version.cuda
+    if torch.cuda.is_available():
+        found = "; ".join(
+            f"{card.name}, {card.total_memory / 2**30:.0f} GiB"
+            for card in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+        )
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            return warning(
+                "gpu", f"{found}: no bfloat16", cure="Set trial.dtype to float32 in sweep files."
+            )
+        return ok("gpu", f"{found}; torch is built for CUDA {built_for}")
+    if not cards:
+        return ok("gpu", "none; trials run on the CPU")
+    if os.environ.get("CUDA_VISIBLE_DEVICES") is not None:
+        hidden = f"{cards}, hidden by CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']}"
+        return warning("gpu", hidden, cure="unset CUDA_VISIBLE_DEVICES")
+    if built_for is None:
+        return broken(
+            "gpu",
+            f"{cards}, but torch {torch.__version__} is built without CUDA",
+            cure="Install a CUDA build of torch in its place; pytorch.org says how.",
+        )
+    return broken(
+        "gpu",
+        f"{cards}, but torch, built for CUDA {built_for}, cannot use it",
+        cure=f"Update the driver to one for CUDA {built_for}; reboot if it was updated already.",
+    )
+
+
+def try_nf4() -> Finding:
+    """Evaluate and train a step on the quantized model; adapters and layers are looked at.
+
+    The evaluation comes first, as between two stages: what an inference kernel leaves behind
+    would show in the gradients.
+    """
+    started = time.monotonic()
+    error = _layer_error(_tiny().model)
+    base = load_base_model(resolve_model(PROBED_MODEL), quantization="nf4", dtype="bfloat16")
+    model = get_peft_model(base, lora_config(LoraSpec(r=4)))
+    adapters = [p for p in model.parameters() if p.requires_grad]
+    for parameter in adapters:
+        torch.nn.init.normal_(parameter, std=0.02)  # At zero, half of the gradients are zero too.
+    ids = torch.tensor([_tiny().tokenizer(_tiny().prompt)["input_ids"]], device=model.device)
+    with torch.no_grad():
+        model.eval()(input_ids=ids)
+    model.train()(input_ids=ids, labels=ids).loss.backward()
+    dead = sum(
+        p.grad is None or not torch.isfinite(p.grad).all() or not p.grad.any() for p in adapters
+    )
+    found = f"on {training_device()}: a layer is off by {error:.1%}, "
+    found += f"{len(adapters) - dead} of {len(adapters)} adapter matrices have a gradient"
+    if dead or error > MAX_RELATIVE_ERROR:
+        return broken(
+            "nf4", found, cure=f"Set trial.quantization to none in sweep files, or: {CURE}"
+        )
+    return ok("nf4", f"{found}; {time.monotonic() - started:.1f} s")
+
+
+def try_transformers() -> Finding:
+    """Generate with the engine that runs everywhere."""
+    tiny = _tiny()
+    engine = TransformersEngine(tiny.model, tiny.tokenizer, batch_size=2)
+    started = time.monotonic()
+    decoding = Decoding(temperature=0.0, top_p=1.0, max_new_tokens=NUM_NEW_TOKENS)
+    completions = engine.generate([tiny.prompt] * 2, decoding, seed=0)
+    seconds = time.monotonic() - started
+    return _generated("transformers", [c.num_tokens for c in completions], seconds)
+
+
+def try_continuous_batching() -> Finding:
+    """Generate with transformers' continuous batching."""
+    tiny = _tiny()
+    ids = tiny.tokenizer(tiny.prompt)["input_ids"]
+    started = time.monotonic()
+    outputs = generate_all(
+        tiny.model,
+        [ids] * 2,
+        generation_config=GenerationConfig(
+            max_new_tokens=NUM_NEW_TOKENS,
+            do_sample=False,
+            eos_token_id=tiny.tokenizer.eos_token_id,
+            pad_token_id=tiny.tokenizer.pad_token_id,
+        ),
+        continuous_batching_config=ContinuousBatchingConfig(
+            page_size=64, num_blocks=64, max_batch_tokens=512, max_memory_percent=0.9
+        ),
+    )
+    seconds = time.monotonic() - started
+    counts = [len(output.generated_tokens) for output in outputs.values()]
+    return _generated("continuous batching", counts, seconds)
+
+
+def try_vllm() -> Finding:
+    """Whether vLLM could run; starting it takes minutes, so that is left to a sweep."""
+    if not torch.cuda.is_available():
+        return ok("vllm", "not for this machine: it needs an NVIDIA GPU; the other engines do not")
+    obstacle = vllm_obstacle()
+    if obstacle is not None:
+        return warning("vllm", "not installed", cure=f"For rollouts.engine: vllm. {obstacle}")
+    return ok("vllm", f"{metadata.version('vllm')} is installed; it was not started")
+
+
+def try_chat_templates() -> Finding:
+    """Render a conversation with every model that is at hand."""
+    good: list[str] = []
+    bad: list[str] = []
+    for source in _models_at_hand():
+        try:
+            text = render_prompt(load_tokenizer(source), MESSAGES, thinking=True).text
+            is_good = all(message["content"] in text for message in MESSAGES)
+        except (TrialError, OSError, ValueError):
+            is_good = False
+        (good if is_good else bad).append(source.name)
+    if not bad:
+        return ok("chat templates", f"of all models at hand: {', '.join(good)}")
+    return warning(
+        "chat templates",
+        f"none that works of {', '.join(bad)}; of the other models at hand: {', '.join(good)}",
+        cure="Sweep instruction-tuned models (-Instruct, -it, -chat), or add chat_template.jinja "
+        "to the model's folder.",
+    )
+
+
+NAMES = {
+    "gpu": try_gpu,
+    "transformers": try_transformers,
+    "nf4": try_nf4,
+    "continuous batching": try_continuous_batching,
+    "vllm": try_vllm,
+    "chat templates": try_chat_templates,
+}
+
+
+def _driver_cards() -> str:
+    """Return the NVIDIA driver's cards and version; empty without a driver."""
+    try:
+        asked = subprocess.run(QUERY, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    pairs = [line.rpartition(",") for line in asked.stdout.splitlines() if "," in line]
+    return "; ".join(f"{name} (driver {version.strip()})" for name, _, version in pairs)
+
+
+def _layer_error(model: PreTrainedModel) -> float:
+    """Compare a quantized layer with the product of its dequantized weights, also backwards.
+
+    Returns:
+        The larger relative error of output and input gradient, in the 2-norm.
+    """
+    layer = next(module for module in model.modules() if isinstance(module, Linear4bit))
+    weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()  # (O, I)
+    torch.manual_seed(0)
+    ours = torch.randn(16, weight.shape[1], device=weight.device, dtype=torch.bfloat16)
+    ours.requires_grad_()
+    exact = ours.detach().float().requires_grad_()
+    output, expected = layer(ours), exact @ weight.T  # (16, O)
+    direction = torch.randn_like(expected)
+    output.backward(direction.to(output.dtype))
+    expected.backward(direction)
+    assert ours.grad is not None and exact.grad is not None
+    return max(_distance(output, expected), _distance(ours.grad, exact.grad))
+
+
+def _distance(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found.float() - expected).detach().norm() / expected.detach().norm())
+
+
+def _generated(name: str, num_tokens: list[int], seconds: float) -> Finding:
+    if not all(0 < number <= NUM_NEW_TOKENS for number in num_tokens):
+        return broken(name, f"completions of {num_tokens} tokens came back", cure=CURE)
+    return ok(name, f"{sum(num_tokens)} tokens on {training_device()} in {seconds:.1f} s")
+
+
+def _models_at_hand() -> Iterator[ModelSource]:
+    """Yield built-in, converted and downloaded models; none is downloaded for this."""
+    folders = {name: builtin.folder for name, builtin in BUILTIN_MODELS.items()}
+    folders |= {
+        f"package:{path.name}": path
+        for path in (cache_folder() / "models").glob("*")
+        if (path / "config.json").is_file()
+    }
+    for path in sorted(hub_cache(os.environ).glob("models--*/snapshots/*/tokenizer_config.json")):
+        if len(folders) == MAX_HUB_MODELS:
+            break
+        name = path.parents[2].name.removeprefix("models--").replace("--", "/")
+        folders[name] = path.parent
+    for name, folder in folders.items():
+        yield ModelSource(name, str(folder), "unknown")
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    say_findings(NAMES, cure=CURE)

@@ -1,0 +1,154 @@
+"""The probe on the tiny model: worst lengths, and every way in which it can fail."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from strictune.config import TrialSpec, dump_yaml, expand, load_sweep
+from strictune.errors import BudgetError, TrialError
+from trainables.memory import probe as probing
+from trainables.memory.measured import Probe
+from trainables.memory.probe import measure_trial, probe, run_in_this_process
+from trainables.models import load_tokenizer, resolve_model
+from trainables.prompting import render_prompt
+from trainables.tasks import load_task
+
+ROOT = Path(__file__).resolve().parents[3]
+SETTINGS = {
+    "trial.grpo.per_device_train_batch_size": 4,
+    "trial.grpo.num_generations": 2,
+    "trial.grpo.max_completion_length": 40,
+    "trial.checkpoint.save_steps": 500,
+    "trial.grpo.logging_steps": 10,
+    "task.num_train_prompts": 60,
+    "task.num_eval_prompts": 12,
+    "evaluation.num_prompts_per_difficulty": 2,
+    "evaluation.samples_per_prompt": 2,
+    "evaluation.batch_size": 4,
+    "evaluation.max_new_tokens": 32,
+    "matrix.thinking": "[false]",
+    "matrix.curriculum": "[standard]",
+    "contrasts": "[]",
+}
+
+
+def trial(**more: object) -> TrialSpec:
+    overrides = [f"{key}={value}" for key, value in (SETTINGS | more).items()]
+    return expand(load_sweep(ROOT / "search_spaces" / "quickstart.yaml", overrides))[0]
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Probe]:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("probe")
+    return folder, probe(trial(), folder)
+
+
+def test_two_steps_are_taken_with_completions_of_full_length(probed: tuple[Path, Probe]) -> None:
+    rows = pd.concat(pd.read_parquet(part) for part in probed[0].glob("rewards/*.parquet"))
+    assert sorted(set(rows["step"])) == [1, 2]
+    assert len(rows) == 2 * 4
+    assert set(rows["num_tokens"]) == {40}
+
+
+def test_the_longest_prompts_are_trained_on(probed: tuple[Path, Probe]) -> None:
+    spec = trial()
+    task = load_task(spec.task)
+    tokenizer = load_tokenizer(resolve_model(spec.model))
+    lengths = {}
+    for prompt in task.prompts("train"):
+        text = render_prompt(tokenizer, task.messages(prompt, thinking=False), thinking=False).text
+        lengths[prompt.id] = len(tokenizer(text)["input_ids"])
+    rows = pd.concat(pd.read_parquet(part) for part in probed[0].glob("rewards/*.parquet"))
+    assert {lengths[name] for name in rows["prompt_id"]} == set(sorted(lengths.values())[-4:])
+    assert probed[1].prompt_tokens == max(lengths.values())
+
+
+def test_the_second_step_and_a_whole_evaluation_are_timed(probed: tuple[Path, Probe]) -> None:
+    folder, result = probed
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert (
+        result.step_s == lines[-1]["metrics"]["time/step_s"] != lines[0]["metrics"]["time/step_s"]
+    )
+    assert result.evaluation_s > 0
+    assert result.seconds > result.step_s + result.evaluation_s / 3
+
+
+def test_the_peaks_are_this_process(probed: tuple[Path, Probe]) -> None:
+    result = probed[1]
+    assert (result.gpu_gib, result.card_gib) == (None, None)
+    assert result.device.startswith("cpu (")
+    assert 0.3 < result.memory_gib < 20
+    assert result.num_threads == 1
+
+
+def test_only_difficulties_that_a_stage_deals_are_probed(tmp_path: Path) -> None:
+    simple = "{mine: [{name: a, steps_frac: 1, mix: {simple: 1, medium: 0}}]}"
+    spec = trial(**{"trial.curricula": simple, "matrix.curriculum": "[mine]"})
+    assert probe(spec, tmp_path).prompt_tokens > 0
+    rows = pd.concat(pd.read_parquet(part) for part in tmp_path.glob("rewards/*.parquet"))
+    assert set(rows["difficulty"]) == {"simple"}
+
+
+def test_a_probe_runs_in_a_process_of_its_own() -> None:
+    mark = bytearray(1 << 30)
+    mark[:: 1 << 12] = b"x" * len(mark[:: 1 << 12])
+    result = measure_trial(trial(), num_threads=1)
+    assert result.num_threads == 1
+    # This process holds a GiB that the probe must not count.
+    assert result.memory_gib < probing.PeakMeter().read()["memory/peak_gib"] - 0.5
+
+
+def test_a_probe_that_runs_out_of_memory_says_what_to_lower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(spec: TrialSpec, folder: Path) -> Probe:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(probing, "probe", exhaust)
+    status = run_in_this_process(tmp_path, trial())
+    with pytest.raises(BudgetError, match=r"tiny .* needs more memory .* Lower trial\.grpo"):
+        probing._result(trial(), tmp_path, status=status)
+
+
+def test_a_killed_probe_counts_as_out_of_memory(tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match="needs more memory"):
+        probing._result(trial(), tmp_path, status=-signal.SIGKILL)
+
+
+def test_a_probe_that_fails_gives_its_last_line(tmp_path: Path) -> None:
+    status = probing._wait(
+        [sys.executable, "-c", "print('loading'); raise SystemExit('no such model')"], tmp_path, {}
+    )
+    with pytest.raises(TrialError, match="could not be measured: no such model"):
+        probing._result(trial(), tmp_path, status=status)
+
+
+def test_a_probe_that_never_ends_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "TIMEOUT_S", 0.2)
+    status = probing._wait([sys.executable, "-c", "import sys; sys.stdin.read()"], tmp_path, {})
+    with pytest.raises(TrialError, match=r"took more than 0\.2 s"):
+        probing._result(trial(), tmp_path, status=status)
+
+
+def test_the_probe_ends_when_nobody_waits_for_it(tmp_path: Path) -> None:
+    (tmp_path / "trial.yaml").write_text(dump_yaml(trial()))
+    # Without a parent its standard input is at its end.
+    command = [sys.executable, "-m", "trainables.memory", str(tmp_path)]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert (ended.returncode, (tmp_path / "probe.json").exists()) == (1, False)
+
+
+def test_continuous_batching_generates_to_the_limit_too(tmp_path: Path) -> None:
+    probe(trial(**{"trial.rollouts.engine": "continuous_batching"}), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    shortest = [line["metrics"]["train/completions/min_length"] for line in lines]
+    assert shortest == [40, 40]

@@ -1,0 +1,92 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strictune.config import GrpoSpec, TrialSpec
+from trainables.memory.shape import SHAPING_FIELDS, shape_digest, shape_of, trained_difficulties
+
+WITHOUT_SHAPE = {
+    "max_steps",
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "max_grad_norm",
+    "loss_type",
+    "scale_rewards",
+    "epsilon",
+    "temperature",
+    "use_bias_correction_kl",
+    "multi_objective_aggregation",
+    "mask_truncated_completions",
+    "logging_steps",
+}
+SHAPE_OTHERWISE = {"beta", "top_p", "max_completion_length", "max_think_length"}
+
+
+def trial(**changes: Any) -> TrialSpec:
+    base: dict[str, Any] = {
+        "model": "builtin:tiny",
+        "task": {"kind": "strict_json"},
+        "grpo": {"max_steps": 10} | changes.pop("grpo", {}),
+    }
+    return TrialSpec.model_validate(base | changes)
+
+
+def test_every_field_of_the_training_is_known_to_shape_a_step_or_not() -> None:
+    assert {*SHAPING_FIELDS, *WITHOUT_SHAPE, *SHAPE_OTHERWISE} == set(GrpoSpec.model_fields)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"seed": 3}, id="seed"),
+        pytest.param({"grpo": {"learning_rate": 1e-3, "max_steps": 99}}, id="rates"),
+        pytest.param({"rewards_no_think": {"strictness": 2}, "allow_ties": True}, id="weights"),
+        pytest.param({"lora": {"lora_alpha": 8}}, id="scale"),
+        pytest.param({"grpo": {"max_think_length": 64}}, id="lengths-of-other-cells"),
+        pytest.param({"curriculum": "three_stage"}, id="curriculum-of-the-same-difficulties"),
+    ],
+)
+def test_what_costs_the_same_has_the_same_shape(changes: dict[str, Any]) -> None:
+    assert shape_digest(trial(**changes)) == shape_digest(trial())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"model": "package:smollm2-135m"}, id="model"),
+        pytest.param({"thinking": True}, id="thinking"),
+        pytest.param({"quantization": "none"}, id="quantization"),
+        pytest.param({"dtype": "float32"}, id="dtype"),
+        pytest.param({"lora": {"r": 8}}, id="rank"),
+        pytest.param({"grpo": {"per_device_train_batch_size": 16}}, id="batch"),
+        pytest.param({"grpo": {"max_completion_length": 64}}, id="lengths"),
+        pytest.param({"grpo": {"optim": "adafactor"}}, id="optimizer"),
+        pytest.param({"grpo": {"beta": 0.1}}, id="reference"),
+        pytest.param({"grpo": {"gradient_checkpointing": False}}, id="checkpointing"),
+        pytest.param({"evaluation": {"batch_size": 8}}, id="evaluation-batch"),
+        pytest.param({"task": {"kind": "strict_json", "data_seed": 1}}, id="prompts"),
+    ],
+)
+def test_what_costs_otherwise_has_another_shape(changes: dict[str, Any]) -> None:
+    assert shape_digest(trial(**changes)) != shape_digest(trial())
+
+
+def test_a_model_folder_with_another_architecture_is_another_shape(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text('{"hidden_size": 1}')
+    before = shape_of(trial(model=str(tmp_path)))
+    config.write_text('{"hidden_size": 2}')
+    assert shape_of(trial(model=str(tmp_path))) != before
+
+
+def test_difficulties_that_no_stage_deals_are_left_out() -> None:
+    stages = [
+        {"name": "a", "steps_frac": 0.5, "mix": {"simple": 1, "hard": 0}},
+        {"name": "b", "steps_frac": 0.5, "mix": {"medium": 1}},
+    ]
+    mixed = trial(curriculum="mine", curricula={"mine": stages})
+    assert trained_difficulties(mixed) == ("medium", "simple")
+    assert trained_difficulties(trial()) == ("hard", "medium", "simple")

@@ -1,0 +1,30 @@
+"""``python -m trainables.memory FOLDER``: the probe's process, see ``probe.measure_trial``.
+
+It reads ``trial.yaml`` in the folder, leaves ``probe.json`` there, and ends when its standard
+input does: a probe must not outlive the process that waits for it.
+"""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from transformers import logging as transformers_logging
+
+from strictune.config import load_trial
+from trainables.memory.probe import run_in_this_process
+
+__all__: list[str] = []
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    folder = Path(sys.argv[1])
+    sys.exit(run_in_this_process(folder, load_trial(folder / "trial.yaml")))

@@ -1,0 +1,303 @@
+"""The probe: what a trial takes at its worst lengths, measured in two steps.
+
+It does what a trial does, in the trial's order: two optimizer steps on the longest prompts,
+whose completions are forced to their full token limit, then one evaluation batch of the same
+kind on a fresh base. Rewards are computed and thrown away. It belongs into a process of its
+own (``measure_trial``): a peak is a mark that nothing takes back.
+"""
+
+import gc
+import json
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, cast
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from strictune.config import CheckpointSpec, StageSpec, TrialSpec, dump_yaml
+from strictune.errors import BudgetError, TrialError
+from trainables.curriculum import PlannedStage
+from trainables.failures import is_out_of_memory
+from trainables.memory.measured import Probe
+from trainables.memory.peak import PeakMeter
+from trainables.memory.shape import trained_difficulties
+from trainables.models import load_base_model, load_tokenizer, resolve_model
+from trainables.prompting import render_prompt
+from trainables.provenance import device_name
+from trainables.records import TrialRecords, write_json
+from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
+from trainables.stage import TrialContext, build_trainer
+from trainables.tasks import load_task
+from trainables.tasks.selection import select_prompts
+from trainables.tasks.task import Prompt, Split, Task
+
+__all__ = ["measure_trial", "probe", "run_in_this_process"]
+
+logger = logging.getLogger(__name__)
+
+GIB = 2**30
+NUM_STEPS = 2
+"""The first step warms up; the second is timed, with the optimizer's states in place."""
+TIMEOUT_S = 3600.0
+SAID = "output.txt"
+
+
+def measure_trial(spec: TrialSpec, *, num_threads: int) -> Probe:
+    """Run ``probe`` in a process of its own, which ends with this one.
+
+    Raises:
+        BudgetError: The trial needs more memory than there is.
+        TrialError: It cannot run for another reason.
+    """
+    with tempfile.TemporaryDirectory(prefix="strictune-probe-") as work:
+        folder = Path(work)
+        (folder / "trial.yaml").write_text(dump_yaml(spec), encoding="utf-8")
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(num_threads),
+            # A Ray worker's own search path does not reach its children.
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }
+        status = _wait([sys.executable, "-m", "trainables.memory", work], folder, environment)
+        return _result(spec, folder, status=status)
+
+
+def _wait(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int | None:
+    """Run a command to its end and return its exit status, or None when it took too long.
+
+    It holds our end of its standard input, so that it can tell when we are gone.
+    """
+    with (folder / SAID).open("w") as said:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env=environment,
+        )
+        try:
+            return process.wait(timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            process.kill()
+            process.wait()
+            cast(IO[bytes], process.stdin).close()
+
+
+def _result(spec: TrialSpec, folder: Path, *, status: int | None) -> Probe:
+    path = folder / "probe.json"
+    if status == 0:
+        return Probe(**json.loads(path.read_text(encoding="utf-8")))
+    if status is None:
+        raise TrialError(
+            f"measuring the memory of {spec.cell} took more than {TIMEOUT_S:g} s. Give numbers "
+            "instead of auto under resources."
+        )
+    if status == -signal.SIGKILL or path.exists():
+        raise BudgetError(
+            f"{spec.cell} needs more memory at its worst lengths than this machine has. Lower "
+            "trial.grpo.per_device_train_batch_size (and raise gradient_accumulation_steps), "
+            "max_completion_length, max_think_length or evaluation.batch_size, or set "
+            "trial.grpo.gradient_checkpointing=true."
+        )
+    said = (folder / SAID).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    reason = said[-1] if said else f"exit status {status}"
+    raise TrialError(f"the memory of {spec.cell} could not be measured: {reason}")
+
+
+def run_in_this_process(folder: Path, spec: TrialSpec) -> int:
+    """Probe, and leave ``probe.json`` in ``folder``; returns the exit status."""
+    try:
+        result = probe(spec, folder)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        write_json(folder / "probe.json", {"out_of_memory": str(error)})
+        return 1
+    write_json(folder / "probe.json", asdict(result))
+    return 0
+
+
+def probe(spec: TrialSpec, folder: Path) -> Probe:
+    """Measure this process while it does the worst of a trial; ``folder`` is scratch space."""
+    started = time.monotonic()
+    meter = PeakMeter(is_alone=True)
+    task = load_task(spec.task)
+    source = resolve_model(spec.model, trust_remote_code=spec.trust_remote_code)
+    tokenizer = load_tokenizer(source)
+    lengths = _PromptLengths(task, tokenizer, thinking=spec.thinking)
+    training = lengths.longest(_trained_on(spec, task), NUM_STEPS * spec.grpo.prompts_per_step)
+    steps = _StepTimes()
+    with closing(TrialRecords(folder)) as records:
+        context = TrialContext(
+            spec=_every_step(spec),
+            folder=folder,
+            task=cast(Task, _OnlyPrompts(task, training)),
+            source=source,
+            tokenizer=tokenizer,
+            records=records,
+            report=steps,
+            beat=lambda: None,
+        )
+        adapter = _train(context)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    evaluation_s = _evaluate(context, adapter, lengths, task=task)
+    peaks = meter.read()
+    return Probe(
+        device=device_name(),
+        gpu_gib=peaks.get("gpu/peak_gib"),
+        card_gib=_card_gib(),
+        memory_gib=peaks["memory/peak_gib"],
+        step_s=steps.seconds[-1],
+        evaluation_s=evaluation_s,
+        prompt_tokens=max(map(lengths, training)),
+        num_threads=torch.get_num_threads(),
+        seconds=time.monotonic() - started,
+    )
+
+
+class _PromptLengths:
+    """Counts the tokens of prompts as the model sees them."""
+
+    def __init__(self, task: Task, tokenizer: PreTrainedTokenizerBase, *, thinking: bool) -> None:
+        self._task = task
+        self._tokenizer = tokenizer
+        self._thinking = thinking
+
+    def __call__(self, prompt: Prompt) -> int:
+        messages = self._task.messages(prompt, thinking=self._thinking)
+        text = render_prompt(self._tokenizer, messages, thinking=self._thinking).text
+        return len(self._tokenizer(text)["input_ids"])
+
+    def longest(self, prompts: Sequence[Prompt], count: int) -> list[Prompt]:
+        """Return the longest prompts that the task allows, longest first."""
+        counted = [(self(prompt), index) for index, prompt in enumerate(prompts)]
+        allowed = [pair for pair in counted if pair[0] <= self._task.max_prompt_tokens]
+        return [prompts[index] for _, index in sorted(allowed, reverse=True)[:count]]
+
+
+class _OnlyPrompts:
+    """A task whose training split is a few given prompts."""
+
+    def __init__(self, task: Task, prompts: Sequence[Prompt]) -> None:
+        self._task = task
+        self._prompts = prompts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def prompts(self, split: Split) -> Sequence[Prompt]:
+        return self._prompts
+
+
+class _StepTimes:
+    """Takes the seconds of each optimizer step from what a trial reports."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
+        if "time/step_s" in metrics:
+            self.seconds.append(metrics["time/step_s"])
+
+
+def _every_step(spec: TrialSpec) -> TrialSpec:
+    """Report every step, and write the checkpoint that holds the adapter."""
+    return spec.model_copy(
+        update={
+            "checkpoint": CheckpointSpec(save_steps=NUM_STEPS),
+            "grpo": spec.grpo.model_copy(update={"logging_steps": 1}),
+        }
+    )
+
+
+def _trained_on(spec: TrialSpec, task: Task) -> list[Prompt]:
+    dealt = trained_difficulties(spec)
+    return [prompt for prompt in task.prompts("train") if prompt.difficulty in dealt]
+
+
+def _train(context: TrialContext) -> Path:
+    stage = PlannedStage(
+        index=0, spec=StageSpec(name="probe", steps_frac=1.0), num_steps=NUM_STEPS, first_step=0
+    )
+    checkpoints = context.folder / "checkpoints"
+    trainer = build_trainer(context, stage, checkpoints, adapter=None)
+    _force_length(trainer, context.spec.max_completion_tokens)
+    trainer.train()
+    return checkpoints / f"checkpoint-{NUM_STEPS}"
+
+
+def _force_length(trainer: Any, tokens: int) -> None:
+    """Let no completion end before its limit, whichever engine generates."""
+    if trainer.use_vllm:
+        trainer.vllm_generation.generation_kwargs["min_tokens"] = tokens
+    elif trainer.use_transformers_continuous_batching:
+        # It knows no minimum, but -1 is no token that ends a completion.
+        trainer.generation_config.eos_token_id = -1
+    else:
+        trainer.generation_kwargs["min_new_tokens"] = tokens
+        trainer.generation_config.min_new_tokens = tokens
+
+
+def _evaluate(
+    context: TrialContext, adapter: Path, lengths: _PromptLengths, *, task: Task
+) -> float:
+    """Generate one batch of full length and return the time of a whole evaluation like it."""
+    spec, sampling = context.spec, context.spec.evaluation
+    prompts = select_prompts(
+        task.prompts(sampling.final_split), per_difficulty=sampling.num_prompts_per_difficulty
+    )
+    num_completions = len(prompts) * sampling.samples_per_prompt
+    batch = min(sampling.batch_size, num_completions)
+    base = load_base_model(context.source, quantization=spec.quantization, dtype=spec.dtype)
+    model = PeftModel.from_pretrained(base, adapter)
+    tokens = spec.max_evaluation_tokens
+    base.generation_config.min_new_tokens = tokens
+    started = time.monotonic()
+    longest = lengths.longest(prompts, math.ceil(batch / sampling.samples_per_prompt))
+    _generate(context, model, longest, batch=batch, tokens=tokens)
+    return (time.monotonic() - started) * math.ceil(num_completions / batch)
+
+
+def _generate(
+    context: TrialContext,
+    model: PreTrainedModel,
+    prompts: Sequence[Prompt],
+    *,
+    batch: int,
+    tokens: int,
+) -> None:
+    thinking, sampling = context.spec.thinking, context.spec.evaluation
+    texts = [
+        render_prompt(
+            context.tokenizer, context.task.messages(prompt, thinking=thinking), thinking=thinking
+        ).text
+        for prompt in prompts
+    ]
+    engine = TransformersEngine(model, context.tokenizer, batch_size=batch)
+    decoding = Decoding(
+        temperature=sampling.temperature, top_p=sampling.top_p, max_new_tokens=tokens
+    )
+    # As in an evaluation, a batch holds all samples of a prompt.
+    repeated = [texts[index // sampling.samples_per_prompt] for index in range(batch)]
+    engine.generate(repeated, decoding, seed=sampling.seed)
+
+
+def _card_gib() -> float | None:
+    if not torch.cuda.is_available():
+        return None
+    return float(torch.cuda.get_device_properties(0).total_memory) / GIB

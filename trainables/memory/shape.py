@@ -1,0 +1,77 @@
+"""What decides how much memory and time a trial's steps take: the key of measured costs.
+
+Two trials with one shape cost the same but for what their models learn to say. So the key
+has the sizes of batches, lengths and adapter and leaves out seeds, rates and weights; a search
+over learning rates measures once. A model is known by its name and its ``config.json``: its
+weights may differ, its memory does not.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from strictune.config import TrialSpec
+from trainables.memory.architecture import config_file
+
+__all__ = ["SHAPING_FIELDS", "shape_digest", "shape_of", "trained_difficulties"]
+
+SHAPING_FIELDS = (
+    "num_generations",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "optim",
+    "num_iterations",
+    "gradient_checkpointing",
+)
+"""The fields of ``grpo`` that shape a step; ``beta`` and ``top_p`` do by being on or off."""
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+
+
+def shape_of(spec: TrialSpec) -> Mapping[str, Any]:
+    """Return the shape of a trial as plain data; reads the model's config, loads nothing."""
+    grpo = spec.grpo
+    return {
+        "model": spec.model,
+        "model_config": _config_hash(spec.model),
+        "quantization": spec.quantization,
+        "dtype": spec.dtype,
+        "thinking": spec.thinking,
+        "task": spec.task.model_dump(mode="json"),
+        "difficulties": list(trained_difficulties(spec)),
+        "lora": {"r": spec.lora.r, "target_modules": sorted(spec.lora.target_modules)},
+        "grpo": {name: getattr(grpo, name) for name in SHAPING_FIELDS},
+        "has_reference": grpo.beta > 0,
+        "is_sorting": [grpo.top_p < 1, spec.evaluation.top_p < 1],
+        "max_completion_tokens": spec.max_completion_tokens,
+        "evaluation_batch": spec.evaluation.batch_size,
+        "max_evaluation_tokens": spec.max_evaluation_tokens,
+        "rollouts": spec.rollouts.model_dump(mode="json"),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def shape_digest(spec: TrialSpec) -> str:
+    """Name a shape: 16 hexadecimal digits."""
+    text = json.dumps(shape_of(spec), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def trained_difficulties(spec: TrialSpec) -> tuple[str, ...]:
+    """Name the difficulties that some stage trains on; they decide the longest prompt."""
+    mixes = [stage.mix or dict.fromkeys(spec.task.difficulties, 1.0) for stage in spec.stages]
+    return tuple(sorted({name for mix in mixes for name, weight in mix.items() if weight > 0}))
+
+
+def _config_hash(model: str) -> str | None:
+    path = config_file(model)
+    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
