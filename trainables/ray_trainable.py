@@ -15,10 +15,11 @@ from ray import tune
 from strictune.config import load_trial
 from strictune.errors import TrialPaused
 from trainables.attempts import HUNG, begin_attempt
+from trainables.memory.measured import Probe
 from trainables.pulse import HANG_FILE
 from trainables.records import record_failure
 
-__all__ = ["Attempt", "describe_card", "measure_baseline_of", "run_trial"]
+__all__ = ["Attempt", "describe_card", "measure_baseline_of", "measure_probe_of", "run_trial"]
 
 
 class Attempt(TypedDict):
@@ -92,6 +93,22 @@ def measure_baseline_of(trial: Path, baselines: Path) -> str:
     from trainables.evaluation.baseline import measure_baseline
 
     return measure_baseline(load_trial(trial / "trial.yaml"), baselines).name
+
+
+def measure_probe_of(trial: Path) -> Probe:
+    """Measure what the trial in the folder ``trial`` takes at its worst lengths.
+
+    Give it a whole card, or as many cores as the trial will have: its process, a child of this
+    one, is not limited to a share.
+
+    Raises:
+        BudgetError: The trial needs more memory than this machine has.
+        TrialError: It cannot run.
+    """
+    from trainables.memory.probe import measure_trial
+
+    cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
+    return measure_trial(load_trial(trial / "trial.yaml"), num_threads=max(1, int(cores)))
 
 
 def describe_card() -> tuple[str, float] | None:

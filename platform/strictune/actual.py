@@ -30,7 +30,7 @@ class CellCosts:
     num_finished: int
     planned_peak_gib: float | None
     planned_peak_source: str | None
-    """See ``costs.CellPlan``."""
+    """See ``cost_plan.CellPlan``."""
     peak_gib: float | None
     """The largest of its trials: on the card where there is one, else of the process."""
     planned_step_s: float | None

@@ -1,23 +1,21 @@
-"""What a sweep is expected to cost, cell by cell: memory, places, hours.
+"""What a sweep is expected to cost on given machines, and what must be measured to pack it.
 
-Every number says where it comes from. Memory is ``measured`` (by the probe, or by trials of
-the same shape and device), ``estimated`` (``trainables.memory.estimate``) or unknown. Seconds
-a step come from ``earlier trials`` or from the ``probe``, whose completions are as long as
-they may be, so that its hours are an upper bound.
+Memory is what the cost book has measured, else the first guess of
+``trainables.memory.estimate``. Hours come from earlier trials of the same shape, else from the
+probe, whose completions are as long as they may be, so that its hours are an upper bound.
 
 Nothing is measured here; ``trials_to_probe`` names what a launcher has to measure first.
 """
 
 import json
-import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 from strictune.config import ResourcesSpec, TrialSpec
 from strictune.cost_book import CostBook, KnownCosts
+from strictune.cost_plan import CellPlan, MemoryPlan, StepPlan, SweepCosts
 from strictune.errors import BudgetError
 from strictune.packing import Grant, Machine, Peak, grant_trial, needs_peak
 from trainables.devices import cpu_name
@@ -27,107 +25,20 @@ from trainables.memory.measured import TrialCost
 from trainables.memory.shape import shape_digest
 from trainables.tasks import load_task
 
-__all__ = [
-    "CellPlan",
-    "SweepCosts",
-    "expected_costs",
-    "measured_peak",
-    "trials_to_probe",
-    "write_costs",
-]
+__all__ = ["expected_costs", "measured_peak", "trials_to_probe", "write_costs"]
 
 ESTIMATE_MARGIN = 1.25
 """Room above an estimate, on top of ``PEAK_MARGIN``: it counts tensors, not fragments."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPlan:
-    """The peak of a trial: on the card where there is one, else of its process."""
-
-    peak_gib: float | None
-    source: Literal["measured", "estimated", "unknown"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepPlan:
-    """The seconds of an optimizer step, and of all of a trial's evaluations together."""
-
-    step_s: float | None
-    evaluation_s: float | None
-    other_s: float = 0.0
-    """Loading and checkpoints of a trial."""
-    source: Literal["earlier trials", "probe, at worst lengths", "unknown"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellPlan:
-    """What the trials of one cell are expected to take."""
-
-    num_trials: int
-    num_steps: int
-    """Optimizer steps of one trial."""
-    memory: MemoryPlan
-    grant: Grant | None
-    """None where it takes a probe to know."""
-    problem: str | None
-    """Why a trial does not fit, or may not."""
-    step: StepPlan
-    hours: float | None
-    """Of one trial; None where no step was ever timed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepCosts:
-    """The cells of a sweep, and their sum."""
-
-    device: str
-    machines: Sequence[Machine]
-    cells: Mapping[str, CellPlan]
-
-    @property
-    def trial_hours(self) -> float | None:
-        """Hours of all trials, one after the other; None if those of a cell are not known."""
-        return _total([(cell.hours, cell.num_trials) for cell in self.cells.values()])
-
-    @property
-    def card_hours(self) -> float | None:
-        """Hours of cards: each trial's hours times its share; 0 on machines without."""
-        return _total(
-            [
-                (cell.hours, cell.num_trials * cell.grant.gpus if cell.grant else None)
-                for cell in self.cells.values()
-            ]
-        )
-
-    @property
-    def wall_hours(self) -> float | None:
-        """Hours until the last trial ends, if no place stands empty before."""
-        cells = self.cells.values()
-        packed = _total(
-            [
-                (cell.hours, cell.num_trials / cell.grant.at_once if cell.grant else None)
-                for cell in cells
-            ]
-        )
-        longest = max((cell.hours or 0.0 for cell in cells), default=0.0)
-        return None if packed is None else max(packed, longest)
-
-    def document(self) -> dict[str, Any]:
-        """Return the costs as plain data: what ``costs.json`` and ``plan --json`` hold."""
-        return {
-            "device": self.device,
-            "machines": [asdict(machine) for machine in self.machines],
-            "cells": {name: asdict(cell) for name, cell in self.cells.items()},
-            "trial_hours": self.trial_hours,
-            "card_hours": self.card_hours,
-            "wall_hours": self.wall_hours,
-        }
-
-
 def trials_to_probe(
     spec: ResourcesSpec, trials: Sequence[TrialSpec], machines: Sequence[Machine], book: CostBook
 ) -> list[TrialSpec]:
-    """Return one trial for each shape whose peak must be measured before it can be packed."""
+    """Return one trial for each shape whose peak must be measured before it can be packed.
+
+    Raises:
+        BudgetError: A trial has no peak of its own that a probe could find.
+    """
     if not needs_peak(spec, machines, num_wanted=len(trials)):
         return []
     device = _device(machines)
@@ -136,6 +47,7 @@ def trials_to_probe(
         first_of_cell.setdefault(trial.cell, trial)
     first_of_shape: dict[str, TrialSpec] = {}
     for trial in first_of_cell.values():
+        _refuse_taking_all(trial)
         if book.read(trial, device=device).probe is None:
             first_of_shape.setdefault(shape_digest(trial), trial)
     return list(first_of_shape.values())
@@ -240,9 +152,11 @@ def _grant(
     num_wanted: int,
 ) -> _Granted:
     is_needed = needs_peak(spec, machines, num_wanted=num_wanted)
-    if is_needed and peak is None:
-        return _Granted(None, None)
     try:
+        if is_needed:
+            _refuse_taking_all(trial)
+            if peak is None:
+                return _Granted(None, None)
         grant = grant_trial(
             spec,
             machines,
@@ -254,6 +168,17 @@ def _grant(
     except BudgetError as error:
         return _Granted(None, str(error))
     return _Granted(grant, None)
+
+
+def _refuse_taking_all(trial: TrialSpec) -> None:
+    """Refuse to size what takes a part of whatever card it gets."""
+    rollouts = trial.rollouts
+    if rollouts.engine == "vllm" and rollouts.vllm_options.mode == "colocate":
+        raise BudgetError(
+            f"resources.gpus_per_trial = auto, but vLLM in the process of {trial.cell} takes a "
+            "fixed part of its card, however large it is. Give a share, e.g. "
+            "--set resources.gpus_per_trial=0.5."
+        )
 
 
 def _too_tight(memory: MemoryPlan, grant: Grant | None, machines: Sequence[Machine]) -> str | None:
@@ -313,13 +238,6 @@ def _hours(step: StepPlan, num_steps: int) -> float | None:
     if step.step_s is None:
         return None
     return (num_steps * step.step_s + (step.evaluation_s or 0.0) + step.other_s) / 3600
-
-
-def _total(parts: Sequence[tuple[float | None, float | None]]) -> float | None:
-    """Add up products; None if a factor is not known."""
-    if any(factor is None for part in parts for factor in part):
-        return None
-    return math.fsum((hours or 0.0) * (times or 0.0) for hours, times in parts)
 
 
 def _device(machines: Sequence[Machine]) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "needs_peak",
     "one_size_up",
     "smallest_share",
+    "without_measuring",
 ]
 
 GIB = 2**30
@@ -155,6 +156,17 @@ def grant_trial(
         least = replace(least, cpus=_cores_each(usable, places, wanted=wanted))
         places = [_places(machine, least) for machine in usable]
     return replace(least, at_once=min(sum(places), wanted))
+
+
+def without_measuring(spec: ResourcesSpec) -> ResourcesSpec:
+    """Return ``spec`` for a cell whose peak could not be measured: a whole card, or a core."""
+    return spec.model_copy(
+        update={
+            name: 1.0
+            for name in ("gpus_per_trial", "cpus_per_trial")
+            if getattr(spec, name) == "auto"
+        }
+    )
 
 
 def smallest_share(gpu_gib: float, card: Card) -> float | None:

@@ -12,6 +12,7 @@ from strictune.packing import (
     needs_peak,
     one_size_up,
     smallest_share,
+    without_measuring,
 )
 
 CARD = Card(name="Card", memory_gib=80.0)
@@ -186,3 +187,11 @@ def test_the_request_is_in_rays_words() -> None:
     assert request == {"cpu": 2, "gpu": 0.5, "memory": 1.5 * 2**30}
     assert Grant(cpus=0.5, at_once=1).ray_resources() == {"cpu": 0.5}
     assert [Grant(cpus=cpus, at_once=1).num_threads for cpus in (0.5, 1, 2.5)] == [1, 1, 2]
+
+
+def test_what_could_not_be_measured_gets_a_whole_card() -> None:
+    spec = AUTO.model_copy(update={"max_concurrent_trials": 2})
+    plain = without_measuring(spec)
+    assert not needs_peak(plain, [SERVER], num_wanted=9)
+    assert grant(plain, SERVER) == Grant(cpus=1, gpus=1, at_once=2)
+    assert without_measuring(ResourcesSpec(gpus_per_trial=0.5)).gpus_per_trial == 0.5

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 
 from strictune.actual import CellCosts
-from strictune.costs import CellPlan, SweepCosts
+from strictune.cost_plan import CellPlan, SweepCosts
 
 __all__ = ["cost_notes", "cost_table", "planned_and_actual_table"]
 

@@ -14,7 +14,8 @@ from strictune.cli.tables import table_console
 from strictune.cli.verb import Verb, add_sweep_options
 from strictune.config import expand, load_sweep
 from strictune.cost_book import CostBook
-from strictune.costs import SweepCosts, expected_costs
+from strictune.cost_plan import SweepCosts
+from strictune.costs import expected_costs
 from strictune.hardware import this_machine
 from strictune.packing import Card, Machine
 from strictune.plan import parse_only, plan_document, select

@@ -1,0 +1,104 @@
+"""The plan of a sweep's costs as data: memory, places and hours of each cell, and their sum.
+
+Every number says where it comes from, and None says that it is not known.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from strictune.packing import Grant, Machine
+
+__all__ = ["CellPlan", "MemoryPlan", "StepPlan", "SweepCosts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """The peak of a trial: on the card where there is one, else of its process."""
+
+    peak_gib: float | None
+    source: Literal["measured", "estimated", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPlan:
+    """The seconds of an optimizer step, and of all of a trial's evaluations together."""
+
+    step_s: float | None
+    evaluation_s: float | None
+    other_s: float = 0.0
+    """Loading and checkpoints of a trial."""
+    source: Literal["earlier trials", "probe, at worst lengths", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellPlan:
+    """What the trials of one cell are expected to take."""
+
+    num_trials: int
+    num_steps: int
+    """Optimizer steps of one trial."""
+    memory: MemoryPlan
+    grant: Grant | None
+    """None where it takes a probe to know."""
+    problem: str | None
+    """Why a trial does not fit, or may not."""
+    step: StepPlan
+    hours: float | None
+    """Of one trial; None where no step was ever timed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepCosts:
+    """The cells of a sweep, and their sum."""
+
+    device: str
+    machines: Sequence[Machine]
+    cells: Mapping[str, CellPlan]
+
+    @property
+    def trial_hours(self) -> float | None:
+        """Hours of all trials, one after the other; None if those of a cell are not known."""
+        return _total([(cell.hours, cell.num_trials) for cell in self.cells.values()])
+
+    @property
+    def card_hours(self) -> float | None:
+        """Hours of cards: each trial's hours times its share; 0 on machines without."""
+        return _total(
+            [
+                (cell.hours, cell.num_trials * cell.grant.gpus if cell.grant else None)
+                for cell in self.cells.values()
+            ]
+        )
+
+    @property
+    def wall_hours(self) -> float | None:
+        """Hours until the last trial ends, if no place stands empty before."""
+        cells = self.cells.values()
+        packed = _total(
+            [
+                (cell.hours, cell.num_trials / cell.grant.at_once if cell.grant else None)
+                for cell in cells
+            ]
+        )
+        longest = max((cell.hours or 0.0 for cell in cells), default=0.0)
+        return None if packed is None else max(packed, longest)
+
+    def document(self) -> dict[str, Any]:
+        """Return the costs as plain data: what ``costs.json`` and ``plan --json`` hold."""
+        return {
+            "device": self.device,
+            "machines": [asdict(machine) for machine in self.machines],
+            "cells": {name: asdict(cell) for name, cell in self.cells.items()},
+            "trial_hours": self.trial_hours,
+            "card_hours": self.card_hours,
+            "wall_hours": self.wall_hours,
+        }
+
+
+def _total(parts: Sequence[tuple[float | None, float | None]]) -> float | None:
+    """Add up products; None if a factor is not known."""
+    if any(factor is None for part in parts for factor in part):
+        return None
+    return math.fsum((hours or 0.0) * (times or 0.0) for hours, times in parts)
