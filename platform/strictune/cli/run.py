@@ -53,7 +53,9 @@ def _execute(args: argparse.Namespace) -> int:
 
     # Ray, MLflow and pandas are imported once the input is known to be good.
     from analysis import write_verdicts
+    from strictune.actual import remember_costs
     from strictune.cli.closing import print_closing, print_verdicts
+    from strictune.cost_book import CostBook
     from strictune.launch.folder import open_sweep_folder, reopen_trials
     from strictune.launch.job_request import refuse_temporary_folder
     from strictune.launch.sweep import run_sweep
@@ -88,6 +90,7 @@ def _execute(args: argparse.Namespace) -> int:
         # Not read from the plan: trials that --only left out are open, but not interrupted.
         status = end.status
         verdicts = write_verdicts(folder.path)
+        remember_costs(folder.path, CostBook())
     finally:
         is_delivered = mirror.stop(status)
     print_verdicts(verdicts)
