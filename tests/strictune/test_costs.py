@@ -1,0 +1,208 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cost_fakes import CARD, ON_CARD, ON_CPU, a_cost, a_probe, sweep_of
+
+from strictune.config import TrialSpec, expand
+from strictune.cost_book import HEAP_GROWTH, CostBook
+from strictune.cost_plan import CellPlan, SweepCosts
+from strictune.costs import expected_costs, measured_peak, trials_to_probe, write_costs
+from strictune.errors import BudgetError
+from strictune.packing import PEAK_MARGIN, Machine, Peak
+
+AUTO = {"gpus_per_trial": "auto", "cpus_per_trial": "auto"}
+VLLM = {"rollouts": {"engine": "vllm"}, "quantization": "none"}
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> CostBook:
+    return CostBook(tmp_path)
+
+
+def planned(book: CostBook, *machines: Machine, **changes: Any) -> SweepCosts:
+    sweep = sweep_of(**changes)
+    return expected_costs(sweep.resources, expand(sweep), machines or [ON_CPU], book)
+
+
+def only_cell(costs: SweepCosts) -> CellPlan:
+    [cell] = costs.cells.values()
+    return cell
+
+
+def to_probe(book: CostBook, *machines: Machine, **changes: Any) -> list[TrialSpec]:
+    sweep = sweep_of(**changes)
+    return trials_to_probe(sweep.resources, expand(sweep), machines or [ON_CPU], book)
+
+
+def trial(**changes: Any) -> TrialSpec:
+    return expand(sweep_of(**changes))[0]
+
+
+def test_numbers_need_no_probe(book: CostBook) -> None:
+    assert to_probe(book, resources={"gpus_per_trial": 0.5}, matrix={"seed": [0, 1]}) == []
+
+
+def test_one_trial_of_each_shape_is_probed(book: CostBook) -> None:
+    matrix = {"thinking": [False, True], "curriculum": ["standard", "three_stage"], "seed": [0, 1]}
+    lengths = {"grpo": {"max_think_length": 64}}
+    found = to_probe(book, matrix=matrix, resources=AUTO, **lengths)
+    # Both curricula deal the same difficulties, at the same lengths.
+    assert [(trial.thinking, trial.seed) for trial in found] == [(False, 0), (True, 0)]
+    book.add_probe(found[0], a_probe())
+    again = to_probe(book, matrix=matrix, resources=AUTO, **lengths)
+    assert [trial.thinking for trial in again] == [True]
+
+
+def test_earlier_trials_do_not_replace_the_probe(book: CostBook) -> None:
+    changes = {"matrix": {"seed": [0, 1]}, "resources": AUTO}
+    book.add_trial(trial(), a_cost())
+    assert len(to_probe(book, **changes)) == 1
+
+
+def test_vllm_in_the_process_is_not_probed(book: CostBook) -> None:
+    with pytest.raises(BudgetError, match=r"however large it is\. Give a share"):
+        to_probe(book, ON_CARD, resources=AUTO, **VLLM)
+    assert "Give a share" in str(only_cell(planned(book, ON_CARD, resources=AUTO, **VLLM)).problem)
+    assert only_cell(planned(book, ON_CARD, resources={"gpus_per_trial": 1}, **VLLM)).grant
+
+
+def test_the_measured_peak_is_what_packs(book: CostBook) -> None:
+    assert measured_peak(trial(), [ON_CARD], book) is None
+    book.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=6.0, memory_gib=4.0))
+    expected = Peak(gpu_gib=6.0, memory_gib=4.0 * HEAP_GROWTH)
+    assert measured_peak(trial(), [ON_CPU, ON_CARD], book) == expected
+    assert measured_peak(trial(), [ON_CPU], book) is None
+
+
+def test_memory_is_estimated_until_it_is_measured(book: CostBook) -> None:
+    guess = only_cell(planned(book)).memory
+    assert guess.source == "estimated"
+    assert guess.peak_gib is not None
+    book.add_probe(trial(), a_probe(memory_gib=2.5))
+    assert only_cell(planned(book)).memory.peak_gib == 2.5
+    assert only_cell(planned(book)).memory.source == "measured"
+
+
+def test_memory_of_a_model_that_is_nowhere_is_unknown(book: CostBook) -> None:
+    cell = only_cell(planned(book, ON_CARD, model="someone/absent", resources=AUTO))
+    assert (cell.memory.peak_gib, cell.memory.source) == (None, "unknown")
+    assert (cell.grant, cell.problem) == (None, None)
+
+
+def test_an_estimate_packs_a_card_with_more_room_than_a_measurement(book: CostBook) -> None:
+    cell = only_cell(planned(book, ON_CARD, resources=AUTO))
+    assert cell.memory.peak_gib is not None
+    assert cell.grant is not None
+    assert cell.grant.gpus * CARD.memory_gib > cell.memory.peak_gib * PEAK_MARGIN * 1.2
+
+
+def test_a_measured_trial_is_packed_by_memory_without_a_card(book: CostBook) -> None:
+    book.add_trial(trial(), a_cost(memory_gib=7.0))
+    grant = only_cell(planned(book, resources=AUTO, matrix={"seed": [0, 1, 2]})).grant
+    assert grant is not None
+    assert (grant.cpus, grant.at_once) == (2.0, 2)
+
+
+def test_a_share_that_is_too_small_is_said(book: CostBook) -> None:
+    book.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=9.0))
+    tight = only_cell(planned(book, ON_CARD, resources={"gpus_per_trial": 0.25}))
+    assert tight.problem == (
+        "takes 9.0 GiB (measured), but 0.25 of NVIDIA Card is 6.0. Raise "
+        "resources.gpus_per_trial, or set it to auto."
+    )
+    assert only_cell(planned(book, ON_CARD, resources={"gpus_per_trial": 0.5})).problem is None
+
+
+def test_what_does_not_fit_is_a_problem_of_its_cell(book: CostBook) -> None:
+    book.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=30.0))
+    cell = only_cell(planned(book, ON_CARD, resources=AUTO))
+    assert cell.grant is None
+    assert "takes 30.0 GiB at its worst lengths" in str(cell.problem)
+
+
+def test_hours_are_unknown_before_anything_was_timed(book: CostBook) -> None:
+    costs = planned(book)
+    assert only_cell(costs).step.source == "unknown"
+    assert (only_cell(costs).hours, costs.trial_hours, costs.wall_hours) == (None, None, None)
+
+
+def test_hours_after_a_probe_are_those_of_the_worst_lengths(book: CostBook) -> None:
+    book.add_probe(trial(), a_probe(step_s=36.0, evaluation_s=360.0))
+    standard = only_cell(planned(book))
+    assert standard.step.source == "probe, at worst lengths"
+    # 100 steps of 36 s, one evaluation of the stage and one of the final split.
+    assert standard.hours == pytest.approx(1.0 + 0.2)
+    assert only_cell(planned(book, curriculum="three_stage")).hours == pytest.approx(1.0 + 0.4)
+
+
+def test_hours_after_earlier_trials_are_their_medians(book: CostBook) -> None:
+    book.add_probe(trial(), a_probe())
+    for seed, step_s in enumerate((17.0, 18.0, 40.0)):
+        book.add_trial(trial(matrix={"seed": [seed]}), a_cost(step_s=step_s))
+    cell = only_cell(planned(book))
+    assert (cell.step.source, cell.step.step_s) == ("earlier trials", 18.0)
+    assert cell.hours == pytest.approx((100 * 18 + 720 + 180) / 3600)
+
+
+def test_trials_of_the_same_curriculum_and_then_of_the_same_grant_are_closest(
+    book: CostBook,
+) -> None:
+    costs = {
+        0: a_cost(curriculum="three_stage", step_s=5.0),
+        1: a_cost(num_threads=4, step_s=6.0),
+        2: a_cost(num_threads=1, step_s=9.0),
+    }
+    for seed, cost in costs.items():
+        book.add_trial(trial(matrix={"seed": [seed]}), cost)
+
+    def step_s(**changes: Any) -> float | None:
+        return only_cell(planned(book, **changes)).step.step_s
+
+    assert step_s(curriculum="three_stage") == 5.0
+    assert step_s(resources={"cpus_per_trial": 4}) == 6.0
+    assert step_s(resources={"cpus_per_trial": 1}) == 9.0
+    assert step_s(resources={"cpus_per_trial": 2}) == 7.5
+
+
+def test_the_sum_counts_trials_cards_and_the_clock(book: CostBook) -> None:
+    book.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=5.0, evaluation_s=0.0))
+    costs = planned(book, ON_CARD, resources=AUTO, matrix={"seed": [0, 1, 2, 3]})
+    # One hour each, four at once on a quarter of the card each.
+    assert costs.trial_hours == pytest.approx(4.0)
+    assert costs.card_hours == pytest.approx(1.0)
+    assert costs.wall_hours == pytest.approx(1.0)
+    one_by_one = planned(
+        book, ON_CARD, resources={"max_concurrent_trials": 1}, matrix={"seed": [0, 1, 2]}
+    )
+    assert one_by_one.wall_hours == pytest.approx(3.0)
+
+
+def test_the_clock_is_no_shorter_than_the_longest_trial(book: CostBook) -> None:
+    short, long = {"max_completion_length": 64}, {"max_completion_length": 64, "max_steps": 1000}
+    book.add_trial(trial(grpo=short), a_cost(step_s=36.0, evaluation_s=0.0, other_s=0.0))
+    costs = planned(book, grpo=long, resources={"max_concurrent_trials": 4})
+    assert costs.wall_hours == pytest.approx(10.0)
+
+
+def test_the_document_is_json_and_names_its_sources(book: CostBook) -> None:
+    book.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=5.0))
+    document = json.loads(json.dumps(planned(book, ON_CARD, resources=AUTO).document()))
+    [cell] = document["cells"].values()
+    assert cell["memory"] == {"peak_gib": 5.0, "source": "measured"}
+    assert cell["grant"]["gpus"] == 0.25
+    assert document["device"] == CARD.name
+    assert document["machines"][0]["card"]["memory_gib"] == 24.0
+
+
+def test_a_resumed_sweep_keeps_what_was_expected_at_first(book: CostBook, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    write_costs(sweep, planned(book))
+    book.add_probe(trial(), a_probe())
+    write_costs(sweep, planned(book, matrix={"thinking": [False, True]}))
+    cells = json.loads((sweep / "costs.json").read_text())["cells"]
+    assert [cell["step"]["source"] for cell in cells.values()] == ["unknown", "unknown"]
+    assert len(cells) == 2
+    assert [cell["memory"]["source"] for cell in cells.values()] == ["estimated", "estimated"]

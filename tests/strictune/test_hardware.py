@@ -1,0 +1,47 @@
+import pytest
+
+from strictune import hardware
+from strictune.hardware import parse_cards, this_machine
+from strictune.packing import Card
+
+LIST = "NVIDIA H100 80GB HBM3, 81559\nNVIDIA A10, 23028\n"
+H100 = Card(name="NVIDIA H100 80GB HBM3", memory_gib=81559 / 1024)
+A10 = Card(name="NVIDIA A10", memory_gib=23028 / 1024)
+
+
+@pytest.mark.parametrize(
+    ("visible", "cards"),
+    [
+        pytest.param(None, [H100, A10], id="all"),
+        pytest.param("1", [A10], id="by-number"),
+        pytest.param("1,0", [A10, H100], id="in-its-order"),
+        pytest.param("5", [], id="beyond-the-list"),
+        pytest.param("", [], id="none"),
+        pytest.param("GPU-5c9f", [H100], id="by-uuid"),
+    ],
+)
+def test_cards_that_cuda_hides_are_left_out(visible: str | None, cards: list[Card]) -> None:
+    assert parse_cards(LIST, visible=visible) == cards
+
+
+@pytest.mark.parametrize("text", ["", "No devices were found\n", "NVIDIA GB10, [N/A]\n"])
+def test_a_list_without_cards_is_empty(text: str) -> None:
+    assert parse_cards(text, visible=None) == []
+
+
+def test_this_machine_has_cores_and_memory() -> None:
+    machine = this_machine()
+    assert machine.cpus >= 1
+    assert 0.1 < machine.memory_gib < 100_000
+
+
+def test_the_smallest_card_stands_for_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(hardware, "_ask_driver", lambda: LIST)
+    machine = this_machine()
+    assert (machine.gpus, machine.card) == (2, A10)
+
+
+def test_a_machine_without_the_drivers_tool_has_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "QUERY", ["/nonexistent/nvidia-smi"])
+    assert (this_machine().gpus, this_machine().card) == (0, None)
