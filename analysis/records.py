@@ -64,6 +64,7 @@ class PlannedTrial(BaseModel, frozen=True):
     model: str
     thinking: bool
     curriculum: str
+    variant: str | None = None
     seed: int
 
 

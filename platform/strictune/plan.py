@@ -89,6 +89,7 @@ def _cell_document(members: Sequence[TrialSpec]) -> dict[str, Any]:
         "model": first.model,
         "thinking": first.thinking,
         "curriculum": first.curriculum,
+        "variant": first.variant,
         "seeds": [trial.seed for trial in members],
         "stages": [
             {"name": stage.name, "steps": steps}
@@ -99,7 +100,7 @@ def _cell_document(members: Sequence[TrialSpec]) -> dict[str, Any]:
         "max_evaluation_tokens": first.max_evaluation_tokens,
         "weights": first.weights,
         "ties": list(first.ties),
-        "config": first.model_dump(mode="json", exclude={"seed", "model_label"}),
+        "config": first.model_dump(mode="json", exclude={"seed", "model_label", "variant"}),
     }
 
 
@@ -111,6 +112,7 @@ def _trial_document(trial: TrialSpec) -> dict[str, Any]:
         "model": trial.model,
         "thinking": trial.thinking,
         "curriculum": trial.curriculum,
+        "variant": trial.variant,
         "seed": trial.seed,
     }
 

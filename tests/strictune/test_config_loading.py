@@ -233,14 +233,14 @@ def test_the_same_mistake_in_the_file_is_answered_with_the_files_name(
         pytest.param(
             "trial.grpo.seed=1",
             "trial.grpo.seed is not a known key, expected one of",
-            "Did you mean trial.seed or matrix.seed or evaluation.seed?",
+            "Did you mean trial.seed or matrix.seed or search.seed or evaluation.seed?",
             id="in-several-places",
         ),
         pytest.param(
-            "search.sampler=tpe",
-            "search is not a known key, expected one of name, task, trial, matrix, contrasts,",
-            "resources, evaluation.",
-            id="not-built",
+            "sampler.kind=tpe",
+            "sampler is not a known key, expected one of name, task, trial, matrix, search,",
+            "Did you mean search.sampler?",
+            id="in-another-block",
         ),
         pytest.param(
             "task.suite=x",

@@ -81,14 +81,16 @@ def _stop_trial(trial: Path, *, timeout_s: float) -> int:
 
 def _find_trial(folder: Path, wanted: str) -> Path:
     plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    trials = plan["trials"]
-    exact = [trial for trial in trials if wanted in (trial["trial_id"], trial["name"])]
-    found = exact or [trial for trial in trials if trial["trial_id"].startswith(wanted)]
+    # A search draws its trials while it runs: they have folders and stand in no plan.
+    names = {path.name: "" for path in sorted((folder / "trials").glob("*"))}
+    names |= {trial["trial_id"]: trial["name"] for trial in plan["trials"]}
+    exact = [trial_id for trial_id, name in names.items() if wanted in (trial_id, name)]
+    found = exact or [trial_id for trial_id in names if trial_id.startswith(wanted)]
     if len(found) != 1:
         problem = "is no trial" if not found else f"fits {len(found)} trials"
-        ids = ", ".join(trial["trial_id"] for trial in found or trials)
+        ids = ", ".join(found or names)
         raise SpecError(f"{wanted} {problem} of {folder}, expected one of {ids}.")
-    return folder / "trials" / str(found[0]["trial_id"])
+    return folder / "trials" / found[0]
 
 
 VERB = Verb(

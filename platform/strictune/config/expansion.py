@@ -8,11 +8,12 @@ from pydantic import ValidationError
 
 from strictune.config.base import PROBLEMS, Problem
 from strictune.config.naming import short_model_name
+from strictune.config.settings import CROSSED_KEYS, Settings, apply_settings
 from strictune.config.sweep import MATRIX_KEYS, SweepSpec
-from strictune.config.trial import TrialSpec
+from strictune.config.trial import TrialSpec, TrialTemplate
 from strictune.errors import SpecError
 
-__all__ = ["Expansion", "expand", "expand_or_explain"]
+__all__ = ["Expansion", "expand", "expand_or_explain", "resolve_point"]
 
 
 class Expansion(NamedTuple):
@@ -23,7 +24,7 @@ class Expansion(NamedTuple):
 
 
 def expand(sweep: SweepSpec) -> tuple[TrialSpec, ...]:
-    """Return every trial of ``sweep``: models outermost, then thinking, curriculum and seed.
+    """Return every trial of the matrix: models outermost, then thinking, curriculum, variant, seed.
 
     Raises:
         SpecError: a cell cannot be trained as written.
@@ -41,18 +42,37 @@ def expand_or_explain(sweep: SweepSpec) -> Expansion:
     problems: dict[Problem, None] = {}
     labels = _model_labels(_axis(sweep, "model"))
     for values in itertools.product(*(_axis(sweep, key) for key in MATRIX_KEYS)):
-        point = dict(zip(MATRIX_KEYS, values, strict=True))
+        point: dict[str, Any] = dict(zip(MATRIX_KEYS, values, strict=True))
         try:
-            trials.append(_resolve(sweep, point, label=labels[str(point["model"])]))
+            settings = _settings(sweep, point["variant"])
+            template = apply_settings(sweep.trial, settings)
+            trials.append(_resolve(sweep, template, point, label=labels[str(point["model"])]))
         except ValidationError as error:
             for found in _cell_problems(error):
-                problems[_in_file_keys(found, sweep)] = None
+                problems[_in_file_keys(found, sweep, point["variant"])] = None
     return Expansion(tuple(trials), tuple(problems))
+
+
+def resolve_point(
+    sweep: SweepSpec, cell: TrialSpec, settings: Settings, *, variant: str, seed: int
+) -> TrialSpec:
+    """Return the trial of ``cell`` with other settings, under a name of its own.
+
+    Raises:
+        pydantic.ValidationError: These settings make no trial.
+    """
+    point = {key: getattr(cell, key) for key in CROSSED_KEYS} | {"variant": variant, "seed": seed}
+    template = apply_settings(sweep.trial, settings)
+    return _resolve(sweep, template, point, label=cell.model_label)
 
 
 def _axis(sweep: SweepSpec, key: str) -> tuple[object, ...]:
     values = getattr(sweep.matrix, key)
-    return tuple(values) if values is not None else (getattr(sweep.trial, key),)
+    return tuple(values) if values is not None else (getattr(sweep.trial, key, None),)
+
+
+def _settings(sweep: SweepSpec, variant: str | None) -> Settings:
+    return {} if variant is None else (sweep.matrix.variant or {})[variant]
 
 
 def _model_labels(models: tuple[object, ...]) -> dict[str, str | None]:
@@ -62,10 +82,10 @@ def _model_labels(models: tuple[object, ...]) -> dict[str, str | None]:
     return {name: name if times[short_model_name(name)] > 1 else None for name in names}
 
 
-def _resolve(sweep: SweepSpec, point: dict[str, Any], *, label: str | None) -> TrialSpec:
-    given: dict[str, Any] = {
-        name: getattr(sweep.trial, name) for name in type(sweep.trial).model_fields
-    }
+def _resolve(
+    sweep: SweepSpec, template: TrialTemplate, point: dict[str, Any], *, label: str | None
+) -> TrialSpec:
+    given: dict[str, Any] = {name: getattr(template, name) for name in TrialTemplate.model_fields}
     trial = TrialSpec(
         **given | point, task=sweep.task, evaluation=sweep.evaluation, model_label=label
     )
@@ -85,7 +105,10 @@ def _cell_problems(error: ValidationError) -> list[Problem]:
     return found
 
 
-def _in_file_keys(problem: Problem, sweep: SweepSpec) -> Problem:
+def _in_file_keys(problem: Problem, sweep: SweepSpec, variant: str | None) -> Problem:
+    for key in _settings(sweep, variant):
+        if f"{problem.key}.".startswith(f"{key}."):
+            return problem._replace(key=f"matrix.variant.{variant}.{problem.key}")
     if problem.key in MATRIX_KEYS and getattr(sweep.matrix, problem.key) is not None:
         return problem._replace(key=f"matrix.{problem.key}")
     return problem._replace(key=f"trial.{problem.key}")

@@ -20,14 +20,22 @@ def short_model_name(model: str) -> str:
     return _CHAT_SUFFIX.sub("", last) or model
 
 
-def cell_name(*, model: str, thinking: bool, curriculum: str) -> str:
-    """Return e.g. ``smollm2-135m . think . three-stage``, with middle dots."""
-    arm = "think" if thinking else "no-think"
-    return SEPARATOR.join((model, arm, curriculum.replace("_", "-")))
+def cell_name(*, model: str, thinking: bool, curriculum: str, variant: str | None = None) -> str:
+    """Return e.g. ``smollm2-135m . think . three-stage``, with middle dots and the variant last."""
+    parts = [model, _arm(thinking), curriculum]
+    if variant is not None:
+        parts.append(variant)
+    return SEPARATOR.join([parts[0], *(part.replace("_", "-") for part in parts[1:])])
 
 
-def trial_slug(*, model: str, thinking: bool, curriculum: str, seed: int) -> str:
+def trial_slug(
+    *, model: str, thinking: bool, curriculum: str, variant: str | None, seed: int
+) -> str:
     """Return the readable half of a trial id, e.g. ``smollm2-135m-think-three-stage-s1``."""
-    arm = "think" if thinking else "no-think"
-    text = "-".join((short_model_name(model), arm, curriculum, f"s{seed}"))
+    parts = [short_model_name(model), _arm(thinking), curriculum, variant, f"s{seed}"]
+    text = "-".join(part for part in parts if part is not None)
     return _UNSAFE.sub("-", text.lower()).strip("-.")
+
+
+def _arm(thinking: bool) -> str:
+    return "think" if thinking else "no-think"

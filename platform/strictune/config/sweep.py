@@ -7,12 +7,14 @@ from pydantic import AfterValidator, Field, model_validator
 
 from strictune.config.base import Problem, Spec, refuse
 from strictune.config.evaluation import EvaluationSpec
-from strictune.config.trial import TrialTemplate
+from strictune.config.search import SearchSpec
+from strictune.config.settings import CROSSED_KEYS, Settings
+from strictune.config.trial import TrialTemplate, VariantName
 from trainables.tasks import TaskSettings
 
 __all__ = ["MATRIX_KEYS", "MatrixSpec", "ResourcesSpec", "SweepSpec"]
 
-MATRIX_KEYS = ("model", "thinking", "curriculum", "seed")
+MATRIX_KEYS = ("model", "thinking", "curriculum", "variant", "seed")
 """In the order in which trials are expanded, outermost first."""
 
 
@@ -46,6 +48,9 @@ class MatrixSpec(Spec):
         Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None
     ) = None
     """Names of curricula."""
+    variant: Annotated[dict[VariantName, Settings], Field(min_length=1)] | None = None
+    """Named settings on top of ``trial``, by dotted key, e.g.
+    ``{default: {}, no_kl: {grpo.beta: 0}}``."""
     seed: (
         Annotated[
             tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...],
@@ -91,7 +96,9 @@ class SweepSpec(Spec):
     """What every trial starts from."""
     matrix: MatrixSpec = MatrixSpec()
     """Crossed; each combination without the seed is a cell."""
-    contrasts: tuple[Literal["model", "thinking", "curriculum"], ...] = ()
+    search: SearchSpec | None = None
+    """One study inside each cell; null trains each cell as it is."""
+    contrasts: tuple[Literal["model", "thinking", "curriculum", "variant"], ...] = ()
     """Comparisons declared before the sweep starts; keys of the matrix with two values or more."""
     resources: ResourcesSpec = ResourcesSpec()
     """What one trial is granted."""
@@ -100,13 +107,39 @@ class SweepSpec(Spec):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        refuse([*self._model_problems(), *self._contrast_problems()])
+        refuse([*self._model_problems(), *self._contrast_problems(), *self._search_problems()])
         return self
 
     def _model_problems(self) -> list[Problem]:
         if self.trial.model is None and self.matrix.model is None:
             return [Problem("trial.model", "is missing. Set it, or list models in matrix.model.")]
         return []
+
+    def _search_problems(self) -> list[Problem]:
+        if self.search is None:
+            return []
+        problems = []
+        if self.matrix.variant is not None:
+            text = "cannot be crossed with a search, whose points are variants. Drop one of them."
+            problems.append(Problem("matrix.variant", text))
+        if self.contrasts:
+            text = "cannot be declared with a search: its trials are compared by its confirmation."
+            problems.append(Problem("contrasts", text))
+        seeds = self.matrix.seed or (self.trial.seed,)
+        confirm = self.search.confirm
+        used = [seed for seed in confirm.seeds if seed in seeds] if confirm else []
+        if used:
+            shown = ", ".join(map(str, used))
+            text = f"has {shown}, with which the points are trained; a winner needs fresh seeds."
+            problems.append(Problem("search.confirm.seeds", text))
+        if self.search.scheduler.kind != "none" and len(seeds) > 1:
+            text = f"stops single trials, but each point is trained with {len(seeds)} seeds."
+            problems.append(Problem("search.scheduler.kind", text))
+        return problems + [
+            Problem(f"search.space.settings.{key}", "is crossed by the matrix, not searched.")
+            for key in self.search.space.settings
+            if key.partition(".")[0] in CROSSED_KEYS
+        ]
 
     def _contrast_problems(self) -> list[Problem]:
         problems = [

@@ -25,11 +25,13 @@ __all__ = [
     "LoraSpec",
     "TrialSpec",
     "TrialTemplate",
+    "VariantName",
     "Weights",
 ]
 
 Weights = dict[str, Annotated[float, Field(ge=0)]]
 CurriculumName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
 ID_HASH_CHARS = 8
 
@@ -110,6 +112,10 @@ class TrialSpec(TrialTemplate):
     """Suite and decoding, equal in all trials of a sweep."""
     model_label: str | None = None
     """What names call the model; null takes the short form of ``model``."""
+    variant: VariantName | None = None
+    """The matrix' variant, or the point of a search, whose settings this trial has."""
+    looks: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Steps, over all stages, at which training pauses and the validation split is measured."""
 
     @model_validator(mode="after")
     def _cell_can_be_trained(self) -> Self:
@@ -184,8 +190,13 @@ class TrialSpec(TrialTemplate):
 
     @property
     def cell(self) -> str:
-        """The cell's name: model, thinking and curriculum."""
-        return cell_name(model=self.model_name, thinking=self.thinking, curriculum=self.curriculum)
+        """The cell's name: model, thinking, curriculum and, where there is one, the variant."""
+        return cell_name(
+            model=self.model_name,
+            thinking=self.thinking,
+            curriculum=self.curriculum,
+            variant=self.variant,
+        )
 
     @property
     def display_name(self) -> str:
@@ -196,7 +207,11 @@ class TrialSpec(TrialTemplate):
     def trial_id(self) -> str:
         """A readable slug and 8 hexadecimal digits of ``fingerprint``; names the folder."""
         slug = trial_slug(
-            model=self.model, thinking=self.thinking, curriculum=self.curriculum, seed=self.seed
+            model=self.model,
+            thinking=self.thinking,
+            curriculum=self.curriculum,
+            variant=self.variant,
+            seed=self.seed,
         )
         return f"{slug}-{self.fingerprint[:ID_HASH_CHARS]}"
 
@@ -217,6 +232,7 @@ class TrialSpec(TrialTemplate):
             mode="json",
             exclude={
                 "model_label": True,
+                "variant": True,
                 "allow_ties": True,
                 "checkpoint": True,
                 "curricula": True,
@@ -228,6 +244,8 @@ class TrialSpec(TrialTemplate):
                 "evaluation": {"max_new_tokens", "max_think_tokens"},
             },
         )
+        if not self.looks:
+            del identity["looks"]
         return identity | {
             "rollouts": self.rollouts.identity,
             "weights": self.weights,

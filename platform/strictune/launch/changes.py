@@ -86,7 +86,7 @@ def _differences(before: Any, after: Any, *, prefix: str) -> list[Change]:
 
 
 def _point(trial: TrialSpec) -> tuple[object, ...]:
-    return (trial.model, trial.thinking, trial.curriculum, trial.seed)
+    return (trial.model, trial.thinking, trial.curriculum, trial.variant, trial.seed)
 
 
 def _shown(value: object) -> str:

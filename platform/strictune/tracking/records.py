@@ -26,7 +26,7 @@ __all__ = [
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 _ENDED: tuple[RunStatus, ...] = ("FINISHED", "FAILED", "KILLED")
 
-_CELL_PARTS = ("cell", "model", "thinking", "curriculum", "seed")
+_CELL_PARTS = ("cell", "model", "thinking", "curriculum", "variant", "seed")
 _BASELINE_PARTS = ("model", "thinking")
 
 
@@ -198,7 +198,7 @@ def _sweep_status(num_planned: int, counts: Mapping[RunStatus, int]) -> RunStatu
 def _identity_tags(key: RunKey, spec: Mapping[str, Any], lock: Mapping[str, Any]) -> dict[str, str]:
     is_trial = key.kind == "trial"
     parts = _CELL_PARTS if is_trial else _BASELINE_PARTS
-    tags = {names.tag(part): _text(spec[part]) for part in parts if part in spec}
+    tags = {names.tag(part): _text(spec[part]) for part in parts if spec.get(part) is not None}
     if is_trial and lock.get("baseline"):
         tags[names.BASELINE] = str(lock["baseline"])
     if lock.get("git_sha"):

@@ -1,0 +1,189 @@
+"""The ``search`` block of a sweep file: one Optuna study inside each cell of the matrix.
+
+A point of a study is one choice of settings, trained once with each seed of the matrix. It is
+measured on the validation split only; the winner of a study is trained again with fresh seeds
+beside the settings of its cell, and only these trials open the final split.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from strictune.config.base import Problem, Spec, refuse
+from strictune.config.settings import Settings
+
+__all__ = [
+    "ConfirmSpec",
+    "DimensionSpec",
+    "ObjectiveSpec",
+    "SchedulerSpec",
+    "SearchSpec",
+    "SimplexSpec",
+    "SpaceSpec",
+]
+
+
+class SimplexSpec(Spec):
+    """Reward weights that add up to 1, drawn evenly over all such vectors.
+
+    One component fewer than there are is drawn, because the scale of weights means nothing.
+    """
+
+    components: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    """What shares the weight; null takes every component that can be earned in the cell."""
+    min_weight: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
+    """Least weight of a component that is not zeroed."""
+    may_be_zero: tuple[str, ...] = ()
+    """Components that a point may leave out altogether; a decisive one needs
+    ``trial.allow_ties``."""
+
+
+class DimensionSpec(Spec):
+    """One searched setting: a range or a list of choices."""
+
+    low: float | int | None = None
+    """Least value of a range; whole numbers when both ends are."""
+    high: float | int | None = None
+    """Greatest value of a range."""
+    log: bool = False
+    """Draw evenly on a logarithmic scale."""
+    choices: Annotated[tuple[JsonValue, ...], Field(min_length=1)] | None = None
+    """The values of a list."""
+    when: dict[str, Annotated[tuple[JsonValue, ...], Field(min_length=1)]] | None = None
+    """Search it only where other searched settings have one of these values, e.g.
+    ``{grpo.multi_objective_aggregation: [sum_then_normalize]}``; else it keeps the cell's."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the range is one of whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @model_validator(mode="after")
+    def _is_range_or_list(self) -> Self:
+        has_range = self.low is not None or self.high is not None
+        if has_range == (self.choices is not None):
+            refuse([Problem("", "needs either choices, or low and high.")])
+        if has_range:
+            refuse(self._range_problems())
+        return self
+
+    def _range_problems(self) -> list[Problem]:
+        if self.low is None or self.high is None:
+            return [Problem("", "has one end of a range; give low and high.")]
+        if self.low >= self.high:
+            return [Problem("low", f"= {self.low:g} is not below high = {self.high:g}.")]
+        if self.log and self.low <= 0:
+            return [Problem("low", f"= {self.low:g} has no logarithm; raise it above 0.")]
+        return []
+
+
+class SpaceSpec(Spec):
+    """What a point chooses."""
+
+    rewards: SimplexSpec | None = None
+    """Reward weights of the cell; null keeps them."""
+    settings: Annotated[dict[str, DimensionSpec], Field(default_factory=dict)]
+    """Other settings below ``trial``, by dotted key, e.g. ``grpo.beta``."""
+
+    @model_validator(mode="after")
+    def _has_dimensions(self) -> Self:
+        if self.rewards is None and not self.settings:
+            refuse([Problem("", "is empty. Give rewards, or settings with a key such as beta.")])
+        problems = []
+        names = list(self.settings)
+        for index, (key, dimension) in enumerate(self.settings.items()):
+            for other in dimension.when or ():
+                if other not in names[:index]:
+                    text = "names no setting that stands above it. Move that one up, or add it."
+                    problems.append(Problem(f"settings.{key}.when.{other}", text))
+        refuse(problems)
+        return self
+
+
+class ObjectiveSpec(Spec):
+    """One metric that a study optimizes."""
+
+    metric: Annotated[str, Field(min_length=1)]
+    """A key of ``metrics.jsonl``, e.g. ``eval/strict/pass_at_1``; the trial's last value."""
+    mode: Literal["max", "min"]
+    """Which way is better."""
+
+
+class SchedulerSpec(Spec):
+    """Early stopping inside one study, on the validation split."""
+
+    kind: Literal["none", "asha", "median", "dominated"] = "none"
+    """asha and median are Optuna's pruners, for one objective; dominated stops a point that
+    another one beats in every objective with confidence, for several."""
+    min_steps: Annotated[int, Field(ge=1)] = 1
+    """Steps before the first look."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 2
+    """Looks are at min_steps times its powers; asha keeps one in so many at each."""
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Of dominated: chance of a wrong stop of a point, over all its looks."""
+
+    def looks(self, max_steps: int) -> tuple[int, ...]:
+        """Return the steps at which a trial of ``max_steps`` is looked at."""
+        if self.kind == "none":
+            return ()
+        looks = []
+        step = self.min_steps
+        while step < max_steps:
+            looks.append(step)
+            step *= self.reduction_factor
+        return tuple(looks)
+
+
+class ConfirmSpec(Spec):
+    """How the winner of a study is trained again: the best of many is biased upward."""
+
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...], Field(min_length=1)] = (
+        101,
+        102,
+        103,
+    )
+    """Fresh seeds; three or more decide about recipes."""
+    against: Annotated[tuple[Literal["default", "first"], ...], Field(min_length=1)] = ("default",)
+    """What the winner is trained beside: the cell's own settings, the study's first point."""
+
+
+class SearchSpec(Spec):
+    """One study in each cell; the seeds of the matrix are those of every point."""
+
+    space: SpaceSpec
+    """What is searched."""
+    num_trials: Annotated[int, Field(ge=1)]
+    """Points of each study."""
+    sampler: Literal["tpe", "gp", "random"] = "tpe"
+    """Optuna's: multivariate TPE with constant liar, Gaussian process, or even draws."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the sampler."""
+    num_startup_trials: Annotated[int, Field(ge=0)] = 8
+    """Even draws before the sampler models anything."""
+    first: tuple[Settings, ...] = ({},)
+    """Settings of the first points, on top of the cell's; {} is the cell itself."""
+    objectives: Annotated[tuple[ObjectiveSpec, ...], Field(min_length=1)] | None = None
+    """Null is Pass@1 of the primary rung on the validation split."""
+    constraint: Literal["no_difficulty_worse"] | None = None
+    """no_difficulty_worse: a point is infeasible where a difficulty's primary rung is
+    significantly below the baseline's (Holm over the difficulties)."""
+    scheduler: SchedulerSpec = SchedulerSpec()
+    """Early stopping."""
+    warm_start: tuple[str, ...] = ()
+    """Folders of earlier sweeps whose finished points the studies begin with."""
+    storage: str | None = None
+    """Optuna storage URL; null is ``study.db`` in the sweep's folder."""
+    confirm: ConfirmSpec | None = ConfirmSpec()
+    """Null trains no winner again, and then nothing is said of one."""
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        num_objectives = len(self.objectives or (None,))
+        kind = self.scheduler.kind
+        if kind in ("asha", "median") and num_objectives > 1:
+            text = f"= {kind} takes one objective, and there are {num_objectives}. Use dominated."
+            refuse([Problem("scheduler.kind", text)])
+        if kind == "dominated" and num_objectives == 1:
+            text = "= dominated is for several objectives. Use asha or median."
+            refuse([Problem("scheduler.kind", text)])
+        return self
