@@ -25,7 +25,7 @@ from trainables.memory.measured import TrialCost
 from trainables.memory.shape import shape_digest
 from trainables.tasks import load_task
 
-__all__ = ["expected_costs", "measured_peak", "trials_to_probe", "write_costs"]
+__all__ = ["device_of", "expected_costs", "measured_peak", "trials_to_probe", "write_costs"]
 
 ESTIMATE_MARGIN = 1.25
 """Room above an estimate, on top of ``PEAK_MARGIN``: it counts tensors, not fragments."""
@@ -41,7 +41,9 @@ def trials_to_probe(
     """
     if not needs_peak(spec, machines, num_wanted=len(trials)):
         return []
-    device = _device(machines)
+    if any(machine.gpus and machine.card is None for machine in machines):
+        return []  # No share of a card of unknown size can be sized; ``grant_trial`` says so.
+    device = device_of(machines)
     first_of_cell: dict[str, TrialSpec] = {}
     for trial in trials:
         first_of_cell.setdefault(trial.cell, trial)
@@ -55,14 +57,22 @@ def trials_to_probe(
 
 def measured_peak(trial: TrialSpec, machines: Sequence[Machine], book: CostBook) -> Peak | None:
     """Return the most that a trial of this shape has been seen to take on these machines."""
-    return book.read(trial, device=_device(machines)).peak
+    return book.read(trial, device=device_of(machines)).peak
+
+
+def device_of(machines: Sequence[Machine]) -> str:
+    """Name what measurements are kept under: the smallest card, else the processor."""
+    cards = [machine.card for machine in machines if machine.card is not None]
+    if not cards:
+        return cpu_name()
+    return min(cards, key=lambda card: card.memory_gib).name
 
 
 def expected_costs(
     spec: ResourcesSpec, trials: Sequence[TrialSpec], machines: Sequence[Machine], book: CostBook
 ) -> SweepCosts:
     """Work out what ``trials`` are expected to take on ``machines``."""
-    device = _device(machines)
+    device = device_of(machines)
     members: dict[str, list[TrialSpec]] = {}
     for trial in trials:
         members.setdefault(trial.cell, []).append(trial)
@@ -238,11 +248,3 @@ def _hours(step: StepPlan, num_steps: int) -> float | None:
     if step.step_s is None:
         return None
     return (num_steps * step.step_s + (step.evaluation_s or 0.0) + step.other_s) / 3600
-
-
-def _device(machines: Sequence[Machine]) -> str:
-    """Name what measurements are kept under: the smallest card, else the processor."""
-    cards = [machine.card for machine in machines if machine.card is not None]
-    if not cards:
-        return cpu_name()
-    return min(cards, key=lambda card: card.memory_gib).name

@@ -18,6 +18,7 @@ from strictune.errors import BudgetError
 __all__ = [
     "GIB",
     "GPU_SHARES",
+    "HOW_TO_TAKE_LESS",
     "PEAK_MARGIN",
     "Card",
     "Grant",
@@ -159,7 +160,7 @@ def grant_trial(
 
 
 def without_measuring(spec: ResourcesSpec) -> ResourcesSpec:
-    """Return ``spec`` for a cell whose peak could not be measured: a whole card, or a core."""
+    """Return ``spec`` for the probe, whose peak is not known yet: a whole card, or a core."""
     return spec.model_copy(
         update={
             name: 1.0

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from analysis import SweepVerdicts, summary_lines, verdict_rows
+from strictune.actual import CellCosts
+from strictune.cli.cost_tables import actual_cost_notes, planned_and_actual_table
 from strictune.cli.tables import table_console
 from strictune.config import SweepSpec, TrialSpec
 from trainables.builtin import BUILTIN_MODELS
 
-__all__ = ["print_closing", "print_verdicts"]
+__all__ = ["print_closing", "print_costs", "print_verdicts"]
 
 
 def print_verdicts(verdicts: SweepVerdicts) -> None:
@@ -24,6 +26,17 @@ def print_verdicts(verdicts: SweepVerdicts) -> None:
     console.print(table)
     for sentence in summary_lines(verdicts):
         console.print(f"- {sentence}", markup=False, soft_wrap=True)
+
+
+def print_costs(cells: Sequence[CellCosts]) -> None:
+    """Print what the cells took beside what was planned; cells that never trained are left out."""
+    trained = [cell for cell in cells if cell.step_s is not None]
+    if not trained:
+        return
+    console = table_console()
+    console.print(planned_and_actual_table(trained))
+    for note in actual_cost_notes(trained):
+        console.print(note, markup=False, soft_wrap=True)
 
 
 def print_closing(sweep: SweepSpec, trials: Sequence[TrialSpec], *, seconds: float) -> None:

@@ -7,9 +7,10 @@ from rich.table import Table
 from strictune.actual import CellCosts
 from strictune.cost_plan import CellPlan, SweepCosts
 
-__all__ = ["cost_notes", "cost_table", "planned_and_actual_table"]
+__all__ = ["actual_cost_notes", "cost_notes", "cost_table", "planned_and_actual_table"]
 
 UNKNOWN = "unknown"
+PROBED = "probe, at worst lengths"
 
 
 def cost_table(costs: SweepCosts) -> Table:
@@ -29,7 +30,7 @@ def cost_table(costs: SweepCosts) -> Table:
 def cost_notes(costs: SweepCosts) -> list[str]:
     """Return the sum, and what a reader must know of single cells."""
     notes = [f"{name}: {cell.problem}" for name, cell in costs.cells.items() if cell.problem]
-    if any(cell.step.source == "probe, at worst lengths" for cell in costs.cells.values()):
+    if any(cell.step.source == PROBED for cell in costs.cells.values()):
         notes.append("Times marked * are the probe's, at worst lengths: an upper bound.")
     if any(cell.memory.source == "estimated" for cell in costs.cells.values()):
         notes.append("Estimated memory is a formula's first guess; nothing was measured.")
@@ -61,14 +62,22 @@ def planned_and_actual_table(cells: Sequence[CellCosts]) -> Table:
     return table
 
 
+def actual_cost_notes(cells: Sequence[CellCosts]) -> list[str]:
+    """Return what the marks in ``planned_and_actual_table`` mean, where there are any."""
+    notes = []
+    if any(cell.planned_peak_source == "estimated" for cell in cells):
+        notes.append("Memory marked est. is a formula's first guess.")
+    if any(cell.planned_step_source == PROBED for cell in cells):
+        notes.append("Times marked * are the probe's, at worst lengths: an upper bound.")
+    return notes
+
+
 def _row_of(cell: CellCosts) -> Iterable[str]:
     yield cell.cell
     yield f"{cell.num_finished} of {cell.num_trials}"
     yield _number(cell.planned_peak_gib) + _mark(cell.planned_peak_source, "estimated", " est.")
     yield _number(cell.peak_gib)
-    yield _number(cell.planned_step_s) + _mark(
-        cell.planned_step_source, "probe, at worst lengths", "*"
-    )
+    yield _number(cell.planned_step_s) + _mark(cell.planned_step_source, PROBED, "*")
     yield _number(cell.step_s)
     yield _number(cell.planned_hours, digits=2)
     yield _number(cell.hours, digits=2)
@@ -82,7 +91,7 @@ def _cells_of(cell: CellPlan, *, on_card: bool) -> Iterable[str]:
     else:
         yield f"{cell.grant.gpus if on_card else cell.grant.cpus:g}"
         yield str(cell.grant.at_once)
-    mark = _mark(cell.step.source, "probe, at worst lengths", "*")
+    mark = _mark(cell.step.source, PROBED, "*")
     yield _number(cell.step.step_s) + mark
     evaluation_s = cell.step.evaluation_s
     yield UNKNOWN if evaluation_s is None else f"{evaluation_s / 60:.1f} min{mark}"

@@ -53,8 +53,8 @@ def _execute(args: argparse.Namespace) -> int:
 
     # Ray, MLflow and pandas are imported once the input is known to be good.
     from analysis import write_verdicts
-    from strictune.actual import remember_costs
-    from strictune.cli.closing import print_closing, print_verdicts
+    from strictune.actual import compare_costs, remember_costs
+    from strictune.cli.closing import print_closing, print_costs, print_verdicts
     from strictune.cost_book import CostBook
     from strictune.launch.folder import open_sweep_folder, reopen_trials
     from strictune.launch.job_request import refuse_temporary_folder
@@ -94,6 +94,7 @@ def _execute(args: argparse.Namespace) -> int:
     finally:
         is_delivered = mirror.stop(status)
     print_verdicts(verdicts)
+    print_costs(compare_costs(folder.path))
     print_closing(sweep, trials, seconds=time.monotonic() - started)
     if not is_delivered:
         print(f"MLflow did not get everything; later: strictune track replay {folder.path}")

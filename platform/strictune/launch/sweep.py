@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from strictune.config import SweepSpec, TrialSpec
+from strictune.cost_book import CostBook
+from strictune.costs import expected_costs, write_costs
 from strictune.launch.baselines import measure_baselines
 from strictune.launch.cluster import ray_cluster
 from strictune.launch.driver import driving
 from strictune.launch.folder import SweepFolder
 from strictune.launch.grants import grant_cells
 from strictune.launch.machines import cluster_machines
+from strictune.launch.probes import measure_peaks
 from strictune.launch.progress import reporting
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
-from strictune.packing import Grant
+from strictune.packing import Grant, Machine
 
 __all__ = ["SweepEnd", "run_sweep"]
 
@@ -63,6 +66,8 @@ def run_sweep(
 
     Raises:
         StorageError: Another process runs this sweep.
+        BudgetError: A trial does not fit on the cluster, or its memory could not be measured;
+            no trial has started.
     """
     with driving(folder) as driver:
         open_trials = [trial for trial in trials if folder.outcome(trial.trial_id) is None]
@@ -93,9 +98,7 @@ def _run_open(
     say("starting Ray")
     with ray_cluster():
         machines = cluster_machines()
-        grants = grant_cells(sweep.resources, trials, machines)
-        for words, cells in _by_grant(grants).items():
-            say(f"each process of {', '.join(cells)} gets {words}")
+        grants = _grant(sweep, trials, folder, machines=machines, say=say)
         say("measuring baselines")
         warnings = measure_baselines(trials, folder, grants=grants)
         for warning in warnings:
@@ -114,6 +117,28 @@ def _run_open(
         for reason in left_open:
             say(f"left open: {reason}")
     return [*warnings, *left_open]
+
+
+def _grant(
+    sweep: SweepSpec,
+    trials: Sequence[TrialSpec],
+    folder: SweepFolder,
+    *,
+    machines: Sequence[Machine],
+    say: Callable[[str], None],
+) -> Mapping[str, Grant]:
+    """Measure what must be measured, write ``costs.json``, and grant each cell its share."""
+    book = CostBook()
+    measure_peaks(sweep.resources, trials, folder, machines=machines, book=book, say=say)
+    grants = grant_cells(sweep.resources, trials, machines, book=book)
+    costs = expected_costs(sweep.resources, trials, machines, book)
+    write_costs(folder.path, costs)
+    for words, cells in _by_grant(grants).items():
+        say(f"each process of {', '.join(cells)} gets {words}")
+    for name, cell in costs.cells.items():
+        if cell.problem is not None:
+            say(f"{name} {cell.problem}")
+    return grants
 
 
 def _by_grant(grants: Mapping[str, Grant]) -> dict[str, list[str]]:
