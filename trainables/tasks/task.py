@@ -17,7 +17,7 @@ Split = Literal["train", "validation", "test"]
 class Message(TypedDict):
     """One chat message."""
 
-    role: Literal["system", "user"]
+    role: Literal["system", "user", "assistant"]
     content: str
 
 

@@ -1,0 +1,1 @@
+"""An agent's reasoning and search output, refined into a short answer with citations."""

@@ -1,0 +1,79 @@
+"""The snippet tags of evidence and answers: ``<snippet id=ID1,ID2>text</snippet>``.
+
+An opening tag pairs with the very next tag if that closes it; everything else (nested,
+unclosed, stray) is a fault and encloses nothing. So a ``<`` inside a text is text, and no
+arrangement of tags makes one word count for two snippets. Time is linear in length.
+"""
+
+import re
+from typing import NamedTuple
+
+__all__ = ["Markup", "Snippet", "TagFault", "snippets_in", "split_ids"]
+
+# Neither sign of a tag may occur within one, so an unclosed tag ends at the next "<".
+_TAG = re.compile(r"<(/?)\s*snippet\b([^<>]*)>", re.IGNORECASE)
+_ID = re.compile(r"\s*\bid\s*=\s*(.*)", re.IGNORECASE | re.DOTALL)
+_QUOTES = "\"'"
+
+
+class Snippet(NamedTuple):
+    """A text and the ids that it names."""
+
+    text: str
+    ids: tuple[str, ...]
+    """Each once, in the order of the tag; empty if it names none."""
+    start: int
+    """Where the opening tag starts."""
+    text_start: int
+    text_end: int
+    end: int
+    """Behind the closing tag."""
+
+
+class TagFault(NamedTuple):
+    """A tag that encloses nothing."""
+
+    reason: str
+    """``unclosed_snippet`` or ``stray_close``."""
+    start: int
+    end: int
+
+
+class Markup(NamedTuple):
+    """The tags of a text."""
+
+    snippets: tuple[Snippet, ...]
+    faults: tuple[TagFault, ...]
+
+
+def snippets_in(text: str) -> Markup:
+    """Return the snippets of a text and the tags that make none, each in order."""
+    snippets: list[Snippet] = []
+    faults: list[TagFault] = []
+    opened: re.Match[str] | None = None
+    for tag in _TAG.finditer(text):
+        is_close = bool(tag[1])
+        if opened is not None and is_close:
+            inner = text[opened.end() : tag.start()]
+            ids = split_ids(opened[2])
+            bounds = (opened.start(), opened.end(), tag.start(), tag.end())
+            snippets.append(Snippet(inner, ids, *bounds))
+            opened = None
+            continue
+        if opened is not None:
+            faults.append(TagFault("unclosed_snippet", opened.start(), opened.end()))
+        opened = None if is_close else tag
+        if is_close:
+            faults.append(TagFault("stray_close", tag.start(), tag.end()))
+    if opened is not None:
+        faults.append(TagFault("unclosed_snippet", opened.start(), opened.end()))
+    return Markup(tuple(snippets), tuple(faults))
+
+
+def split_ids(attributes: str) -> tuple[str, ...]:
+    """Return the ids of an opening tag: split on commas, stripped of spaces and quotes."""
+    found = _ID.match(attributes)
+    if found is None:
+        return ()
+    parts = (part.strip().strip(_QUOTES).strip() for part in found[1].split(","))
+    return tuple(dict.fromkeys(part for part in parts if part))
