@@ -1,0 +1,211 @@
+"""One completion's answer: its block, its claims with their ids, its uncited sentences.
+
+Only what a completion says between ``<answer>`` and ``</answer>`` counts, once think blocks
+are removed, and only if there is exactly one such block: with two, a reader would not know
+which one is meant. Positions are those of the completion as it was written.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from trainables.tasks.refiner.markup import Snippet, snippets_in
+from trainables.tasks.refiner.prompts import ABSTENTION
+
+__all__ = ["Answer", "Claim", "Reading", "Sentence", "normalized", "read_answer"]
+
+MIN_WORDS = 5
+"""Uncited text of fewer words connects claims; it states nothing by itself..."""
+MIN_WORDS_WITH_NUMBER = 2
+"""... unless it holds a number."""
+
+_THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
+_BLOCK = re.compile(r"<(/?)answer\s*>", re.IGNORECASE)
+_WORD = re.compile(r"\w+")
+_NUMBER = re.compile(r"\d")
+# A full stop ends a sentence only before white space, so that 3.5 and a.b do not.
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+_NO_STATEMENT = ("?", ":")
+
+
+class Claim(NamedTuple):
+    """A statement in snippet tags."""
+
+    text: str
+    ids: tuple[str, ...]
+    """What it cites, each id once."""
+    start: int
+    end: int
+
+
+class Sentence(NamedTuple):
+    """A statement that cites nothing."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The one answer of a completion."""
+
+    body: str
+    """As it was written, without the answer tags and the space around it; not empty."""
+    start: int
+    """Where the body starts."""
+    claims: tuple[Claim, ...]
+    """Distinct ones: a claim that is repeated counts once, with the ids of all its places."""
+    uncited: tuple[Sentence, ...]
+    """Distinct factual sentences outside the claims, and claims that name no id."""
+    faults: tuple[str, ...]
+    """Codes of what is wrong with its tags, in order; empty if nothing is."""
+
+    @property
+    def abstains(self) -> bool:
+        """It says that the evidence is not enough, and nothing else."""
+        return normalized(self.body) == normalized(ABSTENTION)
+
+    @property
+    def cited_ids(self) -> tuple[str, ...]:
+        """Every id that a claim names, each once, in order."""
+        return tuple(dict.fromkeys(cited for claim in self.claims for cited in claim.ids))
+
+
+class Reading(NamedTuple):
+    """What a completion holds."""
+
+    answer: Answer | None
+    fault: str
+    """Why there is no answer: ``no_answer``, ``unclosed_answer``, ``several_answers``,
+    ``empty_answer``, ``unclosed_think``; empty if there is one."""
+    position: int
+    """Where that shows."""
+    thought: str
+    """What the think block holds."""
+
+
+def read_answer(completion: str, *, think_prefilled: bool = False) -> Reading:
+    """Read a completion; never raises.
+
+    Args:
+        completion: The generated text.
+        think_prefilled: The prompt opened the think block.
+    """
+    thought, start = _think_block(completion, is_open=think_prefilled)
+    if start < 0:
+        return Reading(None, "unclosed_think", 0, thought)
+    tags = [(bool(tag[1]), tag.start(), tag.end()) for tag in _BLOCK.finditer(completion, start)]
+    fault = _block_fault([is_close for is_close, _, _ in tags])
+    if fault:
+        return Reading(None, fault, tags[0][1] if tags else start, thought)
+    inner_start, inner_end = tags[0][2], tags[1][1]
+    inner = completion[inner_start:inner_end]
+    body = inner.strip()
+    body_start = inner_start + len(inner) - len(inner.lstrip())
+    markup = snippets_in(body)
+    spans = [(snippet.start, snippet.end) for snippet in markup.snippets]
+    spans += [(fault.start, fault.end) for fault in markup.faults]
+    without_tags = _without_tags(body, spans)
+    if not without_tags.strip() and not any(snippet.text.strip() for snippet in markup.snippets):
+        return Reading(None, "empty_answer", tags[0][1], thought)
+    claims = _claims(markup.snippets, offset=body_start)
+    uncited = [*_anonymous(markup.snippets, body_start), *_statements(without_tags, body_start)]
+    faults = [fault.reason for fault in markup.faults]
+    faults += ["no_ids" for snippet in markup.snippets if not snippet.ids]
+    faults += ["empty_claim" for snippet in markup.snippets if not snippet.text.strip()]
+    answer = Answer(
+        body=body,
+        start=body_start,
+        claims=claims,
+        uncited=_distinct(uncited),
+        faults=tuple(faults),
+    )
+    return Reading(answer, "", body_start, thought)
+
+
+def normalized(text: str) -> str:
+    """Return a text as two equal claims share it: letters and digits, small, single spaces."""
+    return " ".join(_WORD.findall(text.casefold()))
+
+
+def _think_block(completion: str, *, is_open: bool) -> tuple[str, int]:
+    """Return the thought and where the rest starts; -1 if the thought never ends."""
+    lead = len(completion) - len(completion.lstrip())
+    opens_itself = completion.startswith(_THINK_OPEN, lead)
+    if not opens_itself and not is_open:
+        return "", 0
+    first = lead + len(_THINK_OPEN) if opens_itself else 0
+    closed = completion.find(_THINK_CLOSE, first)
+    if closed < 0:
+        return completion[first:].strip(), -1
+    return completion[first:closed].strip(), closed + len(_THINK_CLOSE)
+
+
+def _block_fault(closes: Sequence[bool]) -> str:
+    """Return what is wrong with the sequence of answer tags; True is a closing one."""
+    if list(closes) == [False, True]:
+        return ""
+    num_opens = len(closes) - sum(closes)
+    if not num_opens:
+        return "no_answer"
+    return "several_answers" if num_opens > 1 or sum(closes) > 1 else "unclosed_answer"
+
+
+def _claims(snippets: Sequence[Snippet], *, offset: int) -> tuple[Claim, ...]:
+    claims: dict[str, Claim] = {}
+    for snippet in snippets:
+        text = snippet.text.strip()
+        if not snippet.ids or not text:
+            continue
+        key = normalized(text) or text
+        first = claims.get(key)
+        if first is None:
+            claims[key] = Claim(text, snippet.ids, offset + snippet.start, offset + snippet.end)
+        else:
+            claims[key] = first._replace(ids=tuple(dict.fromkeys((*first.ids, *snippet.ids))))
+    return tuple(claims.values())
+
+
+def _anonymous(snippets: Sequence[Snippet], offset: int) -> Iterator[Sentence]:
+    """Yield claims that name no id: whoever marks a claim says that it is one."""
+    for snippet in snippets:
+        if not snippet.ids and snippet.text.strip():
+            bounds = (offset + snippet.text_start, offset + snippet.text_end)
+            yield Sentence(snippet.text.strip(), *bounds)
+
+
+def _without_tags(body: str, spans: Sequence[tuple[int, int]]) -> str:
+    """Turn claims and stray tags into line ends, so that positions stay the same."""
+    kept = list(body)
+    for start, end in spans:
+        kept[start:end] = "\n" * (end - start)
+    return "".join(kept)
+
+
+def _statements(text: str, offset: int) -> Iterator[Sentence]:
+    """Yield the sentences of what lies outside the claims that state something."""
+    position = 0
+    for part in [*_SENTENCE_END.finditer(text), None]:
+        end = len(text) if part is None else part.start()
+        piece = text[position:end]
+        stripped = piece.strip()
+        if _states_something(stripped):
+            start = offset + position + len(piece) - len(piece.lstrip())
+            yield Sentence(stripped, start, start + len(stripped))
+        position = end if part is None else part.end()
+
+
+def _states_something(text: str) -> bool:
+    words = _WORD.findall(text)
+    if text.endswith(_NO_STATEMENT) or normalized(text) == normalized(ABSTENTION):
+        return False
+    return len(words) >= (MIN_WORDS_WITH_NUMBER if _NUMBER.search(text) else MIN_WORDS)
+
+
+def _distinct(sentences: Sequence[Sentence]) -> tuple[Sentence, ...]:
+    first: dict[str, Sentence] = {}
+    for sentence in sorted(sentences, key=lambda found: found.start):
+        first.setdefault(normalized(sentence.text) or sentence.text, sentence)
+    return tuple(first.values())
