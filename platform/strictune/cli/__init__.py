@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from strictune import __version__
 from strictune.cli import (
+    audit,
     compare,
     data,
     doctor,
@@ -39,6 +40,7 @@ VERBS = (
     score.VERB,
     evaluate.VERB,
     compare.VERB,
+    audit.VERB,
     weights.VERB,
     data.VERB,
     track.VERB,

@@ -1,0 +1,193 @@
+"""``strictune audit``: arms from columns, leakage, filters, output, and what it refuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strictune.cli import main
+
+HEAVY = ("torch", "transformers", "ray", "mlflow")
+
+NUM_PROMPTS = 12
+ITEMS = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array"}}}
+FLAT = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}
+
+
+def fenced(document: object) -> str:
+    return f"```json\n{json.dumps(document)}\n```"
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def schemas(tmp_path: Path) -> Path:
+    """Every other prompt asks for an array; families of two."""
+    return write(
+        tmp_path / "schemas.jsonl",
+        [
+            {
+                "prompt": f"Write {index}.",
+                "schema": ITEMS if index % 2 else FLAT,
+                "group": f"g{index // 2}",
+            }
+            for index in range(NUM_PROMPTS)
+        ],
+    )
+
+
+@pytest.fixture
+def completions(tmp_path: Path) -> Path:
+    """Before: right but for two; after: always parses, arrays gone, never thinks."""
+    rows = []
+    for index in range(NUM_PROMPTS):
+        right = {"items": [index]} if index % 2 else {"a": index}
+        prompt = {"prompt": f"Write {index}.", "thinking": False}
+        rows += [
+            {**prompt, "run": "before", "completion": fenced(right) if index > 1 else "No."},
+            {**prompt, "run": "after", "completion": fenced({"a": index})},
+            {**prompt, "run": "void", "completion": fenced({}), "thinking": True},
+        ]
+    return write(tmp_path / "completions.jsonl", rows)
+
+
+def audit(capsys: pytest.CaptureFixture[str], *args: object) -> dict[str, Any]:
+    assert main(["audit", *map(str, args), "--json"]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    assert main(["audit", *map(str, args)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    return str(err)
+
+
+def test_arms_verdicts_and_signs_come_from_the_columns(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
+) -> None:
+    found = audit(
+        capsys, completions, "--schemas", schemas, "--by", "run", "--baseline", "run=before",
+        "--family", "group",
+    )  # fmt: skip
+    arms = {arm["arm"]: arm for arm in found["arms"]}
+    assert (found["num_prompts"], found["num_families"]) == (12, 6)
+    assert [arms[name]["counts"]["strict"] for name in ("before", "after", "void")] == [10, 6, 0]
+    assert arms["before"]["is_baseline"] is True
+    assert arms["before"]["shares"]["array_left_out"] == 0.0
+    assert arms["after"]["shares"] == {"empty_document": 0.0, "array_left_out": 1.0}
+    assert arms["void"]["shares"]["empty_document"] == 1.0
+    assert arms["void"]["values_mean"] == 0.0
+    assert [one["verdict"]["word"] for one in found["comparisons"]] == [
+        "no clear difference",
+        "worse",
+    ]
+    kinds = {(sign["arm"], sign["kind"]) for sign in found["signs"]}
+    assert {("after", "array_left_out"), ("void", "low_think_rate")} <= kinds
+
+
+def test_leakage_tells_prompts_from_skeletons(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
+) -> None:
+    renamed = {"type": "object", "required": ["b"], "properties": {"b": {"type": "integer"}}}
+    train = write(
+        tmp_path / "train.jsonl",
+        [
+            {"prompt": "  write   3. ", "schema": renamed},
+            {"prompt": "Something else.", "schema": renamed},
+        ],
+    )
+    found = audit(capsys, completions, "--schemas", schemas, "--train", train)
+    assert found["leaks"] == [
+        {"kind": "prompt", "num_prompts": 12, "num_in_training": 1},
+        {"kind": "skeleton", "num_prompts": 12, "num_in_training": 6},
+    ]
+
+
+def test_without_schemas_in_training_only_prompts_are_looked_up(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", [{"prompt": "Write 3."}])
+    found = audit(capsys, completions, "--schemas", schemas, "--train", train)
+    assert [leak["kind"] for leak in found["leaks"]] == ["prompt"]
+
+
+def test_only_keeps_values_of_either_file(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
+) -> None:
+    found = audit(
+        capsys, completions, "--schemas", schemas,
+        "--only", "run=before,after", "--only", "group=g0",
+    )  # fmt: skip
+    assert (found["num_completions"], found["num_prompts"]) == (4, 2)
+
+
+def test_tables_and_sentences_for_people(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
+) -> None:
+    options = ["--schemas", str(schemas), "--by", "run", "--baseline", "run=before"]
+    assert main(["audit", str(completions), *options]) == 0
+    out = capsys.readouterr().out
+    assert "before (baseline)" in out
+    assert "36 completions in 3 arms, on 12 different prompts of 2 families." in out
+    assert "void: sign of low_think_rate" in out
+
+
+def test_documents_of_any_depth_are_counted(
+    capsys: pytest.CaptureFixture[str], schemas: Path, tmp_path: Path
+) -> None:
+    deep = "[" * 450 + "1" + "]" * 450
+    rows = [{"prompt": "Write 1.", "completion": f"```json\n{deep}\n```"}]
+    found = audit(capsys, write(tmp_path / "deep.jsonl", rows), "--schemas", schemas)
+    assert found["arms"][0]["values_mean"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param(["--baseline", "run"], "--baseline run: expected COLUMN=VALUE", id="no-value"),
+        pytest.param(["--only", "run="], "--only run=: expected COLUMN=VALUE", id="empty-value"),
+        pytest.param(["--by", "arm"], "field 'arm' is missing", id="no-such-column"),
+        pytest.param(
+            ["--only", "run=later"], "holds no completion with run=later.", id="nothing-kept"
+        ),
+        pytest.param(["--rung", "x"], "--rung x: expected one of syntax, parsed", id="rung"),
+    ],
+)
+def test_what_is_refused(
+    capsys: pytest.CaptureFixture[str],
+    completions: Path,
+    schemas: Path,
+    options: list[str],
+    message: str,
+) -> None:
+    assert message in refusal(capsys, completions, "--schemas", schemas, *options)
+
+
+def test_training_rows_need_a_prompt_and_schemas_in_all_or_none(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
+) -> None:
+    options = [completions, "--schemas", schemas, "--train"]
+    mixed = write(tmp_path / "mixed.jsonl", [{"prompt": "x", "schema": FLAT}, {"prompt": "y"}])
+    assert "1 of 2 rows have a schema" in refusal(capsys, *options, mixed)
+    blind = write(tmp_path / "blind.jsonl", [{"text": "x"}])
+    assert "blind.jsonl:1: field 'prompt' is missing" in refusal(capsys, *options, blind)
+    empty = write(tmp_path / "empty.jsonl", [])
+    assert "holds no row" in refusal(capsys, *options, empty)
+
+
+def test_an_audit_needs_no_torch(completions: Path, schemas: Path) -> None:
+    code = (
+        "import sys\nfrom strictune.cli import main\n"
+        f"main(['audit', {str(completions)!r}, '--schemas', {str(schemas)!r}, '--json'])\n"
+        f"found = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "sys.exit(', '.join(found) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
