@@ -112,7 +112,7 @@ def test_the_judge_is_asked_only_about_claims_with_a_known_id() -> None:
     assert [known_ids(claim, EVIDENCE) for claim in checked] == [("A",), ("B",), ("C",)]
 
 
-SHARES = st.floats(0, 1)
+SHARES = st.integers(0, 20).map(lambda twentieths: twentieths / 20)
 
 
 @given(st.lists(SHARES, min_size=1, max_size=6), st.integers(0, 4), st.integers(0, 3))
