@@ -7,10 +7,13 @@ one on this machine that is guarded by a token and ends with the sweep.
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+
+from strictune.errors import SpecError
 
 __all__ = ["ray_cluster"]
 
@@ -19,6 +22,9 @@ WORKER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
+CONNECT_TIMEOUT_S = 10.0
+"""A cluster's port answers at once or not at all; Ray itself would try for minutes."""
+
 
 @contextmanager
 def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
@@ -26,9 +32,13 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
 
     Args:
         num_gpus: What to tell a cluster of this machine about its GPUs; None lets Ray count.
+
+    Raises:
+        SpecError: Nothing answers where RAY_ADDRESS points to.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS", "local")
+    _refuse_dead(address)
     own = {"include_dashboard": False, "num_gpus": num_gpus} if address == "local" else {}
     _log_with_ours()
     ray.init(
@@ -43,6 +53,20 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _refuse_dead(address: str) -> None:
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdigit():
+        return  # "local", "auto" or a folder of Ray's.
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S):
+            pass
+    except OSError as error:
+        raise SpecError(
+            f"RAY_ADDRESS = {address}, but no cluster answers there ({error}). Correct it, or "
+            "unset RAY_ADDRESS to run on this machine."
+        ) from error
 
 
 def _log_with_ours() -> None:

@@ -1,0 +1,213 @@
+"""The heavy checks, with the real thing: the tiny model, Ray, an MLflow store."""
+
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from tracking_fakes import empty_store
+
+from strictune.doctor import Finding, Place, checks, try_mlflow, try_model
+from strictune.doctor.processes import try_in_process
+from strictune.errors import StorageError
+from strictune.tracking.store import TrackingStore
+from trainables.models import ModelSource, resolve_model
+
+LIMIT_S = 180.0
+CARD = "NVIDIA H200 (driver 570.86.15)"
+
+
+def test_the_names_that_are_waited_for_are_those_that_are_tried() -> None:
+    assert set(checks.MODEL_TRIES) == try_model.NAMES.keys()
+
+
+def test_models_work_here_or_say_why_not() -> None:
+    found = try_in_process("strictune.doctor.try_model", names=checks.MODEL_TRIES, limit_s=LIMIT_S)
+    assert [finding.status for finding in found if finding.name != "chat templates"] == ["ok"] * 5
+    by_name = {finding.name: finding.found for finding in found}
+    assert "42 of 42 adapter matrices have a gradient" in by_name["nf4"]
+    assert "builtin:tiny" in by_name["chat templates"]
+
+
+@pytest.mark.ray
+def test_ray_starts_here() -> None:
+    (finding,) = try_in_process("strictune.launch.try_ray", names=("ray",), limit_s=LIMIT_S)
+    assert finding.status == "ok"
+    assert "ready in" in finding.found
+
+
+def test_a_ray_that_is_not_there_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    (finding,) = try_in_process("strictune.launch.try_ray", names=("ray",), limit_s=LIMIT_S)
+    assert finding.status == "broken"
+    assert "RAY_ADDRESS = 127.0.0.1:1, but no cluster answers there" in finding.found
+    assert "RAY_ADDRESS" in (finding.cure or "")
+
+
+# Cards, as drivers and builds of torch may show them.
+
+
+def seen(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    cards: str,
+    built_for: str | None,
+    visible: str | None = None,
+) -> Finding:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", built_for)
+    monkeypatch.setattr(try_model, "_driver_cards", lambda: cards)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    return try_model.try_gpu()
+
+
+def test_a_machine_without_a_card_trains_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert seen(monkeypatch, cards="", built_for=None).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("built_for", "visible", "status", "cure"),
+    [
+        pytest.param(None, None, "broken", "CUDA build of torch", id="cpu-build"),
+        pytest.param("13.0", None, "broken", "Update the driver", id="old-driver"),
+        pytest.param("13.0", "", "warning", "unset CUDA_VISIBLE_DEVICES", id="hidden"),
+    ],
+)
+def test_a_card_that_torch_cannot_use_has_a_cure(
+    monkeypatch: pytest.MonkeyPatch,
+    built_for: str | None,
+    visible: str | None,
+    status: str,
+    cure: str,
+) -> None:
+    finding = seen(monkeypatch, cards=CARD, built_for=built_for, visible=visible)
+    assert finding.status == status
+    assert CARD in finding.found
+    assert cure in (finding.cure or "")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+def test_a_card_that_works_is_named() -> None:
+    finding = try_model.try_gpu()
+    assert finding.status == "ok"
+    assert torch.cuda.get_device_name(0) in finding.found
+
+
+def test_the_drivers_list_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.CompletedProcess([], 0, stdout="NVIDIA H200, 570.86.15\n" * 2)
+    monkeypatch.setattr(subprocess, "run", lambda *args, **options: done)
+    assert try_model._driver_cards() == f"{CARD}; {CARD}"
+
+
+def test_a_machine_without_the_driver_has_no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert try_model._driver_cards() == ""
+
+
+# What would be wrong with the quantization, and with templates.
+
+
+def test_a_gradient_that_is_lost_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = try_model.get_peft_model
+
+    def frozen(*args: object) -> torch.nn.Module:
+        model: torch.nn.Module = load(*args)
+        first = next(p for p in model.parameters() if p.requires_grad)
+        first.register_hook(torch.zeros_like)
+        return model
+
+    monkeypatch.setattr(try_model, "get_peft_model", frozen)
+    finding = try_model.try_nf4()
+    assert finding.status == "broken"
+    assert "41 of 42" in finding.found
+    assert "trial.quantization" in (finding.cure or "")
+
+
+def test_a_layer_that_computes_something_else_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = try_model.dequantize_4bit
+    monkeypatch.setattr(try_model, "dequantize_4bit", lambda *args: 1.1 * right(*args))
+    finding = try_model.try_nf4()
+    assert finding.status == "broken"
+    assert "off by 9." in finding.found
+
+
+def test_a_model_without_a_chat_template_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = resolve_model("builtin:tiny")
+    folder = tmp_path / "hub" / "models--some--base" / "snapshots" / "c0ffee"
+    shutil.copytree(tiny.location, folder)
+    (folder / "chat_template.jinja").unlink()
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    assert ModelSource("some/base", str(folder), "unknown") in try_model._models_at_hand()
+    finding = try_model.try_chat_templates()
+    assert finding.status == "warning"
+    assert finding.found.startswith("none that works of some/base;")
+    assert "builtin:tiny" in finding.found
+
+
+# MLflow's store.
+
+
+def tried_store(tmp_path: Path, uri: str | None = None) -> Finding:
+    environ = {} if uri is None else {"MLFLOW_TRACKING_URI": uri}
+    return try_mlflow.try_store(Place(tmp_path / "runs", environ))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do without the store beside, whose tables take seconds to create."""
+    monkeypatch.setattr(try_mlflow, "_write_beside", lambda folder: None)
+
+
+def test_a_store_is_tried_and_nothing_stays(tmp_path: Path) -> None:
+    finding = tried_store(tmp_path)
+    assert finding.status == "ok"
+    assert finding.found == f"sqlite:///{tmp_path}/runs/mlflow.db can be written to"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_a_store_cannot_be_in_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(uri: str, *, out_dir: Path) -> TrackingStore:
+        raise StorageError(f"opening {uri} failed: database is locked")
+
+    monkeypatch.setattr(TrackingStore, "open", refuse)
+    finding = tried_store(tmp_path)
+    assert finding.status == "broken"
+    assert "database is locked" in finding.found
+
+
+def test_a_store_that_is_there_is_opened(tmp_path: Path, quick: None) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mlflow.db").write_bytes(empty_store())
+    assert tried_store(tmp_path).status == "ok"
+
+
+def test_a_store_of_another_version_says_how_to_upgrade(tmp_path: Path, quick: None) -> None:
+    (tmp_path / "runs").mkdir()
+    path = tmp_path / "runs" / "mlflow.db"
+    path.write_bytes(empty_store())
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+    database.close()
+    finding = tried_store(tmp_path)
+    assert finding.status == "broken"
+    assert f"mlflow db upgrade sqlite:///{path}" in (finding.cure or "")
+
+
+def test_a_server_that_is_away_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    finding = tried_store(tmp_path, "http://user:secret@127.0.0.1:1")
+    assert finding.status == "warning"
+    assert finding.found == "http://***@127.0.0.1:1 does not answer"
+    assert "secret" not in str(finding)
