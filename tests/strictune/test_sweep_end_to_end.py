@@ -2,10 +2,12 @@
 
 import os
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from recovery import Record, note_recovery
 from tiny_sweep import (
     begun_trials,
     check_complete,
@@ -57,7 +59,9 @@ def test_a_sweep_runs_to_its_verdicts(tmp_path: Path) -> None:
     assert "Traceback" not in again.stderr
 
 
-def test_a_killed_trial_comes_back_from_its_checkpoint(tmp_path: Path) -> None:
+def test_a_killed_trial_comes_back_from_its_checkpoint(
+    tmp_path: Path, record_property: Record
+) -> None:
     driver = start_sweep(
         tmp_path, matrix__thinking="[false]", matrix__curriculum="[standard]", contrasts="[]"
     )
@@ -67,15 +71,19 @@ def test_a_killed_trial_comes_back_from_its_checkpoint(tmp_path: Path) -> None:
         wait_for(lambda: driver.poll() is not None or durable_step(folder) >= 2)
         assert not (folder / "outcome.json").exists()
         os.kill(read_json(folder / "lock.json")["pid"], signal.SIGKILL)
+        killed = time.time()
         output, _ = driver.communicate(timeout=300)
     finally:
         driver.kill()
     assert driver.returncode == 0, output
     check_complete(tmp_path, num_trials=1)
+    note_recovery(record_property, folder, since=killed)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
-def test_an_interrupted_sweep_resumes(tmp_path: Path, sent: signal.Signals) -> None:
+def test_an_interrupted_sweep_resumes(
+    tmp_path: Path, sent: signal.Signals, record_property: Record
+) -> None:
     settings = {"matrix__thinking": "[false]", "contrasts": "[curriculum]"}
     driver = start_sweep(tmp_path, **settings)
     try:
@@ -83,16 +91,22 @@ def test_an_interrupted_sweep_resumes(tmp_path: Path, sent: signal.Signals) -> N
         folders = trial_folders(tmp_path)
         wait_for(lambda: driver.poll() is not None or max(map(durable_step, folders)) >= 2)
         os.kill(driver.pid, sent)
+        interrupted = time.time()
         output, _ = driver.communicate(timeout=120)
+        record_property("stopped_s", round(time.time() - interrupted, 1))
     finally:
         driver.kill()
     assert driver.returncode == 1, output
     assert "--resume" in output.splitlines()[-1]
     assert "RUNNING" not in {found.info.status for found in mlflow_runs(tmp_path)}
 
+    still_open = [folder for folder in folders if not (folder / "outcome.json").exists()]
+    furthest = max(still_open, key=durable_step)
+    resumed = time.time()
     done = run_sweep(tmp_path, "--resume", **settings)
     assert done.returncode == 0, done.stdout + done.stderr
     check_complete(tmp_path, num_trials=2)
+    note_recovery(record_property, furthest, since=resumed)
 
 
 def test_a_model_that_cannot_be_found_fails_its_trials_only(tmp_path: Path) -> None:

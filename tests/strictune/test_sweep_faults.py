@@ -7,10 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from recovery import Record, note_recovery
 from tiny_sweep import (
     ROOT,
     begun_trials,
@@ -49,7 +51,9 @@ def stop(tmp_path: Path, *trial: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_trials_that_raise_or_hang_or_reward_nan_leave_the_others_alone(tmp_path: Path) -> None:
+def test_trials_that_raise_or_hang_or_reward_nan_leave_the_others_alone(
+    tmp_path: Path, record_property: Record
+) -> None:
     faults = {1: "raise", 2: "nan", 3: "hang"}
     env = environment(tmp_path)
     done = subprocess.run(
@@ -82,13 +86,18 @@ def test_trials_that_raise_or_hang_or_reward_nan_leave_the_others_alone(tmp_path
     assert outcomes[1]["reason"] == "RuntimeError: the scorer broke"
     assert "reward component format is nan" in outcomes[2]["reason"]
     assert [attempt["why"] for attempt in attempts(by_seed[3])] == [None, "it hung"]
-    assert "in broken" in (by_seed[3] / "hangs.txt").read_text()
+    hangs = by_seed[3] / "hangs.txt"
+    assert "in broken" in hangs.read_text()
+    # Written once the 45 s without a sign of life are over.
+    note_recovery(record_property, by_seed[3], since=hangs.stat().st_mtime)
     statuses = {found.info.status for found in mlflow_runs(tmp_path)}
     assert statuses == {"FINISHED", "FAILED"}
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_killed_driver_leaves_a_sweep_that_resumes(tmp_path: Path) -> None:
+def test_a_killed_driver_leaves_a_sweep_that_resumes(
+    tmp_path: Path, record_property: Record
+) -> None:
     settings = {**TWO_TRIALS, "resources__max_concurrent_trials": 1}
     driver = start_sweep(tmp_path, **settings)
     try:
@@ -102,6 +111,7 @@ def test_a_killed_driver_leaves_a_sweep_that_resumes(tmp_path: Path) -> None:
         driver.kill()
         driver.communicate()
     before = (finished / "outcome.json").read_bytes()
+    resumed = time.time()
     done = run_sweep(tmp_path, "--resume", **settings)
     assert done.returncode == 0, done.stdout + done.stderr
     check_complete(tmp_path, num_trials=2)
@@ -109,9 +119,10 @@ def test_a_killed_driver_leaves_a_sweep_that_resumes(tmp_path: Path) -> None:
     assert len(attempts(finished)) == 1
     assert [attempt["why"] for attempt in attempts(running)] == [None, "resumed"]
     assert attempts(running)[1]["step"] >= 2
+    note_recovery(record_property, running, since=resumed)
 
 
-def test_trials_of_a_lost_machine_go_on_elsewhere(tmp_path: Path) -> None:
+def test_trials_of_a_lost_machine_go_on_elsewhere(tmp_path: Path, record_property: Record) -> None:
     with two_nodes() as cluster:
         driver = subprocess.Popen(
             command(tmp_path / "runs", **TWO_TRIALS),
@@ -133,6 +144,7 @@ def test_trials_of_a_lost_machine_go_on_elsewhere(tmp_path: Path) -> None:
             )
             assert driver.poll() is None, driver.communicate()[0]
             cluster.nodes[1].lose()
+            lost = time.time()
             output, _ = driver.communicate(timeout=400)
         finally:
             driver.kill()
@@ -143,6 +155,7 @@ def test_trials_of_a_lost_machine_go_on_elsewhere(tmp_path: Path) -> None:
     (moved,) = [folder for folder in trial_folders(tmp_path) if len(attempts(folder)) == 2]
     assert attempts(moved)[1]["why"] == "its process died"
     assert attempts(moved)[1]["step"] >= 2
+    note_recovery(record_property, moved, since=lost)
 
 
 def test_a_trial_and_then_the_sweep_are_stopped_and_run_again(tmp_path: Path) -> None:
@@ -188,7 +201,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_a_full_disk_leaves_a_trial_open_until_there_is_room(
-    tmp_path: Path, small_disk: Path
+    tmp_path: Path, small_disk: Path, record_property: Record
 ) -> None:
     one_trial = {**TWO_TRIALS, "matrix__curriculum": "[standard]", "contrasts": "[]"}
     driver = start_sweep(tmp_path, **one_trial)
@@ -215,6 +228,8 @@ def test_a_full_disk_leaves_a_trial_open_until_there_is_room(
     assert not (trial / "outcome.json").exists()
 
     ballast.unlink()
+    freed = time.time()
     done = run_sweep(tmp_path, "--resume", **one_trial)
     assert done.returncode == 0, done.stdout + done.stderr
     check_complete(tmp_path, num_trials=1)
+    note_recovery(record_property, trial, since=freed)
