@@ -1,0 +1,84 @@
+"""``strictune export``: a trial's result as a folder that other tools load."""
+
+import argparse
+from pathlib import Path
+
+from strictune.cli.verb import Verb
+from strictune.errors import SpecError, TrialError
+
+__all__ = ["VERB"]
+
+DEFAULT_RUNS = Path("runs")
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run", metavar="RUN", type=Path, help="a finished trial's folder, or SWEEP/TRIAL by name"
+    )
+    parser.add_argument(
+        "--merge",
+        action="store_true",
+        help="merge the adapter into its base, unquantized: a whole model, for transformers and "
+        "vLLM; without it, the adapter alone",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="the folder to write, new or empty"
+    )
+
+
+def _execute(args: argparse.Namespace) -> int:
+    run = _trial_folder(args.run)
+
+    # torch, transformers, pandas and scipy.
+    from analysis.model_card import model_card, read_card_source
+    from trainables.builtin import BUILTIN_MODELS
+    from trainables.export import export_trial, usage_code
+
+    source = read_card_source(run)
+    model = source.spec.model
+    card = model_card(
+        source,
+        is_merged=args.merge,
+        usage=usage_code(source.spec, is_merged=args.merge),
+        notes=[BUILTIN_MODELS[model].note] if model in BUILTIN_MODELS else [],
+    )
+    try:
+        export_trial(
+            run,
+            source.spec,
+            args.out,
+            model_revision=str(source.lock.get("model_revision")),
+            card=card,
+            is_merged=args.merge,
+        )
+    except TrialError as error:
+        raise SpecError(str(error)) from error
+    what = f"{source.spec.dtype} model" if args.merge else "adapter"
+    print(f"{what} of {source.spec.trial_id}, with its card: {args.out}")
+    return 0
+
+
+def _trial_folder(given: Path) -> Path:
+    """Return the folder that RUN means.
+
+    Raises:
+        SpecError: It is no trial's.
+    """
+    by_name = DEFAULT_RUNS / given.parent / "trials" / given.name
+    candidates = (given, given.parent / "trials" / given.name, by_name)
+    for path in candidates:
+        if (path / "trial.yaml").is_file() and path.resolve().parent.name != "baselines":
+            return path.resolve()
+    raise SpecError(
+        f"{given}: none of {', '.join(map(str, candidates))} is the folder of a trial (it has no "
+        "trial.yaml). Give e.g. runs/quickstart/trials/<trial id>, or quickstart/<trial id>."
+    )
+
+
+VERB = Verb(
+    name="export",
+    summary="write a trial's result as a model folder with its card",
+    example="strictune export quickstart/TRIAL --merge --out models/mine",
+    configure=_configure,
+    execute=_execute,
+)

@@ -1,0 +1,111 @@
+"""Model cards: figures agree with the records, and what is unknown is said to be."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from synthetic_sweep import FakeTrial, write_sweep
+
+from analysis import write_verdicts
+from analysis.model_card import model_card, read_card_source
+from strictune.config import dump_yaml, expand, load_sweep
+from strictune.errors import StorageError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def judged_run(folder: Path, trial: FakeTrial, *settings: str, is_judged: bool = True) -> Path:
+    sweep = write_sweep(folder, [trial])
+    run = sweep / "trials" / trial.trial_id
+    overrides = [f"matrix.thinking=[{str(trial.thinking).lower()}]", "contrasts=[]"]
+    overrides += ["matrix.curriculum=[standard]", *settings]
+    spec = expand(load_sweep(ROOT / "search_spaces" / "quickstart.yaml", overrides))[0]
+    (run / "trial.yaml").write_text(dump_yaml(spec))
+    lock = json.loads((run / "lock.json").read_text())
+    lock |= {"model_revision": "abc123", "packages": {"torch": "2.13.0"}, "device": "a machine"}
+    (run / "lock.json").write_text(json.dumps(lock))
+    if is_judged:
+        write_verdicts(sweep)
+    return run
+
+
+def card(run: Path, *, is_merged: bool = True, notes: tuple[str, ...] = ()) -> str:
+    return model_card(read_card_source(run), is_merged=is_merged, usage="print(1)", notes=notes)
+
+
+def section(text: str, title: str) -> str:
+    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return judged_run(tmp_path / "sweep", FakeTrial(trial_id="t1"))
+
+
+def test_figures_are_those_of_the_verdicts(run: Path) -> None:
+    text = card(run)
+    (judged,) = json.loads((run.parents[1] / "verdicts.json").read_text())["trials"]
+    rate, baseline = judged["result"]["rates"]["strict"], judged["comparison"]["rates"]["strict"]
+    strict = next(line for line in text.splitlines() if line.startswith("| strict |"))
+    for interval in (rate, baseline):
+        shown = f"{interval['estimate']:.1%} [{100 * interval['low']:.1f}, "
+        assert f"{shown}{100 * interval['high']:.1f}]" in strict
+    assert judged["verdict"]["text"] in section(text, "Verdict")
+    assert "recipe undecided" in section(text, "Verdict")
+    assert "| split |" not in text
+    assert "240 completions of 240 prompts in 60 families" in text
+
+
+def test_training_is_told_from_the_records(run: Path) -> None:
+    training = section(card(run), "Training")
+    assert "base builtin:tiny, revision abc123" in training
+    assert "60 optimizer steps in 5 minutes on a machine, seed 0" in training
+    assert "nf4, computing in bfloat16" in training
+    assert "torch 2.13.0" in training
+    assert "\nlora:\n  r: 16\n" in training
+
+
+def test_the_front_matter_is_yaml(run: Path) -> None:
+    for is_merged, library in ((True, "transformers"), (False, "peft")):
+        front = yaml.safe_load(card(run, is_merged=is_merged).split("---\n")[1])
+        assert front["library_name"] == library
+        assert "base_model" not in front  # builtin:tiny is on no hub.
+
+
+def test_a_hub_model_is_named_in_the_front_matter(tmp_path: Path) -> None:
+    run = judged_run(
+        tmp_path / "sweep", FakeTrial(trial_id="t1"), "matrix.model=[HuggingFaceTB/SmolLM2-135M]"
+    )
+    front = yaml.safe_load(card(run).split("---\n")[1])
+    assert front["base_model"] == "HuggingFaceTB/SmolLM2-135M"
+
+
+def test_limits_follow_from_the_trial(tmp_path: Path) -> None:
+    thinker = FakeTrial(trial_id="t1", thinking=True, think_rate=0.1)
+    run = judged_run(tmp_path / "sweep", thinker)
+    merged, adapter = (section(card(run, is_merged=way), "Limits") for way in (True, False))
+    assert "asked to think and rarely does" in merged
+    assert "measured on nf4 weights" in merged
+    assert "measured on nf4 weights" not in adapter
+    assert "a note" in section(card(run, notes=("a note",)), "Limits")
+
+
+def test_without_verdicts_the_card_says_so(tmp_path: Path) -> None:
+    text = card(judged_run(tmp_path / "sweep", FakeTrial(trial_id="t1"), is_judged=False))
+    assert "not judged" in section(text, "Verdict")
+    assert "| not measured | not measured |" in section(text, "Results")
+
+
+def test_a_trial_without_a_result_gets_no_card(tmp_path: Path) -> None:
+    failed = FakeTrial(trial_id="t1", state="FAILED", reason="out of memory")
+    run = judged_run(tmp_path / "sweep", failed)
+    with pytest.raises(StorageError, match=r"has no result: failed \(out of memory\)"):
+        read_card_source(run)
+
+
+def test_verdicts_that_cannot_be_read_are_an_error(run: Path) -> None:
+    path = run.parents[1] / "verdicts.json"
+    path.write_text('{"trials": 3}')
+    with pytest.raises(StorageError, match="cannot be understood"):
+        read_card_source(run)
