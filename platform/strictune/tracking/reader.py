@@ -28,7 +28,15 @@ __all__ = ["SweepReader", "SweepView"]
 _RUN_FILES = ("trial.yaml", "lock.json", "progress.json", "outcome.json", "delta.json")
 _SIGNS_OF_LIFE = ("lock.json", "progress.json", "outcome.json")
 _RUN_ARTIFACTS = ("adapter", "eval", "trial.yaml", "lock.json")
-_SWEEP_ARTIFACTS = ("sweep.yaml", "plan.json", "verdicts.json", "verdicts.md")
+_SWEEP_ARTIFACTS = (
+    "sweep.yaml",
+    "plan.json",
+    "verdicts.json",
+    "verdicts.md",
+    "report.md",
+    "report.html",
+    "report_figures",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,314 @@
+"""The figures of a report: which function draws which table, and what to see in it.
+
+One entry a figure. To add one, write its function in ``analysis.figures``, fill its table in
+``gathering``, and name both here.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from analysis import figures
+from analysis.report.gathering import SweepTables
+from analysis.report.run_rows import Row
+from analysis.report.selection import MAX_PANELS, MAX_ROWS, MAX_SERIES, shown_trials
+from analysis.report.trial_rows import ALL_DIFFICULTIES
+from strictune.config.naming import short_model_name
+
+__all__ = ["FIGURES", "Figure", "ReportFigure", "draw"]
+
+MAX_CLASSES = 12
+"""Error classes in a figure, the most frequent; the tables hold all."""
+
+
+class ReportFigure(NamedTuple):
+    """A figure that has been drawn."""
+
+    name: str
+    """Also its file's."""
+    title: str
+    caption: str
+    document: dict[str, Any]
+    """Vega-Lite, with its data."""
+
+
+class Figure(NamedTuple):
+    """One kind of figure."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Sequence[Row]], Any]
+    rows: Callable[[SweepTables], list[Row]]
+    """Without rows the figure is left out."""
+    limit: int
+    """Trials that it shows at most; said in the caption where there are more."""
+
+
+def draw(sweep: SweepTables) -> list[ReportFigure]:
+    """Draw every figure that the sweep has data for."""
+    num_trials = sum(trial.result is not None for trial in sweep.verdicts.trials)
+    found = []
+    for figure in FIGURES:
+        rows = figure.rows(sweep)
+        if not rows:
+            continue
+        caption = figure.caption
+        if num_trials > figure.limit and "trial" in rows[0]:
+            half = figure.limit // 2
+            caption += (
+                f" Of {num_trials} finished trials the {half} with the smallest and the "
+                f"{figure.limit - half} with the largest gain are shown; the tables hold all."
+            )
+        document = figures.specification(figure.draw(rows))
+        found.append(ReportFigure(figure.name, figure.title, caption, document))
+    return found
+
+
+def _differences(sweep: SweepTables) -> list[Row]:
+    return _shown(sweep, "differences", MAX_ROWS)
+
+
+def _primary(sweep: SweepTables) -> list[Row]:
+    rows = _shown(sweep, "rungs", MAX_ROWS)
+    return [row for row in rows if row["rung"] == sweep.verdicts.primary_rung]
+
+
+def _rungs(sweep: SweepTables) -> list[Row]:
+    return _shown(sweep, "rungs", MAX_PANELS)
+
+
+def _difficulties(sweep: SweepTables) -> list[Row]:
+    rows = _shown(sweep, "difficulties", MAX_PANELS)
+    return [row for row in rows if row["rung"] == sweep.verdicts.primary_rung]
+
+
+def _constructs(sweep: SweepTables) -> list[Row]:
+    return _shown(sweep, "constructs", MAX_PANELS)
+
+
+def _think_by_curriculum(sweep: SweepTables) -> list[Row]:
+    plans = {trial.plan.trial_id: trial.plan for trial in sweep.verdicts.trials}
+    rows, seen = [], set()
+    # Baselines first: the axis keeps the order of the rows.
+    for row in sorted(_primary(sweep), key=lambda row: str(row["side"] != "baseline")):
+        plan = plans[row["trial_id"]]
+        is_baseline = row["side"] == "baseline"
+        arm = "think" if plan.thinking else "no-think"
+        key = (plan.model, arm, "baseline" if is_baseline else plan.trial_id)
+        if key not in seen:
+            seen.add(key)
+            curriculum = "baseline" if is_baseline else plan.curriculum
+            trial = "baseline" if is_baseline else row["trial"]
+            rows.append({**row, "trial": trial, "arm": arm, "curriculum": curriculum})
+    return rows
+
+
+def _error_classes(sweep: SweepTables) -> list[Row]:
+    return _most_frequent(_shown(sweep, "error_classes", MAX_PANELS))
+
+
+def _changes(sweep: SweepTables) -> list[Row]:
+    return [
+        row
+        for row in _shown(sweep, "changes", MAX_ROWS)
+        if row["difficulty"] == ALL_DIFFICULTIES and row["change"] in ("rescued", "regressed")
+    ]
+
+
+def _lengths(sweep: SweepTables) -> list[Row]:
+    return _shown(sweep, "lengths", MAX_ROWS)
+
+
+def _progression(sweep: SweepTables) -> list[Row]:
+    rows = [row for row in _staged(sweep, "stages", MAX_ROWS) if row["difficulty"] == "all"]
+    return [
+        {**row, "panel": f"{short_model_name(str(row['model']))}, {row['thinking']}"}
+        for row in rows
+    ]
+
+
+def _stage_tiers(sweep: SweepTables) -> list[Row]:
+    rows = _staged(sweep, "stages", MAX_PANELS)
+    return [row for row in rows if row["difficulty"] != ALL_DIFFICULTIES]
+
+
+def _stage_errors(sweep: SweepTables) -> list[Row]:
+    rows = _staged(sweep, "stage_errors", MAX_SERIES)
+    stages: dict[str, set[str]] = {}
+    for row in rows:
+        stages.setdefault(str(row["trial_id"]), set()).add(str(row["stage"]))
+    return _most_frequent([row for row in rows if len(stages[str(row["trial_id"])]) > 1])
+
+
+def _rewards(sweep: SweepTables) -> list[Row]:
+    return sweep.tables["rewards"]
+
+
+def _think_rates(sweep: SweepTables) -> list[Row]:
+    thinking = {trial.plan.cell for trial in sweep.verdicts.trials if trial.plan.thinking}
+    return [row for row in sweep.tables["think_rates"] if row["cell"] in thinking]
+
+
+def _costs(sweep: SweepTables) -> list[Row]:
+    cells = list(dict.fromkeys(row["cell"] for row in sweep.tables["costs"]))[:MAX_ROWS]
+    return [row for row in sweep.tables["costs"] if row["cell"] in cells]
+
+
+def _shown(sweep: SweepTables, table: str, limit: int) -> list[Row]:
+    chosen = set(shown_trials(sweep.verdicts, limit))
+    return [row for row in sweep.tables[table] if row["trial_id"] in chosen]
+
+
+def _staged(sweep: SweepTables, table: str, limit: int) -> list[Row]:
+    """Return rows of stages; those of trials that still run count too."""
+    chosen = set(shown_trials(sweep.verdicts, limit))
+    running = [row for row in sweep.tables[table] if row["trial_id"] not in chosen]
+    if len(chosen) < limit:
+        more = list(dict.fromkeys(str(row["trial_id"]) for row in running))
+        chosen.update(more[: limit - len(chosen)])
+    return [row for row in sweep.tables[table] if row["trial_id"] in chosen]
+
+
+def _most_frequent(rows: Iterable[Row]) -> list[Row]:
+    """Keep the rows of the most frequent error classes, in the order of their frequency."""
+    listed = list(rows)
+    totals: dict[str, float] = {}
+    for row in listed:
+        totals[row["error_class"]] = totals.get(row["error_class"], 0.0) + row["rate"]
+    names = sorted(totals, key=lambda name: -totals[name])[:MAX_CLASSES]
+    place = {name: index for index, name in enumerate(names)}
+    kept = [row for row in listed if row["error_class"] in place]
+    return sorted(kept, key=lambda row: place[row["error_class"]])
+
+
+FIGURES: tuple[Figure, ...] = (
+    Figure(
+        "differences",
+        "What training changed, all models in one",
+        "Trained minus baseline on the primary rung, with 95% intervals. An interval that "
+        "crosses 0 shows no clear difference.",
+        figures.differences,
+        _differences,
+        MAX_ROWS,
+    ),
+    Figure(
+        "baseline_against_trained",
+        "Baseline against trained, by model",
+        "Pass@1 on the primary rung with Wilson intervals that allow for families. Judge "
+        "differences by the figure above: it pairs prompts, these intervals do not.",
+        figures.baseline_against_trained,
+        _primary,
+        MAX_ROWS,
+    ),
+    Figure(
+        "think_by_curriculum",
+        "Thinking and curriculum",
+        "Pass@1 on the primary rung of each trial, and of the untrained model on the left.",
+        figures.think_by_curriculum,
+        _think_by_curriculum,
+        MAX_ROWS,
+    ),
+    Figure(
+        "rung_ladder",
+        "The scoring ladder",
+        "Pass@1 of each rung, lowest first: where answers are lost on the way up.",
+        figures.rung_ladder,
+        _rungs,
+        MAX_PANELS,
+    ),
+    Figure(
+        "rates_by_difficulty",
+        "By difficulty",
+        "Pass@1 on the primary rung. Exploratory: nobody planned these comparisons.",
+        figures.rates_by_difficulty,
+        _difficulties,
+        MAX_PANELS,
+    ),
+    Figure(
+        "rates_by_construct",
+        "By construct",
+        "Pass@1 on the primary rung over the prompts that use a construct; a prompt may use "
+        "several. Exploratory.",
+        figures.rates_by_construct,
+        _constructs,
+        MAX_PANELS,
+    ),
+    Figure(
+        "rescued_and_regressed",
+        "Rescued and regressed prompts",
+        "Share of prompts that only the trained model passes (rescued) or only the baseline "
+        "(regressed); a side passes a prompt with half its samples or more.",
+        figures.rescued_and_regressed,
+        _changes,
+        MAX_ROWS,
+    ),
+    Figure(
+        "error_classes",
+        "What went wrong",
+        "Share of completions by the first thing that is wrong with them; ok: nothing is.",
+        figures.error_classes,
+        _error_classes,
+        MAX_PANELS,
+    ),
+    Figure(
+        "completion_length",
+        "Completion length",
+        "Tokens of a completion: median, 25 to 75% (thick) and 10 to 90% (thin) of completions.",
+        figures.completion_length,
+        _lengths,
+        MAX_ROWS,
+    ),
+    Figure(
+        "curriculum_progression",
+        "Progress over stages",
+        "Pass@1 on the validation split at the end of each stage. The baseline was not "
+        "measured on this split.",
+        figures.curriculum_progression,
+        _progression,
+        MAX_ROWS,
+    ),
+    Figure(
+        "stage_by_difficulty",
+        "Stage and difficulty",
+        "Pass@1 on the validation split at the end of each stage, with the 95% interval below.",
+        figures.stage_by_difficulty,
+        _stage_tiers,
+        MAX_PANELS,
+    ),
+    Figure(
+        "error_classes_by_stage",
+        "Errors over stages",
+        "Share of completions on the validation split at the end of each stage, for trials "
+        "with more than one.",
+        figures.error_classes_by_stage,
+        _stage_errors,
+        MAX_SERIES,
+    ),
+    Figure(
+        "reward_components",
+        "Reward components over training",
+        "Mean of each component over spans of steps, with the 95% interval of the steps in it. "
+        "A component that rises while the primary rung does not is a warning.",
+        figures.reward_components,
+        _rewards,
+        MAX_SERIES,
+    ),
+    Figure(
+        "think_rate",
+        "Think rate over training",
+        "Share of training completions with a real think block, in cells that ask for one.",
+        figures.think_rate,
+        _think_rates,
+        MAX_SERIES,
+    ),
+    Figure(
+        "plan_against_actual",
+        "Plan and actual cost",
+        "What each cell was planned to take and what it took; the line is the spread of its "
+        "trials.",
+        figures.plan_against_actual,
+        _costs,
+        MAX_ROWS,
+    ),
+)
+"""In the order of the report."""

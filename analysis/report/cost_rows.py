@@ -1,0 +1,40 @@
+"""Planned and actual cost of each cell, in rows for a figure."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from analysis.report.run_rows import Row
+from analysis.sweep import SweepVerdicts
+from strictune.actual import compare_costs
+
+__all__ = ["cost_rows"]
+
+_MEASURES = {
+    "peak memory, GiB": ("planned_peak_gib", "peak_gib"),
+    "seconds a step": ("planned_step_s", "step_s"),
+    "hours a trial": ("planned_hours", "hours"),
+}
+
+
+def cost_rows(folder: Path, verdicts: SweepVerdicts) -> list[Row]:
+    """Return planned and actual memory, time a step and hours; what is unknown has no row.
+
+    Hours carry the spread of the cell's finished trials.
+    """
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for trial in verdicts.trials:
+        if trial.result is not None and trial.seconds is not None:
+            seconds[trial.plan.cell].append(trial.seconds)
+    rows = []
+    for cell in compare_costs(folder):
+        values = cell.row()
+        for measure, keys in _MEASURES.items():
+            for source, key in zip(("planned", "actual"), keys, strict=True):
+                if values[key] is None:
+                    continue
+                row = {"cell": cell.cell, "measure": measure, "source": source}
+                hours = [found / 3600 for found in seconds[cell.cell]]
+                is_spread = key == "hours" and hours
+                low, high = (min(hours), max(hours)) if is_spread else (None, None)
+                rows.append({**row, "value": values[key], "low": low, "high": high})
+    return rows

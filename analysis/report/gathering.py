@@ -1,0 +1,209 @@
+"""Reads a sweep once and lists everything that its report shows, as tables.
+
+Completions are read but not kept: ``packing`` reads them again, one run at a time, when the
+rest of the page is known and with it the room that is left for them.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from analysis.records import TRIALS, read_run
+from analysis.report.answers import Answers, prompt_changes, read_answers
+from analysis.report.cost_rows import cost_rows
+from analysis.report.curve_rows import curve_tables
+from analysis.report.prompts import SweepPrompts, read_prompts
+from analysis.report.run_rows import RunRows, run_rows
+from analysis.report.selection import MAX_SERIES, spread
+from analysis.report.stage_rows import Stage, stage_tables
+from analysis.report.trial_rows import (
+    change_rows,
+    error_rows,
+    side_rows,
+    trial_facts,
+    verdict_tables,
+)
+from analysis.sweep import SweepVerdicts, sweep_verdicts
+from analysis.trials import TrialVerdict
+from strictune.errors import StorageError
+
+__all__ = ["TABLES", "SweepTables", "gather"]
+
+TABLES = (
+    "differences",
+    "rungs",
+    "difficulties",
+    "constructs",
+    "error_classes",
+    "changes",
+    "lengths",
+    "stages",
+    "stage_errors",
+    "rewards",
+    "think_rates",
+    "zero_std_groups",
+    "costs",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepTables:
+    """A sweep in tables."""
+
+    folder: Path
+    verdicts: SweepVerdicts
+    prompts: SweepPrompts
+    tables: Mapping[str, list[dict[str, object]]]
+    """Each of ``TABLES``; without rows where nothing was measured."""
+    problems: tuple[str, ...]
+    """What could not be read and was left out."""
+
+    def by_trial(self) -> dict[str, RunRows]:
+        """Return each trial's rows of the tables that list trials."""
+        found: dict[str, RunRows] = defaultdict(lambda: defaultdict(list))
+        for name, rows in self.tables.items():
+            for row in rows:
+                if "trial_id" in row:
+                    found[str(row["trial_id"])][name].append(row)
+        return found
+
+
+class _Stage(BaseModel, frozen=True):
+    name: str
+    steps: int
+
+
+class _Cell(BaseModel, frozen=True):
+    name: str
+    stages: tuple[_Stage, ...] = ()
+
+
+class _Stages(BaseModel, frozen=True):
+    """The part of ``plan.json`` that says when stages end."""
+
+    cells: tuple[_Cell, ...] = ()
+
+
+def gather(folder: Path) -> SweepTables:
+    """Read the folders of a sweep, finished or not.
+
+    Raises:
+        StorageError: ``plan.json`` is missing or cannot be understood.
+    """
+    verdicts = sweep_verdicts(folder)
+    stages = _stages(folder)
+    baselines: dict[str, tuple[Answers, RunRows]] = {}
+    tables: RunRows = defaultdict(list)
+    problems: list[str] = []
+    for trial in verdicts.trials:
+        found = [verdict_tables(trial), _answer_tables(folder, trial, verdicts, baselines)]
+        try:
+            found.append(_stage_tables(folder, trial, stages, verdicts))
+        except StorageError as error:
+            problems.append(str(error))
+        for part in found:
+            for name, rows in part.items():
+                tables[name] += rows
+    tables.update(curve_tables(_curve_folders(folder, verdicts)))
+    tables["costs"] = cost_rows(folder, verdicts)
+    prompts = read_prompts(_any_finished(folder, verdicts))
+    return SweepTables(
+        folder=folder,
+        verdicts=verdicts,
+        prompts=prompts,
+        tables={name: _easiest_first(tables[name], prompts.difficulties) for name in TABLES},
+        problems=tuple(problems),
+    )
+
+
+def _answer_tables(
+    folder: Path,
+    trial: TrialVerdict,
+    verdicts: SweepVerdicts,
+    baselines: dict[str, tuple[Answers, RunRows]],
+) -> RunRows:
+    if trial.result is None:
+        return {}
+    rung = verdicts.primary_rung
+    record = read_run(folder / TRIALS / trial.plan.trial_id)
+    ours = read_answers(record)
+    own = run_rows(ours, rung)
+    if trial.comparison is None:
+        return {**side_rows(trial, own, None), "error_classes": error_rows(trial, ours, None)}
+    name = trial.comparison.baseline
+    if name not in baselines:
+        answers = read_answers(read_run(record.baseline_folder))
+        baselines[name] = answers, run_rows(answers, rung)
+    theirs, shared = baselines[name]
+    changes = prompt_changes(ours.measured, theirs.measured, rung)
+    return {
+        **side_rows(trial, own, shared),
+        "error_classes": error_rows(trial, ours, theirs),
+        "changes": change_rows(trial, ours, changes),
+    }
+
+
+def _stages(folder: Path) -> dict[str, tuple[Stage, ...]]:
+    plan = _Stages.model_validate_json((folder / "plan.json").read_bytes())
+    found = {}
+    for cell in plan.cells:
+        ends, step = [], 0
+        for stage in cell.stages:
+            step += stage.steps
+            ends.append(Stage(stage.name, step))
+        found[cell.name] = tuple(ends)
+    return found
+
+
+def _stage_tables(
+    folder: Path,
+    trial: TrialVerdict,
+    stages: Mapping[str, tuple[Stage, ...]],
+    verdicts: SweepVerdicts,
+) -> RunRows:
+    planned = stages.get(trial.plan.cell, ())
+    facts = {
+        **trial_facts(trial),
+        "curriculum": trial.plan.curriculum,
+        "thinking": "think" if trial.plan.thinking else "no-think",
+    }
+    record = read_run(folder / TRIALS / trial.plan.trial_id)
+    return stage_tables(facts, record, planned, verdicts.primary_rung)
+
+
+def _curve_folders(folder: Path, verdicts: SweepVerdicts) -> dict[str, list[Path]]:
+    """Return the trials of the cells whose curves are drawn: the files are long."""
+    cells: dict[str, list[Path]] = defaultdict(list)
+    for trial in verdicts.trials:
+        path = folder / TRIALS / trial.plan.trial_id
+        if (path / "metrics.jsonl").exists():
+            cells[trial.plan.cell].append(path)
+    return {name: cells[name] for name in spread(list(cells), MAX_SERIES)}
+
+
+def _any_finished(folder: Path, verdicts: SweepVerdicts) -> Path | None:
+    for trial in verdicts.trials:
+        if trial.result is not None:
+            return folder / TRIALS / trial.plan.trial_id
+    return None
+
+
+def _easiest_first(
+    rows: list[dict[str, object]], difficulties: Sequence[str]
+) -> list[dict[str, object]]:
+    """Order rows of one trial and stage by difficulty, where the task says how."""
+    if not rows or "difficulty" not in rows[0] or not difficulties:
+        return rows
+    place = {name: index for index, name in enumerate(difficulties)}
+    first_seen: dict[object, int] = {}
+    for row in rows:
+        first_seen.setdefault((row["trial_id"], row.get("stage")), len(first_seen))
+
+    def key(row: dict[str, object]) -> tuple[int, int]:
+        group = first_seen[row["trial_id"], row.get("stage")]
+        return group, place.get(str(row["difficulty"]), -1)
+
+    return sorted(rows, key=key)

@@ -1,0 +1,101 @@
+"""The report as Markdown: verdicts, what to run next, sentences, and pictures beside it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from analysis.report.catalogue import ReportFigure
+from analysis.report.gathering import SweepTables
+from analysis.report.next_steps import NextStep
+from analysis.wording import (
+    HOW_TO_READ,
+    cell_sentences,
+    contrast_sentences,
+    tier_rows,
+    trial_sentences,
+    verdict_rows,
+)
+
+__all__ = ["report_markdown"]
+
+MAX_TIERS = 40
+"""Trials whose rungs by difficulty are listed; of more the HTML file and --json hold them."""
+
+
+def report_markdown(
+    sweep: SweepTables,
+    *,
+    summary: str,
+    steps: Sequence[NextStep],
+    drawn: Sequence[ReportFigure],
+    pictures: str,
+) -> str:
+    """Return the page.
+
+    Args:
+        sweep: The tables.
+        summary: The sentence below the title.
+        steps: What to run next.
+        drawn: The figures; their pictures lie in the folder ``pictures``, as ``<name>.svg``.
+        pictures: Relative to the page.
+    """
+    verdicts = sweep.verdicts
+    trials = [line for trial in verdicts.trials for line in trial_sentences(trial)]
+    sections = [
+        (f"# {_inline(verdicts.sweep)}", [_inline(summary)]),
+        ("## Verdicts", _table(verdict_rows(verdicts))),
+        ("## What to run next", [line for step in steps for line in _step(step)]),
+        ("## Trials", _items(trials)),
+        ("## Cells", _items(cell_sentences(verdicts))),
+        ("## Contrasts", _items(contrast_sentences(verdicts))),
+        ("## Figures", _figures(drawn, pictures)),
+        ("## By difficulty", _tiers(sweep)),
+        ("## How to read this", _items((*HOW_TO_READ, *sweep.problems))),
+    ]
+    lines = [line for title, body in sections if body for line in (title, "", *body, "")]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _figures(drawn: Sequence[ReportFigure], pictures: str) -> list[str]:
+    return [
+        line
+        for figure in drawn
+        for line in (
+            f"### {figure.title}",
+            "",
+            figure.caption,
+            "",
+            f"![{figure.title}]({pictures}/{figure.name}.svg)",
+            "",
+        )
+    ][:-1]
+
+
+def _tiers(sweep: SweepTables) -> list[str]:
+    trials = [trial for trial in sweep.verdicts.trials if trial.comparison is not None]
+    if len(trials) > MAX_TIERS:
+        return [f"{len(trials)} trials: see report.html, or `strictune report --json`."]
+    return [
+        line
+        for trial in trials
+        for line in (f"### {_inline(trial.plan.name)}", "", *_table(tier_rows(trial)), "")
+    ][:-1]
+
+
+def _step(step: NextStep) -> list[str]:
+    lines = [f"1. {_inline(step.text)}"]
+    return [*lines, "", "   ```bash", f"   {step.command}", "   ```", ""] if step.command else lines
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return [f"| {' | '.join(_inline(cell).replace('|', '/') for cell in line)} |" for line in lines]
+
+
+def _items(lines: Iterable[str]) -> list[str]:
+    return [f"- {_inline(line)}" for line in lines]
+
+
+def _inline(text: str) -> str:
+    """Keep text on one line, and tags in it from being tags."""
+    return " ".join(text.split()).replace("<", "&lt;")

@@ -1,0 +1,350 @@
+"use strict";
+// The page's own program: draws the figures, shows a trial's tables, browses completions.
+// Texts of models are data: they reach the page through textContent alone.
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const sweep = JSON.parse(byId("sweep").textContent);
+  const trials = new Map(sweep.trials.map((trial) => [trial.id, trial]));
+  const unpacked = new Map();
+  const PAGE = 10;
+  const FILTERS = ["trial", "change", "error", "difficulty", "construct", "family", "rung", "side"];
+
+  function element(tag, options = {}, ...children) {
+    const made = document.createElement(tag);
+    const { className, ...properties } = options;
+    if (className) made.className = className;
+    Object.assign(made, properties);
+    for (const child of children) made.append(child);
+    return made;
+  }
+
+  // Blocks -------------------------------------------------------------------------------
+
+  function unpack(id) {
+    if (!unpacked.has(id)) unpacked.set(id, read(id));
+    return unpacked.get(id);
+  }
+
+  async function read(id) {
+    const holder = byId(id);
+    if (!holder) return null;
+    const bytes = Uint8Array.from(atob(holder.textContent), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return JSON.parse(await new Response(stream).text());
+  }
+
+  // Figures ------------------------------------------------------------------------------
+
+  async function drawFigures() {
+    const documents = JSON.parse(byId("documents").textContent);
+    for (const [name, document_] of Object.entries(documents)) {
+      const options = {
+        renderer: "svg",
+        actions: { export: true, source: false, compiled: false, editor: false },
+        downloadFileName: name,
+      };
+      await window.vegaEmbed(byId(`figure-${name}`), document_, options);
+    }
+    document.body.dataset.figures = "drawn";
+  }
+
+  // Links and state ----------------------------------------------------------------------
+
+  function link(text, filters) {
+    const query = new URLSearchParams(filters);
+    return element("a", { href: `#browse?${query}` }, text);
+  }
+
+  function filtersOf(hash) {
+    if (!hash.startsWith("#browse?")) return null;
+    const query = new URLSearchParams(hash.slice("#browse?".length));
+    return Object.fromEntries(FILTERS.map((name) => [name, query.get(name) || ""]));
+  }
+
+  let filters = Object.fromEntries(FILTERS.map((name) => [name, ""]));
+  let first = 0;
+  let shown = 0;
+
+  function go(hash) {
+    const found = filtersOf(hash);
+    if (!found) return;
+    filters = found;
+    first = 0;
+    showCompletions().then(() => byId("browser").scrollIntoView());
+  }
+
+  document.addEventListener("click", (event) => {
+    const anchor = event.target.closest("a[href^='#browse?']");
+    if (!anchor) return;
+    event.preventDefault();
+    history.replaceState(null, "", anchor.getAttribute("href"));
+    go(anchor.getAttribute("href"));
+  });
+  window.addEventListener("hashchange", () => go(location.hash));
+
+  // A trial's tables ---------------------------------------------------------------------
+
+  const percent = (value) => (value === null ? "-" : `${(100 * value).toFixed(1)}%`);
+
+  function rate(row) {
+    if (!row) return "-";
+    const bounds = row.low === null ? "" : ` [${(100 * row.low).toFixed(1)}, ${(100 * row.high).toFixed(1)}]`;
+    return percent(row.rate) + bounds;
+  }
+
+  function table(headings, rows) {
+    const head = element("tr", {}, ...headings.map((text) => element("th", {}, text)));
+    const body = rows.map((cells) =>
+      element("tr", {}, ...cells.map((cell) => element("td", {}, cell))));
+    const made = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
+    return element("div", { className: "scroll" }, made);
+  }
+
+  const unique = (rows, column) => [...new Set(rows.map((row) => row[column]))];
+
+  function sidedTable(rows, column, filter, trial) {
+    const lines = unique(rows, column).map((value) => {
+      const cell = (side) => rows.find((row) => row[column] === value && row.side === side);
+      const target = (side) => ({ trial, [filter]: value, ...(filter === "error" ? { side } : {}) });
+      const before = cell("baseline");
+      const after = cell("trained");
+      const count = (after || before).num_prompts;
+      return [
+        link(value, target("trained")),
+        ...(count === undefined ? [] : [link(String(count), target("trained"))]),
+        before ? link(rate(before), target("baseline")) : "-",
+        after ? link(rate(after), target("trained")) : "-",
+      ];
+    });
+    const counted = rows.some((row) => row.num_prompts !== undefined);
+    return table([column.replace("_", " "), ...(counted ? ["prompts"] : []), "baseline", "trained"], lines);
+  }
+
+  function difficultyTable(rows, trial) {
+    const rungs = unique(rows, "rung");
+    const lines = [];
+    for (const difficulty of unique(rows, "difficulty")) {
+      for (const side of unique(rows, "side")) {
+        const found = rows.filter((row) => row.difficulty === difficulty && row.side === side);
+        lines.push([
+          link(`${difficulty}, ${side}`, { trial, difficulty }),
+          link(String(found[0].num_prompts), { trial, difficulty }),
+          ...rungs.map((rung) => {
+            const row = found.find((item) => item.rung === rung);
+            return link(rate(row), { trial, difficulty, rung: `-${rung}`, side });
+          }),
+        ]);
+      }
+    }
+    return table(["difficulty, side", "prompts", ...rungs], lines);
+  }
+
+  function changeTable(rows, trial) {
+    const changes = unique(rows, "change");
+    const lines = unique(rows, "difficulty").map((difficulty) => {
+      const target = difficulty === "all" ? { trial } : { trial, difficulty };
+      return [
+        link(difficulty, target),
+        ...changes.map((change) => {
+          const row = rows.find((item) => item.difficulty === difficulty && item.change === change);
+          return link(`${row.num_prompts} (${rate(row)})`, { ...target, change });
+        }),
+      ];
+    });
+    return table(["difficulty", ...changes], lines);
+  }
+
+  function stageTable(rows) {
+    const tiers = unique(rows, "difficulty");
+    const lines = unique(rows, "stage").map((stage) => {
+      const found = rows.filter((row) => row.stage === stage);
+      const cell = (tier) => rate(found.find((row) => row.difficulty === tier));
+      return [`${stage} (to step ${found[0].step})`, ...tiers.map(cell)];
+    });
+    return table(["stage, validation split", ...tiers], lines);
+  }
+
+  function lengthTable(rows, trial) {
+    const columns = ["p10", "p25", "p50", "p75", "p90", "mean", "truncated"];
+    const text = (row, name) => (name === "truncated" ? percent(row[name]) : row[name].toFixed(0));
+    const lines = rows.map((row) =>
+      [row.side, ...columns.map((name) => text(row, name))].map((item) => link(item, { trial })));
+    return table(["tokens of a completion", ...columns], lines);
+  }
+
+  const TABLES = [
+    ["difficulties", "Rungs by difficulty", difficultyTable],
+    ["changes", "What became of the prompts", changeTable],
+    ["error_classes", "Error classes, share of completions", (rows, id) => sidedTable(rows, "error_class", "error", id)],
+    ["constructs", "Primary rung by construct", (rows, id) => sidedTable(rows, "construct", "construct", id)],
+    ["lengths", "Completion length", lengthTable],
+    ["stages", "Primary rung after each stage", stageTable],
+  ];
+
+  async function showTables(id) {
+    const body = byId("tables-body");
+    const name = id ? trials.get(id).tables : null;
+    const block = name ? await unpack(name) : null;
+    if (!block) {
+      body.replaceChildren(element("p", { className: "note" }, "This trial has no results yet."));
+      return;
+    }
+    const parts = TABLES.filter(([name]) => (block.tables[name] || []).length).map(
+      ([name, title, make]) => element("div", {}, element("h3", {}, title), make(block.tables[name], id)));
+    body.replaceChildren(element("div", { className: "pair" }, ...parts));
+  }
+
+  // Completions --------------------------------------------------------------------------
+
+  function choice(name, label, values, texts = values) {
+    const select = element("select", { id: `filter-${name}` });
+    values.forEach((value, index) => select.append(element("option", { value }, texts[index] || "all")));
+    if (!values.includes(filters[name])) filters[name] = values[0];
+    select.value = filters[name];
+    select.addEventListener("change", () => {
+      filters[name] = select.value;
+      first = 0;
+      showCompletions();
+    });
+    return element("label", {}, label, select);
+  }
+
+  function showControls(view) {
+    const ids = sweep.trials.filter((trial) => trial.block).map((trial) => trial.id);
+    const rungs = sweep.rungs.flatMap((rung) => [rung, `-${rung}`]);
+    const rungTexts = sweep.rungs.flatMap((rung) => [`reaches ${rung}`, `fails ${rung}`]);
+    const facts = view.items.map((item) => item.prompt);
+    const sorted = (values) => ["", ...[...new Set(values)].sort()];
+    const errors = view.items.flatMap((item) => [...item.ours, ...item.theirs]).map((sample) => sample.error);
+    byId("controls").replaceChildren(
+      choice("trial", "trial", ids, ids.map((id) => trials.get(id).name)),
+      choice("change", "change", ["", "flips", ...sweep.changes], ["", "rescued or regressed", ...sweep.changes]),
+      choice("difficulty", "difficulty", ["", ...new Set(facts.map((fact) => fact.difficulty))]),
+      choice("error", "error class", sorted(errors).filter((value, index) => value || !index)),
+      choice("rung", "rung", ["", ...rungs], ["", ...rungTexts]),
+      choice("side", "error and rung of", ["trained", "baseline"]),
+      choice("construct", "construct", sorted(facts.flatMap((fact) => fact.constructs))),
+      choice("family", "family", sorted(facts.map((fact) => fact.family))),
+    );
+  }
+
+  function matches(item) {
+    const samples = filters.side === "baseline" ? item.theirs : item.ours;
+    const fails = filters.rung.startsWith("-");
+    const rung = fails ? filters.rung.slice(1) : filters.rung;
+    return (
+      (!filters.change || item.change === filters.change ||
+        (filters.change === "flips" && ["rescued", "regressed"].includes(item.change))) &&
+      (!filters.difficulty || item.prompt.difficulty === filters.difficulty) &&
+      (!filters.family || item.prompt.family === filters.family) &&
+      (!filters.construct || item.prompt.constructs.includes(filters.construct)) &&
+      (!filters.error || samples.some((sample) => sample.error === filters.error)) &&
+      (!rung || samples.some((sample) => sample.rungs.includes(rung) !== fails))
+    );
+  }
+
+  async function viewOf(id) {
+    const trial = trials.get(id);
+    const [block, baseline, prompts] = await Promise.all(
+      [unpack(trial.block), trial.baseline ? unpack(trial.baseline) : null, unpack("prompts")]);
+    const unknown = { text: "", columns: {}, difficulty: "", family: "", constructs: [] };
+    const items = Object.entries(block.answers).map(([name, answer]) => ({
+      id: name,
+      ours: answer.samples,
+      theirs: baseline && baseline.answers[name] ? baseline.answers[name].samples : [],
+      change: answer.change,
+      prompt: prompts[name] || unknown,
+    }));
+    return { block, baseline, items };
+  }
+
+  async function showCompletions() {
+    const known = sweep.trials.filter((trial) => trial.block);
+    if (!known.length) {
+      byId("cards").replaceChildren(element("p", { className: "note" }, "No trial has finished yet."));
+      return;
+    }
+    if (!known.some((trial) => trial.id === filters.trial)) filters.trial = known[0].id;
+    const view = await viewOf(filters.trial);
+    showControls(view);
+    byId("stored").textContent = storedText(view);
+    const found = view.items.filter(matches);
+    shown = found.length;
+    const last = Math.min(first + PAGE, shown);
+    byId("position").textContent = shown ? `${first + 1} to ${last} of ${shown} prompts` : "no prompts";
+    byId("back").disabled = first === 0;
+    byId("forward").disabled = last >= shown;
+    byId("cards").replaceChildren(...found.slice(first, last).map((item) => card(item, view)));
+    document.body.dataset.shown = String(shown);
+  }
+
+  function storedText({ block, baseline }) {
+    const stored = Object.keys(block.answers).length;
+    const whole = stored === block.num_prompts
+      ? `All ${stored} prompts of this trial are here.`
+      : `${stored} of ${block.num_prompts} prompts of this trial are here: ${block.num_flips_left_out
+        ? `its flips but ${block.num_flips_left_out}` : "all flips"}, and an even sample of the others over ` +
+        "difficulty, change and error class. The tables count all of them.";
+    const limits = [block, baseline].filter((part) => part && part.text_limit).map((part) => part.text_limit);
+    const cut = limits.length ? ` Completions above ${Math.min(...limits)} characters are shortened in their middle.` : "";
+    const prompts = sweep.prompt_problem ? ` Prompts are not shown: ${sweep.prompt_problem}` : "";
+    return whole + cut + prompts;
+  }
+
+  function card(item, { block, baseline }) {
+    const head = element("header", {},
+      element("strong", {}, item.id),
+      ...(item.change ? [element("span", { className: `badge ${item.change}` }, item.change)] : []),
+      element("span", {}, item.prompt.difficulty),
+      link(`family ${item.prompt.family}`, { trial: filters.trial, family: item.prompt.family }));
+    const prompt = element("div", { className: "prompt" });
+    if (item.prompt.text) prompt.append(element("p", {}, item.prompt.text));
+    for (const [name, text] of Object.entries(item.prompt.columns)) {
+      prompt.append(element("details", {}, element("summary", {}, name), element("pre", {}, indented(text))));
+    }
+    const sides = element("div", { className: "sides" },
+      side("baseline", item.theirs, baseline), side("trained", item.ours, block));
+    return element("article", { className: "card" }, head, prompt, sides);
+  }
+
+  function indented(text) {
+    try {
+      return JSON.stringify(JSON.parse(text), null, 2);
+    } catch {
+      return text;
+    }
+  }
+
+  function side(title, samples, block) {
+    const made = element("div", {}, element("h4", {}, title));
+    if (!samples.length) made.append(element("p", { className: "note" }, "not in this report"));
+    for (const sample of samples) {
+      const rungs = sweep.rungs.map((rung) =>
+        element("span", { className: `rung ${sample.rungs.includes(rung) ? "on" : "off"}` },
+          `${sample.rungs.includes(rung) ? "\u2713" : "\u2717"} ${rung}`));
+      const where = sample.path ? ` at ${sample.path}` : "";
+      const flags = [`${sample.tokens} tokens`, ...(sample.is_truncated ? ["truncated"] : []),
+        ...(sample.is_thinking ? ["think block"] : [])];
+      const rewards = (block.components || []).map((name, index) => `${name} ${sample.rewards[index] ?? "-"}`);
+      made.append(
+        element("p", { className: "facts" }, ...rungs),
+        element("p", { className: "facts" }, element("b", {}, sample.error), `${where}; ${flags.join(", ")}`),
+        ...(rewards.length ? [element("p", { className: "facts" }, rewards.join(" \u00b7 "))] : []),
+        element("pre", { className: sample.rungs.includes(sweep.primary_rung) ? "pass" : "fail" }, sample.text));
+    }
+    return made;
+  }
+
+  byId("back").addEventListener("click", () => { first = Math.max(0, first - PAGE); showCompletions(); });
+  byId("forward").addEventListener("click", () => { if (first + PAGE < shown) { first += PAGE; showCompletions(); } });
+
+  const picker = byId("tables-trial");
+  for (const trial of sweep.trials) picker.append(element("option", { value: trial.id }, trial.name));
+  picker.addEventListener("change", () => showTables(picker.value));
+
+  filters = filtersOf(location.hash) || filters;
+  Promise.all([drawFigures(), showTables(picker.value), showCompletions()]).then(() => {
+    document.body.dataset.ready = "yes";
+    if (filtersOf(location.hash)) byId("browser").scrollIntoView();
+  });
+})();

@@ -1,0 +1,56 @@
+"""The prompts behind a sweep's answers, from its task: text, columns such as the schema.
+
+Samples carry prompt ids only. The task builds the prompts again from its settings; should it
+build others than the sweep saw, none are shown rather than the wrong ones.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from strictune.config import load_trial
+from strictune.errors import StrictuneError
+from trainables.tasks import load_task
+from trainables.tasks.task import Prompt, Split
+
+__all__ = ["SweepPrompts", "read_prompts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPrompts:
+    """What the report shows of prompts, and of the task they come from."""
+
+    by_id: Mapping[str, Prompt] = field(default_factory=dict)
+    difficulties: Sequence[str] = ()
+    """Easiest first; empty if the task is not known."""
+    problem: str | None = None
+    """Why there are no prompts, where there are none."""
+
+
+def read_prompts(folder: Path | None) -> SweepPrompts:
+    """Build the prompts of a finished trial's final split; all runs of a sweep share them."""
+    if folder is None:
+        return SweepPrompts(problem="no trial has finished yet.")
+    try:
+        spec = load_trial(folder / "trial.yaml")
+        task = load_task(spec.task)
+    except (StrictuneError, OSError) as error:
+        return SweepPrompts(problem=str(error))
+    split: Split = spec.evaluation.final_split
+    recorded = _recorded_hash(folder)
+    if recorded != task.data_hash():
+        return SweepPrompts(
+            difficulties=task.difficulties,
+            problem=f"the task {task.kind} builds other prompts now than when the sweep ran.",
+        )
+    by_id = {prompt.id: prompt for prompt in task.prompts(split)}
+    return SweepPrompts(by_id=by_id, difficulties=task.difficulties)
+
+
+def _recorded_hash(folder: Path) -> str | None:
+    try:
+        found = json.loads((folder / "lock.json").read_bytes()).get("data_hash")
+    except (OSError, ValueError):
+        return None
+    return None if found is None else str(found)
