@@ -142,10 +142,33 @@ def _run(
     for stage in stages[records.progress.stage :]:
         previous = stages[stage.index - 1] if stage.index else None
         adapter = train_stage(
-            context, stage, adapter=_stage_adapter(folder, previous) if previous else None
+            context,
+            stage,
+            adapter=_stage_adapter(folder, previous) if previous else None,
+            look=lambda checkpoint, step: _look(context, checkpoint, step),
         )
         _end_stage(context, stage, adapter, is_last=stage is stages[-1])
     _evaluate_finally(context, _stage_adapter(folder, stages[-1]))
+
+
+def _look(context: TrialContext, checkpoint: Path, step: int) -> None:
+    """Measure the validation split in the middle of training, once, and tell whoever decides.
+
+    A trial that was killed here tells it again: who decides may have died as well.
+    """
+    split, records = context.spec.evaluation.split, context.records
+    results = context.folder / "eval" / "looks" / str(step)
+    if (results / "summary.json").exists():
+        result = read_result(results, split=split, rungs=context.task.rungs)
+    else:
+        result = _evaluate(context, checkpoint, split)
+        write_result(result, results)
+    metrics = result.metrics("look")
+    if not records.has_logged(step, f"look/{context.task.primary_rung}/pass_at_1"):
+        records.log(step, metrics)
+        records.commit(step=step, stage=records.progress.stage, checkpoint=checkpoint)
+    context.report(step, {**metrics, "look": float(step)})
+    context.beat()
 
 
 def _end_stage(context: TrialContext, stage: PlannedStage, adapter: Path, *, is_last: bool) -> None:

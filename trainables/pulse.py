@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 HANG_FILE = "hangs.txt"
 """In the trial's folder: one traceback for each time that the trial hung."""
 STOP_FILE = "stop"
-"""In the trial's folder: its presence asks the trial to stop."""
+"""In the trial's folder: its presence asks the trial to stop, its text says why."""
 
 
 class Pulse:
@@ -55,10 +55,11 @@ class Pulse:
         """Say that the trial got on.
 
         Raises:
-            TrialStopped: The user asked the trial to stop.
+            TrialStopped: The trial is asked to stop.
         """
-        if (self._folder / STOP_FILE).exists():
-            raise TrialStopped("stopped by its user")
+        request = self._folder / STOP_FILE
+        if request.exists():
+            raise TrialStopped(request.read_text(encoding="utf-8") or "stopped by its user")
         self._restart_timer()
 
     def _restart_timer(self) -> None:

@@ -31,6 +31,8 @@ class Attempt(TypedDict):
     step_timeout_s: float | None
     may_grow: bool
     """More memory can be had, see ``train_grpo``."""
+    resources: dict[str, float]
+    """What Ray sets aside for it: CPU, GPU, memory in bytes."""
     why: str | None
     """Why the trial is run again, where the worker cannot know."""
 

@@ -89,6 +89,13 @@ class TrialRecords:
         self._metrics.write(json.dumps(line) + "\n")
         self._metrics.flush()
 
+    def has_logged(self, step: int, name: str) -> bool:
+        """Say whether a metric of this step is on record."""
+        lines = self._metrics_path.read_text(encoding="utf-8").splitlines()
+        return any(
+            line["step"] == step and name in line["metrics"] for line in map(json.loads, lines)
+        )
+
     def add_rewards(
         self,
         step: int,

@@ -41,7 +41,7 @@ from trainables.rollouts.completion_text import stop_token_ids
 from trainables.rollouts.engines import training_engine
 from trainables.tasks.task import Prompt, Score, Task
 
-__all__ = ["Report", "TrialContext", "build_trainer", "train_stage", "training_rows"]
+__all__ = ["Look", "Report", "TrialContext", "build_trainer", "train_stage", "training_rows"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,24 +68,38 @@ class TrialContext:
     """Called whenever the trial has got on; raises when it is to stop."""
 
 
-def train_stage(context: TrialContext, stage: PlannedStage, *, adapter: Path | None) -> Path:
+class Look(Protocol):
+    """What happens where training pauses."""
+
+    def __call__(self, checkpoint: Path, step: int) -> None:
+        """Measure the adapter in ``checkpoint``, of a step over all stages."""
+
+
+def train_stage(
+    context: TrialContext, stage: PlannedStage, *, adapter: Path | None, look: Look
+) -> Path:
     """Train one stage, from its last checkpoint where there is one, and return its adapter.
 
     Args:
         context: The trial.
         stage: Which stage.
         adapter: The adapter to start from; None for a new one.
+        look: Called at each of the trial's looks, with no trainer in memory.
 
     Returns:
         The folder of the stage's adapter, in PEFT's format.
     """
-    spec, folder = context.spec, context.folder
+    spec, folder, records = context.spec, context.folder, context.records
     checkpoints = folder / "checkpoints" / f"stage-{stage.index}"
     final_checkpoint = checkpoints / f"checkpoint-{stage.num_steps}"
-    if context.records.progress.step < stage.first_step + stage.num_steps:
-        trainer = build_trainer(context, stage, checkpoints, adapter=adapter)
-        resume_from = context.records.progress.checkpoint
-        trainer.train(resume_from_checkpoint=str(folder / resume_from) if resume_from else None)
+    while True:
+        resume_from = records.progress.checkpoint
+        if resume_from and records.progress.step in spec.looks:
+            look(folder / resume_from, records.progress.step)
+        if records.progress.step >= stage.first_step + stage.num_steps:
+            break
+        # A function of its own, so that nothing of the trainer is left while a look is taken.
+        _train_on(context, stage, checkpoints, adapter=adapter)
     stage_adapter = folder / "adapter" / f"stage-{stage.spec.name}"
     stage_adapter.mkdir(parents=True, exist_ok=True)
     for name in ADAPTER_FILES:
@@ -94,6 +108,15 @@ def train_stage(context: TrialContext, stage: PlannedStage, *, adapter: Path | N
         "trial=%s stage=%s ended after %d steps", spec.trial_id, stage.spec.name, stage.num_steps
     )
     return stage_adapter
+
+
+def _train_on(
+    context: TrialContext, stage: PlannedStage, checkpoints: Path, *, adapter: Path | None
+) -> None:
+    """Train from the last checkpoint to the next look, or to the end of the stage."""
+    trainer = build_trainer(context, stage, checkpoints, adapter=adapter)
+    resume_from = context.records.progress.checkpoint
+    trainer.train(resume_from_checkpoint=str(context.folder / resume_from) if resume_from else None)
 
 
 def training_rows(
@@ -246,8 +269,11 @@ class _RecordKeeper(TrainerCallback):  # type: ignore[misc]
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Say that a step is done."""
+        """Say that a step is done, and pause after the step of a look."""
         self._context.beat()
+        if self._stage.first_step + state.global_step in self._context.spec.looks:
+            control.should_save = True
+            control.should_training_stop = True
 
     def on_log(
         self,

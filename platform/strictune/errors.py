@@ -52,7 +52,7 @@ class TrialPaused(StrictuneError):  # noqa: N818
 
 
 class TrialStopped(StrictuneError):  # noqa: N818
-    """A trial's user asked it to stop."""
+    """A trial is asked to stop."""
 
 
 class StorageError(StrictuneError):

@@ -14,7 +14,14 @@ from strictune.config.sweep import MATRIX_KEYS
 from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError
 
-__all__ = ["expand", "parse_only", "plan_document", "select"]
+__all__ = [
+    "expand",
+    "parse_only",
+    "plan_document",
+    "search_sentence",
+    "select",
+    "trials_to_pay",
+]
 
 Only = Mapping[str, Sequence[Any]]
 
@@ -74,12 +81,56 @@ def plan_document(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> dict[str, An
         "primary_rung": sweep.task.primary_rung,
         "rungs": list(sweep.task.rungs),
         "contrasts": list(sweep.contrasts),
+        "search": _search_document(sweep),
         "resources": sweep.resources.model_dump(mode="json"),
         "num_cells": len(cells),
         "num_trials": len(trials),
         "cells": [_cell_document(members) for members in cells],
         "trials": [_trial_document(trial) for trial in trials],
     }
+
+
+def trials_to_pay(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> list[TrialSpec]:
+    """Return what costs are about: each trial once, and as often as a search repeats its shape.
+
+    A cell's own settings stand for its points and for the trials that confirm its winner.
+    """
+    search = sweep.search
+    if search is None:
+        return list(trials)
+    paid = [trial for trial in trials for _ in range(search.num_trials)]
+    if search.confirm is not None:
+        num_variants = len(search.confirm.against) + 1
+        first_of_cell = {trial.cell: trial for trial in trials}.values()
+        times = num_variants * len(search.confirm.seeds)
+        paid += [trial for trial in first_of_cell for _ in range(times)]
+    return sorted(paid, key=lambda trial: trial.cell)
+
+
+def search_sentence(sweep: SweepSpec) -> str | None:
+    """Say what a sweep's search is going to do; None without one."""
+    search = sweep.search
+    if search is None:
+        return None
+    searched = ["reward weights"] if search.space.rewards is not None else []
+    searched += list(search.space.settings)
+    stopping = (
+        "" if search.scheduler.kind == "none" else f", stopped early by {search.scheduler.kind}"
+    )
+    text = (
+        f"Search in each cell: {search.num_trials} points of {', '.join(searched)} drawn by "
+        f"{search.sampler}{stopping}, measured on the {sweep.evaluation.split} split"
+    )
+    if search.confirm is None:
+        return f"{text}; no winner is trained again."
+    against = " and ".join(search.confirm.against)
+    seeds = ", ".join(map(str, search.confirm.seeds))
+    split = sweep.evaluation.final_split
+    return f"{text}; then the winner against {against} with seeds {seeds} on the {split} split."
+
+
+def _search_document(sweep: SweepSpec) -> dict[str, Any] | None:
+    return None if sweep.search is None else sweep.search.model_dump(mode="json")
 
 
 def _cell_document(members: Sequence[TrialSpec]) -> dict[str, Any]:

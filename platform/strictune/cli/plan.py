@@ -18,7 +18,7 @@ from strictune.cost_plan import SweepCosts
 from strictune.costs import expected_costs
 from strictune.hardware import this_machine
 from strictune.packing import Card, Machine
-from strictune.plan import parse_only, plan_document, select
+from strictune.plan import parse_only, plan_document, search_sentence, select, trials_to_pay
 
 __all__ = ["VERB"]
 
@@ -39,11 +39,11 @@ def _execute(args: argparse.Namespace) -> int:
     trials = select(expand(sweep), parse_only(args.only))
     machine = _machine(args.card)
     plan = plan_document(sweep, trials)
-    costs = expected_costs(sweep.resources, trials, [machine], CostBook())
+    costs = expected_costs(sweep.resources, trials_to_pay(sweep, trials), [machine], CostBook())
     if args.json:
         print(json.dumps(plan | {"costs": costs.document()}, indent=2, ensure_ascii=False))
     else:
-        _print_tables(plan, costs)
+        _print_tables(plan, costs, search=search_sentence(sweep))
     return 0
 
 
@@ -65,7 +65,7 @@ def _machine(card_gib: float | None) -> Machine:
     return replace(machine, gpus=1, card=card)
 
 
-def _print_tables(plan: Mapping[str, Any], costs: SweepCosts) -> None:
+def _print_tables(plan: Mapping[str, Any], costs: SweepCosts, *, search: str | None) -> None:
     console = table_console()
     table = Table(title=f"{plan['sweep']}: {plan['num_cells']} cells, {plan['num_trials']} trials")
     for heading in ("cell", "seeds"):
@@ -79,6 +79,8 @@ def _print_tables(plan: Mapping[str, Any], costs: SweepCosts) -> None:
     console.print(cost_table(costs))
     for note in cost_notes(costs):
         console.print(note, markup=False, soft_wrap=True)
+    if search is not None:
+        console.print(search, markup=False, soft_wrap=True)
     contrasts = ", ".join(plan["contrasts"]) or "none"
     console.print(f"Task {plan['task']}, judged by {plan['primary_rung']}; contrasts: {contrasts}.")
     tied = [cell["name"] for cell in plan["cells"] if cell["ties"]]

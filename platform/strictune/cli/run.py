@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from strictune.cli.verb import Verb, add_sweep_options
-from strictune.config import expand, load_sweep
+from strictune.config import SweepSpec, expand, load_sweep
+from strictune.errors import SpecError
 from strictune.plan import parse_only, select
 
 __all__ = ["VERB"]
@@ -32,6 +33,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="with --resume, run trials again that failed or were stopped",
     )
     parser.add_argument(
+        "--trials",
+        metavar="N",
+        help="points of each study of a search; +N adds to those it has, with --resume",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         default=Path("runs"),
@@ -48,6 +54,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _execute(args: argparse.Namespace) -> int:
     sweep = load_sweep(args.sweep, args.overrides)
+    if args.trials is not None:
+        args.overrides.append(f"search.num_trials={_num_points(args.trials, args.out, sweep)}")
+        sweep = load_sweep(args.sweep, args.overrides)
     planned = expand(sweep)
     trials = select(planned, parse_only(args.only))
 
@@ -58,6 +67,7 @@ def _execute(args: argparse.Namespace) -> int:
     from strictune.cost_book import CostBook
     from strictune.launch.folder import open_sweep_folder, reopen_trials
     from strictune.launch.job_request import refuse_temporary_folder
+    from strictune.launch.search import run_search
     from strictune.launch.sweep import run_sweep
     from strictune.tracking import (
         Mirror,
@@ -86,7 +96,8 @@ def _execute(args: argparse.Namespace) -> int:
     started = time.monotonic()
     status: Literal["FINISHED", "FAILED", "KILLED"] | None = None
     try:
-        end = run_sweep(sweep, trials, folder, say=_say, every_s=PROGRESS_EVERY_S)
+        run = run_sweep if sweep.search is None else run_search
+        end = run(sweep, trials, folder, say=_say, every_s=PROGRESS_EVERY_S)
         # Not read from the plan: trials that --only left out are open, but not interrupted.
         status = end.status
         verdicts = write_verdicts(folder.path)
@@ -101,6 +112,19 @@ def _execute(args: argparse.Namespace) -> int:
     if end.is_interrupted:
         print(f"{end.num_by_state['open']} trials have not ended; go on with: {resume}")
     return 0 if end.is_clean else EXIT_FAILED_TRIALS
+
+
+def _num_points(text: str, out: Path, sweep: SweepSpec) -> int:
+    """Read ``--trials``: N, or +N on top of what the sweep's folder says."""
+    if sweep.search is None:
+        raise SpecError(f"--trials {text}: {sweep.name} has no search.")
+    written = out / sweep.name / "sweep.yaml"
+    before = load_sweep(written).search if written.exists() else None
+    if not text.removeprefix("+").isdigit():
+        raise SpecError(f"--trials {text}: expected N or +N, e.g. --trials +20.")
+    if not text.startswith("+"):
+        return int(text)
+    return int(text) + (sweep.search if before is None else before).num_trials
 
 
 def _say(line: str) -> None:

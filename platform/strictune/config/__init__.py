@@ -2,10 +2,19 @@
 
 from strictune.config.curriculum import StageSpec
 from strictune.config.evaluation import EvaluationSpec, SamplingSpec
-from strictune.config.expansion import expand
+from strictune.config.expansion import expand, resolve_point
 from strictune.config.grpo import GrpoSpec
 from strictune.config.loading import load_sweep, load_trial
 from strictune.config.rollouts import RolloutsSpec, VllmSpec
+from strictune.config.search import (
+    DimensionSpec,
+    ObjectiveSpec,
+    SchedulerSpec,
+    SearchSpec,
+    SimplexSpec,
+    SpaceSpec,
+)
+from strictune.config.settings import Settings
 from strictune.config.sweep import MatrixSpec, ResourcesSpec, SweepSpec
 from strictune.config.trial import (
     CheckpointSpec,
@@ -17,13 +26,20 @@ from strictune.config.yaml_text import dump_yaml
 
 __all__ = [
     "CheckpointSpec",
+    "DimensionSpec",
     "EvaluationSpec",
     "GrpoSpec",
     "LoraSpec",
     "MatrixSpec",
+    "ObjectiveSpec",
     "ResourcesSpec",
     "RolloutsSpec",
     "SamplingSpec",
+    "SchedulerSpec",
+    "SearchSpec",
+    "Settings",
+    "SimplexSpec",
+    "SpaceSpec",
     "StageSpec",
     "SweepSpec",
     "TrialSpec",
@@ -33,4 +49,5 @@ __all__ = [
     "expand",
     "load_sweep",
     "load_trial",
+    "resolve_point",
 ]

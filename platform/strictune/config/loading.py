@@ -11,6 +11,7 @@ from strictune.config.base import Problem, Spec, did_you_mean
 from strictune.config.expansion import expand_or_explain
 from strictune.config.hints import explain
 from strictune.config.overrides import Override, apply_overrides, parse_override
+from strictune.config.search_checks import search_problems
 from strictune.config.sweep import SweepSpec
 from strictune.config.trial import TrialSpec
 from strictune.config.yaml_text import parse_yaml
@@ -31,7 +32,9 @@ def load_sweep(path: Path | str, overrides: Sequence[str] = ()) -> SweepSpec:
     parsed = [parse_override(text) for text in overrides]
     apply_overrides(data, parsed)
     sweep = _validate(SweepSpec, data, where=str(path), overrides=parsed)
-    _stop(expand_or_explain(sweep).problems, where=str(path), overrides=parsed)
+    expansion = expand_or_explain(sweep)
+    problems = expansion.problems or search_problems(sweep, expansion.trials)
+    _stop(problems, where=str(path), overrides=parsed)
     return sweep
 
 

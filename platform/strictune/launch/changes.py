@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 from strictune.config import SweepSpec, TrialSpec
 from strictune.errors import StorageError
 
-__all__ = ["Change", "refuse_mixing", "sweep_changes"]
+__all__ = ["Change", "refuse_mixing", "refuse_search_changes", "sweep_changes"]
 
 SHARED = ("task", "trial", "evaluation")
 """The blocks that all trials of a sweep have in common."""
+FREE_IN_SEARCH = ("search.num_trials", "search.confirm", "resources", "trial.checkpoint")
+"""What a sweep with a search may change once it has points."""
 
 
 class Change(NamedTuple):
@@ -70,6 +72,25 @@ def refuse_mixing(
             f"{folder}: results are there already, and the sweep file changes {declared[0]}. "
             "Contrasts are declared before a sweep starts. Put them back; other comparisons are "
             "made with `strictune compare`."
+        )
+
+
+def refuse_search_changes(changes: Sequence[Change], *, folder: str) -> None:
+    """Raise if the changed file of a search would put other points into the same study.
+
+    Raises:
+        StorageError: Something else than ``FREE_IN_SEARCH`` differs.
+    """
+    fixed = [
+        change
+        for change in changes
+        if not any(f"{change.key}.".startswith(f"{key}.") for key in FREE_IN_SEARCH)
+    ]
+    if fixed:
+        raise StorageError(
+            f"{folder}: the studies have points already, and the sweep file changes "
+            f"{', '.join(map(str, fixed))}. Put them back, or start a sweep of another name with "
+            f"search.warm_start: [{folder}]."
         )
 
 

@@ -12,11 +12,23 @@ from typing import Any, NamedTuple
 
 from strictune.config import SweepSpec, TrialSpec, dump_yaml, expand, load_sweep
 from strictune.errors import StorageError
-from strictune.launch.changes import Change, refuse_mixing, sweep_changes
+from strictune.launch.changes import (
+    Change,
+    refuse_mixing,
+    refuse_search_changes,
+    sweep_changes,
+)
 from strictune.plan import plan_document
 from strictune.watch import read_driver
 
-__all__ = ["OpenedFolder", "SweepFolder", "open_sweep_folder", "reopen_trials"]
+__all__ = [
+    "OpenedFolder",
+    "SweepFolder",
+    "open_sweep_folder",
+    "reopen_trials",
+    "write_plan",
+    "write_trial",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +36,8 @@ class SweepFolder:
     """Paths inside a sweep's folder."""
 
     path: Path
+    trials_name: str = "trials"
+    """``cells`` is what the cells of a search stand for themselves in, untrained."""
 
     @property
     def baselines(self) -> Path:
@@ -56,7 +70,7 @@ class SweepFolder:
 
     def trial(self, trial_id: str) -> Path:
         """Return the folder of one trial."""
-        return self.path / "trials" / trial_id
+        return self.path / self.trials_name / trial_id
 
     def outcome(self, trial_id: str) -> Mapping[str, Any] | None:
         """Return how a trial ended, or None while it has not."""
@@ -87,13 +101,30 @@ def open_sweep_folder(
     changes = _check_changes(folder, sweep, trials)
     folder.path.mkdir(parents=True, exist_ok=True)
     (folder.path / "sweep.yaml").write_text(dump_yaml(sweep), encoding="utf-8")
-    plan = json.dumps(plan_document(sweep, trials), indent=2, ensure_ascii=False)
-    (folder.path / "plan.json").write_text(plan + "\n", encoding="utf-8")
-    for trial in trials:
-        trial_folder = folder.trial(trial.trial_id)
-        trial_folder.mkdir(parents=True, exist_ok=True)
-        (trial_folder / "trial.yaml").write_text(dump_yaml(trial), encoding="utf-8")
+    if sweep.search is None:
+        write_plan(folder, sweep, trials)
+    elif not (folder.path / "plan.json").exists():
+        # Points are drawn while the sweep runs, and what confirms a winner is planned then.
+        write_plan(folder, sweep, ())
     return OpenedFolder(folder, changes)
+
+
+def write_plan(folder: SweepFolder, sweep: SweepSpec, trials: Sequence[TrialSpec]) -> None:
+    """Write ``plan.json``, which fixes the comparisons, and the spec of each of its trials."""
+    plan = json.dumps(plan_document(sweep, trials), indent=2, ensure_ascii=False)
+    temporary = folder.path / ".plan.json.tmp"
+    temporary.write_text(plan + "\n", encoding="utf-8")
+    temporary.replace(folder.path / "plan.json")
+    for trial in trials:
+        write_trial(folder, trial)
+
+
+def write_trial(folder: SweepFolder, trial: TrialSpec) -> Path:
+    """Write a trial's resolved spec into its folder, and return the folder."""
+    path = folder.trial(trial.trial_id)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "trial.yaml").write_text(dump_yaml(trial), encoding="utf-8")
+    return path
 
 
 def reopen_trials(folder: SweepFolder, trials: Sequence[TrialSpec]) -> int:
@@ -116,6 +147,10 @@ def _check_changes(
         return ()
     before = load_sweep(written)
     changes = sweep_changes(before, sweep)
+    if before.search is not None or sweep.search is not None:
+        if any(folder.path.glob("trials/*/metrics.jsonl")):
+            refuse_search_changes(changes, folder=str(folder.path))
+        return changes
     begun = [
         trial
         for trial in expand(before)

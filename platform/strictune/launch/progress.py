@@ -2,10 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
-from strictune.config import TrialSpec
 from strictune.errors import StorageError
 from strictune.launch.folder import SweepFolder
 from strictune.watch import SweepWatch, TrialRow
@@ -34,24 +33,32 @@ def describe(row: TrialRow, *, primary_rung: str) -> str:
 
 @contextmanager
 def reporting(
-    trials: Sequence[TrialSpec],
     folder: SweepFolder,
     *,
+    primary_rung: str,
+    only: Collection[str] | None = None,
     say: Callable[[str], None],
     every_s: float,
 ) -> Iterator[None]:
-    """Say what has changed, every ``every_s`` seconds, while the body runs."""
+    """Say what has changed, every ``every_s`` seconds, while the body runs.
+
+    Args:
+        folder: The sweep's.
+        primary_rung: The rate of training completions that lines show.
+        only: Ids of the trials to speak of; None is all that the folder holds.
+        say: Takes a line.
+        every_s: Seconds between two looks.
+    """
     stop = threading.Event()
     watch = SweepWatch(folder.path)
-    rungs = {trial.trial_id: trial.task.primary_rung for trial in trials}
 
     def lines() -> dict[str, str]:
         try:
-            rows = [row for row in watch.rows() if row.trial_id in rungs]
+            rows = [row for row in watch.rows() if only is None or row.trial_id in only]
         except (OSError, StorageError) as error:  # No reason to stop the sweep.
             logger.warning("progress cannot be read: %s", error)
             return {}
-        return {row.trial_id: describe(row, primary_rung=rungs[row.trial_id]) for row in rows}
+        return {row.trial_id: describe(row, primary_rung=primary_rung) for row in rows}
 
     said = lines()
 

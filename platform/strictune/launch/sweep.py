@@ -20,7 +20,7 @@ from strictune.launch.progress import reporting
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
 from strictune.packing import Grant, Machine
 
-__all__ = ["SweepEnd", "run_sweep"]
+__all__ = ["SweepEnd", "grant_and_cost", "run_sweep", "runner_for", "train_on"]
 
 logger = logging.getLogger(__name__)
 
@@ -97,29 +97,52 @@ def _run_open(
 ) -> Sequence[str]:
     say("starting Ray")
     with ray_cluster():
-        machines = cluster_machines()
-        grants = _grant(sweep, trials, folder, machines=machines, say=say)
-        say("measuring baselines")
-        warnings = measure_baselines(trials, folder, grants=grants)
-        for warning in warnings:
-            say(warning)
-        say(f"running {len(trials)} trials")
-        runner = Runner(
-            folder=folder,
-            driver=driver,
-            machines=machines,
-            step_timeout_s=sweep.resources.step_timeout_s,
-            max_concurrent=sweep.resources.max_concurrent_trials,
-        )
-        granted = [GrantedTrial(trial.trial_id, grants[trial.cell]) for trial in trials]
-        with reporting(trials, folder, say=say, every_s=every_s):
-            left_open = run_trials(granted, runner)
-        for reason in left_open:
-            say(f"left open: {reason}")
+        runner = runner_for(sweep, folder, driver=driver)
+        return train_on(sweep, trials, runner, say=say, every_s=every_s)
+
+
+def runner_for(sweep: SweepSpec, folder: SweepFolder, *, driver: str) -> Runner:
+    """Return what the trials of a sweep share on the cluster that is connected."""
+    return Runner(
+        folder=folder,
+        driver=driver,
+        machines=cluster_machines(),
+        step_timeout_s=sweep.resources.step_timeout_s,
+        max_concurrent=sweep.resources.max_concurrent_trials,
+    )
+
+
+def train_on(
+    sweep: SweepSpec,
+    trials: Sequence[TrialSpec],
+    runner: Runner,
+    *,
+    say: Callable[[str], None],
+    every_s: float,
+) -> Sequence[str]:
+    """Measure the baselines of ``trials`` and run them to their ends.
+
+    Returns:
+        Baselines that failed, and why trials are left open.
+    """
+    folder = runner.folder
+    grants = grant_and_cost(sweep, trials, folder, machines=runner.machines, say=say)
+    say("measuring baselines")
+    warnings = measure_baselines(trials, folder, grants=grants)
+    for warning in warnings:
+        say(warning)
+    say(f"running {len(trials)} trials")
+    granted = [GrantedTrial(trial.trial_id, grants[trial.cell]) for trial in trials]
+    ids = [trial.trial_id for trial in trials]
+    rung = sweep.task.primary_rung
+    with reporting(folder, primary_rung=rung, only=ids, say=say, every_s=every_s):
+        left_open = run_trials(granted, runner)
+    for reason in left_open:
+        say(f"left open: {reason}")
     return [*warnings, *left_open]
 
 
-def _grant(
+def grant_and_cost(
     sweep: SweepSpec,
     trials: Sequence[TrialSpec],
     folder: SweepFolder,

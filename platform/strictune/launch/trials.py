@@ -9,13 +9,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ray import tune
+from ray.tune.search import Searcher
 
 from strictune.launch.folder import SweepFolder
 from strictune.packing import Grant, Machine, one_size_up
 from trainables.ray_trainable import Attempt, run_trial
 from trainables.records import read_outcome, record_failure
 
-__all__ = ["GrantedTrial", "Runner", "run_trials"]
+__all__ = [
+    "GROWN",
+    "GrantedTrial",
+    "Pause",
+    "Runner",
+    "pause_of",
+    "record_lost",
+    "resources_of",
+    "run_trials",
+    "tuner_for",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -68,23 +79,23 @@ def run_trials(trials: Sequence[GrantedTrial], runner: Runner) -> list[str]:
     return list(dict.fromkeys(pause.reason for pause in paused.values()))
 
 
-class _Pause(NamedTuple):
+class Pause(NamedTuple):
+    """Why a trial is open though its run is over."""
+
     lacks: str
+    """``memory`` or ``disk``."""
     reason: str
 
 
-_NO_PAUSE = _Pause("", "")
+_NO_PAUSE = Pause("", "")
 
 
 def _run_pass(
     trials: Sequence[GrantedTrial], runner: Runner, *, why: str | None
-) -> dict[str, _Pause]:
+) -> dict[str, Pause]:
     """Run each trial once, restarts included; return those that are paused, by trial id."""
     if not trials:
         return {}
-    # Tune's own reporting writes files into the user's home and tables to the terminal.
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     grants = {str(runner.folder.trial(trial.trial_id)): trial.grant for trial in trials}
     attempts = [
         Attempt(
@@ -92,62 +103,87 @@ def _run_pass(
             driver=runner.driver,
             step_timeout_s=runner.step_timeout_s,
             may_grow=why is None and one_size_up(grant, runner.machines) is not None,
+            resources=resources_of(grant),
             why=why,
         )
         for folder, grant in grants.items()
     ]
-    tuner = tune.Tuner(
-        tune.with_resources(
-            runner.trainable, lambda config: _placement(grants[config["attempt"]["folder"]])
-        ),
-        param_space={"attempt": tune.grid_search(attempts)},
-        tune_config=tune.TuneConfig(
-            max_concurrent_trials=runner.max_concurrent,
-            reuse_actors=False,
-            trial_dirname_creator=lambda trial: Path(trial.config["attempt"]["folder"]).name,
-        ),
-        run_config=tune.RunConfig(
-            name="tune" if why is None else "tune-grown",
-            storage_path=str(runner.folder.path / "ray"),
-            failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
-            verbose=0,
-        ),
+    tuner = tuner_for(
+        runner,
+        name="tune" if why is None else "tune-grown",
+        attempts=attempts,
     )
     paused = {}
     for result in tuner.fit():
         attempt: Attempt = (result.config or {})["attempt"]
         trial = Path(attempt["folder"])
-        pause = _pause(result.metrics or {}, result.error, may_grow=attempt["may_grow"])
+        pause = pause_of(result.metrics or {}, result.error, may_grow=attempt["may_grow"])
         if pause is not None:
             paused[trial.name] = pause
         elif result.error is not None:
-            _record_failure(trial, result.error)
+            record_lost(trial, result.error)
     return paused
 
 
-def _placement(grant: Grant) -> tune.PlacementGroupFactory:
+def tuner_for(
+    runner: Runner,
+    *,
+    name: str,
+    attempts: Sequence[Attempt] = (),
+    searcher: Searcher | None = None,
+) -> tune.Tuner:
+    """Return the tuner that runs given attempts, or those that a searcher comes up with."""
+    # Tune's own reporting writes files into the user's home and tables to the terminal.
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    return tune.Tuner(
+        tune.with_resources(
+            runner.trainable,
+            lambda config: tune.PlacementGroupFactory([config["attempt"]["resources"]]),
+        ),
+        param_space={"attempt": tune.grid_search(list(attempts))} if searcher is None else {},
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=1 if searcher is None else -1,
+            max_concurrent_trials=runner.max_concurrent,
+            reuse_actors=False,
+            trial_dirname_creator=lambda trial: Path(trial.config["attempt"]["folder"]).name,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(runner.folder.path / "ray"),
+            failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+            verbose=0,
+        ),
+    )
+
+
+def resources_of(grant: Grant) -> dict[str, float]:
+    """Return a grant in the names of a placement group."""
     names = {"cpu": "CPU", "gpu": "GPU", "memory": "memory"}
-    resources = grant.ray_resources()
-    return tune.PlacementGroupFactory([{names[name]: amount for name, amount in resources.items()}])
+    return {names[name]: amount for name, amount in grant.ray_resources().items()}
 
 
-def _pause(metrics: Mapping[str, Any], error: Exception | None, *, may_grow: bool) -> _Pause | None:
+def pause_of(
+    metrics: Mapping[str, Any], error: Exception | str | None, *, may_grow: bool
+) -> Pause | None:
     """Say why a trial is open though its run is over; None if it has ended or was cut off."""
     if error is not None:
         # The host's memory ran out, and Ray or the kernel chose this process.
         if may_grow and LOW_ON_MEMORY.search(str(error)):
-            return _Pause("memory", _last_line(error))
+            return Pause("memory", _last_line(error))
         return None
     if "paused" not in metrics:
         return None
-    return _Pause(str(metrics["paused"]), str(metrics["reason"]))
+    return Pause(str(metrics["paused"]), str(metrics["reason"]))
 
 
-def _record_failure(trial: Path, error: Exception) -> None:
+def record_lost(trial: Path, error: Exception | str) -> None:
+    """Record the failure of a trial whose process died too often to do so itself."""
     if read_outcome(trial) is None:
         record_failure(trial, f"its process died {MAX_RESTARTS + 1} times: {_last_line(error)}")
         logger.error("trial=%s failed: %s", trial.name, error)
 
 
-def _last_line(error: Exception) -> str:
+def _last_line(error: Exception | str) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]

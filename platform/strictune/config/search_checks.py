@@ -1,0 +1,140 @@
+"""Whether every point that a search can draw makes a trial of its cells."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import JsonValue, ValidationError
+
+from strictune.config.base import Problem, did_you_mean
+from strictune.config.expansion import resolve_point
+from strictune.config.search import DimensionSpec, SimplexSpec
+from strictune.config.settings import setting_at
+from strictune.config.sweep import SweepSpec
+from strictune.config.trial import TrialSpec
+
+__all__ = ["search_problems"]
+
+
+MAX_CORNERS = 256
+"""Combinations of extremes that are tried; a space of more can still fail where it is drawn."""
+
+
+def search_problems(sweep: SweepSpec, cells: Sequence[TrialSpec]) -> list[Problem]:
+    """Try the ends of every range, every choice, each zeroed component and the first points.
+
+    Args:
+        sweep: With or without a search.
+        cells: The sweep's own trials.
+
+    Returns:
+        What cannot be trained, each problem once, in keys of the file.
+    """
+    if sweep.search is None:
+        return []
+    found: dict[Problem, None] = {}
+    for cell in {trial.cell: trial for trial in cells}.values():
+        for problem in (*_simplex_problems(sweep, cell), *_setting_problems(sweep, cell)):
+            found[problem] = None
+        if found:
+            continue  # What stands in the way of single settings stands in their combinations.
+        for index, settings in enumerate(sweep.search.first):
+            for problem in _trial_problems(sweep, cell, settings, f"search.first.{index}"):
+                found[problem] = None
+    return list(found)
+
+
+def _simplex_problems(sweep: SweepSpec, cell: TrialSpec) -> Iterator[Problem]:
+    assert sweep.search is not None
+    simplex = sweep.search.space.rewards
+    if simplex is None:
+        return
+    known = list(sweep.task.components)
+    for key in ("components", "may_be_zero"):
+        for name in getattr(simplex, key) or ():
+            if name not in known:
+                text = f"names {name}, expected some of {', '.join(known)}."
+                yield Problem(f"search.space.rewards.{key}", text + did_you_mean(name, known))
+                return
+    components = _components(sweep, cell, simplex)
+    if len(components) * simplex.min_weight > 1:
+        text = f"= {simplex.min_weight:g} for each of {len(components)} components is more than 1."
+        yield Problem("search.space.rewards.min_weight", text)
+    decisive = sweep.task.decisive_components(cell.thinking)
+    left_out = {*simplex.may_be_zero, *(known if simplex.min_weight == 0 else ())}
+    risky = [name for name in components if name in decisive and name in left_out]
+    risky += [name for name in decisive if name not in components]
+    if risky and not sweep.trial.allow_ties:
+        key = "may_be_zero" if simplex.may_be_zero else "min_weight"
+        text = (
+            f"lets {', '.join(risky)} have no weight, so that a completion that fails the task can "
+            "earn as much as one that passes. Keep it above 0, or set trial.allow_ties: true."
+        )
+        yield Problem(f"search.space.rewards.{key}", text)
+
+
+def _components(sweep: SweepSpec, cell: TrialSpec, simplex: SimplexSpec) -> list[str]:
+    earned = sweep.task.default_weights(cell.thinking)
+    wanted = simplex.components or tuple(earned)
+    return [name for name in wanted if earned.get(name)]
+
+
+def _setting_problems(sweep: SweepSpec, cell: TrialSpec) -> Iterator[Problem]:
+    assert sweep.search is not None
+    dimensions = sweep.search.space.settings
+    unknown = [key for key in dimensions if not _is_setting(sweep, key)]
+    if unknown:
+        for key in unknown:
+            text = "is no setting below trial; give its dotted key."
+            yield Problem(f"search.space.settings.{key}", text)
+        return
+    for key, dimension in dimensions.items():
+        for value in _extremes(dimension):
+            place = f"search.space.settings.{key}"
+            given = {other: allowed[0] for other, allowed in (dimension.when or {}).items()}
+            yield from _trial_problems(sweep, cell, {**given, key: value}, place)
+    corners = itertools.product(*map(_extremes, dimensions.values()))
+    for values in itertools.islice(corners, MAX_CORNERS):
+        drawn: dict[str, JsonValue] = {}
+        for (key, dimension), value in zip(dimensions.items(), values, strict=True):
+            if all(
+                drawn.get(other) in allowed for other, allowed in (dimension.when or {}).items()
+            ):
+                drawn[key] = value
+        yield from itertools.islice(_trial_problems(sweep, cell, drawn, "search.space.settings"), 1)
+
+
+def _is_setting(sweep: SweepSpec, key: str) -> bool:
+    try:
+        setting_at(sweep.trial, key)
+    except KeyError:
+        return False
+    return True
+
+
+def _extremes(dimension: DimensionSpec) -> Sequence[JsonValue]:
+    if dimension.choices is not None:
+        return dimension.choices
+    return (dimension.low, dimension.high)
+
+
+def _trial_problems(
+    sweep: SweepSpec, cell: TrialSpec, settings: Mapping[str, JsonValue], place: str
+) -> Iterator[Problem]:
+    try:
+        resolve_point(sweep, cell, dict(settings), variant="point", seed=cell.seed)
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
+        shown = ", ".join(f"{key} = {_shown(value)}" for key, value in settings.items())
+        yield Problem(place, f"makes no trial with {shown}: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return f"{error}."
+    first: Any = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where} {first['msg']}".strip()
+
+
+def _shown(value: JsonValue) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

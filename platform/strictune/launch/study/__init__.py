@@ -1,0 +1,1 @@
+"""Optuna studies inside the cells of a sweep: what to try next, and what it came to."""

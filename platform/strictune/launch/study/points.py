@@ -1,0 +1,87 @@
+"""What the points of a study came to, read from the folders of their trials."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.differences import interval
+from analysis.measured import Measured, check_comparable, difference, measure
+from analysis.records import read_run
+from strictune.config import ObjectiveSpec
+
+__all__ = ["Finished", "Unusable", "last_value", "worst_difficulty_pp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Values of the objectives, each the mean over the point's trials."""
+
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A point without values, and why."""
+
+    reason: str
+    is_stopped_early: bool = False
+
+
+def read_values(
+    folders: Sequence[Path], objectives: Sequence[ObjectiveSpec]
+) -> Finished | Unusable:
+    """Read the objectives of one point from its trials, which have ended."""
+    columns: list[list[float]] = [[] for _ in objectives]
+    for folder in folders:
+        outcome: dict[str, Any] = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+        if outcome["state"] != "FINISHED":
+            return Unusable(f"{folder.name} {outcome['state']}: {outcome['reason']}")
+        for column, objective in zip(columns, objectives, strict=True):
+            value = last_value(folder, objective.metric)
+            if value is None:
+                return Unusable(f"{folder.name} has no finite {objective.metric}")
+            column.append(value)
+    return Finished([math.fsum(column) / len(column) for column in columns])
+
+
+def last_value(folder: Path, metric: str) -> float | None:
+    """Return a metric's last value in ``metrics.jsonl``; None if it has no finite one."""
+    found = None
+    with (folder / "metrics.jsonl").open(encoding="utf-8") as lines:
+        for line in lines:
+            value = json.loads(line)["metrics"].get(metric)
+            found = value if value is not None else found
+    return found if found is None or math.isfinite(found) else None
+
+
+def worst_difficulty_pp(folders: Sequence[Path], *, rung: str) -> float:
+    """Say by how much the worst difficulty is below the baseline with confidence.
+
+    Returns:
+        Percentage points; above 0 only where the upper end of a difficulty's interval lies below
+        0. The intervals are Bonferroni's over the difficulties: one of them excludes 0 exactly
+        when Holm's first step does.
+    """
+    worst = -math.inf
+    for folder in folders:
+        trial = measure(read_run(folder))
+        baseline = measure(read_run(trial.record.baseline_folder))
+        check_comparable(trial, baseline, is_gain=True)
+        for high in _upper_ends(trial, baseline, rung=rung):
+            worst = max(worst, -100 * high)
+    return worst
+
+
+def _upper_ends(trial: Measured, baseline: Measured, *, rung: str) -> list[float]:
+    difficulties = [str(name) for name in trial.table["difficulty"].unique()]
+    level = 1 - 0.05 / len(difficulties)
+    ends = []
+    for name in difficulties:
+        found = difference(trial.only(name), baseline.only(name), rung)
+        high = float(interval(found, level=level)[1])
+        # A single family has no standard error, and so shows nothing with confidence.
+        ends.append(math.inf if math.isnan(high) else high)
+    return ends

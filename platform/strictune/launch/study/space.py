@@ -1,0 +1,189 @@
+"""The search space of one cell: Optuna's parameters to settings of a trial, and back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from pydantic import JsonValue
+
+from strictune.config import DimensionSpec, Settings, SimplexSpec, SpaceSpec, SweepSpec, TrialSpec
+from strictune.config.settings import setting_at
+from strictune.errors import SpecError
+from strictune.launch.study.simplex import sticks_of, weights_of
+
+__all__ = ["CellSpace", "cell_space"]
+
+STICK = "stick/"
+USED = "used/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSpace:
+    """What the study of one cell chooses.
+
+    Parameters are ``stick/<component>`` (see ``simplex``), ``used/<component>`` for one that may
+    be left out, and the dotted keys of other settings.
+    """
+
+    spec: SpaceSpec
+    table: str
+    """Key of the weights in this cell: ``rewards``, or ``rewards_no_think``."""
+    components: Sequence[str]
+    """What shares the weight; empty where weights are not searched."""
+    cell: Mapping[str, JsonValue]
+    """The cell's own values of the searched settings and of ``table``."""
+
+    def suggest(self, trial: optuna.Trial) -> Settings:
+        """Draw the settings of one point."""
+        drawn: Settings = {}
+        if self.spec.rewards is not None:
+            drawn[self.table] = dict(self._suggest_weights(trial, self.spec.rewards))
+        for key, dimension in self.spec.settings.items():
+            if self._is_active(dimension, drawn):
+                drawn[key] = _suggest(trial, key, dimension)
+        return drawn
+
+    def params(self, settings: Mapping[str, JsonValue]) -> dict[str, Any]:
+        """Return the parameters that stand for ``settings`` on top of the cell's own.
+
+        Raises:
+            SpecError: The settings lie outside the space.
+        """
+        params: dict[str, Any] = {}
+        if self.spec.rewards is not None:
+            params |= self._weight_params(settings, self.spec.rewards)
+        values = {**self.cell, **settings}
+        for key, dimension in self.spec.settings.items():
+            if self._is_active(dimension, values):
+                params[key] = _param(key, dimension, values[key])
+        return params
+
+    def distributions(self, params: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+        """Return the distribution of each of ``params``."""
+        return {
+            name: CategoricalDistribution((True, False))
+            if name.startswith(USED)
+            else FloatDistribution(0.0, 1.0)
+            if name.startswith(STICK)
+            else _distribution(self.spec.settings[name])
+            for name in params
+        }
+
+    def _suggest_weights(self, trial: optuna.Trial, simplex: SimplexSpec) -> dict[str, float]:
+        kept = [
+            name
+            for name in self.components
+            if name not in simplex.may_be_zero
+            or trial.suggest_categorical(f"{USED}{name}", [True, False])
+        ]
+        # With everything left out nothing is learned; the first component then has it all.
+        kept = kept or list(self.components[:1])
+        sticks = [trial.suggest_float(f"{STICK}{name}", 0.0, 1.0) for name in kept[:-1]]
+        weights = weights_of(kept, sticks, min_weight=simplex.min_weight)
+        return {name: weights.get(name, 0.0) for name in self.components}
+
+    def _weight_params(
+        self, settings: Mapping[str, JsonValue], simplex: SimplexSpec
+    ) -> dict[str, Any]:
+        found = settings.get(self.table, settings.get("rewards", self.cell[self.table]))
+        weights = {str(name): float(value) for name, value in dict(found).items()}  # type: ignore[arg-type]
+        params: dict[str, Any] = {
+            f"{USED}{name}": weights.get(name, 0.0) > 0
+            for name in self.components
+            if name in simplex.may_be_zero
+        }
+        kept = {
+            name: weights.get(name, 0.0)
+            for name in self.components
+            if params.get(f"{USED}{name}", True)
+        }
+        try:
+            sticks = sticks_of(kept, min_weight=simplex.min_weight)
+        except ValueError as error:
+            raise SpecError(
+                f"weight {error}, the least of search.space.rewards. Lower min_weight, or name the "
+                "component in may_be_zero."
+            ) from error
+        names = list(kept)[:-1]
+        return params | {f"{STICK}{name}": value for name, value in zip(names, sticks, strict=True)}
+
+    def _is_active(self, dimension: DimensionSpec, values: Mapping[str, JsonValue]) -> bool:
+        known = {**self.cell, **values}
+        return all(known[key] in allowed for key, allowed in (dimension.when or {}).items())
+
+
+def cell_space(sweep: SweepSpec, cell: TrialSpec) -> CellSpace:
+    """Return the space of one cell of ``sweep``."""
+    assert sweep.search is not None
+    spec = sweep.search.space
+    table = "rewards" if cell.thinking else "rewards_no_think"
+    earned = [name for name, value in sweep.task.default_weights(cell.thinking).items() if value]
+    components: Sequence[str] = ()
+    if spec.rewards is not None:
+        wanted = spec.rewards.components or earned
+        components = [name for name in sweep.task.components if name in wanted and name in earned]
+    own: dict[str, JsonValue] = {key: setting_at(sweep.trial, key) for key in spec.settings}
+    own[table] = dict(cell.weights)
+    return CellSpace(spec=spec, table=table, components=components, cell=own)
+
+
+def _suggest(trial: optuna.Trial, key: str, dimension: DimensionSpec) -> JsonValue:
+    if dimension.choices is not None:
+        return _plain(dimension, trial.suggest_categorical(key, _choices(dimension)))
+    assert dimension.low is not None
+    assert dimension.high is not None
+    if dimension.is_whole:
+        return int(
+            trial.suggest_int(key, int(dimension.low), int(dimension.high), log=dimension.log)
+        )
+    return float(trial.suggest_float(key, dimension.low, dimension.high, log=dimension.log))
+
+
+def _param(key: str, dimension: DimensionSpec, value: JsonValue) -> Any:
+    if dimension.choices is not None:
+        if value not in dimension.choices:
+            shown = ", ".join(map(str, dimension.choices))
+            raise SpecError(f"{key} = {value} is none of the searched choices {shown}.")
+        return value if _is_simple(dimension) else json.dumps(value)
+    assert dimension.low is not None
+    assert dimension.high is not None
+    if not (isinstance(value, int | float) and dimension.low <= value <= dimension.high):
+        raise SpecError(
+            f"{key} = {value} lies outside the searched {dimension.low:g} to {dimension.high:g}."
+        )
+    return value
+
+
+def _distribution(dimension: DimensionSpec) -> BaseDistribution:
+    if dimension.choices is not None:
+        return CategoricalDistribution(_choices(dimension))
+    assert dimension.low is not None
+    assert dimension.high is not None
+    if dimension.is_whole:
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def _choices(dimension: DimensionSpec) -> list[Any]:
+    """Return choices that Optuna can store: scalars as they are, else all as JSON text."""
+    choices = list(dimension.choices or ())
+    return choices if _is_simple(dimension) else [json.dumps(choice) for choice in choices]
+
+
+def _plain(dimension: DimensionSpec, chosen: Any) -> JsonValue:
+    return chosen if _is_simple(dimension) else json.loads(chosen)  # type: ignore[no-any-return]
+
+
+def _is_simple(dimension: DimensionSpec) -> bool:
+    return all(
+        choice is None or isinstance(choice, bool | int | float | str)
+        for choice in dimension.choices or ()
+    )

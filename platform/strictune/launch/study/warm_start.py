@@ -1,0 +1,116 @@
+"""Points of earlier sweeps, put at the beginning of a study."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from strictune.config import TrialSpec, load_trial
+from strictune.errors import SpecError
+from strictune.launch.study.cell_study import ORIGIN, REASON, SETTINGS, TRIALS, CellStudy
+
+__all__ = ["add_earlier_points"]
+
+logger = logging.getLogger(__name__)
+
+
+def add_earlier_points(study: CellStudy, sweeps: Sequence[str]) -> int:
+    """Give a new study the finished points of the same cell in earlier sweeps.
+
+    Their bounds may be others; points outside this study's space are left out. Returns how many
+    points were added. A study that has points already gets none.
+
+    Raises:
+        SpecError: A folder holds no study of this cell, or one whose values mean something else.
+    """
+    if study.study.get_trials(deepcopy=False):
+        return 0
+    num_added = 0
+    for name in sweeps:
+        for point in _points_of(Path(name), study):
+            try:
+                params = study.space.params(point["settings"])
+            except SpecError as error:
+                logger.info("point %s of %s is left out: %s", point["number"], name, error)
+                continue
+            study.study.add_trial(
+                optuna.trial.create_trial(
+                    params=params,
+                    distributions=study.space.distributions(params),
+                    values=point["values"],
+                    constraints=point["constraints"] or None,
+                    user_attrs={
+                        ORIGIN: name,
+                        SETTINGS: point["settings"],
+                        REASON: None,
+                        TRIALS: [],
+                    },
+                )
+            )
+            num_added += 1
+    return num_added
+
+
+def _points_of(sweep: Path, study: CellStudy) -> list[dict[str, Any]]:
+    path = sweep / "studies.json"
+    try:
+        studies = json.loads(path.read_text(encoding="utf-8"))["studies"]
+    except (OSError, ValueError, KeyError) as error:
+        raise SpecError(
+            f"search.warm_start: {path} cannot be read ({error}). Give the folder of a sweep with "
+            "a search, e.g. runs/reward-weights."
+        ) from error
+    for found in studies:
+        if found["cell"] == study.name:
+            finished = [point for point in found["points"] if point["state"] == "finished"]
+            _check_same_meaning(sweep, found, finished, study)
+            return finished
+    cells = ", ".join(found["cell"] for found in studies)
+    raise SpecError(f"search.warm_start: {sweep} has no study of {study.name}, only of {cells}.")
+
+
+def _check_same_meaning(
+    sweep: Path, found: dict[str, Any], points: Sequence[dict[str, Any]], study: CellStudy
+) -> None:
+    objectives = [objective.model_dump() for objective in study.objectives]
+    if found["objectives"] != objectives:
+        raise SpecError(f"search.warm_start: {sweep} has other objectives: {found['objectives']}.")
+    ids = [trial_id for point in points for trial_id in point["trials"]]
+    if not ids:
+        return
+    theirs = load_trial(sweep / "trials" / ids[0] / "trial.yaml")
+    ours = study.trial_spec({}, "cell", study.cell.seed)
+    different = _differences(theirs, ours, but=_searched(study))
+    if different:
+        raise SpecError(
+            f"search.warm_start: the points of {sweep} were measured under another "
+            f"{', '.join(different)}. Values under different settings do not belong into one study."
+        )
+
+
+def _searched(study: CellStudy) -> set[str]:
+    return {"rewards", "rewards_no_think", *study.space.spec.settings}
+
+
+def _differences(theirs: TrialSpec, ours: TrialSpec, *, but: set[str]) -> list[str]:
+    ignored = {*but, "seed", "variant", "looks", "model_label", "checkpoint", "allow_ties"}
+    first, second = _flat(theirs.model_dump(mode="json")), _flat(ours.model_dump(mode="json"))
+    return [
+        key
+        for key in dict.fromkeys([*first, *second])
+        if first.get(key) != second.get(key)
+        and not any(f"{key}.".startswith(f"{name}.") for name in ignored)
+    ]
+
+
+def _flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
