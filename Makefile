@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SPACE := search_spaces/quickstart.yaml
 
-.PHONY: help install sweep test test-slow ui bench tiny
+.PHONY: help install sweep test test-slow ui bench gpu-check tiny
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ ui: $(INSTALLED)  ## Open the MLflow pages on http://127.0.0.1:5000.
 
 bench: $(INSTALLED)  ## Time the scoring of one completion.
 	$(BIN)/python tests/bench/bench_scoring.py
+
+gpu-check: $(INSTALLED)  ## Check NF4, memory and packing on a GPU; MODELS="..." chooses models.
+	$(BIN)/python tests/gpu/check_gpu.py $(MODELS)
 
 tiny: $(INSTALLED)  ## Rebuild the committed builtin:tiny model.
 	$(BIN)/python -m trainables.tiny
