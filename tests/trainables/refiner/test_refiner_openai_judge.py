@@ -1,0 +1,409 @@
+"""The judge over HTTP, against a server on loopback that misbehaves on purpose."""
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_judge_server import (
+    Behaviour,
+    FakeJudge,
+    Request,
+    Response,
+    asked,
+    honest,
+    is_probe,
+    said,
+    serving,
+    true_scores,
+)
+from pydantic import ValidationError
+
+from strictune.errors import TrialError
+from trainables.tasks.refiner.judge import Question, RubricQuestion, SupportQuestion
+from trainables.tasks.refiner.judge_prompt import chat_question
+from trainables.tasks.refiner.judge_settings import OpenAiSettings
+from trainables.tasks.refiner.openai_judge import OpenAiJudge
+from trainables.tasks.refiner.rows import Rubric
+
+KEY = "sk-very-secret"
+
+
+@contextmanager
+def judging(
+    server: FakeJudge, *, cache_file: Path | None = None, **settings: Any
+) -> Iterator[OpenAiJudge]:
+    values = {"max_retries": 3, "call_timeout_s": 5.0, "startup_timeout_s": 0.0, **settings}
+    spec = OpenAiSettings(kind="openai", base_url=server.base_url, model="judge", **values)
+    judge = OpenAiJudge(spec, cache_file=cache_file, pause_s=0.01, probe_pause_s=0.05)
+    try:
+        yield judge
+    finally:
+        judge.close()
+
+
+def claims(number: int, prefix: str = "claim") -> list[Question]:
+    return [SupportQuestion(claim=f"{prefix} {n}", evidence=(("S1", "x"),)) for n in range(number)]
+
+
+def truth(questions: Sequence[Question]) -> list[tuple[float, ...]]:
+    requests = ({"messages": chat_question(question).messages} for question in questions)
+    return [tuple(true_scores(request).values()) for request in requests]
+
+
+def unless_probe(behave: Behaviour) -> Behaviour:
+    return lambda request, before: (honest if is_probe(request) else behave)(request, before)
+
+
+def test_scores_come_back_in_the_order_of_the_questions() -> None:
+    several = SupportQuestion(claim="a", evidence=(("S1", "x"), ("S2", "y")))
+    joint = RubricQuestion(
+        question="q",
+        answer="a",
+        evidence=(),
+        allowed_ids=("S1",),
+        rubrics=(Rubric("A", "a"), Rubric("B", "b", is_negative=True)),
+    )
+    questions: list[Question] = [*claims(20), several, joint]
+    with serving() as server, judging(server) as judge:
+        answers, health = judge.judge(questions)
+        assert answers == truth(questions)
+        assert judge.judge(claims(3)).answers == truth(claims(3))
+    assert health["calls"] == 22
+    assert health["failure_frac"] == health["parse_failure_frac"] == health["retries"] == 0
+    assert (health["prompt_tokens"], health["completion_tokens"]) == (2200, 220)
+    assert 0 < health["latency_p50_s"] <= health["latency_p95_s"] < 5
+
+
+def test_a_request_says_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    extra = {"chat_template_kwargs": {"enable_thinking": False}}
+    with (
+        serving() as server,
+        judging(server, api_key_env="MY_KEY", extra_body=extra, max_tokens=64) as judge,
+    ):
+        judge.judge(claims(1))
+        assert KEY not in judge.identity
+    request, headers = server.requests[-1], server.headers[-1]
+    assert headers["authorization"] == f"Bearer {KEY}"
+    assert (request["model"], request["temperature"], request["max_tokens"]) == ("judge", 0.0, 64)
+    assert request["chat_template_kwargs"] == {"enable_thinking": False}
+    assert request["response_format"]["json_schema"]["schema"]["required"] == ["score"]
+
+
+def test_without_a_key_none_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STRICTUNE_JUDGE_API_KEY", raising=False)
+    with serving() as server, judging(server) as judge:
+        judge.judge(claims(1))
+    assert all("authorization" not in headers for headers in server.headers)
+
+
+FAILURES: dict[str, Response] = {
+    "500": Response(b"oops", status=500),
+    "429": Response(b"slow down", status=429, headers=(("Retry-After", "0.05"),)),
+    "close": Response(None),
+    "garbage": Response(b"\xff\xfe<html>"),
+    "no-choices": Response(b"{}"),
+    "empty": Response(said("")),
+    "null": Response(said(None)),
+    "prose": Response(said("I would rate this a solid 5 out of 5!")),
+    "five": Response(said('{"score": 5}')),
+    "bool": Response(said('{"score": true}')),
+    "slow": Response(said('{"score": 1}'), delay_s=5),
+    "drip": Response(said('{"score": 1}'), drip_s=0.05),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_that_passes_is_tried_again(name: str) -> None:
+    def first_fails(request: Request, before: int) -> Response:
+        return FAILURES[name] if before == 0 else honest(request, before)
+
+    with serving(unless_probe(first_fails)) as server, judging(server, call_timeout_s=0.4) as judge:
+        answers, health = judge.judge(claims(5))
+    assert answers == truth(claims(5))
+    assert (health["retries"], health["failure_frac"]) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "parse", "off_scale", "timeout"),
+    [
+        pytest.param("500", 0, 0, 0, id="500"),
+        pytest.param("close", 0, 0, 0, id="close"),
+        pytest.param("garbage", 1, 0, 0, id="garbage"),
+        pytest.param("empty", 1, 0, 0, id="empty"),
+        pytest.param("prose", 1, 0, 0, id="prose"),
+        pytest.param("five", 1, 1, 0, id="five"),
+        pytest.param("slow", 0, 0, 1, id="slow"),
+        pytest.param("drip", 0, 0, 1, id="drip"),
+    ],
+)
+def test_a_failure_that_stays_is_missing_and_counted_by_its_kind(
+    name: str, parse: float, off_scale: float, timeout: float
+) -> None:
+    with (
+        serving(unless_probe(lambda request, before: FAILURES[name])) as server,
+        judging(server, call_timeout_s=0.3, max_retries=1) as judge,
+    ):
+        answers, health = judge.judge(claims(4))
+    assert answers == [None] * 4
+    assert (health["failure_frac"], health["retries"]) == (1, 4)
+    assert health["parse_failure_frac"] == parse
+    assert health["off_scale_frac"] == off_scale
+    assert health["timeout_frac"] == timeout
+    assert len([r for r in server.requests if not is_probe(r)]) == 8
+
+
+def test_a_wrong_key_is_not_tried_again() -> None:
+    denied = Response(b'{"error": "bad key"}', status=401)
+    with (
+        serving(unless_probe(lambda request, before: denied)) as server,
+        judging(server, max_failure_frac=1) as judge,
+    ):
+        answers, health = judge.judge(claims(3))
+    assert (answers, health["retries"]) == ([None] * 3, 0)
+
+
+def test_reasoning_is_read_where_the_message_is_empty() -> None:
+    def thinking(request: Request, before: int) -> Response:
+        thought = f"Hm. {json.dumps(true_scores(request))}"
+        return Response(said("", reasoning_content=thought))
+
+    with serving(thinking) as server, judging(server) as judge:
+        assert judge.judge(claims(4)).answers == truth(claims(4))
+
+
+def test_a_mixture_of_everything_invents_no_score_and_counts_right() -> None:
+    rng = random.Random(0)
+    names = list(FAILURES)
+    plan = {
+        f"claim {n}": [rng.choice([*names, "good", "good"]) for _ in range(4)] for n in range(200)
+    }
+    questions = claims(200)
+
+    def behave(request: Request, before: int) -> Response:
+        name = plan[asked(request).partition("<claim_to_grade>\n")[2].partition("\n")[0]][before]
+        return honest(request, before) if name == "good" else FAILURES[name]
+
+    with (
+        serving(unless_probe(behave)) as server,
+        judging(server, call_timeout_s=0.5, max_failure_frac=1) as judge,
+    ):
+        answers, health = judge.judge(questions)
+    fine = [
+        next((n for n, name in enumerate(tries) if name == "good"), None) for tries in plan.values()
+    ]
+    expected = [
+        None if index is None else scores
+        for index, scores in zip(fine, truth(questions), strict=True)
+    ]
+    assert list(answers) == expected
+    assert health["failure_frac"] == fine.count(None) / 200 > 0
+    assert health["retries"] == sum(3 if index is None else index for index in fine)
+    last = [tries[3] for tries, index in zip(plan.values(), fine, strict=True) if index is None]
+    unread = {"garbage", "no-choices", "empty", "null", "prose", "bool", "five"}
+    assert health["parse_failure_frac"] == sum(name in unread for name in last) / 200
+    assert health["off_scale_frac"] == last.count("five") / 200
+    assert health["timeout_frac"] == sum(name in ("slow", "drip") for name in last) / 200
+
+
+def test_what_is_late_for_the_whole_batch_is_missing() -> None:
+    def some_hang(request: Request, before: int) -> Response:
+        hangs = "claim 1" in asked(request)
+        return honest(request, before)._replace(delay_s=30 if hangs else 0)
+
+    started = time.monotonic()
+    with (
+        serving(unless_probe(some_hang)) as server,
+        judging(server, call_timeout_s=60, batch_deadline_s=0.5, max_failure_frac=1) as judge,
+    ):
+        answers, health = judge.judge(claims(10))
+        assert [answer is None for answer in answers] == [n == 1 for n in range(10)]
+        assert health["timeout_frac"] == 0.1
+        assert judge.judge(claims(1, "other")).answers == truth(claims(1, "other"))
+    assert time.monotonic() - started < 10
+
+
+def test_the_trial_stops_once_too_many_calls_have_failed() -> None:
+    def third_fails(request: Request, before: int) -> Response:
+        number = int(asked(request).partition("claim ")[2].split()[0])
+        return FAILURES["empty"] if number % 3 == 0 else honest(request, before)
+
+    with (
+        serving(unless_probe(third_fails)) as server,
+        judging(server, max_retries=0, max_failure_frac=0.2) as judge,
+    ):
+        assert list(judge.judge(claims(12)).answers).count(None) == 4
+        with pytest.raises(TrialError) as error:
+            judge.judge(claims(36))
+    assert "16 of the latest 48 calls of the judge judge failed" in str(error.value)
+    assert "max_failure_frac = 0.2" in str(error.value)
+    assert "12 unreadable" in str(error.value)
+
+
+def test_no_more_calls_are_open_than_allowed() -> None:
+    slow = unless_probe(lambda request, n: honest(request, n)._replace(delay_s=0.02))
+    with serving(slow) as server, judging(server, max_concurrent_calls=7) as judge:
+        judge.judge(claims(60))
+    assert server.most_at_once == 7
+
+
+def seconds_at_256(num_calls: int, *, latency_s: float) -> float:
+    slow = unless_probe(lambda request, n: honest(request, n)._replace(delay_s=latency_s))
+    with serving(slow) as server, judging(server, max_concurrent_calls=256) as judge:
+        judge.judge(claims(1))
+        started = time.monotonic()
+        answers = judge.judge(claims(num_calls, "load")).answers
+        seconds = time.monotonic() - started
+    assert None not in answers
+    assert server.most_at_once == 256
+    return seconds
+
+
+def test_256_calls_are_open_at_once() -> None:
+    seconds_at_256(400, latency_s=0.5)
+
+
+@pytest.mark.slow
+def test_256_calls_at_once_come_near_the_limit() -> None:
+    # Eight rounds of a second are the limit; client and server share this process.
+    assert seconds_at_256(2048, latency_s=1.0) < 8 / 0.75
+
+
+def test_a_budget_of_requests_is_kept() -> None:
+    with serving() as server, judging(server, requests_per_minute=600) as judge:
+        judge.judge(claims(1))
+        started = time.monotonic()
+        judge.judge(claims(60, "more"))
+        seconds = time.monotonic() - started
+    assert 0.8 < seconds < 5
+
+
+def test_answers_are_asked_for_once_whoever_asks(tmp_path: Path) -> None:
+    cache = tmp_path / "scores.db"
+    with serving() as server:
+        with judging(server, cache_file=cache) as judge:
+            first = judge.judge(claims(10))
+        num_requests = len(server.requests)
+        with judging(server, cache_file=cache) as judge:
+            second = judge.judge(claims(10))
+            assert len(server.requests) == num_requests
+            mixed = judge.judge(claims(15))
+    assert first.answers == second.answers == truth(claims(10))
+    assert (second.health["calls"], second.health["cache_hit_frac"]) == (0, 1)
+    assert (mixed.health["calls"], mixed.health["cache_hit_frac"]) == (5, pytest.approx(2 / 3))
+
+
+def test_failures_and_other_judges_answers_are_not_cached(tmp_path: Path) -> None:
+    cache = tmp_path / "scores.db"
+    fails = {"now": True}
+
+    def behave(request: Request, before: int) -> Response:
+        return FAILURES["empty"] if fails["now"] else honest(request, before)
+
+    with serving(unless_probe(behave)) as server:
+        with judging(server, cache_file=cache, max_retries=0) as judge:
+            assert judge.judge(claims(3)).answers == [None] * 3
+            fails["now"] = False
+            assert judge.judge(claims(3)).answers == truth(claims(3))
+        with judging(server, cache_file=cache, temperature=0.5) as judge:
+            assert judge.judge(claims(3)).health["calls"] == 3
+
+
+def test_tokens_cost_what_they_cost() -> None:
+    prices = {"usd_per_million_prompt_tokens": 2.0, "usd_per_million_completion_tokens": 10.0}
+    with serving() as server, judging(server, **prices) as judge:
+        assert judge.judge(claims(5)).health["cost_usd"] == pytest.approx(500 * 2e-6 + 50 * 1e-5)
+
+
+def test_the_probe_finds_out_how_json_can_be_asked_for() -> None:
+    def picky(request: Request, before: int) -> Response:
+        if request.get("response_format", {}).get("type") == "json_schema":
+            return Response(b"response_format is not supported", status=400)
+        return honest(request, before)
+
+    with serving(picky) as server, judging(server) as judge:
+        assert judge.judge(claims(2)).answers == truth(claims(2))
+    assert [r["response_format"]["type"] for r in server.requests[-2:]] == ["json_object"] * 2
+    with (
+        serving(picky) as server,
+        judging(server, structured_output="json_schema") as judge,
+        pytest.raises(TrialError, match="HTTP 400: response_format is not supported"),
+    ):
+        judge.judge(claims(1))
+
+
+@pytest.mark.parametrize(
+    ("behave", "message"),
+    [
+        pytest.param(
+            lambda r, n: Response(said('{"score": 0.5}')), "0.5 and a wrong one 0.5", id="noise"
+        ),
+        pytest.param(
+            lambda r, n: Response(b"no such model", status=404), "HTTP 404: no such", id="404"
+        ),
+        pytest.param(lambda r, n: FAILURES["five"], "a score of 5, expected 0 to 1", id="scale"),
+    ],
+)
+def test_a_judge_that_cannot_judge_is_refused_before_the_first_batch(
+    behave: Behaviour, message: str
+) -> None:
+    with (
+        serving(behave) as server,
+        judging(server, max_retries=0) as judge,
+        pytest.raises(TrialError, match=message) as error,
+    ):
+        judge.judge(claims(1))
+    assert server.base_url in str(error.value)
+    assert all(is_probe(request) for request in server.requests)
+
+
+def test_a_trial_waits_for_a_judge_that_is_still_starting() -> None:
+    def starting(request: Request, before: int) -> Response:
+        return Response(b"loading", status=503) if before < 3 else honest(request, before)
+
+    with serving(starting) as server, judging(server, max_retries=0, startup_timeout_s=20) as judge:
+        assert judge.judge(claims(1, "late")) is not None
+
+
+def test_a_judge_that_is_not_there_is_named() -> None:
+    with serving() as server:
+        pass
+    refused = pytest.raises(TrialError, match="cannot be used: ClientConnectorError")
+    with judging(server, max_retries=0) as judge, refused as error:
+        judge.judge(claims(1))
+    assert "Start its server" in str(error.value)
+
+
+def test_the_key_is_in_no_message_and_no_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("STRICTUNE_JUDGE_API_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+    behaviours: list[Callable[[Request, int], Response]] = [
+        lambda r, n: FAILURES["500"],
+        lambda r, n: FAILURES["close"],
+        unless_probe(lambda r, n: FAILURES["garbage"]),
+    ]
+    for behave in behaviours:
+        with (
+            serving(behave) as server,
+            judging(server, max_retries=0) as judge,
+            pytest.raises(TrialError) as error,
+        ):
+            judge.judge(claims(40))
+        assert KEY not in str(error.value) + repr(error.value.__cause__)
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:pw@host/v1", "http://host/v1?key=abc", "host/v1", "ftp://host/v1"]
+)
+def test_an_address_with_a_secret_or_without_a_scheme_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError):
+        OpenAiSettings(kind="openai", base_url=url, model="m")

@@ -1,0 +1,179 @@
+"""Calls of a chat-completions endpoint: one pool, one limit, retries, budgets.
+
+What may pass (a busy server, a lost connection, a reply without scores) is tried again after
+a random pause that doubles; what will not (a wrong key, a wrong request) is not. A call that
+fails for good raises ``CallError``; it never returns a number that no judge gave.
+
+The client is aiohttp, not httpx: at 256 open calls httpx's pool spends so long on finding a
+free connection that it becomes the limit.
+"""
+
+import asyncio
+import json
+import math
+import random
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Literal
+
+import aiohttp
+
+from trainables.tasks.refiner.budget import Budget
+from trainables.tasks.refiner.judge_health import BatchHealth, CallFault
+from trainables.tasks.refiner.judge_prompt import ChatQuestion, reply_schema
+from trainables.tasks.refiner.judge_settings import OpenAiSettings
+from trainables.tasks.refiner.replies import ReplyError, scores_in_body
+
+__all__ = ["CallError", "JudgeClient", "OutputMode"]
+
+OutputMode = Literal["json_schema", "json_object", "none"]
+"""How a request asks for JSON."""
+
+PAUSE_S = 0.5
+"""The first pause is up to twice this long..."""
+MAX_PAUSE_S = 30.0
+"""... and none is longer."""
+CHARS_PER_TOKEN = 4
+"""For the budget, until the server says how many tokens there were."""
+
+_MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+_SHOWN_CHARS = 200
+
+
+class CallError(Exception):
+    """A call failed."""
+
+    def __init__(
+        self, fault: CallFault, message: str, *, may_pass: bool, status: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.fault: CallFault = fault
+        self.may_pass = may_pass
+        self.status = status
+        self.wait_s = 0.0
+        """What the server asks to wait."""
+
+
+class JudgeClient:
+    """Asks one endpoint; lives in one event loop."""
+
+    def __init__(
+        self, settings: OpenAiSettings, *, api_key: str | None, pause_s: float = PAUSE_S
+    ) -> None:
+        """Open the pool, inside the loop that will use it; nothing is sent yet."""
+        self._settings = settings
+        self._pause_s = pause_s
+        self._turns = asyncio.Semaphore(settings.max_concurrent_calls)
+        self._requests = Budget(settings.requests_per_minute)
+        self._tokens = Budget(settings.tokens_per_minute)
+        self._http = aiohttp.ClientSession(
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            connector=aiohttp.TCPConnector(limit=settings.max_concurrent_calls),
+            timeout=aiohttp.ClientTimeout(total=settings.call_timeout_s),
+            # Proxies of the environment, as other programs use them.
+            trust_env=True,
+        )
+        self._url = settings.base_url.rstrip("/") + "/chat/completions"
+        self.mode: OutputMode = (
+            "json_schema" if settings.structured_output == "auto" else settings.structured_output
+        )
+        """How requests ask for JSON; the probe may lower it."""
+
+    async def ask(self, question: ChatQuestion, health: BatchHealth) -> tuple[float, ...]:
+        """Return the scores of one call, in the order of its keys.
+
+        Raises:
+            CallError: It failed, and trying again did not help.
+        """
+        for tries in range(self._settings.max_retries + 1):
+            try:
+                return await self._try(question, health)
+            except CallError as error:
+                if not error.may_pass or tries == self._settings.max_retries:
+                    raise
+                longest = min(MAX_PAUSE_S, self._pause_s * 2 ** (tries + 1))
+                pause_s = max(random.uniform(0, longest), error.wait_s)
+            health.num_retries += 1
+            await asyncio.sleep(pause_s)
+        raise AssertionError("the last try returns or raises")
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._http.close()
+
+    async def _try(self, question: ChatQuestion, health: BatchHealth) -> tuple[float, ...]:
+        content = json.dumps(self._request(question)).encode()
+        estimate = len(content) / CHARS_PER_TOKEN + self._settings.max_tokens
+        async with self._turns:
+            await asyncio.sleep(max(self._requests.reserve(1), self._tokens.reserve(estimate)))
+            started = time.monotonic()
+            body = await self._post(content)
+            health.latencies_s.append(time.monotonic() - started)
+        used = self._count_tokens(body, health)
+        self._tokens.correct(used - estimate if used else 0.0)
+        try:
+            return scores_in_body(body, question.keys)
+        except ReplyError as error:
+            raise CallError(error.fault, str(error), may_pass=True) from error
+
+    def _request(self, question: ChatQuestion) -> dict[str, Any]:
+        settings = self._settings
+        request: dict[str, Any] = {
+            "model": settings.model,
+            "messages": list(question.messages),
+            "temperature": settings.temperature,
+            "max_tokens": settings.max_tokens,
+        }
+        if self.mode == "json_schema":
+            schema = {"name": "scores", "strict": True, "schema": reply_schema(question.keys)}
+            request["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif self.mode == "json_object":
+            request["response_format"] = {"type": "json_object"}
+        return request | settings.extra_body
+
+    async def _post(self, content: bytes) -> object:
+        try:
+            async with self._http.post(
+                self._url,
+                data=content,
+                headers={"Content-Type": "application/json"},
+                allow_redirects=False,
+            ) as response:
+                body = await response.read()
+        except TimeoutError as error:
+            limit = f"no answer within {self._settings.call_timeout_s:g} s"
+            raise CallError("timeout", limit, may_pass=True) from error
+        except aiohttp.ClientError as error:
+            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise CallError("connection", reason, may_pass=True) from error
+        if response.status != HTTPStatus.OK:
+            raise _status_error(response.status, body, response.headers.get("Retry-After", "0"))
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise CallError("unreadable", "the body is not JSON", may_pass=True) from error
+
+    def _count_tokens(self, body: object, health: BatchHealth) -> int:
+        usage = body.get("usage") if isinstance(body, Mapping) else None
+        if not isinstance(usage, Mapping):
+            return 0
+        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        prompt, completion = (n if isinstance(n, int) and n > 0 else 0 for n in counts)
+        health.prompt_tokens += prompt
+        health.completion_tokens += completion
+        return prompt + completion
+
+
+def _status_error(status: int, body: bytes, retry_after: str) -> CallError:
+    said = " ".join(body[:_SHOWN_CHARS].decode("utf-8", "replace").split())
+    error = CallError(
+        "status", f"HTTP {status}: {said}", may_pass=status in _MAY_PASS, status=status
+    )
+    try:
+        wait_s = float(retry_after)
+    except ValueError:
+        wait_s = 0.0
+    if math.isfinite(wait_s):
+        error.wait_s = min(MAX_PAUSE_S, max(0.0, wait_s))
+    return error

@@ -1,0 +1,98 @@
+"""How a judge is doing: counters of one batch, and the share of failures over the latest calls."""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from strictune.errors import TrialError
+
+__all__ = ["BatchHealth", "CallFault", "FailureWatch"]
+
+CallFault = Literal["timeout", "connection", "status", "unreadable", "off_scale", "deadline"]
+"""Why a call failed for good: ``status`` is an HTTP error, ``unreadable`` a reply without
+scores, ``off_scale`` a score outside [0, 1], ``deadline`` the end of the batch's time."""
+
+WINDOW_CALLS = 512
+MIN_CALLS = 32
+"""Fewer calls say nothing about a judge."""
+
+
+@dataclass(slots=True)
+class BatchHealth:
+    """What happened in one batch."""
+
+    num_calls: int = 0
+    """Questions that were asked over the network."""
+    num_cache_hits: int = 0
+    num_retries: int = 0
+    faults: Counter[CallFault] = field(default_factory=Counter)
+    """Questions that stayed without an answer, by the last try's fault."""
+    latencies_s: list[float] = field(default_factory=list)
+    """Of the requests that were answered, without waiting for a turn."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    def metrics(self, *, usd_per_million: tuple[float, float]) -> dict[str, float]:
+        """Return the batch as metrics; shares and latencies only where there were calls.
+
+        Args:
+            usd_per_million: The price of a million prompt and completion tokens.
+        """
+        asked = self.num_calls + self.num_cache_hits
+        tokens = (self.prompt_tokens, self.completion_tokens)
+        found = {
+            "calls": float(self.num_calls),
+            "retries": float(self.num_retries),
+            "prompt_tokens": float(self.prompt_tokens),
+            "completion_tokens": float(self.completion_tokens),
+            "cost_usd": sum(n * usd / 1e6 for n, usd in zip(tokens, usd_per_million, strict=True)),
+            "batch_s": self.seconds,
+        }
+        if asked:
+            found["cache_hit_frac"] = self.num_cache_hits / asked
+        if self.num_calls:
+            parse_failures = self.faults["unreadable"] + self.faults["off_scale"]
+            found["failure_frac"] = self.faults.total() / self.num_calls
+            found["parse_failure_frac"] = parse_failures / self.num_calls
+            found["off_scale_frac"] = self.faults["off_scale"] / self.num_calls
+            found["timeout_frac"] = (
+                self.faults["timeout"] + self.faults["deadline"]
+            ) / self.num_calls
+        if self.latencies_s:
+            p50, p95 = np.percentile(self.latencies_s, [50, 95])
+            found |= {"latency_p50_s": float(p50), "latency_p95_s": float(p95)}
+        return found
+
+
+class FailureWatch:
+    """The share of failures among a judge's latest calls."""
+
+    def __init__(self, max_failure_frac: float) -> None:
+        self._max_frac = max_failure_frac
+        self._latest: deque[bool] = deque(maxlen=WINDOW_CALLS)
+
+    def add(self, health: BatchHealth) -> None:
+        """Take the calls of a batch."""
+        num_failed = health.faults.total()
+        self._latest.extend([True] * num_failed + [False] * (health.num_calls - num_failed))
+
+    def refuse(self, *, judge: str, faults: Mapping[CallFault, int], example: str) -> None:
+        """Stop once too much is missing.
+
+        Raises:
+            TrialError: More of the latest calls failed than may.
+        """
+        num_calls, num_failed = len(self._latest), sum(self._latest)
+        if num_calls < MIN_CALLS or num_failed <= self._max_frac * num_calls:
+            return
+        kinds = ", ".join(f"{number} {fault}" for fault, number in sorted(faults.items()))
+        raise TrialError(
+            f"{num_failed} of the latest {num_calls} calls of the judge {judge} failed, more than "
+            f"task.judge.max_failure_frac = {self._max_frac:g} allows (in this batch: {kinds}; "
+            f"e.g. {example}). What is left would be a biased reward. Look at the judge's server, "
+            "lower max_concurrent_calls, or raise call_timeout_s."
+        )

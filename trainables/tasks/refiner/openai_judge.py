@@ -1,0 +1,261 @@
+"""A judge behind an OpenAI-compatible endpoint.
+
+All calls of a process run in one event loop on a thread of its own, so that one pool and one
+limit hold for training and evaluation alike. Before the first batch a probe waits for the
+judge, finds out how it can be asked for JSON, and checks that it can tell a right answer
+from a wrong one. No other judge ever takes over.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from strictune.errors import TrialError
+from trainables.packaged import cache_folder
+from trainables.tasks.refiner.judge import Judgement, Question, RubricQuestion
+from trainables.tasks.refiner.judge_cache import JudgeCache, cache_key
+from trainables.tasks.refiner.judge_client import PAUSE_S, CallError, JudgeClient, OutputMode
+from trainables.tasks.refiner.judge_health import BatchHealth, FailureWatch
+from trainables.tasks.refiner.judge_prompt import ChatQuestion, chat_question, wording_hash
+from trainables.tasks.refiner.judge_settings import OpenAiSettings
+from trainables.tasks.refiner.rows import Rubric
+
+__all__ = ["OpenAiJudge", "shared_judge"]
+
+logger = logging.getLogger(__name__)
+
+PROBE_MARGIN = 0.2
+"""By so much the right answer of the probe must beat the wrong one."""
+PROBE_PAUSE_S = 2.0
+"""Between two looks at a judge that does not answer yet."""
+
+_WEAKER: Mapping[OutputMode, OutputMode] = {"json_schema": "json_object", "json_object": "none"}
+_REFUSED_FORMAT = frozenset({400, 415, 422, 501})
+_PROBE_EVIDENCE = (("S1", "The tower was opened in 1887."),)
+_PROBE_RUBRIC = Rubric("Right year", "Says that the tower was opened in 1887.")
+
+T = TypeVar("T")
+
+
+class OpenAiJudge:
+    """Asks an endpoint, remembers its answers, and counts what goes wrong."""
+
+    def __init__(
+        self,
+        settings: OpenAiSettings,
+        *,
+        cache_file: Path | None = None,
+        pause_s: float = PAUSE_S,
+        probe_pause_s: float = PROBE_PAUSE_S,
+    ) -> None:
+        """Prepare a judge; nothing is sent before the first batch.
+
+        Args:
+            settings: The endpoint and its limits.
+            cache_file: Where answers are kept; None keeps none.
+            pause_s: Scale of the pauses between tries.
+            probe_pause_s: Between two looks at a judge that does not answer yet.
+        """
+        self._settings = settings
+        self._cache = None if cache_file is None else JudgeCache(cache_file)
+        self._pause_s = pause_s
+        self._probe_pause_s = probe_pause_s
+        self._watch = FailureWatch(settings.max_failure_frac)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: JudgeClient | None = None
+
+    @property
+    def identity(self) -> str:
+        """Names the model, how it decodes, and the words that it is asked in."""
+        text = json.dumps([self._decoding(), wording_hash()], sort_keys=True)
+        return f"openai:{self._settings.model}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def judge(self, questions: Sequence[Question]) -> Judgement:
+        """Answer a batch: from the cache where it can, over the network where it must."""
+        started = time.monotonic()
+        health = BatchHealth()
+        calls = [chat_question(question) for question in questions]
+        keys = [cache_key({**self._decoding(), "messages": call.messages}) for call in calls]
+        known = self._cache.get(keys) if self._cache else {}
+        open_calls = [call for call, key in zip(calls, keys, strict=True) if key not in known]
+        health.num_calls, health.num_cache_hits = len(open_calls), len(calls) - len(open_calls)
+        answered = self._ask_all(open_calls, health) if open_calls else []
+        new: dict[bytes, tuple[float, ...]] = {}
+        errors: list[CallError] = []
+        open_keys = (key for key in keys if key not in known)
+        for key, answer in zip(open_keys, answered, strict=True):
+            if isinstance(answer, CallError):
+                health.faults[answer.fault] += 1
+                errors.append(answer)
+            else:
+                new[key] = answer
+        if self._cache and new:
+            self._cache.put(new)
+        health.seconds = time.monotonic() - started
+        self._refuse_failures(health, errors)
+        scores = known | new
+        prices = (
+            self._settings.usd_per_million_prompt_tokens,
+            self._settings.usd_per_million_completion_tokens,
+        )
+        return Judgement([scores.get(key) for key in keys], health.metrics(usd_per_million=prices))
+
+    def close(self) -> None:
+        """Let go of the connections and end the thread; the next batch opens both again."""
+        if self._loop is None:
+            return
+        if self._client is not None:
+            self._run(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop, self._client = None, None
+
+    def _decoding(self) -> dict[str, Any]:
+        fields = {"model", "temperature", "max_tokens", "extra_body", "rubric_calls"}
+        return self._settings.model_dump(mode="json", include=fields)
+
+    def _refuse_failures(self, health: BatchHealth, errors: Sequence[CallError]) -> None:
+        self._watch.add(health)
+        if errors:
+            logger.warning(
+                "judge=%s failed %d of %d calls, e.g. %s",
+                self._settings.model,
+                len(errors),
+                health.num_calls,
+                errors[0],
+            )
+            self._watch.refuse(
+                judge=self._settings.model, faults=health.faults, example=str(errors[0])
+            )
+
+    def _ask_all(
+        self, calls: Sequence[ChatQuestion], health: BatchHealth
+    ) -> list[tuple[float, ...] | CallError]:
+        client = self._opened_client()
+        deadline_s = self._settings.batch_deadline_s
+
+        async def ask_all() -> list[tuple[float, ...] | CallError]:
+            tasks = [asyncio.create_task(client.ask(call, health)) for call in calls]
+            _, late = await asyncio.wait(tasks, timeout=deadline_s)
+            for task in late:
+                task.cancel()
+            found = await asyncio.gather(*tasks, return_exceptions=True)
+            return [_answer_or_error(answer, deadline_s) for answer in found]
+
+        return self._run(ask_all())
+
+    def _opened_client(self) -> JudgeClient:
+        """Return the client, opened and probed once."""
+        if self._client is None:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(
+                    target=_run_loop, args=(self._loop,), name="judge", daemon=True
+                ).start()
+            client = self._run(self._open())
+            try:
+                self._probe(client)
+            except TrialError:
+                self._run(client.close())
+                raise
+            self._client = client
+        return self._client
+
+    async def _open(self) -> JudgeClient:
+        key = os.environ.get(self._settings.api_key_env)
+        return JudgeClient(self._settings, api_key=key, pause_s=self._pause_s)
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _probe(self, client: JudgeClient) -> None:
+        """Refuse a judge that does not answer, or cannot tell right from wrong.
+
+        Raises:
+            TrialError: It is either.
+        """
+        right, wrong = (
+            self._probe_score(client, f"<snippet id=S1>It was opened in {year}.</snippet>")
+            for year in ("1887", "1932")
+        )
+        if right - wrong < PROBE_MARGIN:
+            raise TrialError(
+                f"the judge {self._settings.model} at {self._settings.base_url} gave a right "
+                f"answer {right:g} and a wrong one {wrong:g}; rewards by it would be noise. Choose "
+                "another model for task.judge, or check its chat template."
+            )
+
+    def _probe_score(self, client: JudgeClient, answer: str) -> float:
+        question = RubricQuestion(
+            question="When was the tower opened?",
+            answer=answer,
+            evidence=_PROBE_EVIDENCE,
+            allowed_ids=("S1",),
+            rubrics=(_PROBE_RUBRIC,),
+        )
+        give_up = time.monotonic() + self._settings.startup_timeout_s
+        while True:
+            try:
+                [score] = self._run(client.ask(chat_question(question), BatchHealth()))
+                return score
+            except CallError as error:
+                if self._lower_mode(client, error):
+                    continue
+                may_pass = error.fault in ("connection", "timeout") or error.status == 503
+                if not may_pass or time.monotonic() >= give_up:
+                    raise TrialError(
+                        f"the judge {self._settings.model} at {self._settings.base_url} cannot be "
+                        f"used: {error}. Start its server, or mend task.judge; its key comes from "
+                        f"the environment variable {self._settings.api_key_env}."
+                    ) from error
+            time.sleep(self._probe_pause_s)
+
+    def _lower_mode(self, client: JudgeClient, error: CallError) -> bool:
+        """Ask for JSON in a weaker way where a server refused the stronger one."""
+        weaker = _WEAKER.get(client.mode)
+        if (
+            self._settings.structured_output != "auto"
+            or weaker is None
+            or error.status not in _REFUSED_FORMAT
+        ):
+            return False
+        logger.info("judge=%s does not take %s: %s", self._settings.model, client.mode, error)
+        client.mode = weaker
+        return True
+
+
+def shared_judge(settings: OpenAiSettings) -> OpenAiJudge:
+    """Return this process's only judge with these settings."""
+    return _shared_judge(settings.model_dump_json())
+
+
+@cache
+def _shared_judge(settings_json: str) -> OpenAiJudge:
+    settings = OpenAiSettings.model_validate_json(settings_json)
+    cache_file = cache_folder() / "judge" / "scores.db" if settings.use_cache else None
+    return OpenAiJudge(settings, cache_file=cache_file)
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+def _answer_or_error(
+    answer: tuple[float, ...] | BaseException, deadline_s: float
+) -> tuple[float, ...] | CallError:
+    if isinstance(answer, asyncio.CancelledError):
+        return CallError("deadline", f"not answered within {deadline_s:g} s", may_pass=False)
+    if isinstance(answer, BaseException) and not isinstance(answer, CallError):
+        raise answer
+    return answer
