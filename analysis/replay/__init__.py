@@ -9,6 +9,7 @@ from analysis.replay.matrices import SweepMatrices, read_matrices
 from analysis.replay.rows import num_chunks, replay, replay_chunks
 from analysis.replay.saturation import component_phases, component_steps
 from analysis.replay.simplex import Vectors, given_vectors, sampled_vectors
+from analysis.replay.truth import replay_agreement, truth_sentences
 from analysis.replay.wording import (
     component_rows,
     constant_sentences,
@@ -36,10 +37,12 @@ __all__ = [
     "num_chunks",
     "read_matrices",
     "replay",
+    "replay_agreement",
     "replay_chunks",
     "replay_document",
     "sample_rows",
     "sampled_vectors",
+    "truth_sentences",
     "vector_rows",
     "vector_sentences",
 ]

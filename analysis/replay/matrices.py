@@ -5,6 +5,7 @@ running and no step is seen twice. A trial whose matrix is missing or cannot be 
 out with its reason; only a sweep without any matrix is an error.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,15 @@ from analysis.replay.advantages import Aggregation, Scale, Scheme
 from strictune.config import TrialSpec, load_trial
 from strictune.errors import StorageError, StrictuneError
 
-__all__ = ["MAXIMUM", "Cell", "RewardMatrix", "SkippedTrial", "SweepMatrices", "read_matrices"]
+__all__ = [
+    "MAXIMUM",
+    "Cell",
+    "RewardMatrix",
+    "SkippedTrial",
+    "SweepMatrices",
+    "read_matrices",
+    "read_matrix",
+]
 
 MAXIMUM = 1.0
 """Full marks of every reward component, in every task."""
@@ -127,7 +136,8 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
     Raises:
         StorageError: ``plan.json`` cannot be used, or no trial has a matrix.
     """
-    plan, planned_cells = read_plan(sweep_dir), _planned_cells(sweep_dir)
+    plan = read_plan(sweep_dir)
+    planned_cells = (*_study_cells(sweep_dir), *_planned_cells(sweep_dir))
     planned = [trial.trial_id for trial in plan.trials]
     found = sorted(path.name for path in (sweep_dir / TRIALS).glob("*") if path.is_dir())
     members: dict[str, list[tuple[TrialSpec, RewardMatrix]]] = {
@@ -138,9 +148,13 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
         folder = sweep_dir / TRIALS / trial_id
         try:
             spec = load_trial(folder / "trial.yaml")
-            if spec.cell not in members:
-                raise StorageError(f"its cell, {spec.cell}, is not in plan.json.")
-            members[spec.cell].append((spec, _read_matrix(folder, spec, rung=plan.primary_rung)))
+            cell = spec.cell
+            if trial_id not in planned and spec.variant is not None:
+                # A point of a search: its completions are those of the cell it was drawn in.
+                cell = spec.model_copy(update={"variant": None}).cell
+            if cell not in members:
+                raise StorageError(f"its cell, {cell}, is not in plan.json.")
+            members[cell].append((spec, read_matrix(folder, spec, rung=plan.primary_rung)))
         except StrictuneError as error:
             skipped.append(SkippedTrial(trial_id=trial_id, reason=str(error)))
     cells = tuple(_cell(cell, members[cell.name]) for cell in planned_cells if members[cell.name])
@@ -165,6 +179,29 @@ def _planned_cells(sweep_dir: Path) -> tuple[_PlannedCell, ...]:
         raise StorageError(f"{path}: {where}: {first['msg']}.") from error
 
 
+def _study_cells(sweep_dir: Path) -> tuple[_PlannedCell, ...]:
+    """Return the cells in which a search has drawn points; none without a search."""
+    path = sweep_dir / "studies.json"
+    if not path.exists():
+        return ()
+    try:
+        studies = json.loads(path.read_text(encoding="utf-8"))["studies"]
+        return tuple(
+            _PlannedCell.model_validate(
+                {
+                    "name": study["cell"],
+                    "weights": study["default_weights"],
+                    "config": study["config"],
+                }
+            )
+            for study in studies
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{path}: cannot be read as the studies of a sweep ({error})."
+        ) from error
+
+
 def _cell(planned: _PlannedCell, members: Sequence[tuple[TrialSpec, RewardMatrix]]) -> Cell:
     spec = members[0][0]
     grpo = planned.config.grpo
@@ -177,7 +214,12 @@ def _cell(planned: _PlannedCell, members: Sequence[tuple[TrialSpec, RewardMatrix
     )
 
 
-def _read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
+def read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
+    """Read what a checkpoint made durable of one trial's matrix.
+
+    Raises:
+        StorageError: There is none yet, or it cannot be used.
+    """
     components = [f"reward/{name}" for name in spec.task.components]
     columns = ["step", "group", *components, f"rung/{rung}"]
     rows = _read_parts(folder, columns).sort_values(["step", "group"], kind="stable")

@@ -65,6 +65,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write a row for each reward component, cell and step (.csv or .parquet)",
     )
+    replay.add_argument(
+        "--truth",
+        action="store_true",
+        help="of a search: whether replay agrees with what its points became, and nothing else",
+    )
     replay.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
@@ -74,6 +79,8 @@ def _execute(args: argparse.Namespace) -> int:
 
     from analysis import replay as offline
 
+    if args.truth:
+        return _print_truth(sweep_folder(args), as_json=args.json)
     tables = {text: _parse_weights(text) for text in args.weights}
     for option, path in (("--rows", args.rows), ("--steps", args.steps)):
         _check_format(option, path)
@@ -97,6 +104,19 @@ def _execute(args: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         _print(sweep, phases, vectors, samples)
+    return 0
+
+
+def _print_truth(folder: Path, *, as_json: bool) -> int:
+    from analysis.replay import replay_agreement, truth_sentences
+    from analysis.writing import plain
+
+    found = replay_agreement(folder)
+    if as_json:
+        print(json.dumps({"agreement": plain(found)}, indent=2, ensure_ascii=False))
+        return 0
+    for sentence in truth_sentences(found):
+        print(f"- {sentence}")
     return 0
 
 

@@ -34,7 +34,7 @@ def study_document(study: CellStudy) -> dict[str, Any]:
     """Return what one study has tried.
 
     Keys: cell, model, thinking, sampler, num_trials, objectives (metric, mode), components,
-    default_weights, winner (a point's number, or null), and points: number, state (finished,
+    default_weights, config (the cell's own trial), winner (a point's number, or null), and points: number, state (finished,
     stopped early, failed, open), is_from_before (measured by an earlier sweep), is_feasible,
     constraints, settings (by dotted key, on top of the cell's), weights (in effect), values (in
     the order of the objectives, or null), looks (value of the first objective by step), reason,
@@ -50,6 +50,7 @@ def study_document(study: CellStudy) -> dict[str, Any]:
         "objectives": [objective.model_dump() for objective in study.objectives],
         "components": list(study.space.components),
         "default_weights": study.cell.weights,
+        "config": study.cell.model_dump(mode="json", exclude={"seed", "model_label"}),
         "winner": None if best is None else best.number,
         "points": [
             _point_document(study, trial)
