@@ -17,9 +17,12 @@ from strictune.config import TrialSpec
 from trainables.evaluation.measurement import Measurement, baseline_measurement
 from trainables.models import load_tokenizer
 from trainables.prompting import chat_template_hash, render_prompt
+from trainables.rollouts.constraint import engine_name
 from trainables.tasks.task import Prompt
 
 __all__ = ["ComparisonKeys", "comparison_keys", "key_digest", "measurement_keys", "suite_hash"]
+
+GRAMMAR_HASH_CHARS = 16
 
 KeyValue = str | int | float | bool
 
@@ -29,7 +32,7 @@ class ComparisonKeys:
     """Both keys of one cell, for its final split."""
 
     evaluation: Mapping[str, KeyValue]
-    """Suite, split, decoding block and scorer: what every comparison shares."""
+    """Suite, split, decoding block, scorer and grammars: what every comparison shares."""
     baseline: Mapping[str, KeyValue]
     """Also everything that decides what the untrained model says."""
     data: str
@@ -71,6 +74,10 @@ def measurement_keys(measured: Measurement) -> ComparisonKeys:
         "max_think_tokens": sampling.max_think_tokens,
         "scorer": measured.task.scorer_hash(),
     }
+    if measured.answer_grammars is not None:
+        # Only where there is one: results from before keep their keys.
+        digest = _text_hash(measured.answer_grammars)
+        shared["grammar"] = f"{engine_name()}, {digest[:GRAMMAR_HASH_CHARS]}"
     tokenizer = load_tokenizer(measured.model)
     baseline = {
         **shared,

@@ -36,6 +36,8 @@ class Measurement:
     sampling: SamplingSpec
     max_prompt_tokens: int | None = None
     """Longer prompts are refused; None is the task's limit."""
+    answer_grammars: tuple[str, ...] | None = None
+    """What the answer to each prompt is held to; None decodes freely."""
 
 
 def baseline_measurement(spec: TrialSpec) -> Measurement:

@@ -57,6 +57,7 @@ def record_measurement(
             thinking=measurement.thinking,
             sampling=measurement.sampling,
             max_prompt_tokens=measurement.max_prompt_tokens,
+            answer_grammars=measurement.answer_grammars,
             on_progress=on_progress,
         )
         write_result(result, folder / "eval" / measurement.split)

@@ -4,7 +4,7 @@ A run that is cut off stays in its folder without an outcome and is not resumed.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -14,7 +14,7 @@ from transformers import logging as transformers_logging
 from strictune.config import SamplingSpec, dump_yaml
 from strictune.config.base import Spec
 from strictune.config.naming import short_model_name
-from strictune.errors import StorageError
+from strictune.errors import SpecError, StorageError
 from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import Measurement
 from trainables.evaluation.recording import record_measurement
@@ -22,7 +22,9 @@ from trainables.evaluation.suite import SuiteResult
 from trainables.evaluation.suite_source import load_suite, suite_name
 from trainables.models import resolve_adapter, resolve_model
 from trainables.tasks import TaskSettings, load_task
+from trainables.tasks.grammar import HasAnswerGrammar
 from trainables.tasks.selection import select_prompts
+from trainables.tasks.task import Prompt, Task
 
 __all__ = ["Evaluation", "EvaluationRequest", "evaluate_model", "evaluation_name", "open_folder"]
 
@@ -49,6 +51,8 @@ class EvaluationRequest(Spec):
     """Precision of the computation, and of base weights that are not quantized."""
     sampling: SamplingSpec = SamplingSpec()
     """Samples and decoding."""
+    constrain: bool = False
+    """Decode under the grammar of each prompt's right answers, behind the think block."""
     max_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
     """Longer prompts are dropped from outside suites and refused elsewhere; null is the task's
     limit."""
@@ -76,7 +80,7 @@ def evaluate_model(
         on_progress: Told how many completions of how many there are.
 
     Raises:
-        SpecError: The suite cannot be used.
+        SpecError: The suite cannot be used, or the task has no grammars.
         TrialError: The model or the adapter cannot be, or a prompt is too long for the task.
         StorageError: The folder is not empty.
     """
@@ -92,11 +96,12 @@ def evaluate_model(
         thinking=request.thinking,
         max_prompt_tokens=max_prompt_tokens,
     )
+    prompts = select_prompts(
+        suite.prompts, per_difficulty=request.sampling.num_prompts_per_difficulty
+    )
     measurement = Measurement(
         task=task,
-        prompts=select_prompts(
-            suite.prompts, per_difficulty=request.sampling.num_prompts_per_difficulty
-        ),
+        prompts=prompts,
         split=suite.name,
         data=suite.data,
         model=model,
@@ -106,6 +111,7 @@ def evaluate_model(
         thinking=request.thinking,
         sampling=request.sampling,
         max_prompt_tokens=max_prompt_tokens,
+        answer_grammars=_answer_grammars(task, prompts) if request.constrain else None,
     )
     keys = measurement_keys(measurement)
     open_folder(folder)
@@ -122,12 +128,21 @@ def evaluate_model(
     return Evaluation(result, suite.dropped)
 
 
+def _answer_grammars(task: Task, prompts: Sequence[Prompt]) -> tuple[str, ...]:
+    if not isinstance(task, HasAnswerGrammar):
+        raise SpecError(
+            f"--constrain: no grammar describes the answers of task {task.kind}. Leave it out."
+        )
+    return tuple(task.answer_grammar(prompt) for prompt in prompts)
+
+
 def evaluation_name(request: EvaluationRequest) -> str:
     """Return a folder name for an evaluation, e.g. ``smollm2-135m-no-think-test``."""
     parts = (
         short_model_name(request.model),
         "adapter" if request.adapter else "",
         "think" if request.thinking else "no-think",
+        "constrained" if request.constrain else "",
         suite_name(request.suite),
     )
     return _UNSAFE.sub("-", "-".join(filter(None, parts)).lower()).strip("-.")

@@ -15,6 +15,7 @@ from strictune.errors import TrialError
 from trainables.prompting import render_prompt
 from trainables.records import write_json
 from trainables.rollouts.completion import Completion
+from trainables.rollouts.constraint import full_grammar
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
 from trainables.tasks.task import Prompt, Task
 
@@ -30,7 +31,7 @@ class SuiteResult:
     samples: pd.DataFrame
     """One row a completion: prompt_id, family, difficulty, constructs, sample, completion,
     ``rung/<name>``, ``reward/<component>``, error_class, error_path, num_tokens, is_truncated,
-    is_thinking."""
+    is_thinking; under grammars also grammar_problem, empty where the grammar was kept to."""
     rungs: tuple[str, ...]
     seconds: float
 
@@ -54,7 +55,16 @@ class SuiteResult:
                 for name, count in self.samples["error_class"].value_counts().items()
             },
             "seconds": self.seconds,
+            **self._grammar_summary(),
         }
+
+    def _grammar_summary(self) -> dict[str, Any]:
+        """Return how many prompts were decoded freely although a grammar was asked for, and why."""
+        if "grammar_problem" not in self.samples:
+            return {}
+        problems = self.samples.groupby("prompt_id")["grammar_problem"].first()
+        counts = problems[problems != ""].value_counts()
+        return {"grammar_problems": {str(name): int(count) for name, count in counts.items()}}
 
     def metrics(self, prefix: str) -> dict[str, float]:
         """Return the summary as metrics, e.g. ``eval/hard/strict/pass_at_1``."""
@@ -80,6 +90,7 @@ def evaluate_suite(
     thinking: bool,
     sampling: SamplingSpec,
     max_prompt_tokens: int | None = None,
+    answer_grammars: Sequence[str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SuiteResult:
     """Generate ``samples_per_prompt`` completions of every prompt and score them.
@@ -93,6 +104,7 @@ def evaluate_suite(
         thinking: Ask for a think block.
         sampling: Samples and decoding.
         max_prompt_tokens: Longer prompts are refused; None is the task's limit.
+        answer_grammars: What the answer to each prompt is held to; None decodes freely.
         on_progress: Told how many completions of how many there are.
 
     Raises:
@@ -106,6 +118,7 @@ def evaluate_suite(
     texts = [text for text, _ in rendered]
     _check_lengths(tokenizer, prompts, texts, limit=max_prompt_tokens or task.max_prompt_tokens)
     engine = TransformersEngine(model, tokenizer, batch_size=sampling.batch_size)
+    grammars = _grammars(tokenizer, answer_grammars, sampling=sampling, thinking=thinking)
     completions = engine.generate(
         [text for text in texts for _ in range(sampling.samples_per_prompt)],
         Decoding(
@@ -115,6 +128,8 @@ def evaluate_suite(
         ),
         seed=sampling.seed,
         on_progress=on_progress,
+        grammars=grammars
+        and [text for text in grammars for _ in range(sampling.samples_per_prompt)],
     )
     rows = []
     for index, completion in enumerate(completions):
@@ -129,11 +144,14 @@ def evaluate_suite(
                 think_prefilled=rendered[prompt_index].think_prefilled,
             )
         )
+    samples = pd.DataFrame(rows)
+    if grammars is not None:
+        problems = [engine.grammar_problems.get(text, "") for text in grammars]
+        samples["grammar_problem"] = samples["prompt_id"].map(
+            dict(zip((prompt.id for prompt in prompts), problems, strict=True))
+        )
     return SuiteResult(
-        split=split,
-        samples=pd.DataFrame(rows),
-        rungs=task.rungs,
-        seconds=time.monotonic() - started,
+        split=split, samples=samples, rungs=task.rungs, seconds=time.monotonic() - started
     )
 
 
@@ -170,6 +188,22 @@ def read_result(folder: Path, *, split: str, rungs: tuple[str, ...]) -> SuiteRes
         rungs=rungs,
         seconds=float(summary["seconds"]),
     )
+
+
+def _grammars(
+    tokenizer: PreTrainedTokenizerBase,
+    answers: Sequence[str] | None,
+    *,
+    sampling: SamplingSpec,
+    thinking: bool,
+) -> list[str] | None:
+    if answers is None:
+        return None
+    limit = sampling.max_think_tokens
+    return [
+        full_grammar(answer, tokenizer, thinking=thinking, max_think_tokens=limit)
+        for answer in answers
+    ]
 
 
 def _sample_row(

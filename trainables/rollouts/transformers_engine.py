@@ -5,8 +5,9 @@ It serves evaluation. Training rollouts come from TRL's trainer, which calls the
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.completion_text import decode_completion, stop_token_ids
+from trainables.rollouts.constraint import Grammars
 
 __all__ = ["Decoding", "TransformersEngine"]
 
@@ -48,11 +50,18 @@ class TransformersEngine:
         *,
         seed: int,
         on_progress: Callable[[int, int], None] | None = None,
+        grammars: Sequence[str] | None = None,
     ) -> list[Completion]:
         """Return one completion for each prompt, in input order.
 
         The same prompts, batch size, seed, device and thread count give the same text.
-        ``on_progress`` is told after each batch how many of how many are done.
+
+        Args:
+            prompts: What is continued.
+            decoding: How tokens are chosen.
+            seed: Of the sampling.
+            on_progress: Told after each batch how many of how many are done.
+            grammars: What each completion is held to; ``grammar_problems`` says where that failed.
         """
         ids: list[list[int]] = self._tokenizer(list(prompts))["input_ids"]
         order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
@@ -60,25 +69,46 @@ class TransformersEngine:
         set_seed(seed)
         for start in range(0, len(order), self._batch_size):
             batch = order[start : start + self._batch_size]
-            generated = self._generate_batch([ids[index] for index in batch], decoding)
+            generated = self._generate_batch(
+                [ids[index] for index in batch],
+                decoding,
+                grammars=None if grammars is None else [grammars[index] for index in batch],
+            )
             completions.update(zip(batch, generated, strict=True))
             if on_progress is not None:
                 on_progress(len(completions), len(order))
             logger.debug("generated %d of %d completions", len(completions), len(order))
         return [completions[index] for index in range(len(ids))]
 
-    def _generate_batch(self, ids: list[list[int]], decoding: Decoding) -> list[Completion]:
+    @property
+    def grammar_problems(self) -> Mapping[str, str]:
+        """Why completions were not held to a grammar, by its text."""
+        return self._grammars.problems
+
+    @cached_property
+    def _grammars(self) -> Grammars:
+        return Grammars(
+            self._tokenizer,
+            vocabulary_size=self._model.config.get_text_config().vocab_size,
+            stop_ids=self._stop_ids,
+        )
+
+    def _generate_batch(
+        self, ids: list[list[int]], decoding: Decoding, *, grammars: Sequence[str] | None
+    ) -> list[Completion]:
         device = self._model.device
         # B = completions in the batch, P = padded prompt tokens, T = new tokens.
         padded = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt", padding_side="left")
         inputs = {name: tensor.to(device) for name, tensor in padded.items()}  # (B, P)
+        arguments = self._generation_arguments(decoding)
+        if grammars is not None:
+            # Before temperature and nucleus: both act on what is left.
+            arguments["logits_processor"] = [self._grammars.processor(grammars)]
         was_training = self._model.training
         self._model.eval()
         try:
             with torch.no_grad():
-                output = self._model.generate(
-                    **inputs, **self._generation_arguments(decoding)
-                )  # (B, P + T)
+                output = self._model.generate(**inputs, **arguments)  # (B, P + T)
         finally:
             self._model.train(was_training)
         new_ids = output[:, inputs["input_ids"].shape[1] :].tolist()

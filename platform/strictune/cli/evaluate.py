@@ -66,6 +66,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--thinking", action="store_true", help="ask for a think block; the prompt opens it"
     )
+    parser.add_argument(
+        "--constrain",
+        action="store_true",
+        help="decode under the grammar of each prompt's JSON Schema, behind the think block: would "
+        "a grammar have done it?",
+    )
     parser.add_argument("--quantization", choices=("nf4", "none"), help="default: nf4")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), help="default: bfloat16")
     _add_sampling_options(parser)
@@ -107,6 +113,7 @@ def _execute(args: argparse.Namespace) -> int:
             "adapter": args.adapter,
             "suite": args.suite,
             "thinking": args.thinking,
+            "constrain": args.constrain,
             "quantization": args.quantization,
             "dtype": args.dtype,
             "sampling": sampling,
@@ -185,16 +192,30 @@ def _print_summary(evaluation: "Evaluation", measured: "Measured") -> None:
     if measured.sampled_rates(measured.rungs[-1]):
         console.print(_sampled_table(measured))
         print("pass@k: at least one of k samples is right; pass^k: all k are.")
+    tokens = summary["num_completions"] * summary["completion_tokens_mean"]
     print(
         f"{summary['num_completions']} completions of {summary['num_prompts']} prompts in "
-        f"{summary['seconds']:.0f} s; {summary['completion_tokens_mean']:.0f} tokens on average, "
+        f"{summary['seconds']:.0f} s, {tokens / summary['seconds']:.0f} tokens a second; "
+        f"{summary['completion_tokens_mean']:.0f} tokens on average, "
         f"{summary['truncated_frac']:.1%} cut off, {summary['think_rate']:.1%} with a think block."
     )
     errors = (f"{name} {count}" for name, count in summary["error_classes"].items() if name != "ok")
+    if "grammar_problems" in summary:
+        print(_grammar_text(summary))
     print(f"failures: {', '.join(errors) or 'none'}.")
     if evaluation.dropped:
         num_dropped = sum(evaluation.dropped.values())
         print(f"dropped from the suite: {num_dropped} ({dropped_text(evaluation.dropped)}).")
+
+
+def _grammar_text(summary: dict[str, Any]) -> str:
+    problems = summary["grammar_problems"]
+    num_free = sum(problems.values())
+    reasons = "; ".join(f"{count}: {reason}" for reason, count in problems.items())
+    kept = (
+        f"under a grammar: {summary['num_prompts'] - num_free} of {summary['num_prompts']} prompts"
+    )
+    return f"{kept}; decoded freely: {num_free}{f' ({reasons})' if reasons else ''}."
 
 
 def _rate_table(summary: dict[str, Any], measured: "Measured") -> Table:

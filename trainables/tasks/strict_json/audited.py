@@ -106,7 +106,10 @@ def _facts(scored: ScoredCompletion, *, family: str | None) -> dict[str, Any]:
         "is_thinking": score.is_thinking,
         "num_characters": len(row.values["completion"]),
         "num_values": _num_values(read.document) if read.is_read else nan,
-        **{f"rung/{name}": float(holds) for name, holds in score.rungs.items()},
+        **{
+            f"rung/{name}": nan if holds is None else float(holds)
+            for name, holds in score.rungs.items()
+        },
         **{f"reward/{name}": value for name, value in score.rewards.items()},
         **{f"share/{name}": value for name, value in _symptoms(read, scored).items()},
     }

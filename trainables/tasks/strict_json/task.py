@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from trainables.tasks.strict_json.data import build_split, data_hash
+from trainables.tasks.strict_json.grammar import answer_grammar
 from trainables.tasks.strict_json.measure import DIFFICULTIES
 from trainables.tasks.strict_json.outside.catalog import OUTSIDE_SUITES, outside_suite
 from trainables.tasks.strict_json.prompts import system_prompt
@@ -72,6 +73,10 @@ class StrictJson:
             thinking=thinking,
             think_prefilled=think_prefilled,
         )
+
+    def answer_grammar(self, prompt: Prompt) -> str:
+        """Return the grammar of a fenced document that conforms, see ``HasAnswerGrammar``."""
+        return answer_grammar(prompt.columns["schema"])
 
     def scorer_hash(self) -> str:
         """Identify the scoring code: results under different hashes are not comparable."""
