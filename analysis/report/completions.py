@@ -48,7 +48,7 @@ def run_block(
     Args:
         answers: The run.
         changes: What became of each prompt, in the order of ``answers.measured``; None for a
-            baseline, all of whose prompts count the same.
+            baseline, all of whose prompts are needed beside some trial.
         max_chars: The largest content. What ``extra`` holds goes in whatever it is.
         extra: Goes into the block beside the completions.
     """
@@ -57,9 +57,10 @@ def run_block(
         everything = run.block(len(run.ordered), limit)
         if len(everything.content) <= max_chars:
             return everything
-        if len(run.block(run.num_flips, limit).content) <= max_chars:
-            return run.longest(limit, max_chars, at_least=run.num_flips)
-    return run.longest(TEXT_LIMITS[-1], max_chars, at_least=0)
+        needed = run.block(run.num_needed, limit)
+        if len(needed.content) <= max_chars:
+            return run.between(needed, everything, max_chars)
+    return run.between(run.block(0, TEXT_LIMITS[-1]), needed, max_chars)
 
 
 def pack(document: Any) -> str:
@@ -69,7 +70,7 @@ def pack(document: Any) -> str:
 
 
 class _Run:
-    """Packs parts of one run; its rows are turned into plain values once."""
+    """Packs parts of one run: prompts are taken in a fixed order, as many as there is room."""
 
     def __init__(
         self, answers: Answers, changes: Sequence[Change] | None, extra: Mapping[str, Any]
@@ -78,13 +79,16 @@ class _Run:
         self.changes = dict(zip(ids, changes, strict=True)) if changes is not None else {}
         flips = [name for name in ids if name in self.changes and self.changes[name].is_flip]
         self.num_flips = len(flips)
+        self.num_needed = len(ids) if changes is None else len(flips)
+        """Texts are shortened before one of these is left out."""
         self.ordered = [*flips, *_in_turns(answers, ids, self.changes)]
         """Prompts in the order in which they are taken."""
         self.extra = {**extra, "components": answers.components}
-        self.rungs = answers.measured.rungs
-        self.rows: dict[str, list[Mapping[Hashable, Any]]] = defaultdict(list)
+        self.samples: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        rungs, components = answers.measured.rungs, answers.components
         for row in answers.samples.to_dict("records"):
-            self.rows[str(row["prompt_id"])].append(row)
+            sample = _sample(row, rungs, components)
+            self.samples[str(row["prompt_id"])].append(sample)
 
     def block(self, num_prompts: int, limit: int | None) -> Block:
         """Pack the first ``num_prompts`` prompts."""
@@ -98,45 +102,57 @@ class _Run:
         content = pack({**self.extra, **facts, "answers": answers})
         return Block(content, num_prompts, left_out, limit)
 
-    def longest(self, limit: int | None, max_chars: int, *, at_least: int) -> Block:
-        """Pack as many prompts as fit, by halving; ``at_least`` are known to."""
-        fits, fails = self.block(at_least, limit), len(self.ordered)
-        while fails - fits.num_prompts > max(1, len(self.ordered) // 32):
-            tried = self.block((fits.num_prompts + fails) // 2, limit)
+    def between(self, fits: Block, fails: Block, max_chars: int) -> Block:
+        """Pack about as many prompts as fit: more than ``fits`` has, fewer than ``fails``.
+
+        Size grows evenly with prompts, so a guess a little below the line between the two is
+        close; where it is not, the next one starts from it.
+        """
+        while fails.num_prompts - fits.num_prompts > 1:
+            room = max_chars - len(fits.content)
+            share = room / (len(fails.content) - len(fits.content))
+            more = int(0.97 * share * (fails.num_prompts - fits.num_prompts))
+            if more < 1:
+                break
+            tried = self.block(fits.num_prompts + more, fits.text_limit)
             if len(tried.content) <= max_chars:
-                fits = tried
-            else:
-                fails = tried.num_prompts
+                return tried
+            fails = tried
         return fits
 
     def _answer(self, name: str, limit: int | None) -> dict[str, Any]:
         change = self.changes.get(name)
-        return {
-            "change": change.value if change else "",
-            "samples": [self._sample(row, limit) for row in self.rows[name]],
-        }
+        samples = self.samples[name]
+        if limit is not None:
+            samples = [{**sample, "text": _shortened(sample["text"], limit)} for sample in samples]
+        return {"change": change.value if change else "", "samples": samples}
 
-    def _sample(self, row: Mapping[Hashable, Any], limit: int | None) -> dict[str, Any]:
-        return {
-            "text": _shortened(str(row.get("completion", "")), limit),
-            "rungs": [name for name in self.rungs if row[f"rung/{name}"]],
-            "rewards": [_rounded(row[f"reward/{name}"]) for name in self.extra["components"]],
-            "error": str(row.get("error_class", "")),
-            "path": str(row.get("error_path", "")),
-            "tokens": int(row["num_tokens"]),
-            **{flag: bool(row[flag]) for flag in _FLAGS},
-        }
+
+def _sample(
+    row: Mapping[Hashable, Any], rungs: Sequence[str], components: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "text": str(row.get("completion", "")),
+        "rungs": [name for name in rungs if row[f"rung/{name}"]],
+        "rewards": [_rounded(row[f"reward/{name}"]) for name in components],
+        "error": str(row.get("error_class", "")),
+        "path": str(row.get("error_path", "")),
+        "tokens": int(row["num_tokens"]),
+        **{flag: bool(row[flag]) for flag in _FLAGS},
+    }
 
 
 def _in_turns(answers: Answers, ids: Sequence[str], changes: Mapping[str, Change]) -> list[str]:
     """Order the prompts that did not flip so that every stratum gives its share at any length."""
-    first = answers.samples.drop_duplicates("prompt_id").set_index("prompt_id")
-    classes = first["error_class"] if "error_class" in first else first["difficulty"]
+    first = answers.samples.drop_duplicates("prompt_id")
+    column = "error_class" if "error_class" in first else "difficulty"
+    facts = zip(first["prompt_id"], first["difficulty"], first[column], strict=True)
+    classes = {str(name): (str(difficulty), str(found)) for name, difficulty, found in facts}
     strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name in ids:
-        change = changes.get(name, "")
-        if not (isinstance(change, Change) and change.is_flip):
-            strata[str(first.at[name, "difficulty"]), change, str(classes.at[name])].append(name)
+        change = changes.get(name)
+        if change is None or not change.is_flip:
+            strata[str(change), *classes[name]].append(name)
     turns = [
         (turn / len(members), name)
         for members in strata.values()
@@ -145,8 +161,8 @@ def _in_turns(answers: Answers, ids: Sequence[str], changes: Mapping[str, Change
     return [name for _, name in sorted(turns)]
 
 
-def _shortened(text: str, limit: int | None) -> str:
-    if limit is None or len(text) <= limit:
+def _shortened(text: str, limit: int) -> str:
+    if len(text) <= limit:
         return text
     head = limit * 3 // 4
     left_out = len(text) - limit

@@ -29,7 +29,6 @@ from analysis.wording import (
 
 __all__ = ["block_html", "page_html", "script_json"]
 
-_PARTS = Path(__file__).with_name("page")
 _PLACEHOLDER = re.compile(r"\[\[(\w+)\]\]")
 BLOCKS = "[[blocks]]"
 """Where the blocks of completions go: written one by one, so they are no part of the text."""
@@ -50,7 +49,7 @@ def page_html(
     values = {
         "title": _text(verdicts.sweep),
         "summary": _text(summary),
-        "style": _part("style.css"),
+        "style": _part("css"),
         "verdicts": _verdict_table(verdicts),
         "next": _steps(steps),
         "sentences": _sentences(verdicts),
@@ -59,9 +58,9 @@ def page_html(
         "sweep": script_json(_index(sweep)),
         "documents": script_json({figure.name: figure.document for figure in drawn}),
         "scripts": scripts,
-        "program": _part("program.js"),
+        "program": _part("js"),
     }
-    before, after = _part("page.html").split(BLOCKS)
+    before, after = _part("html").split(BLOCKS)
     return _filled(before, values), _filled(after, values)
 
 
@@ -188,8 +187,9 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
 
 
-def _part(name: str) -> str:
-    return (_PARTS / name).read_text(encoding="utf-8")
+def _part(kind: str) -> str:
+    """Read ``page.html``, ``page.css`` or ``page.js``, which lie beside this module."""
+    return Path(__file__).with_suffix(f".{kind}").read_text(encoding="utf-8")
 
 
 def _text(text: str) -> str:
