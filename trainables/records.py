@@ -109,20 +109,22 @@ class TrialRecords:
         """Keep one row for each training completion until the next commit.
 
         Columns: step, prompt_id, difficulty, group, ``reward/<component>``, total,
-        ``rung/<name>``, is_truncated, num_tokens.
+        ``rung/<name>``, ``measure/<name>``, is_truncated, num_tokens. What could not be measured
+        is NaN, in rungs null; so is the total of a completion that lacks a component.
         """
         triples = zip(prompts, completions, scores, strict=True)
         for index, (prompt, completion, score) in enumerate(triples):
-            total = sum(weights[name] * value for name, value in score.rewards.items())
+            rewards = {name: score.rewards.get(name, np.nan) for name in weights}
             self._rows.append(
                 {
                     "step": step,
                     "prompt_id": prompt.id,
                     "difficulty": prompt.difficulty,
                     "group": index // group_size,
-                    **{f"reward/{name}": value for name, value in score.rewards.items()},
-                    "total": total,
+                    **{f"reward/{name}": value for name, value in rewards.items()},
+                    "total": sum(weights[name] * value for name, value in rewards.items()),
                     **{f"rung/{name}": holds for name, holds in score.rungs.items()},
+                    **{f"measure/{name}": value for name, value in score.measures.items()},
                     "is_truncated": completion.is_truncated,
                     "num_tokens": completion.num_tokens,
                 }

@@ -3,10 +3,13 @@
 TRL calls every reward function of a batch with the same list of completions. The first call
 scores the batch, the others read from it. Scores are of the raw tokens, not of TRL's text,
 which has special tokens removed.
+
+A completion that could not be scored gives None for every component. TRL then leaves it out
+of its group's mean and deviation and gives it no advantage; with None for one component only,
+it would quietly sum up the others.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -15,12 +18,12 @@ from transformers import PreTrainedTokenizerBase
 from strictune.errors import TrialError
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.completion_text import decode_completion
-from trainables.tasks.task import Prompt, Score, Task
+from trainables.tasks.task import Attempt, Prompt, Score, Task
 
 __all__ = ["BatchScorer", "RewardFunction", "RewardSink"]
 
-RewardFunction = Callable[..., list[float]]
-"""TRL's signature: keyword lists in, one value a completion out."""
+RewardFunction = Callable[..., list[float | None]]
+"""TRL's signature: keyword lists in, one value a completion out; None is not scored."""
 
 
 class RewardSink(Protocol):
@@ -56,16 +59,16 @@ class BatchScorer:
         self._stop_ids = stop_ids
         self._sink = sink
         self._batch: object = None
-        self._scores: list[Score] = []
+        self._scores: Sequence[Score] = ()
 
     def reward_functions(self) -> list[RewardFunction]:
         """Return one function for each of the task's components, in their order."""
         return [self._reward_function(name) for name in self._task.components]
 
     def _reward_function(self, component: str) -> RewardFunction:
-        def reward(completions: Sequence[str], **batch: Any) -> list[float]:
+        def reward(completions: Sequence[str], **batch: Any) -> list[float | None]:
             scores = self._score_batch(completions, batch)
-            return [score.rewards[component] for score in scores]
+            return [None if score.is_missing else score.rewards[component] for score in scores]
 
         reward.__name__ = component
         return reward
@@ -79,30 +82,34 @@ class BatchScorer:
             decode_completion(self._tokenizer, ids, stop_ids=self._stop_ids)
             for ids in batch["completion_ids"]
         ]
-        self._scores = [
-            self._task.score(
-                text.text, prompt, thinking=self._thinking, think_prefilled=self._think_prefilled
-            )
+        attempts = [
+            Attempt(text.text, prompt, text.is_truncated, self._think_prefilled)
             for text, prompt in zip(texts, prompts, strict=True)
         ]
+        self._scores, metrics = self._task.score_batch(
+            attempts, thinking=self._thinking, purpose="training"
+        )
         _refuse_unmeasured(prompts, self._scores)
         self._batch = completions
         self._sink(batch["trainer_state"].global_step + 1, prompts, texts, self._scores)
-        self._log_rates(batch["log_metric"])
+        for name, value in {**metrics, **_rates(self._task, self._scores)}.items():
+            batch["log_metric"](name, value)
         return self._scores
 
-    def _log_rates(self, log_metric: Callable[[str, float], None]) -> None:
-        total = len(self._scores)
-        rungs: Counter[str] = Counter()
-        for score in self._scores:
-            rungs.update(name for name, holds in score.rungs.items() if holds)
-        for name in self._task.rungs:
-            log_metric(f"{name}/pass_at_1", rungs[name] / total)
-        log_metric("think_rate", sum(score.is_thinking for score in self._scores) / total)
+
+def _rates(task: Task, scores: Sequence[Score]) -> dict[str, float]:
+    """Return the batch's means; what is missing counts in none of them."""
+    rungs, measures = [score.rungs for score in scores], [score.measures for score in scores]
+    values: dict[str, list[float]] = {
+        **{f"{name}/pass_at_1": [r[name] for r in rungs if name in r] for name in task.rungs},
+        **{f"{name}/mean": [m[name] for m in measures if name in m] for name in task.measures},
+        "think_rate": [score.is_thinking for score in scores],
+    }
+    return {name: math.fsum(known) / len(known) for name, known in values.items() if known}
 
 
 def _refuse_unmeasured(prompts: Sequence[Prompt], scores: Sequence[Score]) -> None:
-    """Stop at a reward that is no number: TRL would leave it out of the sum without a word.
+    """Stop at a reward that is no number: a task that could not measure one leaves it out.
 
     Raises:
         TrialError: A component is NaN or infinite.

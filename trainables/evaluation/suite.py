@@ -1,9 +1,10 @@
 """A suite put to a model: every sample generated and scored, as one table and its summary."""
 
 import json
+import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from strictune.config import SamplingSpec
 from strictune.errors import TrialError
+from trainables.evaluation.scored_samples import score_samples
 from trainables.prompting import render_prompt
 from trainables.records import write_json
-from trainables.rollouts.completion import Completion
 from trainables.rollouts.constraint import full_grammar
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
 from trainables.tasks.task import Prompt, Task
@@ -30,10 +31,15 @@ class SuiteResult:
     """The split, or the suite's name."""
     samples: pd.DataFrame
     """One row a completion: prompt_id, family, difficulty, constructs, sample, completion,
-    ``rung/<name>``, ``reward/<component>``, error_class, error_path, num_tokens, is_truncated,
+    ``rung/<name>``, ``reward/<component>``, ``measure/<name>``, details where the task gives
+    them, error_class, error_path, num_tokens, is_truncated,
     is_thinking; under grammars also grammar_problem, empty where the grammar was kept to."""
     rungs: tuple[str, ...]
     seconds: float
+    num_missing: int = 0
+    """Completions that could not be scored; they have no row."""
+    scoring: Mapping[str, float] = field(default_factory=dict)
+    """About the scoring itself, e.g. ``judge/failure_frac``."""
 
     def summary(self) -> dict[str, Any]:
         """Return the rates of ``summary.json``: each prompt counts the same."""
@@ -45,8 +51,11 @@ class SuiteResult:
             "split": self.split,
             "num_prompts": int(self.samples["prompt_id"].nunique()),
             "num_completions": len(self.samples),
+            "num_missing": self.num_missing,
             "rungs": _rates(self.samples, self.rungs),
             "by_difficulty": by_difficulty,
+            "measures": self._measures(),
+            "scoring": dict(self.scoring),
             "think_rate": float(self.samples["is_thinking"].mean()),
             "completion_tokens_mean": float(self.samples["num_tokens"].mean()),
             "truncated_frac": float(self.samples["is_truncated"].mean()),
@@ -66,6 +75,16 @@ class SuiteResult:
         counts = problems[problems != ""].value_counts()
         return {"grammar_problems": {str(name): int(count) for name, count in counts.items()}}
 
+    def _measures(self) -> dict[str, float]:
+        """Return each measure's mean over the prompts that have it."""
+        columns = [name for name in self.samples if str(name).startswith("measure/")]
+        means = self.samples.groupby("prompt_id")[columns].mean().mean()
+        return {
+            str(name).removeprefix("measure/"): float(mean)
+            for name, mean in means.items()
+            if not math.isnan(mean)
+        }
+
     def metrics(self, prefix: str) -> dict[str, float]:
         """Return the summary as metrics, e.g. ``eval/hard/strict/pass_at_1``."""
         summary = self.summary()
@@ -73,6 +92,8 @@ class SuiteResult:
         for difficulty, rates in summary["by_difficulty"].items():
             for rung, rate in rates.items():
                 metrics[f"{prefix}/{difficulty}/{rung}/pass_at_1"] = rate
+        metrics |= {f"{prefix}/{name}/mean": mean for name, mean in summary["measures"].items()}
+        metrics |= {f"{prefix}/{name}": value for name, value in self.scoring.items()}
         metrics[f"{prefix}/think_rate"] = summary["think_rate"]
         metrics[f"{prefix}/completion_tokens/mean"] = summary["completion_tokens_mean"]
         metrics[f"{prefix}/truncated_frac"] = summary["truncated_frac"]
@@ -131,27 +152,26 @@ def evaluate_suite(
         grammars=grammars
         and [text for text in grammars for _ in range(sampling.samples_per_prompt)],
     )
-    rows = []
-    for index, completion in enumerate(completions):
-        prompt_index, sample = divmod(index, sampling.samples_per_prompt)
-        rows.append(
-            _sample_row(
-                task,
-                prompts[prompt_index],
-                completion,
-                sample=sample,
-                thinking=thinking,
-                think_prefilled=rendered[prompt_index].think_prefilled,
-            )
-        )
-    samples = pd.DataFrame(rows)
+    scored = score_samples(
+        task,
+        prompts,
+        completions,
+        thinking=thinking,
+        think_prefilled=[opened for _, opened in rendered],
+    )
+    samples = scored.samples
     if grammars is not None:
         problems = [engine.grammar_problems.get(text, "") for text in grammars]
         samples["grammar_problem"] = samples["prompt_id"].map(
             dict(zip((prompt.id for prompt in prompts), problems, strict=True))
         )
     return SuiteResult(
-        split=split, samples=samples, rungs=task.rungs, seconds=time.monotonic() - started
+        split=split,
+        samples=samples,
+        rungs=task.rungs,
+        seconds=time.monotonic() - started,
+        num_missing=scored.num_missing,
+        scoring=scored.metrics,
     )
 
 
@@ -187,6 +207,8 @@ def read_result(folder: Path, *, split: str, rungs: tuple[str, ...]) -> SuiteRes
         samples=pd.read_parquet(folder / "samples.parquet"),
         rungs=rungs,
         seconds=float(summary["seconds"]),
+        num_missing=int(summary.get("num_missing", 0)),
+        scoring=summary.get("scoring", {}),
     )
 
 
@@ -204,33 +226,6 @@ def _grammars(
         full_grammar(answer, tokenizer, thinking=thinking, max_think_tokens=limit)
         for answer in answers
     ]
-
-
-def _sample_row(
-    task: Task,
-    prompt: Prompt,
-    completion: Completion,
-    *,
-    sample: int,
-    thinking: bool,
-    think_prefilled: bool,
-) -> dict[str, Any]:
-    score = task.score(completion.text, prompt, thinking=thinking, think_prefilled=think_prefilled)
-    return {
-        "prompt_id": prompt.id,
-        "family": prompt.family,
-        "difficulty": prompt.difficulty,
-        "constructs": list(prompt.constructs),
-        "sample": sample,
-        "completion": completion.text,
-        **{f"rung/{name}": holds for name, holds in score.rungs.items()},
-        **{f"reward/{name}": value for name, value in score.rewards.items()},
-        "error_class": score.error_class,
-        "error_path": score.error_path,
-        "num_tokens": completion.num_tokens,
-        "is_truncated": completion.is_truncated,
-        "is_thinking": score.is_thinking,
-    }
 
 
 def _rates(samples: pd.DataFrame, rungs: Sequence[str]) -> dict[str, float]:

@@ -7,11 +7,24 @@ analysis know tasks only through this protocol.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol, TypedDict
 
-__all__ = ["Message", "OutsideSuite", "Prompt", "Score", "Split", "Task"]
+__all__ = [
+    "Attempt",
+    "BatchScore",
+    "Message",
+    "OutsideSuite",
+    "Prompt",
+    "Purpose",
+    "Score",
+    "Split",
+    "Task",
+]
 
 Split = Literal["train", "validation", "test"]
+Purpose = Literal["training", "evaluation"]
+"""What scores are for: a task may have one judge to train by and another to measure by."""
 
 
 class Message(TypedDict):
@@ -48,14 +61,29 @@ class OutsideSuite(NamedTuple):
     """How many entries cannot be used, by reason."""
 
 
+class Attempt(NamedTuple):
+    """One completion that is to be scored."""
+
+    completion: str
+    prompt: Prompt
+    is_truncated: bool
+    """The token limit ended it, not the model."""
+    think_prefilled: bool
+    """The prompt opened the think block."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What one completion is worth."""
+    """What one completion is worth.
+
+    What could not be measured, e.g. because a judge did not answer, is absent. It is never
+    counted as 0: in training such a completion has no reward, in evaluation it has no row.
+    """
 
     rungs: Mapping[str, bool]
     """Each of ``Task.rungs``, in ladder order."""
     rewards: Mapping[str, float]
-    """The raw value of each of ``Task.components``, before weights."""
+    """The raw value of each of ``Task.components``, before weights; empty if ``is_missing``."""
     reasons: Mapping[str, str]
     """A stable code for each component's value."""
     error_class: str
@@ -64,6 +92,21 @@ class Score:
     """Where it went wrong: a JSON pointer, or a character position; empty if nowhere."""
     is_thinking: bool = False
     """A real think block was written."""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    """Each of ``Task.measures``."""
+    details: str = ""
+    """More for reports, as JSON text; its shape is the task's own."""
+    is_missing: bool = False
+    """Something that the reward needs could not be measured."""
+
+
+class BatchScore(NamedTuple):
+    """What a batch of completions is worth."""
+
+    scores: Sequence[Score]
+    """One for each attempt, in their order."""
+    metrics: Mapping[str, float] = MappingProxyType({})
+    """About the scoring itself, e.g. ``judge/failure_frac``."""
 
 
 class Task(Protocol):
@@ -76,6 +119,8 @@ class Task(Protocol):
     """The rung that verdicts and searches are about."""
     components: tuple[str, ...]
     """The reward components, in report order."""
+    measures: tuple[str, ...]
+    """What is measured of a completion beside rungs and rewards, in report order."""
     difficulties: tuple[str, ...]
     """Easiest first."""
     max_prompt_tokens: int
@@ -103,10 +148,14 @@ class Task(Protocol):
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
         """Return the chat messages that put ``prompt`` to a model."""
 
-    def score(
-        self, completion: str, prompt: Prompt, *, thinking: bool, think_prefilled: bool
-    ) -> Score:
-        """Score one completion; never raises on any completion text."""
+    def score_batch(
+        self, attempts: Sequence[Attempt], *, thinking: bool, purpose: Purpose
+    ) -> BatchScore:
+        """Score completions together; never raises on any completion text.
+
+        Raises:
+            TrialError: So much could not be measured that what is left would mislead.
+        """
 
     def scorer_hash(self) -> str:
         """Identify the scoring code: results under different hashes are not comparable."""

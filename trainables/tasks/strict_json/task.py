@@ -1,6 +1,6 @@
 """The strict_json task: the data and the scorer behind the ``Task`` protocol."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -8,11 +8,21 @@ from trainables.tasks.strict_json.data import build_split, data_hash
 from trainables.tasks.strict_json.grammar import answer_grammar
 from trainables.tasks.strict_json.measure import DIFFICULTIES
 from trainables.tasks.strict_json.outside.catalog import OUTSIDE_SUITES, outside_suite
+from trainables.tasks.strict_json.probes import probes_of
 from trainables.tasks.strict_json.prompts import system_prompt
 from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS, Scorer, scorer_hash
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.strict_json.suites import read_suite
-from trainables.tasks.task import Message, OutsideSuite, Prompt, Score, Split
+from trainables.tasks.task import (
+    Attempt,
+    BatchScore,
+    Message,
+    OutsideSuite,
+    Prompt,
+    Purpose,
+    Score,
+    Split,
+)
 
 __all__ = ["StrictJson"]
 
@@ -28,6 +38,7 @@ class StrictJson:
     rungs: tuple[str, ...] = RUNGS
     primary_rung = "strict"
     components: tuple[str, ...] = COMPONENTS
+    measures: tuple[str, ...] = ()
     difficulties: tuple[str, ...] = DIFFICULTIES
     max_prompt_tokens = 512
     outside_suites: tuple[str, ...] = tuple(OUTSIDE_SUITES)
@@ -63,6 +74,22 @@ class StrictJson:
             {"role": "user", "content": prompt.text},
         ]
 
+    def score_batch(
+        self, attempts: Sequence[Attempt], *, thinking: bool, purpose: Purpose
+    ) -> BatchScore:
+        """Score completions one by one, for either purpose alike."""
+        return BatchScore(
+            [
+                self.score(
+                    attempt.completion,
+                    attempt.prompt,
+                    thinking=thinking,
+                    think_prefilled=attempt.think_prefilled,
+                )
+                for attempt in attempts
+            ]
+        )
+
     def score(
         self, completion: str, prompt: Prompt, *, thinking: bool, think_prefilled: bool
     ) -> Score:
@@ -77,6 +104,10 @@ class StrictJson:
     def answer_grammar(self, prompt: Prompt) -> str:
         """Return the grammar of a fenced document that conforms, see ``HasAnswerGrammar``."""
         return answer_grammar(prompt.columns["schema"])
+
+    def probes(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
+        """Return the gold answer and answers that earn rewards without it, see ``HasProbes``."""
+        return probes_of(prompt, thinking=thinking)
 
     def scorer_hash(self) -> str:
         """Identify the scoring code: results under different hashes are not comparable."""
