@@ -46,7 +46,7 @@ def grpo_arguments(
         max_steps=stage.num_steps,
         max_completion_length=spec.max_completion_tokens,
         temperature=stage.spec.temperature or spec.grpo.temperature,
-        reward_weights=[spec.weights[name] for name in components],
+        reward_weights=[spec.stage_weights(stage.spec)[name] for name in components],
         # Prompts come in the order that the curriculum dealt them.
         shuffle_dataset=False,
         remove_unused_columns=False,

@@ -223,7 +223,7 @@ class _RewardRecorder:
 
     def __init__(self, context: TrialContext, stage: PlannedStage) -> None:
         self._records = context.records
-        self._weights = context.spec.weights
+        self._weights = context.spec.stage_weights(stage.spec)
         self._group_size = context.spec.grpo.num_generations
         self._first_step = stage.first_step
 

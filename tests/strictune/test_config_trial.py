@@ -183,3 +183,22 @@ def test_specs_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         trial().grpo.beta = 1.0  # type: ignore[misc]
     assert GrpoSpec(max_steps=1) == GrpoSpec(max_steps=1)
+
+
+def test_a_stage_may_have_reward_weights_of_its_own() -> None:
+    first = {"name": "first", "steps_frac": 0.5, "rewards": {"schema": 0.9, "strictness": 0.1}}
+    rest = {"name": "rest", "steps_frac": 0.5}
+    found = trial(curricula={"two": [first, rest]}, curriculum="two")
+    weights = found.stage_weights(found.stages[0])
+    assert (weights["schema"], weights["format"]) == (pytest.approx(0.9), 0)
+    assert found.stage_weights(found.stages[1]) == found.weights
+    plain = trial(curricula={"two": [first | {"rewards": None}, rest]}, curriculum="two")
+    assert plain.fingerprint != found.fingerprint
+
+
+def test_a_stage_without_a_decisive_weight_is_refused_or_marked() -> None:
+    own = [{"name": "only", "steps_frac": 1.0, "rewards": {"schema": 1.0}}]
+    with pytest.raises(ValidationError, match=r"curricula\.own\.0\.rewards\.strictness has weight"):
+        trial(curricula={"own": own}, curriculum="own")
+    marked = trial(curricula={"own": own}, curriculum="own", allow_ties=True)
+    assert marked.ties == ("strictness",)

@@ -31,6 +31,8 @@ class StageSpec(Spec):
     """Relative weight of each difficulty; null takes prompts as the data has them."""
     temperature: Annotated[float, Field(gt=0)] | None = None
     """Sampling temperature of the stage; null keeps ``grpo.temperature``."""
+    rewards: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    """Reward weights of the stage, written as ``trial.rewards``; null keeps the cell's."""
 
 
 Stages = Annotated[tuple[StageSpec, ...], Field(min_length=1)]

@@ -82,13 +82,15 @@ class SpaceSpec(Spec):
 
     rewards: SimplexSpec | None = None
     """Reward weights of the cell; null keeps them."""
+    stage_rewards: Annotated[dict[str, SimplexSpec], Field(default_factory=dict)]
+    """Reward weights of single stages of the cell's curriculum, by the stage's name."""
     settings: Annotated[dict[str, DimensionSpec], Field(default_factory=dict)]
     """Other settings below ``trial``, by dotted key, e.g. ``grpo.beta``."""
 
     @model_validator(mode="after")
     def _has_dimensions(self) -> Self:
-        if self.rewards is None and not self.settings:
-            refuse([Problem("", "is empty. Give rewards, or settings with a key such as beta.")])
+        if not (self.rewards or self.stage_rewards or self.settings):
+            refuse([Problem("", "is empty. Give rewards, stage_rewards or settings.")])
         problems = []
         names = list(self.settings)
         for index, (key, dimension) in enumerate(self.settings.items()):

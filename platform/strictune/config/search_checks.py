@@ -46,20 +46,32 @@ def search_problems(sweep: SweepSpec, cells: Sequence[TrialSpec]) -> list[Proble
 
 def _simplex_problems(sweep: SweepSpec, cell: TrialSpec) -> Iterator[Problem]:
     assert sweep.search is not None
-    simplex = sweep.search.space.rewards
-    if simplex is None:
-        return
+    space = sweep.search.space
+    simplices = {"rewards": space.rewards} if space.rewards is not None else {}
+    simplices |= {f"stage_rewards.{name}": found for name, found in space.stage_rewards.items()}
+    stages = [stage.name for stage in cell.stages]
+    for name in space.stage_rewards:
+        if name not in stages:
+            text = f"is no stage of {cell.curriculum}, expected some of {', '.join(stages)}."
+            yield Problem(f"search.space.stage_rewards.{name}", text + did_you_mean(name, stages))
+    for key, simplex in simplices.items():
+        yield from _weights_problems(sweep, cell, simplex, place=f"search.space.{key}")
+
+
+def _weights_problems(
+    sweep: SweepSpec, cell: TrialSpec, simplex: SimplexSpec, *, place: str
+) -> Iterator[Problem]:
     known = list(sweep.task.components)
     for key in ("components", "may_be_zero"):
         for name in getattr(simplex, key) or ():
             if name not in known:
                 text = f"names {name}, expected some of {', '.join(known)}."
-                yield Problem(f"search.space.rewards.{key}", text + did_you_mean(name, known))
+                yield Problem(f"{place}.{key}", text + did_you_mean(name, known))
                 return
     components = _components(sweep, cell, simplex)
     if len(components) * simplex.min_weight > 1:
         text = f"= {simplex.min_weight:g} for each of {len(components)} components is more than 1."
-        yield Problem("search.space.rewards.min_weight", text)
+        yield Problem(f"{place}.min_weight", text)
     decisive = sweep.task.decisive_components(cell.thinking)
     left_out = {*simplex.may_be_zero, *(known if simplex.min_weight == 0 else ())}
     risky = [name for name in components if name in decisive and name in left_out]
@@ -70,7 +82,7 @@ def _simplex_problems(sweep: SweepSpec, cell: TrialSpec) -> Iterator[Problem]:
             f"lets {', '.join(risky)} have no weight, so that a completion that fails the task can "
             "earn as much as one that passes. Keep it above 0, or set trial.allow_ties: true."
         )
-        yield Problem(f"search.space.rewards.{key}", text)
+        yield Problem(f"{place}.{key}", text)
 
 
 def _components(sweep: SweepSpec, cell: TrialSpec, simplex: SimplexSpec) -> list[str]:

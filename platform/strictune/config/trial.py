@@ -132,7 +132,8 @@ class TrialSpec(TrialTemplate):
             dtype=self.dtype,
             max_completion_tokens=self.max_completion_tokens,
         )
-        refuse(problems + self._curriculum_problems())
+        problems += self._curriculum_problems()
+        refuse(problems or self._stage_weight_problems())
         return self
 
     def _curriculum_problems(self) -> list[Problem]:
@@ -148,9 +149,34 @@ class TrialSpec(TrialTemplate):
             difficulties=self.task.difficulties,
         )
 
+    def _stage_weight_problems(self) -> list[Problem]:
+        return [
+            problem._replace(key=f"curricula.{self.curriculum}.{index}.{problem.key}")
+            for index, stage in enumerate(self.stages)
+            if stage.rewards is not None
+            for problem in weight_problems(
+                self.task,
+                thinking=self.thinking,
+                rewards=stage.rewards,
+                rewards_no_think=None,
+                allow_ties=self.allow_ties,
+            )
+        ]
+
+    def stage_weights(self, stage: StageSpec) -> dict[str, float]:
+        """Return the weight of every reward component in one stage, in the task's order."""
+        if stage.rewards is None:
+            return self.weights
+        return active_weights(
+            self.task, thinking=self.thinking, rewards=stage.rewards, rewards_no_think=None
+        )
+
     @property
     def weights(self) -> dict[str, float]:
-        """The weight of every reward component in this cell, in the task's order."""
+        """The weight of every reward component in this cell, in the task's order.
+
+        A stage may have weights of its own, see ``stage_weights``.
+        """
         return active_weights(
             self.task,
             thinking=self.thinking,
@@ -160,8 +186,15 @@ class TrialSpec(TrialTemplate):
 
     @property
     def ties(self) -> tuple[str, ...]:
-        """Decisive components with weight 0; trials that have any are marked in tables."""
-        return tied_components(self.task, self.weights, thinking=self.thinking)
+        """Decisive components with weight 0 in a stage; tables mark trials that have any."""
+        tied = {
+            name
+            for stage in self.stages
+            for name in tied_components(
+                self.task, self.stage_weights(stage), thinking=self.thinking
+            )
+        }
+        return tuple(name for name in self.task.components if name in tied)
 
     @property
     def stages(self) -> tuple[StageSpec, ...]:
@@ -249,10 +282,16 @@ class TrialSpec(TrialTemplate):
         return identity | {
             "rollouts": self.rollouts.identity,
             "weights": self.weights,
-            "stages": [stage.model_dump(mode="json") for stage in self.stages],
+            "stages": [self._stage_identity(stage) for stage in self.stages],
             "max_completion_tokens": self.max_completion_tokens,
             "max_evaluation_tokens": self.max_evaluation_tokens,
         }
+
+    def _stage_identity(self, stage: StageSpec) -> dict[str, Any]:
+        identity = stage.model_dump(mode="json", exclude={"rewards"})
+        if stage.rewards is not None:
+            identity["weights"] = self.stage_weights(stage)
+        return identity
 
 
 def all_curricula(spec: TrialSpec) -> dict[str, tuple[StageSpec, ...]]:

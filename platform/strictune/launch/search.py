@@ -52,6 +52,7 @@ def run_search(
     """
     with driving(folder) as driver:
         studies = open_studies(sweep, trials, folder)
+        write_studies(folder.path, studies)
         warnings: list[str] = []
         try:
             if any(map(_num_open, studies)):

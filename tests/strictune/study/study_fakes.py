@@ -32,7 +32,7 @@ def search_sweep(path: Path, search: Mapping[str, Any] | None = None, **blocks: 
         | dict(search or {}),
     } | blocks
     file = path / "search.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
     return load_sweep(file)
 
 

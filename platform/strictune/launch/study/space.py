@@ -30,22 +30,29 @@ class CellSpace:
     """What the study of one cell chooses.
 
     Parameters are ``stick/<component>`` (see ``simplex``), ``used/<component>`` for one that may
-    be left out, and the dotted keys of other settings.
+    be left out, both with ``<stage>/`` before the component where a stage's weights are meant, and
+    the dotted keys of other settings.
     """
 
     spec: SpaceSpec
     table: str
     """Key of the weights in this cell: ``rewards``, or ``rewards_no_think``."""
     components: Sequence[str]
-    """What shares the weight; empty where weights are not searched."""
+    """What can share the weight: those that can be earned in this cell."""
     cell: Mapping[str, JsonValue]
-    """The cell's own values of the searched settings and of ``table``."""
+    """The cell's own values of the searched settings, of ``table`` and of its curriculum."""
+    curriculum: str
+    """Key of the curriculum's stages, e.g. ``curricula.three_stage``."""
 
     def suggest(self, trial: optuna.Trial) -> Settings:
         """Draw the settings of one point."""
         drawn: Settings = {}
         if self.spec.rewards is not None:
-            drawn[self.table] = dict(self._suggest_weights(trial, self.spec.rewards))
+            drawn[self.table] = dict(self._suggest_weights(trial, self.spec.rewards, prefix=""))
+        if self.spec.stage_rewards:
+            drawn[self.curriculum] = [
+                self._suggest_stage(trial, stage) for stage in self._stages(self.cell)
+            ]
         for key, dimension in self.spec.settings.items():
             if self._is_active(dimension, drawn):
                 drawn[key] = _suggest(trial, key, dimension)
@@ -58,8 +65,15 @@ class CellSpace:
             SpecError: The settings lie outside the space.
         """
         params: dict[str, Any] = {}
+        weights: Any = settings.get(self.table, settings.get("rewards", self.cell[self.table]))
         if self.spec.rewards is not None:
-            params |= self._weight_params(settings, self.spec.rewards)
+            params |= self._weight_params(weights, self.spec.rewards, prefix="")
+        for stage in self._stages({**self.cell, **settings}) if self.spec.stage_rewards else ():
+            name = str(stage["name"])
+            if name in self.spec.stage_rewards:
+                given: Any = stage.get("rewards") or weights
+                simplex = self.spec.stage_rewards[name]
+                params |= self._weight_params(given, simplex, prefix=f"{name}/")
         values = {**self.cell, **settings}
         for key, dimension in self.spec.settings.items():
             if self._is_active(dimension, values):
@@ -77,43 +91,55 @@ class CellSpace:
             for name in params
         }
 
-    def _suggest_weights(self, trial: optuna.Trial, simplex: SimplexSpec) -> dict[str, float]:
+    def _stages(self, values: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:
+        stages: Any = values[self.curriculum]
+        return [dict(stage) for stage in stages]
+
+    def _suggest_stage(self, trial: optuna.Trial, stage: dict[str, JsonValue]) -> JsonValue:
+        name = str(stage["name"])
+        if name not in self.spec.stage_rewards:
+            return stage
+        simplex = self.spec.stage_rewards[name]
+        weights = self._suggest_weights(trial, simplex, prefix=f"{name}/")
+        return {**stage, "rewards": dict(weights)}
+
+    def _sharing(self, simplex: SimplexSpec) -> list[str]:
+        wanted = simplex.components or self.components
+        return [name for name in self.components if name in wanted]
+
+    def _suggest_weights(
+        self, trial: optuna.Trial, simplex: SimplexSpec, *, prefix: str
+    ) -> dict[str, float]:
+        sharing = self._sharing(simplex)
         kept = [
             name
-            for name in self.components
+            for name in sharing
             if name not in simplex.may_be_zero
-            or trial.suggest_categorical(f"{USED}{name}", [True, False])
+            or trial.suggest_categorical(f"{USED}{prefix}{name}", [True, False])
         ]
         # With everything left out nothing is learned; the first component then has it all.
-        kept = kept or list(self.components[:1])
-        sticks = [trial.suggest_float(f"{STICK}{name}", 0.0, 1.0) for name in kept[:-1]]
+        kept = kept or sharing[:1]
+        sticks = [trial.suggest_float(f"{STICK}{prefix}{name}", 0.0, 1.0) for name in kept[:-1]]
         weights = weights_of(kept, sticks, min_weight=simplex.min_weight)
-        return {name: weights.get(name, 0.0) for name in self.components}
+        return {name: weights.get(name, 0.0) for name in sharing}
 
     def _weight_params(
-        self, settings: Mapping[str, JsonValue], simplex: SimplexSpec
+        self, given: Mapping[str, Any], simplex: SimplexSpec, *, prefix: str
     ) -> dict[str, Any]:
-        found = settings.get(self.table, settings.get("rewards", self.cell[self.table]))
-        weights = {str(name): float(value) for name, value in dict(found).items()}  # type: ignore[arg-type]
-        params: dict[str, Any] = {
-            f"{USED}{name}": weights.get(name, 0.0) > 0
-            for name in self.components
-            if name in simplex.may_be_zero
-        }
-        kept = {
-            name: weights.get(name, 0.0)
-            for name in self.components
-            if params.get(f"{USED}{name}", True)
-        }
+        weights = {name: float(given.get(name, 0.0)) for name in self._sharing(simplex)}
+        used = {name: weights[name] > 0 for name in weights if name in simplex.may_be_zero}
+        kept = {name: value for name, value in weights.items() if used.get(name, True)}
         try:
             sticks = sticks_of(kept, min_weight=simplex.min_weight)
         except ValueError as error:
             raise SpecError(
-                f"weight {error}, the least of search.space.rewards. Lower min_weight, or name the "
+                f"weight {error}, the least of the searched weights. Lower min_weight, or name the "
                 "component in may_be_zero."
             ) from error
         names = list(kept)[:-1]
-        return params | {f"{STICK}{name}": value for name, value in zip(names, sticks, strict=True)}
+        params: dict[str, Any] = {f"{USED}{prefix}{name}": value for name, value in used.items()}
+        params |= {f"{STICK}{prefix}{name}": x for name, x in zip(names, sticks, strict=True)}
+        return params
 
     def _is_active(self, dimension: DimensionSpec, values: Mapping[str, JsonValue]) -> bool:
         known = {**self.cell, **values}
@@ -125,14 +151,18 @@ def cell_space(sweep: SweepSpec, cell: TrialSpec) -> CellSpace:
     assert sweep.search is not None
     spec = sweep.search.space
     table = "rewards" if cell.thinking else "rewards_no_think"
-    earned = [name for name, value in sweep.task.default_weights(cell.thinking).items() if value]
-    components: Sequence[str] = ()
-    if spec.rewards is not None:
-        wanted = spec.rewards.components or earned
-        components = [name for name in sweep.task.components if name in wanted and name in earned]
+    earned = sweep.task.default_weights(cell.thinking)
     own: dict[str, JsonValue] = {key: setting_at(sweep.trial, key) for key in spec.settings}
     own[table] = dict(cell.weights)
-    return CellSpace(spec=spec, table=table, components=components, cell=own)
+    curriculum = f"curricula.{cell.curriculum}"
+    own[curriculum] = [stage.model_dump(mode="json") for stage in cell.stages]
+    return CellSpace(
+        spec=spec,
+        table=table,
+        components=[name for name in sweep.task.components if earned.get(name)],
+        cell=own,
+        curriculum=curriculum,
+    )
 
 
 def _suggest(trial: optuna.Trial, key: str, dimension: DimensionSpec) -> JsonValue:
