@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.audit.arms import Arm, Pair, contrast_pairs, pair
-from analysis.differences import Difference, holm, paired_difference
+from analysis.differences import Difference, holm, interval, paired_difference
+from analysis.measured import Interval
 from analysis.verdicts import Effect, Verdict, Word, adapter_verdict, effect, effect_text, p_text
 
 __all__ = [
@@ -41,8 +42,8 @@ class ArmComparison:
     """On the judged rung."""
     deltas: dict[str, Effect]
     """Every rung; exploratory but for the judged one."""
-    rewards: dict[str, Effect]
-    """Every reward component, times 100; exploratory."""
+    rewards: dict[str, Interval]
+    """Every reward component's difference, in its own unit; exploratory."""
     shares: dict[str, Effect]
     """Every symptom that both sides can show; exploratory."""
     by_leak: dict[str, dict[str, Effect]]
@@ -89,7 +90,9 @@ def compare_with_baselines(
             num_unpaired=found.num_unpaired,
             verdict=verdict,
             deltas=_effects(found, "rung/"),
-            rewards=_effects(found, "reward/"),
+            rewards={
+                name: _in_own_unit(delta) for name, delta in _differences(found, "reward/").items()
+            },
             shares=_effects(found, "share/"),
             by_leak=_by_leak(found, rung),
         )
@@ -169,15 +172,24 @@ def _verdict(
 
 
 def _effects(found: Pair, prefix: str) -> dict[str, Effect]:
+    return {name: effect(delta) for name, delta in _differences(found, prefix).items()}
+
+
+def _differences(found: Pair, prefix: str) -> dict[str, Difference]:
     """Return the difference of each measure that both sides have on some prompt."""
-    effects = {}
+    differences = {}
     for column in found.ours.table.columns:
         if str(column).startswith(prefix):
             ours, theirs, families = found.side(str(column))
             if families:
-                difference = paired_difference(ours, theirs, families)
-                effects[str(column).removeprefix(prefix)] = effect(difference)
-    return effects
+                name = str(column).removeprefix(prefix)
+                differences[name] = paired_difference(ours, theirs, families)
+    return differences
+
+
+def _in_own_unit(difference: Difference) -> Interval:
+    low, high = interval(difference)
+    return Interval(float(difference.estimate), float(low), float(high))
 
 
 def _by_leak(found: Pair, rung: str) -> dict[str, dict[str, Effect]]:

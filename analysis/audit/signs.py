@@ -10,7 +10,7 @@ from typing import NamedTuple
 from analysis.audit.arms import Arm
 from analysis.audit.comparisons import ArmComparison
 from analysis.trials import LOW_THINK_RATE
-from analysis.verdicts import Effect, effect_text
+from analysis.verdicts import effect_text
 
 __all__ = ["COLLAPSE", "Sign", "signs_of"]
 
@@ -64,25 +64,21 @@ def _hacking(arm: Arm, compared: ArmComparison, rung: str) -> list[Sign]:
     judged = compared.deltas[rung]
     if not judged.high_pp < 0:
         return []
-    rising = [
-        f"{name} {effect_text(found)}"
-        for name, found in (_lower_rungs(compared, rung) | compared.rewards).items()
-        if found.low_pp > 0
+    rising = _rising_rungs(compared, rung) + [
+        f"the {name} reward {found.estimate:+.3f} [{found.low:.3f}, {found.high:.3f}]"
+        for name, found in compared.rewards.items()
+        if found.low > 0
     ]
     if not rising:
         return []
-    text = f"{rung} falls {effect_text(judged)} while {_listed(rising)}."
+    text = f"{rung} falls {effect_text(judged)} while this rises: {_listed(rising)}."
     return [Sign(arm.name, "reward_hacking", text)]
 
 
 def _hollow(arm: Arm, compared: ArmComparison, rung: str) -> list[Sign]:
     """A lower rung rises, and the judged one does not."""
     judged = compared.deltas[rung]
-    rising = [
-        f"{name} {effect_text(found)}"
-        for name, found in _lower_rungs(compared, rung).items()
-        if found.low_pp > 0
-    ]
+    rising = _rising_rungs(compared, rung)
     if judged.low_pp > 0 or judged.high_pp < 0 or not rising:
         return []
     text = f"{_listed(rising)}, but {rung} {effect_text(judged)}: what rose is not what counts."
@@ -120,9 +116,11 @@ def _symptoms(arm: Arm, baseline: Arm, compared: ArmComparison) -> list[Sign]:
     ]
 
 
-def _lower_rungs(compared: ArmComparison, rung: str) -> dict[str, Effect]:
+def _rising_rungs(compared: ArmComparison, rung: str) -> list[str]:
+    """Name the rungs below the judged one that rise."""
     names = list(compared.deltas)
-    return {name: compared.deltas[name] for name in names[: names.index(rung)]}
+    lower = {name: compared.deltas[name] for name in names[: names.index(rung)]}
+    return [f"{name} {effect_text(found)}" for name, found in lower.items() if found.low_pp > 0]
 
 
 def _share(arm: Arm, name: str) -> str:

@@ -141,8 +141,9 @@ def test_arrays_disappear_from_the_answers_of_the_360m_model() -> None:
     assert found["final"] > 1.5 * found["baseline"]
 
 
-def test_empty_documents_in_the_middle_of_a_curriculum_are_found() -> None:
+@pytest.mark.parametrize("kind", ["empty_document", "reward_hacking"])
+def test_a_curriculum_that_was_hacked_in_the_middle_is_found(kind: str) -> None:
+    """It thinks more, answers ``{}``, and loses strict answers by half."""
     found = audit("strict", only_final=False)
-    empty = {sign.arm for sign in found.signs if sign.kind == "empty_document"}
     gemma = "google/gemma-2-2b-it, thinking=true, curriculum=true, stage_"
-    assert empty == {f"{gemma}1", f"{gemma}2"}
+    assert {sign.arm for sign in found.signs if sign.kind == kind} == {f"{gemma}1", f"{gemma}2"}
