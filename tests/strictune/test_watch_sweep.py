@@ -1,3 +1,4 @@
+import json
 import os
 import socket
 import time
@@ -240,6 +241,28 @@ def test_a_sweeps_state_follows_from_its_driver_and_its_trials(
     seen = look(sweep)
     assert seen.state == ended_state
     assert seen.resume is None
+
+
+def test_a_search_has_ended_when_its_studies_have(sweep: WatchedSweep) -> None:
+    """Its plan is empty until the winners are confirmed: that says nothing."""
+    sweep.plan([])
+    plan = json.loads((sweep.path / "plan.json").read_text())
+    (sweep.path / "plan.json").write_text(json.dumps(plan | {"search": {"num_trials": 2}}))
+    run_by(sweep, "gone")
+    assert look(sweep).state == "not running", "no study yet"
+
+    def study(*states: str) -> None:
+        points = [{"state": state, "is_from_before": False} for state in states]
+        points.append({"state": "finished", "is_from_before": True})
+        document = {"studies": [{"num_trials": 2, "points": points}]}
+        (sweep.path / "studies.json").write_text(json.dumps(document))
+
+    study("finished")
+    assert look(sweep).state == "not running", "one point to come"
+    study("finished", "open")
+    assert look(sweep).state == "not running"
+    study("finished", "stopped early")
+    assert look(sweep).state == "ended"
 
 
 def test_the_dead_driver_is_named(sweep: WatchedSweep) -> None:

@@ -70,6 +70,7 @@ class SweepWatch:
         )
         driver = read_driver(self.folder)
         has_ended = all(row.has_ended for row in rows if row.trial_id in plan.trials)
+        has_ended = has_ended and (not plan.is_search or _is_searched(self.folder))
         state, why = _sweep_state(driver, has_ended=has_ended)
         return SweepLook(
             sweep=plan.sweep,
@@ -146,6 +147,7 @@ class _Plan(NamedTuple):
     changed_ns: int
     sweep: str
     primary_rung: str
+    is_search: bool
     trials: Mapping[str, PlannedTrial]
 
 
@@ -158,6 +160,7 @@ def _parse_plan(plan: Mapping[str, Any], *, changed_ns: int) -> _Plan:
         changed_ns=changed_ns,
         sweep=str(plan["sweep"]),
         primary_rung=str(plan["primary_rung"]),
+        is_search=plan.get("search") is not None,
         trials={
             trial["trial_id"]: PlannedTrial(
                 trial["trial_id"], trial["name"], trial["cell"], stage_ends[trial["cell"]]
@@ -165,6 +168,22 @@ def _parse_plan(plan: Mapping[str, Any], *, changed_ns: int) -> _Plan:
             for trial in plan["trials"]
         },
     )
+
+
+def _is_searched(folder: Path) -> bool:
+    """Say whether every study has as many points as it may, and each of them has ended."""
+    try:
+        studies = json.loads((folder / "studies.json").read_bytes())["studies"]
+        return all(
+            sum(
+                point["state"] != "open" and not point["is_from_before"]
+                for point in study["points"]
+            )
+            >= study["num_trials"]
+            for study in studies
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _read_trial(folder: Path) -> PlannedTrial | None:
