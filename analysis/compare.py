@@ -1,5 +1,6 @@
 """One paired comparison of two runs: two trials, two baselines, or a trial and its baseline."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,13 +37,16 @@ class RunComparison:
     """Difference of the gains, where the baselines differ and both are there."""
 
 
-def compare_runs(ours: Path, theirs: Path, rung: str | None = None) -> RunComparison:
+def compare_runs(
+    ours: Path, theirs: Path, rung: str | None = None, *, across: Collection[str] = ()
+) -> RunComparison:
     """Compare the final results of two runs on the same prompts.
 
     Args:
         ours: A run's folder, ``<sweep>/trials/<id>`` or ``<sweep>/baselines/<key>``.
         theirs: Another run's folder; it may lie in another sweep.
         rung: The rung to judge by; by default the primary rung of the first run.
+        across: Parts of the evaluation key that the comparison is about, e.g. ``grammar``.
 
     Raises:
         SpecError: The keys forbid the comparison, or the rung was not scored.
@@ -50,7 +54,7 @@ def compare_runs(ours: Path, theirs: Path, rung: str | None = None) -> RunCompar
     """
     first, second = (_measured(folder) for folder in (ours, theirs))
     is_gain = first.record.is_baseline != second.record.is_baseline
-    check_comparable(first, second, is_gain=is_gain)
+    check_comparable(first, second, is_gain=is_gain, across=across)
     judged = _judged_rung(first, rung)
     found = difference(first, second, judged)
     names = _names(first, second)

@@ -5,7 +5,7 @@ baseline key (also model, precision, thinking, prompt) between a trial and its b
 Sample counts are no part of either.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from strictune.errors import SpecError
 
@@ -21,18 +21,24 @@ def differing_parts(ours: Key, theirs: Key) -> dict[str, tuple[str, str]]:
     return {part: values for part, values in shown.items() if values[0] != values[1]}
 
 
-def check_evaluation_key(ours: Key, theirs: Key, *, names: tuple[str, str]) -> None:
+def check_evaluation_key(
+    ours: Key, theirs: Key, *, names: tuple[str, str], across: Collection[str] = ()
+) -> None:
     """Refuse to compare results that were measured differently.
 
     Args:
         ours: One side's evaluation key.
         theirs: The other side's.
         names: What messages call the two sides.
+        across: Parts that may differ, because the comparison is about them.
 
     Raises:
-        SpecError: A part differs; the message names it with both values.
+        SpecError: Another part differs; the message names it with both values.
     """
-    _check("evaluation", ours, theirs, names)
+    mine, other = (
+        {part: value for part, value in key.items() if part not in across} for key in (ours, theirs)
+    )
+    _check("evaluation", mine, other, names)
 
 
 def check_baseline_key(ours: Key, theirs: Key, *, names: tuple[str, str]) -> None:

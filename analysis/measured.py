@@ -1,5 +1,6 @@
 """A run with its table of prompts, and the check that two of them may be compared."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -114,19 +115,23 @@ def measure(record: RunRecord) -> Measured:
     return Measured(record, prompt_table(read_samples(record.samples_file)))
 
 
-def check_comparable(ours: Measured, theirs: Measured, *, is_gain: bool) -> None:
+def check_comparable(
+    ours: Measured, theirs: Measured, *, is_gain: bool, across: Collection[str] = ()
+) -> None:
     """Refuse a comparison that the keys forbid.
 
     Args:
         ours: One run.
         theirs: Another; the baseline of ``ours`` when ``is_gain``.
         is_gain: The difference will be called a gain over a baseline.
+        across: Parts of the evaluation key that may differ.
 
     Raises:
         SpecError: A key or the prompts differ; the message says which part.
     """
     names = (ours.record.name, theirs.record.name)
-    check_evaluation_key(ours.record.evaluation_key, theirs.record.evaluation_key, names=names)
+    keys = ours.record.evaluation_key, theirs.record.evaluation_key
+    check_evaluation_key(*keys, names=names, across=across)
     if is_gain:
         check_baseline_key(ours.record.baseline_key, theirs.record.baseline_key, names=names)
     check_same_prompts((ours.table, theirs.table), names=names)

@@ -64,3 +64,13 @@ def test_a_free_and_a_constrained_run_are_not_compared(
 ) -> None:
     assert main(["compare", str(evaluated / "held"), str(evaluated / "free")]) == 2
     assert "grammar is 'llguidance" in capsys.readouterr().err
+
+
+def test_a_control_is_compared_on_request_and_called_one(
+    evaluated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [str(evaluated / name) for name in ("held", "free")]
+    assert main(["compare", *runs, "--across", "grammar"]) == 0
+    out = capsys.readouterr().out
+    assert "+66.7 pp" in out
+    assert "They did not start equal: grammar differ." in out

@@ -13,6 +13,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ours", metavar="RUN", type=Path, help="a run's folder")
     parser.add_argument("theirs", metavar="RUN", type=Path, help="the run to compare it with")
     parser.add_argument("--rung", help="judge by this rung instead of the sweep's primary one")
+    parser.add_argument(
+        "--across",
+        choices=("grammar",),
+        action="append",
+        default=[],
+        help="compare although this differs: a run under a grammar (evaluate --constrain) as the "
+        "control of one that was trained",
+    )
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
 
 
@@ -20,7 +28,7 @@ def _execute(args: argparse.Namespace) -> int:
     # pandas, scipy and statsmodels take a second to import.
     from analysis import compare_runs, comparison_lines, plain
 
-    compared = compare_runs(args.ours, args.theirs, args.rung)
+    compared = compare_runs(args.ours, args.theirs, args.rung, across=args.across)
     if args.json:
         print(json.dumps(plain(compared), indent=2, ensure_ascii=False))
     else:
