@@ -120,8 +120,7 @@ MISTAKES = [
     ),
     pytest.param(
         "task.kind=strict_yaml",
-        "task.kind = strict_yaml, expected strict_json. "
-        "Answer with exactly one fenced JSON document that conforms to a schema.",
+        "task.kind = strict_yaml, expected one of refiner, strict_json.",
         id="unknown-task",
     ),
     pytest.param(

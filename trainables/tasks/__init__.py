@@ -6,18 +6,24 @@ A new task is one folder with a settings class and a ``Task``, and one entry in 
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import cast
+from typing import Annotated, cast
 
+from pydantic import Field
+
+from trainables.tasks.refiner.settings import RefinerSettings
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.task import Task
 
 __all__ = ["TASKS", "TaskSettings", "load_task"]
 
-TaskSettings = StrictJsonSettings
+TaskSettings = Annotated[StrictJsonSettings | RefinerSettings, Field(discriminator="kind")]
 """The ``task`` block of a sweep file: one settings class for each kind."""
 
 TASKS: Mapping[str, str] = MappingProxyType(
-    {"strict_json": "trainables.tasks.strict_json.task:StrictJson"}
+    {
+        "refiner": "trainables.tasks.refiner.task:Refiner",
+        "strict_json": "trainables.tasks.strict_json.task:StrictJson",
+    }
 )
 """Where each kind's ``Task`` lives; imported when it is first needed."""
 

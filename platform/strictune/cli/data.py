@@ -13,7 +13,7 @@ from strictune.cli.options import spec_from_options
 from strictune.cli.tables import table_console
 from strictune.cli.verb import Verb
 from strictune.errors import SpecError, TrialError
-from trainables.tasks import TaskSettings
+from trainables.tasks.strict_json.settings import StrictJsonSettings
 
 if TYPE_CHECKING:
     from trainables.tasks.strict_json.export import DataSummary, SplitSummary, TierSummary
@@ -119,7 +119,7 @@ def _drawing(args: argparse.Namespace) -> dict[str, int | None]:
 def _drawn(args: argparse.Namespace) -> "Mapping[Split, Sequence[Prompt]]":
     from trainables.tasks.strict_json.data import build_splits
 
-    settings = spec_from_options(TaskSettings, _drawing(args), _OPTIONS)
+    settings = spec_from_options(StrictJsonSettings, _drawing(args), _OPTIONS)
     try:
         return build_splits(
             seed=settings.data_seed,
@@ -140,7 +140,7 @@ def _token_counter(model: str) -> "Callable[[Prompt], int]":
         tokenizer = load_tokenizer(resolve_model(model))
     except TrialError as error:
         raise SpecError(f"--tokenizer {model}: {error}") from error
-    task = load_task(TaskSettings())
+    task = load_task(StrictJsonSettings())
 
     def count(prompt: "Prompt") -> int:
         # The longer of the two modes.

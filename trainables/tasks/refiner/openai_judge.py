@@ -7,6 +7,7 @@ from a wrong one. No other judge ever takes over.
 """
 
 import asyncio
+import atexit
 import hashlib
 import json
 import logging
@@ -241,7 +242,9 @@ def shared_judge(settings: OpenAiSettings) -> OpenAiJudge:
 def _shared_judge(settings_json: str) -> OpenAiJudge:
     settings = OpenAiSettings.model_validate_json(settings_json)
     cache_file = cache_folder() / "judge" / "scores.db" if settings.use_cache else None
-    return OpenAiJudge(settings, cache_file=cache_file)
+    judge = OpenAiJudge(settings, cache_file=cache_file)
+    atexit.register(judge.close)
+    return judge
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

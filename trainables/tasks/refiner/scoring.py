@@ -1,0 +1,302 @@
+"""Completions to rewards, rungs and measures: deterministic first, then one batch to the judge.
+
+    reward = scale x (rubric mean + citation weight x citation F1)
+
+A completion without an answer earns 0 before any rubric is flipped. What the judge could not
+say is missing, and so is the reward; a completion that needs no judge is never missing.
+
+Rungs, each implying the one before: ``answered`` (exactly one answer block with something in
+it), ``cited`` (its tags are in order, and every claim names only ids of the evidence, or it
+rightly says nothing at all), ``supported`` (citation F1 is good enough), ``satisfied`` (and so is
+the rubric mean). The first two need no judge.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainables.tasks.refiner.answer import Answer, Reading, read_answer
+from trainables.tasks.refiner.citations import (
+    CitationScore,
+    Support,
+    checkable_claims,
+    citation_score,
+    known_ids,
+)
+from trainables.tasks.refiner.data import ROW_COLUMN
+from trainables.tasks.refiner.judge import Judge, Question, RubricQuestion, SupportQuestion
+from trainables.tasks.refiner.rows import RefinerRow, Rubric, row_from_column
+from trainables.tasks.refiner.rubrics import active_rubrics, rubric_mean
+from trainables.tasks.refiner.settings import COMPONENT, RewardSettings
+from trainables.tasks.task import Attempt, BatchScore, Purpose, Score
+
+__all__ = ["Marks", "RefinerScorer"]
+
+MIN_THOUGHT_CHARS = 10
+"""A shorter think block is none."""
+
+Answers = dict[Question, tuple[float, ...] | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What the two upper rungs ask for."""
+
+    rubric_mean: float
+    citation_f1: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefinerScorer:
+    """Scores batches with one judge."""
+
+    judge: Judge
+    rewards: RewardSettings
+    marks: Marks
+    asks_each_rubric: bool
+    """One question for each rubric, or one for all of an answer."""
+
+    def score_batch(self, attempts: Sequence[Attempt], *, purpose: Purpose) -> BatchScore:
+        """Score completions; the judge is asked each distinct question once.
+
+        Raises:
+            TrialError: The judge failed too often.
+        """
+        drafts = [self._draft(attempt, purpose) for attempt in attempts]
+        asked: Answers = {question: None for draft in drafts for question in draft.questions}
+        answers: Answers = {}
+        metrics: dict[str, float] = {}
+        if asked:
+            judgement = self.judge.judge(list(asked))
+            answers = dict(zip(asked, judgement.answers, strict=True))
+            metrics = {f"judge/{name}": value for name, value in judgement.health.items()}
+        scores = [self._score(draft, answers) for draft in drafts]
+        if scores:
+            num_missing = sum(score.is_missing for score in scores)
+            metrics["judge/missing_reward_frac"] = num_missing / len(scores)
+        return BatchScore(scores, metrics)
+
+    def _draft(self, attempt: Attempt, purpose: Purpose) -> "_Draft":
+        row = row_from_column(attempt.prompt.columns[ROW_COLUMN])
+        reading = read_answer(attempt.completion, think_prefilled=attempt.think_prefilled)
+        answer = reading.answer
+        is_training = purpose == "training"
+        fault = _format_fault(answer, row) if answer else reading.fault
+        penalty = self.rewards.non_stop_penalty if attempt.is_truncated else None
+        rubrics = active_rubrics(
+            row, instance_rubrics_only=self.rewards.instance_rubrics_only and is_training
+        )
+        is_decided = penalty is not None or (self.rewards.gate_by_format and bool(fault))
+        asks = answer is not None and not (is_training and is_decided)
+        return _Draft(
+            row=row,
+            reading=reading,
+            fault=fault,
+            penalty=penalty,
+            rubrics=rubrics,
+            about_rubrics=self._about_rubrics(row, answer, rubrics) if answer and asks else (),
+            about_claims=_about_claims(row, answer) if answer and asks else (),
+            is_judged=asks,
+        )
+
+    def _about_rubrics(
+        self, row: RefinerRow, answer: Answer, rubrics: Sequence[Rubric]
+    ) -> tuple[RubricQuestion, ...]:
+        parts = [(rubric,) for rubric in rubrics] if self.asks_each_rubric else [tuple(rubrics)]
+        evidence = tuple((c, row.evidence[c]) for c in answer.cited_ids if c in row.evidence)
+        return tuple(
+            RubricQuestion(
+                question=row.question,
+                answer=answer.body,
+                evidence=evidence,
+                allowed_ids=tuple(row.evidence),
+                rubrics=tuple(part),
+            )
+            for part in parts
+        )
+
+    def _score(self, draft: "_Draft", answers: Answers) -> Score:
+        rubric_scores = draft.rubric_scores(answers)
+        mean = draft.rubric_mean(rubric_scores)
+        citations = draft.citations(answers)
+        reward, reason = self._reward(draft, mean, citations)
+        rungs = self._rungs(draft, mean, citations)
+        return Score(
+            rungs=rungs,
+            rewards={} if reward is None else {COMPONENT: reward},
+            reasons={COMPONENT: reason},
+            error_class=_error_class(draft, rungs, is_missing=reward is None),
+            error_path=str(draft.reading.position) if draft.fault else "",
+            is_thinking=len(draft.reading.thought) >= MIN_THOUGHT_CHARS,
+            measures=draft.measures(mean, citations),
+            details=draft.details(rubric_scores, answers),
+            is_missing=reward is None,
+        )
+
+    def _reward(
+        self, draft: "_Draft", mean: float | None, citations: CitationScore | None
+    ) -> tuple[float | None, str]:
+        """Return the reward, None if it is missing, and a code that says why it is what it is."""
+        if draft.is_judged and (mean is None or citations is None):
+            return None, "judge_failed"
+        if draft.penalty is not None:
+            return draft.penalty, "not_stopped"
+        if draft.reading.answer is None:
+            return 0.0, draft.fault
+        if self.rewards.gate_by_format and draft.fault:
+            return 0.0, draft.fault
+        assert mean is not None and citations is not None
+        total = mean + self.rewards.citation_weight * citations.f1
+        return self.rewards.scale * total, "ok"
+
+    def _rungs(
+        self, draft: "_Draft", mean: float | None, citations: CitationScore | None
+    ) -> dict[str, bool]:
+        """Return the rungs that are known; what hangs on a missing score is left out."""
+        rungs = {"answered": draft.reading.answer is not None, "cited": not draft.fault}
+        if draft.fault:
+            return rungs | {"supported": False, "satisfied": False}
+        if citations is None:
+            return rungs
+        rungs["supported"] = citations.f1 >= self.marks.citation_f1
+        if not rungs["supported"]:
+            rungs["satisfied"] = False
+        elif mean is not None:
+            rungs["satisfied"] = mean >= self.marks.rubric_mean
+        return rungs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """One completion before and after the judge has spoken."""
+
+    row: RefinerRow
+    reading: Reading
+    fault: str
+    """Why it is not on the rung ``cited``; empty if it is."""
+    penalty: float | None
+    """What replaces its reward."""
+    rubrics: tuple[Rubric, ...]
+    about_rubrics: tuple[RubricQuestion, ...]
+    about_claims: tuple[SupportQuestion, ...]
+    is_judged: bool
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What the judge is asked about it."""
+        return (*self.about_rubrics, *self.about_claims)
+
+    def rubric_scores(self, answers: Answers) -> list[float | None]:
+        """Return the judge's score of each rubric, None where it is missing."""
+        scores: list[float | None] = []
+        for question in self.about_rubrics:
+            found = answers[question]
+            scores += [None] * question.num_scores if found is None else found
+        return scores
+
+    def rubric_mean(self, scores: Sequence[float | None]) -> float | None:
+        if self.reading.answer is None:
+            return 0.0
+        known = [score for score in scores if score is not None]
+        if not self.is_judged or len(known) < len(self.rubrics):
+            return None
+        return rubric_mean(self.rubrics, known)
+
+    def citations(self, answers: Answers) -> CitationScore | None:
+        answer = self.reading.answer
+        if answer is None:
+            return CitationScore(0.0, 0.0, 0.0)
+        support = [self._support(question, answers[question]) for question in self.about_claims]
+        known = [found for found in support if found is not None]
+        if not self.is_judged or len(known) < len(support):
+            return None
+        return citation_score(
+            answer,
+            evidence=self.row.evidence,
+            is_answerable=self.row.is_answerable,
+            support=known,
+        )
+
+    def measures(self, mean: float | None, citations: CitationScore | None) -> dict[str, float]:
+        """Return what is known of the measures."""
+        answer = self.reading.answer
+        ids = [cited for claim in answer.claims for cited in claim.ids] if answer else []
+        found: dict[str, float] = {} if mean is None else {"rubric_mean": mean}
+        if citations is not None:
+            found["citation_precision"] = citations.precision
+            found["citation_recall"] = citations.recall
+            found["citation_f1"] = citations.f1
+        if ids:
+            found["invalid_id_frac"] = sum(c not in self.row.evidence for c in ids) / len(ids)
+        found["num_claims"] = float(len(answer.claims)) if answer else 0.0
+        found["answer_chars"] = float(len(answer.body)) if answer else 0.0
+        return found
+
+    def details(self, rubric_scores: Sequence[float | None], answers: Answers) -> str:
+        """Return the answer's claims with their support, and each rubric's score, as JSON."""
+        answer = self.reading.answer
+        if answer is None:
+            return ""
+        support = {
+            question.claim: (answers[question] or (None,))[0] for question in self.about_claims
+        }
+        claims: list[dict[str, Any]] = [
+            {
+                "start": claim.start,
+                "end": claim.end,
+                "ids": claim.ids,
+                "unknown_ids": [c for c in claim.ids if c not in self.row.evidence],
+                "support": support.get(claim.text),
+            }
+            for claim in answer.claims
+        ]
+        rubrics = [
+            {"title": rubric.title, "is_negative": rubric.is_negative, "score": score}
+            for rubric, score in zip(self.rubrics, rubric_scores, strict=False)
+        ]
+        uncited = [{"start": s.start, "end": s.end} for s in answer.uncited]
+        document = {"claims": claims, "uncited": uncited, "rubrics": rubrics}
+        return json.dumps(document, ensure_ascii=False)
+
+    def _support(
+        self, question: SupportQuestion, scores: tuple[float, ...] | None
+    ) -> Support | None:
+        if scores is None:
+            return None
+        names = [evidence_id for evidence_id, _ in question.evidence]
+        alone = scores[1:] if len(names) > 1 else scores
+        return Support(scores[0], dict(zip(names, alone, strict=True)))
+
+
+def _about_claims(row: RefinerRow, answer: Answer) -> tuple[SupportQuestion, ...]:
+    return tuple(
+        SupportQuestion(
+            claim=claim.text,
+            evidence=tuple((c, row.evidence[c]) for c in known_ids(claim, row.evidence)),
+        )
+        for claim in checkable_claims(answer, row.evidence)
+    )
+
+
+def _format_fault(answer: Answer, row: RefinerRow) -> str:
+    """Return why an answer is not on the rung ``cited``, as a code; empty if it is."""
+    if answer.faults:
+        return answer.faults[0]
+    if answer.abstains:
+        return ""
+    if not answer.claims:
+        return "nothing_cited"
+    if any(cited not in row.evidence for cited in answer.cited_ids):
+        return "unknown_id"
+    return ""
+
+
+def _error_class(draft: _Draft, rungs: dict[str, bool], *, is_missing: bool) -> str:
+    if draft.fault:
+        return draft.fault
+    if is_missing:
+        return "judge_failed"
+    if not rungs.get("supported", True):
+        return "unsupported"
+    return "ok" if rungs.get("satisfied", True) else "rubrics_unmet"
