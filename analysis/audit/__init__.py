@@ -3,7 +3,7 @@
 Works on a table of completions and knows no task; ``arms`` says which columns it has.
 """
 
-from analysis.audit.arms import BaselineIs
+from analysis.audit.arms import BaselineIs, completion_table
 from analysis.audit.audit import Audit, audit_completions
 from analysis.audit.wording import (
     HOW_TO_READ,
@@ -21,6 +21,7 @@ __all__ = [
     "audit_completions",
     "audit_sentences",
     "behaviour_rows",
+    "completion_table",
     "gain_rows",
     "rate_rows",
     "reward_rows",

@@ -5,9 +5,10 @@ every other column; two arms are paired on the prompts that both answered.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,18 @@ from analysis.measured import Interval
 from analysis.rates import wilson_rate
 from strictune.errors import SpecError
 
-__all__ = ["Arm", "BaselineIs", "Pair", "baselines_of", "contrast_pairs", "pair", "read_arms"]
+__all__ = [
+    "Arm",
+    "BaselineIs",
+    "Pair",
+    "baselines_of",
+    "completion_table",
+    "contrast_pairs",
+    "pair",
+    "read_arms",
+]
+
+ROWS_PER_PART = 10_000
 
 _MEASURES = ("is_thinking", "num_characters", "num_values")
 _MEASURED_PREFIXES = ("rung/", "reward/", "share/", "in_training/")
@@ -92,6 +104,15 @@ class Pair(NamedTuple):
         ).dropna()
         ours, theirs = (np.asarray(joined[name], dtype=np.float64) for name in ("ours", "theirs"))
         return ours, theirs, [str(family) for family in joined["family"]]
+
+
+def completion_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Gather rows into a table, part by part: a row of numbers takes a tenth of its mapping."""
+    waiting = iter(rows)
+    parts = []
+    while part := list(islice(waiting, ROWS_PER_PART)):
+        parts.append(pd.DataFrame(part))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def read_arms(rows: pd.DataFrame) -> tuple[Arm, ...]:

@@ -83,15 +83,13 @@ def _execute(args: argparse.Namespace) -> int:
     baseline = None if args.baseline is None else _assignment("--baseline", args.baseline)
 
     # The scorer is one task's; pandas and scipy take a second to import.
-    import pandas as pd
-
-    from analysis.audit import BaselineIs, audit_completions
+    from analysis.audit import BaselineIs, audit_completions, completion_table
     from analysis.writing import plain
     from trainables.tasks.strict_json.audited import audited_rows, read_training
     from trainables.tasks.strict_json.task import StrictJson
 
     training = None if args.train is None else read_training(args.train)
-    rows = pd.DataFrame(
+    rows = completion_table(
         audited_rows(
             args.completions,
             args.schemas,
