@@ -1,0 +1,123 @@
+"""What a sweep file may say of the refiner, and what it is told when it is wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from strictune.cli import main
+from strictune.config import expand, load_sweep
+from strictune.errors import SpecError
+from trainables.tasks.refiner.settings import RefinerSettings
+from trainables.tasks.refiner.task import Refiner
+
+ROOT = Path(__file__).resolve().parents[3]
+SWEEP = """
+name: small
+task:
+  kind: refiner
+  judge: {kind: openai, base_url: "http://judge:8000/v1", model: judge-4b}
+trial:
+  model: builtin:tiny
+  grpo: {max_steps: 4, per_device_train_batch_size: 8}
+"""
+
+
+def problem_of(tmp_path: Path, *overrides: str) -> str:
+    path = tmp_path / "small.yaml"
+    path.write_text(SWEEP)
+    with pytest.raises(SpecError) as error:
+        load_sweep(path, overrides)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        pytest.param("task.judge.kind=gpt", "expected one of lexical, openai.", id="judge"),
+        pytest.param("task.judge.modle=x", "Did you mean", id="misspelt"),
+        pytest.param(
+            "task.judge.base_url=judge:8000", "task.judge.base_url = judge:8000", id="url"
+        ),
+        pytest.param(
+            "task.judge.base_url=http://me:pw@judge/v1", "STRICTUNE_JUDGE_API_KEY", id="secret"
+        ),
+        pytest.param("task.judge.max_failure_frac=2", "from 0 to 1", id="share"),
+        pytest.param(
+            "task.reward.scale=0", "task.reward.scale = 0, expected a number above 0", id="scale"
+        ),
+        pytest.param(
+            "task.reward.non_stop_penalty=1", "non_stop_penalty = 1", id="penalty-that-pays"
+        ),
+        pytest.param("task.train=rows.jsonl", "not for validation and test", id="one-split"),
+        pytest.param("trial.rewards={rubrics: 1}", "expected one of composite", id="component"),
+        pytest.param("trial.curriculum=three_stage", "expected one of standard", id="curriculum"),
+    ],
+)
+def test_a_mistake_is_answered_with_key_value_and_what_is_allowed(
+    tmp_path: Path, override: str, message: str
+) -> None:
+    assert message in problem_of(tmp_path, override)
+
+
+def test_a_password_in_an_address_is_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(SWEEP.replace("http://judge", "http://me:hunter2@judge"))
+    with pytest.raises(SpecError) as error:
+        load_sweep(path)
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_trial_of_this_task_keeps_its_settings_and_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(SWEEP)
+    [trial] = expand(load_sweep(path))
+    assert trial.weights == {"composite": 1.0}
+    assert trial.task.judge.model == "judge-4b"
+    [other] = expand(load_sweep(path, ["task.reward.scale=1"]))
+    assert other.trial_id != trial.trial_id
+
+
+def test_the_plan_and_the_schema_know_the_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(SWEEP)
+    assert main(["plan", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["task"] == "refiner"
+    assert main(["schema"]) == 0
+    assert "holdout_judge" in capsys.readouterr().out
+
+
+def test_the_task_needs_neither_torch_nor_an_http_client_for_the_offline_judge() -> None:
+    code = (
+        "import sys\n"
+        "from trainables.tasks import load_task\n"
+        "from trainables.tasks.refiner.settings import RefinerSettings\n"
+        "load_task(RefinerSettings(kind='refiner')).scorer_hash()\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'aiohttp', 'ray', 'mlflow'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": ".:platform"}, check=True
+    )
+
+
+def test_the_task_says_the_same_as_its_settings() -> None:
+    task = Refiner(RefinerSettings(kind="refiner"))
+    for name in ("rungs", "primary_rung", "components", "difficulties"):
+        assert getattr(task, name) == getattr(RefinerSettings, name)
+    assert task.primary_rung in task.rungs
+
+
+def test_nothing_in_the_platform_knows_the_task() -> None:
+    own = {"trainables/tasks/refiner", "trainables/tasks/__init__.py"}
+    knowing = [
+        str(path.relative_to(ROOT))
+        for folder in ("platform", "trainables", "analysis")
+        for path in (ROOT / folder).rglob("*.py")
+        if "refiner" in path.read_text(encoding="utf-8").lower()
+    ]
+    assert [path for path in knowing if not any(path.startswith(name) for name in own)] == []
