@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from rich.table import Table
 from strictune.cli.sweep_folder import add_sweep_folder, sweep_folder
 from strictune.cli.tables import table_console
 from strictune.cli.verb import Verb
-from strictune.errors import SpecError
+from strictune.errors import SpecError, StorageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +71,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="of a search: whether replay agrees with what its points became, and nothing else",
     )
+    replay.add_argument(
+        "--stops",
+        action="store_true",
+        help="of a search that watched its points: what early stopping would have cost",
+    )
     replay.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
@@ -79,6 +85,8 @@ def _execute(args: argparse.Namespace) -> int:
 
     from analysis import replay as offline
 
+    if args.stops:
+        return _print_stops(sweep_folder(args), as_json=args.json)
     if args.truth:
         return _print_truth(sweep_folder(args), as_json=args.json)
     tables = {text: _parse_weights(text) for text in args.weights}
@@ -104,6 +112,24 @@ def _execute(args: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         _print(sweep, phases, vectors, samples)
+    return 0
+
+
+def _print_stops(folder: Path, *, as_json: bool) -> int:
+    import optuna
+
+    from strictune.launch.study.wrong_stops import replay_stops, stop_sentences
+
+    path = folder / "studies.json"
+    if not path.exists():
+        raise StorageError(f"{folder} holds no search; give the folder of a sweep with one.")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found = replay_stops(json.loads(path.read_text(encoding="utf-8"))["studies"])
+    if as_json:
+        print(json.dumps({"stops": [asdict(stops) for stops in found]}, indent=2))
+        return 0
+    for sentence in stop_sentences(found):
+        print(f"- {sentence}")
     return 0
 
 

@@ -114,8 +114,9 @@ class ObjectiveSpec(Spec):
 class SchedulerSpec(Spec):
     """Early stopping inside one study, on the validation split."""
 
-    kind: Literal["none", "asha", "median", "dominated"] = "none"
-    """asha and median are Optuna's pruners, for one objective; dominated stops a point that
+    kind: Literal["none", "watch", "asha", "median", "dominated"] = "none"
+    """watch looks and stops nothing, so that the rules can be replayed on its points;
+    asha and median are Optuna's pruners, for one objective; dominated stops a point that
     another one beats in every objective with confidence, for several."""
     min_steps: Annotated[int, Field(ge=1)] = 1
     """Steps before the first look."""

@@ -132,7 +132,7 @@ class SweepSpec(Spec):
             shown = ", ".join(map(str, used))
             text = f"has {shown}, with which the points are trained; a winner needs fresh seeds."
             problems.append(Problem("search.confirm.seeds", text))
-        if self.search.scheduler.kind != "none" and len(seeds) > 1:
+        if self.search.scheduler.kind not in ("none", "watch") and len(seeds) > 1:
             text = f"stops single trials, but each point is trained with {len(seeds)} seeds."
             problems.append(Problem("search.scheduler.kind", text))
         return problems + [

@@ -54,6 +54,8 @@ class RunOptions:
     only: Sequence[str] = ()
     is_resuming: bool = False
     is_retrying: bool = False
+    num_points: str | None = None
+    """``--trials``: N, or +N."""
     tracking_uri: str | None = None
 
 
@@ -177,6 +179,8 @@ def _command(file: Path, options: RunOptions) -> list[str]:
         command.append("--resume")
     if options.is_retrying:
         command.append("--retry")
+    if options.num_points is not None:
+        command += ["--trials", options.num_points]
     return command
 
 

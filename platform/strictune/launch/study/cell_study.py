@@ -141,10 +141,15 @@ class CellStudy:
         return self._point(self.study.ask())
 
     def look(self, point: Point, step: int, value: float) -> str | None:
-        """Take what a trial is worth at a look, and say why it is to stop, if it is."""
+        """Take what a trial is worth at a look, and say why it is to stop, if it is.
+
+        Looks at points with several seeds or objectives that nothing stops stay in their folders:
+        Optuna keeps one value a step.
+        """
         trial = self._trial(point)
+        kind = self.search.scheduler.kind
         reason = None
-        if self.search.scheduler.kind == "dominated":
+        if kind == "dominated":
             other = dominating_point(
                 self._folder.trial(point.trials[0].trial_id),
                 self._looked_at(step, but=point.number),
@@ -154,11 +159,10 @@ class CellStudy:
             )
             if other is not None:
                 reason = f"stopped early, point {other} beats it in every objective"
-        else:
+        elif len(point.trials) == len(self.objectives) == 1:
             if step not in self.study.get_trials(deepcopy=False)[point.number].intermediate_values:
                 trial.report(value, step)
             if trial.should_prune():
-                kind = self.search.scheduler.kind
                 reason = f"stopped early by {kind}, at {value:.4g}"
         if reason is not None:
             trial.set_user_attr(STOP, reason)

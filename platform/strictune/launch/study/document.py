@@ -35,10 +35,10 @@ def study_document(study: CellStudy) -> dict[str, Any]:
 
     Keys: cell, model, thinking, sampler, num_trials, objectives (metric, mode), components,
     default_weights, config (the cell's own trial), winner (a point's number, or null), and
-    points: number, state (finished, stopped early, failed, open), is_from_before (measured by an earlier sweep), is_feasible,
-    constraints, settings (by dotted key, on top of the cell's), weights (in effect), values (in
-    the order of the objectives, or null), looks (value of the first objective by step), reason,
-    trials (ids, one a seed).
+    points: number, state (finished, stopped early, failed, open), is_from_before (measured by an
+    earlier sweep), is_feasible, constraints, settings (by dotted key, on top of the cell's),
+    weights (in effect), values (in the order of the objectives, or null), looks (value of the
+    first objective by step), reason, trials (ids, one a seed).
     """
     best = best_point(study)
     return {
