@@ -4,6 +4,7 @@ vl-convert holds Vega-Lite, Vega and a renderer of its own, and the scripts for 
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import vl_convert
@@ -28,6 +29,7 @@ def to_png(document: Mapping[str, Any], *, scale: float = 1.0) -> bytes:
     return bytes(vl_convert.vegalite_to_png(dict(document), scale=scale))
 
 
+@cache
 def page_scripts() -> str:
     """Return the JavaScript with which a page draws figures, about 0.9 MB.
 

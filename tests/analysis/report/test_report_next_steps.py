@@ -1,0 +1,115 @@
+"""What to run next: one rule at a time."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from reported_sweep import Drawing, write_reported_sweep
+
+from analysis.records import RunState
+from analysis.report import NextStep, next_steps
+from analysis.sweep import SweepVerdicts, sweep_verdicts
+from analysis.trials import TrialVerdict
+from analysis.verdicts import Verdict, Word
+
+FOLDER = Path("runs/demo")
+
+
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory: pytest.TempPathFactory) -> SweepVerdicts:
+    """Two cells of three seeds, every trial better than its baseline."""
+    folder = tmp_path_factory.mktemp("next") / "demo"
+    overrides = ["matrix.curriculum=[standard]", "contrasts=[]", "matrix.seed=[0, 1, 2]"]
+    write_reported_sweep(folder, Drawing(num_prompts=120), overrides=overrides)
+    return sweep_verdicts(folder)
+
+
+def steps(verdicts: SweepVerdicts, share: float = 0.1) -> list[NextStep]:
+    rows = [{"cell": "a", "mean": 0.9}, {"cell": "a", "mean": share}]
+    return next_steps(verdicts, FOLDER, zero_std_groups=rows)
+
+
+def with_first(verdicts: SweepVerdicts, **changes: object) -> SweepVerdicts:
+    first: TrialVerdict = dataclasses.replace(verdicts.trials[0], **changes)
+    return dataclasses.replace(verdicts, trials=(first, *verdicts.trials[1:]))
+
+
+def with_result(verdicts: SweepVerdicts, **changes: object) -> SweepVerdicts:
+    result = verdicts.trials[0].result
+    assert result is not None
+    return with_first(verdicts, result=dataclasses.replace(result, **changes))
+
+
+def test_a_decided_sweep_is_to_be_tried_elsewhere(decided: SweepVerdicts) -> None:
+    (step,) = steps(decided)
+    assert "6 trials ended better than untrained" in step.text
+    assert "hold over seeds" in step.text
+    assert str(step.command).startswith(
+        "strictune evaluate --model builtin:tiny --adapter runs/demo/"
+    )
+
+
+def test_open_trials_come_first(decided: SweepVerdicts) -> None:
+    states = {**dict.fromkeys(RunState, 0), RunState.RUNNING: 1, RunState.PENDING: 2}
+    first = steps(dataclasses.replace(decided, states=states))[0]
+    assert first.text.startswith("3 trials of 6 have not ended.")
+    assert first.command == "strictune run runs/demo/sweep.yaml --resume"
+
+
+def test_failed_trials_are_to_be_run_again_with_their_reason(decided: SweepVerdicts) -> None:
+    failed = with_first(decided, state=RunState.FAILED, reason="out of memory.", result=None)
+    first = steps(failed)[0]
+    assert "1 trial failed or was stopped (out of memory)." in first.text
+    assert first.command == "strictune run runs/demo/sweep.yaml --resume --retry"
+
+
+def test_few_seeds_ask_for_more_of_them(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    overrides = ["matrix.curriculum=[standard]", "contrasts=[]", "matrix.seed=[5]"]
+    write_reported_sweep(folder, Drawing(num_prompts=24), overrides=overrides)
+    found = [step for step in steps(sweep_verdicts(folder)) if "fewer than 3 seeds" in step.text]
+    (step,) = found
+    assert step.command == (
+        "strictune run runs/demo/sweep.yaml --set 'matrix.seed=[5,0,1]' --resume"
+    )
+
+
+def test_a_wide_design_says_how_many_prompts_it_would_take(decided: SweepVerdicts) -> None:
+    unclear = Verdict(word=Word.UNCLEAR, text="", detectable_pp=10.0)
+    texts = [step.text for step in steps(with_first(decided, verdict=unclear))]
+    assert any("about 4.0 times as many prompts" in text for text in texts)
+    sharp = Verdict(word=Word.UNCLEAR, text="", detectable_pp=4.0)
+    texts = [step.text for step in steps(with_first(decided, verdict=sharp))]
+    assert not any("times as many prompts" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param({"is_think_rate_low": True}, "mostly did not", id="does-not-think"),
+        pytest.param({"truncated_frac": 0.4}, "Up to 40% of the completions", id="truncated"),
+    ],
+)
+def test_results_that_mislead_are_named(
+    decided: SweepVerdicts, change: dict[str, object], said: str
+) -> None:
+    name = decided.trials[0].plan.name
+    texts = [step.text for step in steps(with_result(decided, **change))]
+    assert any(said in text and name in text for text in texts)
+
+
+def test_components_without_weight_are_named(decided: SweepVerdicts) -> None:
+    texts = [step.text for step in steps(with_first(decided, ties=("schema",)))]
+    assert any("put no weight on schema" in text for text in texts)
+
+
+def test_groups_that_teach_nothing_are_judged_by_the_end_of_training(
+    decided: SweepVerdicts,
+) -> None:
+    assert any("earn the same" in step.text for step in steps(decided, share=0.8))
+    assert not any("earn the same" in step.text for step in steps(decided, share=0.2))
+
+
+def test_a_trial_that_got_worse_is_to_be_read(decided: SweepVerdicts) -> None:
+    worse = with_first(decided, verdict=Verdict(word=Word.WORSE, text=""))
+    assert any("worse than untrained" in step.text for step in steps(worse))
