@@ -1,0 +1,264 @@
+"""The findings of a search in rows of display strings and in plain sentences."""
+
+import math
+from collections.abc import Sequence
+
+from analysis.contrasts import ContrastVerdict
+from analysis.study.confirmation import DEFAULT, Confirmation, Retrained
+from analysis.study.findings import RewardAudit, StudyFindings
+from analysis.study.importance import ALPHA
+from analysis.study.points import INFEASIBLE
+from analysis.study.records import Point
+from analysis.wording import NOT_MEASURED
+
+__all__ = [
+    "HOW_TO_READ",
+    "best_rows",
+    "component_rows",
+    "count_sentence",
+    "importance_rows",
+    "importance_sentences",
+    "probe_rows",
+    "probe_sentences",
+    "selection_sentences",
+    "value_text",
+    "winner_sentences",
+]
+
+HOW_TO_READ = (
+    "Points were measured on the validation split. Their intervals are over prompts (95%, Wilson, "
+    "allowing for families): training a point again would spread its value further.",
+    "The best of many points owes part of its value to luck. Only the verdict on the final split, "
+    "after training again with fresh seeds, says whether it is better.",
+    "Importance: PED-ANOVA over the finished points, each parameter's share of how far the best "
+    "quarter is spread otherwise than all; after ±, its standard deviation over bootstrap samples "
+    "of the points. Weights add up to 1, so a share may belong to a weight that had to make room. "
+    "Exploratory: nobody planned these comparisons.",
+    f"Above chance: shuffled values give a divergence so large in fewer than {ALPHA:.0%} of cases, "
+    "divided by the number of parameters. In simulated studies a weight that decides was found with "
+    "20 points in 3 of 20 cases, with 40 points in 18.",
+    "Sensitivity: standard deviations that the reward moves when the component moves by one, both "
+    "within groups; after ±, its standard error over steps. A component saturates where it is the "
+    "same for all completions of 95% of the groups, to the end of training.",
+    "Probes stand in one group with the right answer to the same prompt. Their reward is a share "
+    "of the right answer's, averaged over the prompts to which they are wrong.",
+)
+"""The rules of the page, for readers who meet it for the first time."""
+
+
+def count_sentence(found: StudyFindings) -> str:
+    """Return e.g. ``12 points by tpe: 7 finished, 5 stopped early. 2 of them are infeasible.``."""
+    counts = {name: count for name, count in found.counts.items() if name != INFEASIBLE}
+    listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    parts = [f"{sum(counts.values())} points by {found.study.sampler}: {listed or 'none'}."]
+    if infeasible := found.counts[INFEASIBLE]:
+        parts.append(f"{infeasible} of the finished are infeasible, and cannot win.")
+    if before := sum(point.is_from_before for point in found.study.points):
+        parts.append(f"{before} more came from earlier sweeps.")
+    return " ".join(parts)
+
+
+def winner_sentences(confirmation: Confirmation) -> list[str]:
+    """Return what the winner is worth after training again, or why nothing is said."""
+    if confirmation.note is not None:
+        return [f"No verdict on the winner: {confirmation.note}"]
+    return [_verdict_sentence(contrast) for contrast in confirmation.contrasts]
+
+
+def selection_sentences(confirmation: Confirmation) -> list[str]:
+    """Return what each variant was worth when it was selected, and after training again."""
+    lines = [_retrained_sentence(one, confirmation.metric) for one in confirmation.variants]
+    lead = _lead_sentence(confirmation)
+    return [*lines, lead] if lead is not None else lines
+
+
+def best_rows(found: StudyFindings) -> list[dict[str, str]]:
+    """Return the best points, best first, and the default wherever it stands."""
+    default = found.study.default
+    shown = list(found.best)
+    if default is not None and default.number not in {point.number for point in shown}:
+        shown.append(default)
+    return [_point_row(point, found) for point in shown]
+
+
+def importance_rows(found: StudyFindings) -> list[dict[str, str]]:
+    """Return the importance of every weight and setting; empty where it was refused."""
+    return [
+        {
+            "parameter": f"weight of {row.name}" if row.is_weight else row.name,
+            "share": f"{row.share:.0%} ± {100 * row.share_se:.0f}",
+            "above chance": "yes" if row.is_above_chance else "no",
+        }
+        for row in found.importance.rows
+    ]
+
+
+def importance_sentences(found: StudyFindings) -> list[str]:
+    """Say what matters for the first objective, or why it is not known."""
+    table = found.importance
+    if table.refusal is not None:
+        return [f"Importance for {table.metric} is not estimated: {table.refusal}"]
+    names = [row.name for row in table.rows if row.is_above_chance]
+    over = f"over {table.num_points} finished points"
+    if not names:
+        return [f"For {table.metric}, no weight or setting stands out from chance {over}."]
+    return [f"For {table.metric}, more than chance {over}: {', '.join(names)}."]
+
+
+def component_rows(audit: RewardAudit) -> list[dict[str, str]]:
+    """Return each component's weight, sensitivity and saturation."""
+    return [
+        {
+            "component": row.component,
+            **{
+                f"{one.name}: weight": f"{one.weights.get(row.component, 0.0):.3f}"
+                for one in audit.weightings
+            },
+            **{
+                f"{name}: sensitivity": _with_error(pull.value, pull.standard_error)
+                for name, pull in row.sensitivity.items()
+            },
+            "saturated from step": (
+                "-" if row.saturation_step is None else str(row.saturation_step)
+            ),
+            "constant groups at the end": f"{row.constant_groups_frac:.0%}",
+            "at its maximum at the end": f"{row.at_max_frac:.0%}",
+        }
+        for row in audit.components
+    ]
+
+
+def probe_rows(audit: RewardAudit) -> list[dict[str, str]]:
+    """Return what each probe is paid under each weighting."""
+    return [
+        {
+            "probe": row.probe,
+            "weights": row.weighting,
+            "wrong on": f"{row.num_wrong} of {row.num_prompts} prompts",
+            "reward": NOT_MEASURED if math.isnan(row.reward) else f"{row.reward:.0%}",
+            "level with the right answer": str(row.num_tied),
+            "above it": str(row.num_above),
+        }
+        for row in audit.probes
+    ]
+
+
+def probe_sentences(audit: RewardAudit) -> list[str]:
+    """Say whether a wrong probe is ever paid as much as the right answer."""
+    if not audit.probes:
+        return ["The task has no probes, or knows no right answers to hold them against."]
+    lines = []
+    for weighting in audit.weightings:
+        rows = [row for row in audit.probes if row.weighting == weighting.name]
+        fooled = [row for row in rows if row.num_above or row.num_tied]
+        what = f"Under the weights of {weighting.name}"
+        if not fooled:
+            best = max((row for row in rows if row.num_wrong), key=lambda row: row.reward)
+            lines.append(
+                f"{what} no wrong probe is paid as much as the right answer; the best paid is "
+                f"{best.probe}, with {best.reward:.0%} of it."
+            )
+        lines += [
+            f"{what} a wrong {row.probe} is paid more than the right answer on {row.num_above} and "
+            f"as much on {row.num_tied} of {row.num_wrong} prompts."
+            for row in fooled
+        ]
+    return lines
+
+
+def value_text(value: float, metric: str) -> str:
+    """Return a value as its metric is read: rates in percent."""
+    return f"{value:.1%}" if _is_rate(metric) else f"{value:.4g}"
+
+
+def _change_text(change: float, metric: str) -> str:
+    return f"{100 * change:+.1f} pp" if _is_rate(metric) else f"{change:+.4g}"
+
+
+def _is_rate(metric: str) -> bool:
+    return metric.endswith(("pass_at_1", "_rate", "_frac"))
+
+
+def _point_row(point: Point, found: StudyFindings) -> dict[str, str]:
+    study, interval = found.study, found.intervals.get(point.number)
+    assert point.values is not None
+    values = {
+        objective.metric: value_text(value, objective.metric)
+        for objective, value in zip(study.objectives, point.values, strict=True)
+    }
+    if interval is not None and not math.isnan(interval.low):
+        first = study.objectives[0].metric
+        values[first] += f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    return {
+        "point": point.name,
+        "is": ", ".join(_roles(point, found)),
+        **values,
+        **{one.name: _dimension_text(one.values.get(point.number)) for one in found.dimensions},
+    }
+
+
+def _roles(point: Point, found: StudyFindings) -> Sequence[str]:
+    roles = {
+        "the winner": point.number == found.study.winner,
+        "the default": point.is_default,
+        "on the front": point.number in found.front,
+        "infeasible": not point.is_feasible,
+        "from an earlier sweep": point.is_from_before,
+    }
+    return [role for role, holds in roles.items() if holds]
+
+
+def _dimension_text(value: float | str | None) -> str:
+    if value is None:
+        return NOT_MEASURED
+    return value if isinstance(value, str) else f"{value:.3g}"
+
+
+def _verdict_sentence(contrast: ContrastVerdict) -> str:
+    against = (
+        "the cell's own settings" if contrast.against_level == DEFAULT else contrast.against_level
+    )
+    return (
+        f"{contrast.level}, the winner, against {against}, trained again with fresh seeds, on "
+        f"the final split: {contrast.verdict.text}"
+    )
+
+
+def _retrained_sentence(one: Retrained, metric: str) -> str:
+    if one.mean is None:
+        return f"{one.variant}: none of {one.num_planned} confirming trials has {metric} yet."
+    spread = "" if one.sd is None else f" (sd {_change_text(one.sd, metric).lstrip('+')})"
+    again = f"{value_text(one.mean, metric)} over {len(one.again)} fresh seeds{spread}"
+    if one.selected is None:
+        return f"{one.variant}: {metric} {again}."
+    return (
+        f"{one.variant}: {metric} {value_text(one.selected, metric)} when it was selected, "
+        f"{again} on the same prompts."
+    )
+
+
+def _lead_sentence(confirmation: Confirmation) -> str | None:
+    """Name the selection bias: the lead at selection beside the lead after training again."""
+    winner = confirmation.variants[0] if confirmation.variants else None
+    default = next((one for one in confirmation.variants if one.variant == DEFAULT), None)
+    if winner is None or default is None or winner is default:
+        return None
+    if winner.selected is None or winner.mean is None or default.mean is None:
+        return None
+    metric = confirmation.metric
+    again = _change_text(winner.mean - default.mean, metric)
+    if default.selected is None:
+        return (
+            f"The winner's lead over the default on these prompts is {again} after training again."
+        )
+    return (
+        f"Selection bias: the winner's lead over the default was "
+        f"{_change_text(winner.selected - default.selected, metric)} when it was picked as the "
+        f"best of many, and is {again} after training again, on the same prompts."
+    )
+
+
+def _with_error(value: float, error: float) -> str:
+    if math.isnan(value):
+        return NOT_MEASURED
+    return f"{value:.2f}" if math.isnan(error) else f"{value:.2f} ± {error:.2f}"

@@ -1,0 +1,170 @@
+"""Writes what a search has found into its folder: findings.md, findings.json and the figures."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.study.findings import Findings, StudyFindings, study_findings
+from analysis.study.importance import NUM_RESAMPLES
+from analysis.study.wording import (
+    HOW_TO_READ,
+    best_rows,
+    component_rows,
+    count_sentence,
+    importance_rows,
+    importance_sentences,
+    probe_rows,
+    probe_sentences,
+    selection_sentences,
+    winner_sentences,
+)
+from analysis.writing import plain
+
+if TYPE_CHECKING:
+    from analysis.study.pictures import Picture
+
+__all__ = ["PICTURES", "findings_document", "findings_lines", "write_findings"]
+
+PICTURES = "findings_figures"
+"""The folder of the pictures that ``findings.md`` shows."""
+
+
+def write_findings(sweep_dir: Path, *, num_resamples: int = NUM_RESAMPLES) -> Findings:
+    """Write what the studies of a sweep have found; what was there is replaced.
+
+    Args:
+        sweep_dir: The folder of a sweep with a search, through or not.
+        num_resamples: Bootstrap samples behind the errors of importances.
+
+    Raises:
+        StorageError: ``studies.json`` or ``plan.json`` is missing or cannot be understood.
+        SpecError: ``sweep.yaml`` cannot be used.
+    """
+    # Imported here: the figures take altair with them.
+    from analysis.study.pictures import draw_study
+
+    findings = study_findings(sweep_dir, num_resamples=num_resamples)
+    pictures = {found.study.cell: draw_study(found) for found in findings.studies}
+    _write_pictures(sweep_dir / PICTURES, pictures)
+    _replace(sweep_dir / "findings.md", _markdown(findings, pictures))
+    text = json.dumps(findings_document(findings), indent=2, ensure_ascii=False, allow_nan=False)
+    _replace(sweep_dir / "findings.json", text + "\n")
+    return findings
+
+
+def findings_document(findings: Findings) -> dict[str, Any]:
+    """Return the findings as plain data; NaN becomes None. The points are in studies.json."""
+    document: dict[str, Any] = plain(findings)
+    for study in document["studies"]:
+        whole = study.pop("study")
+        study["cell"], study["winner"] = whole["cell"], whole["winner"]
+        study["objectives"] = whole["objectives"]
+        study["best"] = [point["number"] for point in study["best"]]
+    return document
+
+
+def findings_lines(findings: Findings) -> list[str]:
+    """Return the few sentences that the end of a run prints."""
+    lines = []
+    for found in findings.studies:
+        said = [
+            count_sentence(found),
+            *winner_sentences(found.confirmation),
+            *selection_sentences(found.confirmation),
+            *importance_sentences(found),
+            *probe_sentences(found.audit),
+        ]
+        lines += [f"{found.study.cell}: {sentence}" for sentence in said]
+    return lines
+
+
+def _markdown(findings: Findings, pictures: Mapping[str, Sequence["Picture"]]) -> str:
+    lines = [f"# {findings.sweep}: what the search found", ""]
+    for found in findings.studies:
+        lines += [f"## {found.study.cell}", "", count_sentence(found), ""]
+        for title, body in _sections(found, pictures[found.study.cell]):
+            if body:
+                lines += [f"### {title}", "", *body, ""]
+    lines += ["## How to read this", "", *_items(HOW_TO_READ)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _sections(
+    found: StudyFindings, pictures: Sequence["Picture"]
+) -> list[tuple[str, Sequence[str]]]:
+    confirmation, audit = found.confirmation, found.audit
+    recorded = (
+        f"Measured on {audit.num_completions} training completions of the winner and of the cell's "
+        f"own settings, searched and trained again ({audit.num_trials} trials with a matrix)."
+    )
+    components = _table(component_rows(audit))
+    return [
+        (
+            "The winner",
+            _items((*winner_sentences(confirmation), *selection_sentences(confirmation))),
+        ),
+        ("Best points", _table(best_rows(found))),
+        ("What mattered", _spaced(importance_sentences(found), _table(importance_rows(found)))),
+        ("What each component pays for", _spaced([recorded], components) if components else ()),
+        ("Probes", _spaced(_items(probe_sentences(audit)), _table(probe_rows(audit)))),
+        ("Figures", _figures(found, pictures)),
+    ]
+
+
+def _figures(found: StudyFindings, pictures: Sequence["Picture"]) -> list[str]:
+    return [
+        line
+        for picture in pictures
+        for line in (
+            f"![{picture.title}]({PICTURES}/{_file(found.study.cell, picture.name)})",
+            "",
+            picture.caption,
+            "",
+        )
+    ][:-1]
+
+
+def _write_pictures(folder: Path, pictures: Mapping[str, Sequence["Picture"]]) -> None:
+    folder.mkdir(exist_ok=True)
+    written = set()
+    for cell, drawn in pictures.items():
+        for picture in drawn:
+            name = _file(cell, picture.name)
+            _replace(folder / name, picture.svg)
+            written.add(name)
+    for old in folder.glob("*.svg"):
+        if old.name not in written:
+            old.unlink()
+
+
+def _file(cell: str, name: str) -> str:
+    return f"{re.sub(r'[^a-z0-9.]+', '-', cell.lower()).strip('-.')}-{name}.svg"
+
+
+def _spaced(*parts: Sequence[str]) -> list[str]:
+    """Put parts below each other with an empty line between them; empty ones are left out."""
+    lines: list[str] = []
+    for part in parts:
+        if part:
+            lines += [*([""] if lines else []), *part]
+    return lines
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    if not rows:
+        return []
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
+
+
+def _items(lines: Iterable[str]) -> list[str]:
+    return [f"- {line}" for line in lines]
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside, then rename: a reader never sees half a file."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

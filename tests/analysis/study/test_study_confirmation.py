@@ -1,0 +1,89 @@
+"""The winner after training again: verdict, selection bias in numbers, and why there is none."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from searched_sweep import confirm as confirm_trials
+from searched_sweep import drawn_weights, point, write_search
+
+from analysis.study.confirmation import Confirmation, confirm
+from analysis.study.records import read_studies
+from analysis.study.wording import selection_sentences, winner_sentences
+from analysis.sweep import sweep_verdicts
+from analysis.verdicts import Word
+
+WEIGHTS = drawn_weights(1)[0]
+POINTS = [point(0, values=[0.3]), point(1, WEIGHTS, values=[0.45])]
+
+
+def confirmation(folder: Path, *, has_variants: bool = True) -> Confirmation:
+    (study,) = read_studies(folder)
+    return confirm(folder, study, sweep_verdicts(folder), has_variants=has_variants)
+
+
+def retrained(
+    folder: Path, winner_rate: float, seeds: tuple[int, ...] = (101, 102, 103)
+) -> Confirmation:
+    sweep = write_search(folder / "s", POINTS, winner=1)
+    variants = {"default": {}, "p001": POINTS[1]["settings"]}
+    rates = {"default": 0.3, "p001": winner_rate}
+    confirm_trials(folder / "s", sweep, variants, rates=rates, seeds=seeds)
+    return confirmation(folder / "s")
+
+
+def test_a_winner_that_holds_gets_its_verdict(tmp_path: Path) -> None:
+    found = retrained(tmp_path, 0.6)
+    assert found.note is None
+    (contrast,) = found.contrasts
+    assert (contrast.level, contrast.against_level) == ("p001", "default")
+    assert contrast.verdict.word is Word.BETTER
+    (sentence,) = winner_sentences(found)
+    assert sentence.startswith("p001, the winner, against the cell's own settings, trained again")
+
+
+def test_what_is_left_of_the_lead_is_named(tmp_path: Path) -> None:
+    found = retrained(tmp_path, 0.3)
+    winner, default = found.variants
+    assert (winner.variant, winner.selected, winner.num_planned) == ("p001", 0.45, 3)
+    assert winner.mean == pytest.approx(0.3)
+    assert winner.sd == pytest.approx(0.01)
+    assert (default.variant, default.selected) == ("default", 0.3)
+    lead = selection_sentences(found)[-1]
+    assert "was +15.0 pp when it was picked as the best of many, and is +0.0 pp" in lead
+    assert found.contrasts[0].verdict.word is not Word.BETTER
+
+
+def test_one_fresh_seed_decides_nothing(tmp_path: Path) -> None:
+    found = retrained(tmp_path, 0.6, seeds=(101,))
+    assert found.contrasts[0].verdict.word is None
+    assert "recipe undecided" in winner_sentences(found)[0]
+    assert found.variants[0].sd is None
+
+
+@pytest.mark.parametrize(
+    ("points", "given", "has_variants", "reason"),
+    [
+        pytest.param(POINTS, {"winner": 1}, False, "was not trained again", id="none-planned"),
+        pytest.param(POINTS, {"winner": 1}, True, "do not hold this winner", id="of-another"),
+        pytest.param(POINTS, {"winner": 0}, False, "nothing to confirm", id="the-default-won"),
+        pytest.param(
+            [point(0, values=None, state="failed")], {}, False, "no point", id="no-winner"
+        ),
+        pytest.param(
+            POINTS, {"winner": 1, "num_trials": 5}, False, "not through yet", id="still-searching"
+        ),
+    ],
+)
+def test_no_verdict_without_training_again(
+    tmp_path: Path,
+    points: list[dict[str, Any]],
+    given: dict[str, Any],
+    has_variants: bool,
+    reason: str,
+) -> None:
+    write_search(tmp_path / "s", points, **given)
+    found = confirmation(tmp_path / "s", has_variants=has_variants)
+    assert found.note is not None
+    assert reason in found.note
+    assert winner_sentences(found) == [f"No verdict on the winner: {found.note}"]

@@ -1,0 +1,56 @@
+"""Probes under weights: no wrong one is paid like the right answer, unless weights allow it."""
+
+import math
+
+import pytest
+from searched_sweep import load_search
+
+from analysis.replay.advantages import SCHEMES, Scheme
+from analysis.study.components import Weighting, weightings_of
+from analysis.study.probes import ProbeAudit, audit_probes
+from strictune.config import TrialSpec, expand
+from trainables.tasks.probing import GOLD
+
+GROUP = SCHEMES[0]
+
+
+@pytest.fixture(scope="module")
+def cell() -> TrialSpec:
+    (found,) = expand(load_search(["evaluation.num_prompts_per_difficulty=4"]))
+    return found
+
+
+def audited(
+    cell: TrialSpec, weights: dict[str, float], scheme: Scheme = GROUP
+) -> dict[str, ProbeAudit]:
+    found = audit_probes(cell, [Weighting("w", weights, scheme)])
+    return {audit.probe: audit for audit in found}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.label)
+def test_no_wrong_probe_is_paid_like_the_right_answer_by_default(
+    cell: TrialSpec, scheme: Scheme
+) -> None:
+    found = audited(cell, cell.weights, scheme)
+    assert GOLD not in found
+    assert {audit.num_prompts for audit in found.values()} == {12}
+    assert all(audit.num_above == audit.num_tied == 0 for audit in found.values())
+    assert found["minified"].num_wrong == 0
+    assert math.isnan(found["minified"].reward)
+    assert found["chatty"].num_wrong == found["padded think"].num_wrong == 12
+    assert 0 < found["fence only"].reward < found["chatty"].reward < 1
+
+
+def test_without_weight_on_strictness_chatter_ties_with_the_right_answer(cell: TrialSpec) -> None:
+    found = audited(cell, {"schema": 0.5, "validity": 0.5})
+    assert found["chatty"].num_tied == 12
+    assert found["chatty"].num_above == 0
+    assert found["chatty"].reward == pytest.approx(1)
+
+
+def test_every_weighting_is_audited_in_its_turn(cell: TrialSpec) -> None:
+    (own,) = weightings_of("default", cell)
+    other = Weighting("p007", {"schema": 0.9, "strictness": 0.1}, GROUP)
+    found = audit_probes(cell, [own, other])
+    assert list(dict.fromkeys(audit.weighting for audit in found)) == ["default", "p007"]
+    assert len(found) == 12

@@ -1,0 +1,48 @@
+"""The probes of strict_json: the gold answer is right, and each trick earns what it is for."""
+
+import pytest
+
+from trainables.tasks.probing import GOLD, HasProbes
+from trainables.tasks.strict_json.task import StrictJson
+from trainables.tasks.task import Prompt
+
+TASK = StrictJson()
+PROMPTS = TASK.prompts("validation")[:12]
+
+
+@pytest.mark.parametrize("thinking", [False, True], ids=["plain", "thinking"])
+@pytest.mark.parametrize("prompt", PROMPTS, ids=lambda prompt: prompt.id)
+def test_gold_and_minified_are_strict_and_chatter_and_padding_are_not(
+    prompt: Prompt, thinking: bool
+) -> None:
+    probes = TASK.probes(prompt, thinking=thinking)
+    is_strict = {
+        name: TASK.score(text, prompt, thinking=thinking, think_prefilled=False).rungs["strict"]
+        for name, text in probes.items()
+    }
+    right = {name for name, holds in is_strict.items() if holds}
+    # A schema may accept the empty object, or a schema's own text.
+    assert right - {"empty object", "copied schema"} == {GOLD, "minified"}
+
+
+@pytest.mark.parametrize(
+    ("name", "component"),
+    [
+        pytest.param("empty object", "validity", id="empty-object"),
+        pytest.param("fence only", "format", id="fence-only"),
+        pytest.param("padded think", "schema", id="padded-think"),
+        pytest.param("copied schema", "strictness", id="copied-schema"),
+        pytest.param("chatty", "schema", id="chatty"),
+    ],
+)
+def test_each_probe_takes_a_component_to_its_maximum(name: str, component: str) -> None:
+    for thinking in (False, True):
+        text = TASK.probes(PROMPTS[0], thinking=thinking)[name]
+        score = TASK.score(text, PROMPTS[0], thinking=thinking, think_prefilled=False)
+        assert score.rewards[component] == 1.0
+
+
+def test_a_prompt_without_a_gold_document_has_no_probes() -> None:
+    prompt = Prompt(id="p", text="", family="f", difficulty="simple", columns={"schema": "{}"})
+    assert TASK.probes(prompt, thinking=False) == {}
+    assert isinstance(TASK, HasProbes)
