@@ -36,6 +36,10 @@ _SWEEP_ARTIFACTS = (
     "report.md",
     "report.html",
     "report_figures",
+    "studies.json",
+    "findings.json",
+    "findings.md",
+    "findings_figures",
 )
 
 
