@@ -121,3 +121,14 @@ def test_nothing_in_the_platform_knows_the_task() -> None:
         if "refiner" in path.read_text(encoding="utf-8").lower()
     ]
     assert [path for path in knowing if not any(path.startswith(name) for name in own)] == []
+
+
+def test_the_preset_is_the_published_setup_as_far_as_one_adapter_goes() -> None:
+    [trial] = expand(load_sweep(ROOT / "search_spaces" / "refiner.yaml"))
+    grpo, task = trial.grpo, trial.task
+    assert (grpo.prompts_per_step, grpo.num_generations) == (32, 8)
+    assert (grpo.temperature, grpo.learning_rate, grpo.lr_scheduler_type) == (1.0, 5e-6, "constant")
+    assert (grpo.beta, trial.seed) == (0.001, 42)
+    assert (task.max_prompt_tokens, trial.max_completion_tokens) == (6144, 1024)
+    assert (task.reward.scale, task.reward.citation_weight) == (10, 0.2)
+    assert type(grpo).model_fields.keys() - grpo.model_fields_set == {"logging_steps"}
