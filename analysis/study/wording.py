@@ -215,9 +215,8 @@ def _dimension_text(value: float | str | None) -> str:
 
 
 def _verdict_sentence(contrast: ContrastVerdict) -> str:
-    against = (
-        "the cell's own settings" if contrast.against_level == DEFAULT else contrast.against_level
-    )
+    names = {DEFAULT: "the cell's own settings", "first": "the study's first point"}
+    against = names.get(contrast.against_level, contrast.against_level)
     return (
         f"{contrast.level}, the winner, against {against}, trained again with fresh seeds, on "
         f"the final split: {contrast.verdict.text}"
