@@ -149,7 +149,8 @@ def test_submit_takes_every_option_of_run() -> None:
         configure(parser)
         return {name for action in parser._actions for name in action.option_strings}
 
-    assert options(run.VERB.configure) <= options(submit.VERB.configure)
+    # A job's log is one stream, so that a document in it could not be told from progress.
+    assert options(run.VERB.configure) - {"--json"} <= options(submit.VERB.configure)
 
 
 @pytest.mark.parametrize("page", ["README.md", "cluster_configs/README.md"])

@@ -44,6 +44,7 @@ def test_the_job_runs_the_sweep_with_the_options_that_were_given() -> None:
         only=["thinking=false"],
         is_resuming=True,
         is_retrying=True,
+        num_points="+20",
         tracking_uri="http://tracking:5000",
     )
     assert shlex.split(request(options).entrypoint) == [
@@ -51,6 +52,7 @@ def test_the_job_runs_the_sweep_with_the_options_that_were_given() -> None:
         *("--set", "trial.grpo.max_steps=2", "--set", "matrix.seed=[0, 1]"),
         *("--only", "thinking=false", "--out", "/shared/runs"),
         *("--tracking-uri", "http://tracking:5000", "--resume", "--retry"),
+        *("--trials", "+20"),
     ]
 
 

@@ -21,8 +21,8 @@ ON_AUTO = {
 }
 
 
-def run(tmp_path: Path, **more: Any) -> subprocess.CompletedProcess[str]:
-    return run_sweep(tmp_path, **ON_AUTO | more)
+def run(tmp_path: Path, *options: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return run_sweep(tmp_path, *options, **ON_AUTO | more)
 
 
 def test_auto_measures_a_shape_once_and_packs_by_it(tmp_path: Path) -> None:
@@ -37,9 +37,14 @@ def test_auto_measures_a_shape_once_and_packs_by_it(tmp_path: Path) -> None:
     [book] = (tmp_path / "cache" / "strictune" / "costs").glob("*.json")
     assert len(json.loads(book.read_text())["trials"]) == 2
 
-    second = run(tmp_path, name="again", trial__grpo__learning_rate=1e-4)
+    second = run(tmp_path, "--json", name="again", trial__grpo__learning_rate=1e-4)
     assert second.returncode == 0, second.stdout + second.stderr
-    assert "measuring the memory of" not in second.stdout
+    assert "measuring the memory of" not in second.stderr
+    document = json.loads(second.stdout)
+    assert (document["status"], document["num_by_state"]) == ("FINISHED", {"FINISHED": 2})
+    assert document["costs"][0]["planned_step_source"] == "earlier trials"
+    assert document["costs"][0]["num_finished"] == 2
+    assert document["verdicts"]["sweep"] == "again"
     [cell] = read_json(tmp_path / "runs" / "again" / "costs.json")["cells"].values()
     assert cell["step"]["source"] == "earlier trials"
 

@@ -1,17 +1,34 @@
 """The closing lines of a sweep: the verdict table, what it means, and what the models are."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 
-from analysis import SweepVerdicts, summary_lines, verdict_rows
+from analysis import SweepVerdicts, plain, summary_lines, verdict_rows
 from strictune.actual import CellCosts
 from strictune.cli.cost_tables import actual_cost_notes, planned_and_actual_table
 from strictune.cli.tables import table_console
 from strictune.config import SweepSpec, TrialSpec
+from strictune.launch.sweep import SweepEnd
 from trainables.builtin import BUILTIN_MODELS
 
-__all__ = ["print_closing", "print_costs", "print_verdicts"]
+__all__ = ["closing_document", "print_closing", "print_costs", "print_verdicts"]
+
+
+def closing_document(
+    verdicts: SweepVerdicts, costs: Sequence[CellCosts], end: SweepEnd, *, seconds: float
+) -> dict[str, Any]:
+    """Return what the closing tables say as plain data: what ``run --json`` prints."""
+    return {
+        "sweep": verdicts.sweep,
+        "status": end.status,
+        "num_by_state": dict(end.num_by_state),
+        "warnings": list(end.warnings),
+        "seconds": seconds,
+        "verdicts": plain(verdicts),
+        "costs": [cell.row() for cell in costs],
+    }
 
 
 def print_verdicts(verdicts: SweepVerdicts) -> None:

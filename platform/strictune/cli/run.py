@@ -1,18 +1,25 @@
 """``strictune run``: start or resume a sweep, and say what helped."""
 
 import argparse
+import json
 import logging
 import os
 import shlex
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from strictune.cli.verb import Verb, add_sweep_options
-from strictune.config import SweepSpec, expand, load_sweep
+from strictune.config import SweepSpec, TrialSpec, expand, load_sweep
 from strictune.errors import SpecError
 from strictune.plan import parse_only, select
+
+if TYPE_CHECKING:
+    from analysis import SweepVerdicts
+    from strictune.launch.folder import SweepFolder
+    from strictune.launch.sweep import SweepEnd
 
 __all__ = ["VERB"]
 
@@ -50,6 +57,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="MLflow store (default: MLFLOW_TRACKING_URI, else where the sweep was tracked, "
         "else DIR/mlflow.db)",
     )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print how it ended, verdicts and costs as JSON; progress goes to standard error",
+    )
 
 
 def _execute(args: argparse.Namespace) -> int:
@@ -61,20 +73,11 @@ def _execute(args: argparse.Namespace) -> int:
     trials = select(planned, parse_only(args.only))
 
     # Ray, MLflow and pandas are imported once the input is known to be good.
-    from analysis import write_verdicts
-    from strictune.actual import compare_costs, remember_costs
-    from strictune.cli.closing import print_closing, print_costs, print_verdicts
-    from strictune.cost_book import CostBook
+    from strictune.actual import compare_costs
+    from strictune.cli.closing import closing_document, print_closing, print_costs, print_verdicts
     from strictune.launch.folder import open_sweep_folder, reopen_trials
     from strictune.launch.job_request import refuse_temporary_folder
-    from strictune.launch.search import run_search
-    from strictune.launch.sweep import run_sweep
-    from strictune.tracking import (
-        Mirror,
-        MirrorThread,
-        tracking_uri_for,
-        without_password,
-    )
+    from strictune.tracking import tracking_uri_for, without_password
 
     refuse_temporary_folder(args.out, os.environ)
     folder, changes = open_sweep_folder(
@@ -84,34 +87,80 @@ def _execute(args: argparse.Namespace) -> int:
     tracking_uri = tracking_uri_for(folder.path, args.tracking_uri)
     shown_uri = without_password(tracking_uri)
     resume = _resume_command(args, shown_uri=shown_uri)
-    print(f"results: {folder.path}\ntracking: {shown_uri}")
-    print(f"to resume: {resume}", flush=True)
+    tell = _tell_aside if args.json else _tell
+    tell(f"results: {folder.path}\ntracking: {shown_uri}")
+    tell(f"to resume: {resume}")
     for change in changes:
-        print(f"changed since the last run: {change}", flush=True)
+        tell(f"changed since the last run: {change}")
     if args.retry:
         num_reopened = reopen_trials(folder, trials)
-        print(f"running {num_reopened} trials again that failed or were stopped", flush=True)
+        tell(f"running {num_reopened} trials again that failed or were stopped")
+    ran = _run(sweep, trials, folder, tracking_uri=tracking_uri, tell=tell)
+    costs = compare_costs(folder.path)
+    if args.json:
+        document = closing_document(ran.verdicts, costs, ran.end, seconds=ran.seconds)
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        print_verdicts(ran.verdicts)
+        print_costs(costs)
+        print_closing(sweep, trials, seconds=ran.seconds)
+    if not ran.is_delivered:
+        tell(f"MLflow did not get everything; later: strictune track replay {folder.path}")
+    if ran.end.is_interrupted:
+        tell(f"{ran.end.num_by_state['open']} trials have not ended; go on with: {resume}")
+    return 0 if ran.end.is_clean else EXIT_FAILED_TRIALS
+
+
+class _Ran(NamedTuple):
+    """What a run of a sweep came to."""
+
+    end: "SweepEnd"
+    verdicts: "SweepVerdicts"
+    is_delivered: bool
+    """The tracking store has everything."""
+    seconds: float
+
+
+def _run(
+    sweep: SweepSpec,
+    trials: Sequence[TrialSpec],
+    folder: "SweepFolder",
+    *,
+    tracking_uri: str,
+    tell: Callable[[str], None],
+) -> _Ran:
+    from analysis import write_verdicts
+    from strictune.actual import remember_costs
+    from strictune.cost_book import CostBook
+    from strictune.launch.search import run_search
+    from strictune.launch.sweep import run_sweep
+    from strictune.tracking import Mirror, MirrorThread
+
+    def say(line: str) -> None:
+        tell(f"{time.strftime('%H:%M:%S')} {line}")
+
     mirror = MirrorThread(Mirror(folder.path, tracking_uri))
     mirror.start()
     started = time.monotonic()
     status: Literal["FINISHED", "FAILED", "KILLED"] | None = None
     try:
         run = run_sweep if sweep.search is None else run_search
-        end = run(sweep, trials, folder, say=_say, every_s=PROGRESS_EVERY_S)
+        end = run(sweep, trials, folder, say=say, every_s=PROGRESS_EVERY_S)
         # Not read from the plan: trials that --only left out are open, but not interrupted.
         status = end.status
         verdicts = write_verdicts(folder.path)
         remember_costs(folder.path, CostBook())
     finally:
         is_delivered = mirror.stop(status)
-    print_verdicts(verdicts)
-    print_costs(compare_costs(folder.path))
-    print_closing(sweep, trials, seconds=time.monotonic() - started)
-    if not is_delivered:
-        print(f"MLflow did not get everything; later: strictune track replay {folder.path}")
-    if end.is_interrupted:
-        print(f"{end.num_by_state['open']} trials have not ended; go on with: {resume}")
-    return 0 if end.is_clean else EXIT_FAILED_TRIALS
+    return _Ran(end, verdicts, is_delivered, time.monotonic() - started)
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def _tell_aside(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _num_points(text: str, out: Path, sweep: SweepSpec) -> int:
@@ -125,10 +174,6 @@ def _num_points(text: str, out: Path, sweep: SweepSpec) -> int:
     if not text.startswith("+"):
         return int(text)
     return int(text) + (sweep.search if before is None else before).num_trials
-
-
-def _say(line: str) -> None:
-    print(time.strftime("%H:%M:%S"), line, flush=True)
 
 
 def _resume_command(args: argparse.Namespace, *, shown_uri: str) -> str:

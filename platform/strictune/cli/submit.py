@@ -49,6 +49,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="with --resume, run trials again that failed or were stopped",
     )
     parser.add_argument(
+        "--trials",
+        metavar="N",
+        help="points of each study of a search; +N adds to those it has, with --resume",
+    )
+    parser.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow store (default: DIR/mlflow.db)"
     )
     parser.add_argument(
@@ -125,6 +130,7 @@ def _run_options(args: argparse.Namespace) -> "RunOptions":
         only=args.only,
         is_resuming=args.resume,
         is_retrying=args.retry,
+        num_points=args.trials,
         tracking_uri=args.tracking_uri,
     )
 
