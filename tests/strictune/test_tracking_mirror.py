@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tracking_fakes import FakeSweep, StoredRuns
+from tracking_fakes import SPEC, FakeSweep, FakeTrial, StoredRuns
 
 from strictune.errors import StorageError
 from strictune.tracking import names
@@ -310,6 +310,26 @@ def test_the_verdicts_become_the_sweeps_description(sweep: FakeSweep) -> None:
     run = stored.one("sweep")
     assert run.data.tags["mlflow.note.content"] == "| trial | delta |\n"
     assert stored.files(run) == {"sweep.yaml", "plan.json", "verdicts.json", "verdicts.md"}
+
+
+def test_points_of_a_search_are_child_runs_of_their_sweep(sweep: FakeSweep) -> None:
+    point = FakeTrial(sweep.path / "trials" / "p003", spec={**SPEC, "variant": "p003"})
+    point.log([1])
+    point.end("KILLED", reason="stopped early by asha")
+    for name in ("studies.json", "findings.md", "findings.json", "findings_figures/slices.svg"):
+        (sweep.path / name).parent.mkdir(exist_ok=True)
+        (sweep.path / name).write_text("found")
+    replay(sweep.path, sweep.uri)
+    stored = StoredRuns(sweep.uri)
+    run, parent = stored.one("trial", "p003"), stored.one("sweep")
+    assert run.info.run_name == "tiny · think · three-stage · p003 · seed 1"
+    assert run.data.tags["strictune.cell"] == "tiny · think · three-stage · p003"
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert run.data.tags["strictune.reason"] == "stopped early by asha"
+    assert parent.data.tags["strictune.num_trials"] == "3"
+    assert "findings_figures/slices.svg" in stored.files(parent)
+    # The planned trials have not run, whatever the points did.
+    assert parent.info.status == "KILLED"
 
 
 def test_a_baseline_is_a_run_of_its_own(sweep: FakeSweep) -> None:

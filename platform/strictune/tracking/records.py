@@ -4,12 +4,12 @@ Pure: the content of files goes in, records come out; ``reader`` reads the files
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from strictune.config.naming import SEPARATOR, short_model_name
+from strictune.config.naming import SEPARATOR, cell_name, short_model_name
 from strictune.tracking import names
 
 __all__ = [
@@ -117,7 +117,8 @@ def run_record(
         ValueError, KeyError, TypeError: A file does not have the content it should have.
     """
     planned: Mapping[str, Any] = next(
-        (trial for trial in plan["trials"] if trial["trial_id"] == key.id), {}
+        (trial for trial in plan["trials"] if trial["trial_id"] == key.id),
+        _names_of_point(key, content.spec),
     )
     outcome, delta = content.outcome, content.delta
     status = run_status(outcome)
@@ -158,10 +159,12 @@ def sweep_record(
 ) -> RunRecord:
     """Say what the sweep's folder holds; the status is the one it has if nobody runs it."""
     trials = [run for run in runs if run.key.kind == "trial"]
+    planned = {str(trial["trial_id"]) for trial in plan["trials"]}
     counts = {status: sum(run.status == status for run in trials) for status in _ENDED}
+    # The points of a search are trials that no plan lists.
     tags = {
         names.tag("task"): str(plan["task"]),
-        names.tag("num_trials"): str(len(plan["trials"])),
+        names.tag("num_trials"): str(len(planned | {run.key.id for run in trials})),
         **{names.tag(f"num_trials_{status.lower()}"): str(n) for status, n in counts.items()},
     }
     if verdicts:
@@ -173,7 +176,7 @@ def sweep_record(
         started_ms=min([planned_ms, *(run.started_ms for run in runs)]),
         ended_ms=max([planned_ms, *(run.ended_ms for run in runs)]),
         tags=tags,
-        status=_sweep_status(len(plan["trials"]), counts),
+        status=_sweep_status(planned, trials),
         artifacts=artifacts,
     )
 
@@ -188,11 +191,12 @@ def run_status(outcome: Mapping[str, Any]) -> RunStatus:
     raise ValueError(f"outcome.json: state is {outcome['state']!r}, expected one of {_ENDED}")
 
 
-def _sweep_status(num_planned: int, counts: Mapping[RunStatus, int]) -> RunStatus:
+def _sweep_status(planned: Set[str], trials: Sequence[RunRecord]) -> RunStatus:
     # A failed trial is a result, so one that works is enough for a sweep to have finished.
-    if sum(counts.values()) < num_planned:
+    ended = [run.status for run in trials if run.key.id in planned and run.status in _ENDED]
+    if len(ended) < len(planned):
         return "KILLED"
-    return "FAILED" if num_planned and counts["FAILED"] == num_planned else "FINISHED"
+    return "FAILED" if ended and set(ended) == {"FAILED"} else "FINISHED"
 
 
 def _identity_tags(key: RunKey, spec: Mapping[str, Any], lock: Mapping[str, Any]) -> dict[str, str]:
@@ -213,6 +217,20 @@ def _findings(outcome: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str,
         names.NOTE: delta.get("text"),
     }
     return {key: names.cut(str(value)) for key, value in found.items() if value}
+
+
+def _names_of_point(key: RunKey, spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return name and cell of a trial that no plan lists: a point of a search."""
+    if key.kind != "trial" or not spec.get("variant"):
+        return {}
+    model = spec.get("model_label") or short_model_name(str(spec["model"]))
+    cell = cell_name(
+        model=str(model),
+        thinking=bool(spec["thinking"]),
+        curriculum=str(spec["curriculum"]),
+        variant=str(spec["variant"]),
+    )
+    return {"name": f"{cell}{SEPARATOR}seed {spec['seed']}", "cell": cell}
 
 
 def _default_name(key: RunKey, spec: Mapping[str, Any]) -> str:
