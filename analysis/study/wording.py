@@ -45,16 +45,19 @@ HOW_TO_READ = (
 )
 """The rules of the page, for readers who meet it for the first time."""
 
+_NAMES = {DEFAULT: "the cell's own settings", "first": "the study's first point"}
+"""What variants are called beside the winner."""
+
 
 def count_sentence(found: StudyFindings) -> str:
-    """Return e.g. ``12 points by tpe: 7 finished, 5 stopped early. 2 of them are infeasible.``."""
+    """Return e.g. ``12 points by tpe: 7 finished, 5 stopped early.``."""
     counts = {name: count for name, count in found.counts.items() if name != INFEASIBLE}
     listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     parts = [f"{sum(counts.values())} points by {found.study.sampler}: {listed or 'none'}."]
     if infeasible := found.counts[INFEASIBLE]:
-        parts.append(f"{infeasible} of the finished are infeasible, and cannot win.")
+        parts.append(f"Finished, but infeasible, so that they cannot win: {infeasible}.")
     if before := sum(point.is_from_before for point in found.study.points):
-        parts.append(f"{before} more came from earlier sweeps.")
+        parts.append(f"Taken over from earlier sweeps: {before} more.")
     return " ".join(parts)
 
 
@@ -67,9 +70,12 @@ def winner_sentences(confirmation: Confirmation) -> list[str]:
 
 def selection_sentences(confirmation: Confirmation) -> list[str]:
     """Return what each variant was worth when it was selected, and after training again."""
-    lines = [_retrained_sentence(one, confirmation.metric) for one in confirmation.variants]
-    lead = _lead_sentence(confirmation)
-    return [*lines, lead] if lead is not None else lines
+    variants, metric = confirmation.variants, confirmation.metric
+    leads = [_lead_sentence(variants[0], other, metric) for other in variants[1:]]
+    return [
+        *(_retrained_sentence(one, metric) for one in variants),
+        *(lead for lead in leads if lead is not None),
+    ]
 
 
 def best_rows(found: StudyFindings) -> list[dict[str, str]]:
@@ -215,8 +221,7 @@ def _dimension_text(value: float | str | None) -> str:
 
 
 def _verdict_sentence(contrast: ContrastVerdict) -> str:
-    names = {DEFAULT: "the cell's own settings", "first": "the study's first point"}
-    against = names.get(contrast.against_level, contrast.against_level)
+    against = _NAMES.get(contrast.against_level, contrast.against_level)
     return (
         f"{contrast.level}, the winner, against {against}, trained again with fresh seeds, on "
         f"the final split: {contrast.verdict.text}"
@@ -236,24 +241,18 @@ def _retrained_sentence(one: Retrained, metric: str) -> str:
     )
 
 
-def _lead_sentence(confirmation: Confirmation) -> str | None:
+def _lead_sentence(winner: Retrained, other: Retrained, metric: str) -> str | None:
     """Name the selection bias: the lead at selection beside the lead after training again."""
-    winner = confirmation.variants[0] if confirmation.variants else None
-    default = next((one for one in confirmation.variants if one.variant == DEFAULT), None)
-    if winner is None or default is None or winner is default:
+    if winner.mean is None or other.mean is None:
         return None
-    if winner.selected is None or winner.mean is None or default.mean is None:
-        return None
-    metric = confirmation.metric
-    again = _change_text(winner.mean - default.mean, metric)
-    if default.selected is None:
-        return (
-            f"The winner's lead over the default on these prompts is {again} after training again."
-        )
+    what = f"the winner's lead over {_NAMES.get(other.variant, other.variant)}"
+    again = _change_text(winner.mean - other.mean, metric)
+    if winner.selected is None or other.selected is None:
+        return f"After training again, {what} is {again} on the prompts of the search."
+    selected = _change_text(winner.selected - other.selected, metric)
     return (
-        f"Selection bias: the winner's lead over the default was "
-        f"{_change_text(winner.selected - default.selected, metric)} when it was picked as the "
-        f"best of many, and is {again} after training again, on the same prompts."
+        f"Selection bias: {what} was {selected} when it was picked as the best of many, and is "
+        f"{again} after training again, on the same prompts."
     )
 
 

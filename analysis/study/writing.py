@@ -97,7 +97,7 @@ def _sections(
     confirmation, audit = found.confirmation, found.audit
     recorded = (
         f"Measured on {audit.num_completions} training completions of the winner and of the cell's "
-        f"own settings, searched and trained again ({audit.num_trials} trials with a matrix)."
+        f"own settings, searched and trained again (trials with a matrix: {audit.num_trials})."
     )
     components = _table(component_rows(audit))
     return [

@@ -54,6 +54,17 @@ def test_what_is_left_of_the_lead_is_named(tmp_path: Path) -> None:
     assert found.contrasts[0].verdict.word is not Word.BETTER
 
 
+def test_the_first_point_is_a_rival_too(tmp_path: Path) -> None:
+    sweep = write_search(tmp_path / "s", POINTS, winner=1)
+    variants = {"first": {}, "p001": POINTS[1]["settings"]}
+    confirm_trials(tmp_path / "s", sweep, variants, rates={"first": 0.3, "p001": 0.6})
+    found = confirmation(tmp_path / "s")
+    assert "against the study's first point" in winner_sentences(found)[0]
+    lead = selection_sentences(found)[-1]
+    assert "lead over the study's first point was +15.0 pp" in lead
+    assert "is +30.0 pp" in lead
+
+
 def test_one_fresh_seed_decides_nothing(tmp_path: Path) -> None:
     found = retrained(tmp_path, 0.6, seeds=(101,))
     assert found.contrasts[0].verdict.word is None
