@@ -18,6 +18,7 @@ from strictune.plan import parse_only, select
 
 if TYPE_CHECKING:
     from analysis import SweepVerdicts
+    from analysis.study import Findings
     from strictune.launch.folder import SweepFolder
     from strictune.launch.sweep import SweepEnd
 
@@ -73,6 +74,7 @@ def _execute(args: argparse.Namespace) -> int:
     trials = select(planned, parse_only(args.only))
 
     # Ray, MLflow and pandas are imported once the input is known to be good.
+    from analysis.study import findings_document, findings_lines
     from strictune.actual import compare_costs
     from strictune.cli.closing import closing_document, print_closing, print_costs, print_verdicts
     from strictune.launch.folder import open_sweep_folder, reopen_trials
@@ -99,9 +101,13 @@ def _execute(args: argparse.Namespace) -> int:
     costs = compare_costs(folder.path)
     if args.json:
         document = closing_document(ran.verdicts, costs, ran.end, seconds=ran.seconds)
+        if ran.findings is not None:
+            document["findings"] = findings_document(ran.findings)
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         print_verdicts(ran.verdicts)
+        for line in findings_lines(ran.findings) if ran.findings is not None else ():
+            print(f"- {line}")
         print_costs(costs)
         print_closing(sweep, trials, seconds=ran.seconds)
     if not ran.is_delivered:
@@ -116,6 +122,8 @@ class _Ran(NamedTuple):
 
     end: "SweepEnd"
     verdicts: "SweepVerdicts"
+    findings: "Findings | None"
+    """What a search has found; None without one."""
     is_delivered: bool
     """The tracking store has everything."""
     seconds: float
@@ -130,6 +138,7 @@ def _run(
     tell: Callable[[str], None],
 ) -> _Ran:
     from analysis import write_verdicts
+    from analysis.study import write_findings
     from strictune.actual import remember_costs
     from strictune.cost_book import CostBook
     from strictune.launch.search import run_search
@@ -149,10 +158,11 @@ def _run(
         # Not read from the plan: trials that --only left out are open, but not interrupted.
         status = end.status
         verdicts = write_verdicts(folder.path)
+        findings = None if sweep.search is None else write_findings(folder.path)
         remember_costs(folder.path, CostBook())
     finally:
         is_delivered = mirror.stop(status)
-    return _Ran(end, verdicts, is_delivered, time.monotonic() - started)
+    return _Ran(end, verdicts, findings, is_delivered, time.monotonic() - started)
 
 
 def _tell(line: str) -> None:
