@@ -299,6 +299,13 @@ def test_answers_are_asked_for_once_whoever_asks(tmp_path: Path) -> None:
     assert (mixed.health["calls"], mixed.health["cache_hit_frac"]) == (5, pytest.approx(2 / 3))
 
 
+def test_naming_a_judge_reaches_neither_its_cache_nor_its_server(tmp_path: Path) -> None:
+    cache = tmp_path / "scores.db"
+    with serving() as server, judging(server, cache_file=cache) as judge:
+        assert judge.identity.startswith("openai:judge:")
+    assert not cache.exists() and not server.requests
+
+
 def test_failures_and_other_judges_answers_are_not_cached(tmp_path: Path) -> None:
     cache = tmp_path / "scores.db"
     fails = {"now": True}

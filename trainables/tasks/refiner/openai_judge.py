@@ -66,7 +66,8 @@ class OpenAiJudge:
             probe_pause_s: Between two looks at a judge that does not answer yet.
         """
         self._settings = settings
-        self._cache = None if cache_file is None else JudgeCache(cache_file)
+        self._cache_file = cache_file
+        self._cache: JudgeCache | None = None
         self._pause_s = pause_s
         self._probe_pause_s = probe_pause_s
         self._watch = FailureWatch(settings.max_failure_frac)
@@ -80,11 +81,18 @@ class OpenAiJudge:
         return f"openai:{self._settings.model}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def judge(self, questions: Sequence[Question]) -> Judgement:
-        """Answer a batch: from the cache where it can, over the network where it must."""
+        """Answer a batch: from the cache where it can, over the network where it must.
+
+        Raises:
+            TrialError: The judge cannot be used, or failed too often.
+            StorageError: The cache's file is no cache.
+        """
         started = time.monotonic()
         health = BatchHealth()
         calls = [chat_question(question) for question in questions]
         keys = [cache_key({**self._decoding(), "messages": call.messages}) for call in calls]
+        if self._cache is None and self._cache_file is not None:
+            self._cache = JudgeCache(self._cache_file)
         known = self._cache.get(keys) if self._cache else {}
         open_calls = [call for call, key in zip(calls, keys, strict=True) if key not in known]
         health.num_calls, health.num_cache_hits = len(open_calls), len(calls) - len(open_calls)

@@ -71,11 +71,10 @@ def _hub_rows(source: str) -> Iterator[Row]:
         raise SpecError(f"{source}: expected hub:<data set>@<split>, e.g. hub:me/rows@train.")
     # Heavy, and only this source needs it.
     import datasets
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         found = datasets.load_dataset(name, split=split)
-    except (OSError, ValueError, HfHubHTTPError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise SpecError(f"{source}: cannot be loaded ({error}).") from error
     for number, values in enumerate(found, start=1):
         yield Row(f"{source}: row {number}", values)
