@@ -18,8 +18,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--merge",
         action="store_true",
-        help="merge the adapter into its base, unquantized: a whole model, for transformers and "
-        "vLLM; without it, the adapter alone",
+        help="merge the adapter into its base, unquantized: a whole model in transformers' format; "
+        "without it, the adapter alone",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="the folder to write, new or empty"
