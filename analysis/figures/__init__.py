@@ -9,6 +9,7 @@ from analysis.figures.answers import completion_length, rescued_and_regressed
 from analysis.figures.costs import plan_against_actual
 from analysis.figures.rates import (
     baseline_against_trained,
+    comparisons,
     differences,
     error_classes,
     rates_by_construct,
@@ -27,6 +28,7 @@ from analysis.figures.training import (
 
 __all__ = [
     "baseline_against_trained",
+    "comparisons",
     "completion_length",
     "curriculum_progression",
     "differences",

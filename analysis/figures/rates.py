@@ -9,10 +9,18 @@ from typing import Any
 import altair as alt
 
 from analysis.figures.rows import Rows, data, in_order, num_columns
-from analysis.figures.theme import WIDTH, finish, percent_axis, side_channels, verdict_channels
+from analysis.figures.theme import (
+    LABEL_WIDTH,
+    WIDTH,
+    finish,
+    percent_axis,
+    side_channels,
+    verdict_channels,
+)
 
 __all__ = [
     "baseline_against_trained",
+    "comparisons",
     "differences",
     "error_classes",
     "rates_by_construct",
@@ -46,6 +54,38 @@ def differences(rows: Rows) -> Any:
     )
     point = base.mark_point(filled=True, size=90, opacity=1).encode(x="delta_pp:Q", **marks)
     return finish(alt.layer(zero, interval, point).properties(width=WIDTH, height=alt.Step(24)))
+
+
+def comparisons(rows: Rows) -> Any:
+    """Draw the differences between pairs of cells, and over all pairs.
+
+    Args:
+        rows: name, delta_pp, low_pp, high_pp and kind (planned or exploratory).
+    """
+    kinds = ["planned", "exploratory"]
+    color = alt.Color(
+        "kind:N", scale=alt.Scale(domain=kinds, range=["#0b4f8a", "#8c8c8c"]), title=None
+    )
+    shape = alt.Shape(
+        "kind:N", scale=alt.Scale(domain=kinds, range=["diamond", "circle"]), title=None
+    )
+    base = alt.Chart(data(rows)).encode(
+        y=alt.Y(
+            "name:N",
+            sort=in_order(rows, "name"),
+            title=None,
+            axis=alt.Axis(labelLimit=2 * LABEL_WIDTH),
+        ),
+        color=color,
+        tooltip=["name:N", "kind:N", *_points("delta_pp", "low_pp", "high_pp")],
+    )
+    zero = alt.Chart(data([{"zero": 0}])).mark_rule(color="#222222").encode(x="zero:Q")
+    title = "difference of the final rates, percentage points"
+    interval = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X("low_pp:Q", title=title), x2="high_pp:Q"
+    )
+    point = base.mark_point(filled=True, size=80, opacity=1).encode(x="delta_pp:Q", shape=shape)
+    return finish(alt.layer(zero, interval, point).properties(width=440, height=alt.Step(24)))
 
 
 def baseline_against_trained(rows: Rows) -> Any:

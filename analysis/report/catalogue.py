@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from analysis import figures
 from analysis.report.gathering import SweepTables
 from analysis.report.run_rows import Row
-from analysis.report.selection import MAX_PANELS, MAX_ROWS, MAX_SERIES, shown_trials
+from analysis.report.selection import MAX_PANELS, MAX_ROWS, MAX_SERIES, shown_trials, spread
 from analysis.report.trial_rows import ALL_DIFFICULTIES
 from strictune.config.naming import short_model_name
 
@@ -66,6 +66,18 @@ def draw(sweep: SweepTables) -> list[ReportFigure]:
 
 def _differences(sweep: SweepTables) -> list[Row]:
     return _shown(sweep, "differences", MAX_ROWS)
+
+
+def _comparisons(sweep: SweepTables) -> list[Row]:
+    rows = [row for row in sweep.tables["comparisons"] if row["difficulty"] == ALL_DIFFICULTIES]
+    return [
+        {
+            **row,
+            "name": f"{row['level']} against {row['against']}: {row['within']}",
+            "kind": "planned" if row["is_planned"] else "exploratory",
+        }
+        for row in spread(rows, MAX_ROWS)
+    ]
 
 
 def _primary(sweep: SweepTables) -> list[Row]:
@@ -189,6 +201,16 @@ FIGURES: tuple[Figure, ...] = (
         "crosses 0 shows no clear difference.",
         figures.differences,
         _differences,
+        MAX_ROWS,
+    ),
+    Figure(
+        "comparisons",
+        "Cells against each other",
+        "Pairs of cells that differ in one key only, and the mean over all such pairs. Intervals "
+        "speak of the recipe where both sides have three seeds, else of these runs, as they do "
+        "over all pairs. What was not planned is exploratory, whatever its interval says.",
+        figures.comparisons,
+        _comparisons,
         MAX_ROWS,
     ),
     Figure(

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from analysis.records import TRIALS, read_run
+from analysis.records import TRIALS, RunRecord, read_plan, read_run
 from analysis.report.answers import Answers, prompt_changes, read_answers
+from analysis.report.comparisons import Run, comparison_rows
 from analysis.report.cost_rows import cost_rows
 from analysis.report.curve_rows import curve_tables
 from analysis.report.prompts import SweepPrompts, read_prompts
@@ -34,6 +35,7 @@ __all__ = ["TABLES", "SweepTables", "gather"]
 
 TABLES = (
     "differences",
+    "comparisons",
     "rungs",
     "difficulties",
     "constructs",
@@ -42,11 +44,16 @@ TABLES = (
     "lengths",
     "stages",
     "stage_errors",
+    "stage_differences",
     "rewards",
     "think_rates",
     "zero_std_groups",
     "costs",
 )
+
+
+_GROUPS = ("trial_id", "stage", "factor", "level", "against", "within")
+"""What rows have in common that are ordered by difficulty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +102,11 @@ def gather(folder: Path) -> SweepTables:
     """
     verdicts = sweep_verdicts(folder)
     stages = _stages(folder)
-    baselines: dict[str, tuple[Answers, RunRows]] = {}
+    reader = _Reader(folder, verdicts.primary_rung)
     tables: RunRows = defaultdict(list)
     problems: list[str] = []
     for trial in verdicts.trials:
-        found = [verdict_tables(trial), _answer_tables(folder, trial, verdicts, baselines)]
+        found = [verdict_tables(trial), reader.answer_tables(trial)]
         try:
             found.append(_stage_tables(folder, trial, stages, verdicts))
         except StorageError as error:
@@ -107,6 +114,8 @@ def gather(folder: Path) -> SweepTables:
         for part in found:
             for name, rows in part.items():
                 tables[name] += rows
+    contrasts = read_plan(folder).contrasts
+    tables["comparisons"] = comparison_rows(reader.runs, verdicts.primary_rung, contrasts=contrasts)
     tables.update(curve_tables(_curve_folders(folder, verdicts)))
     tables["costs"] = cost_rows(folder, verdicts)
     prompts = read_prompts(_any_finished(folder, verdicts))
@@ -119,31 +128,40 @@ def gather(folder: Path) -> SweepTables:
     )
 
 
-def _answer_tables(
-    folder: Path,
-    trial: TrialVerdict,
-    verdicts: SweepVerdicts,
-    baselines: dict[str, tuple[Answers, RunRows]],
-) -> RunRows:
-    if trial.result is None:
-        return {}
-    rung = verdicts.primary_rung
-    record = read_run(folder / TRIALS / trial.plan.trial_id)
-    ours = read_answers(record)
-    own = run_rows(ours, rung)
-    if trial.comparison is None:
-        return {**side_rows(trial, own, None), "error_classes": error_rows(trial, ours, None)}
-    name = trial.comparison.baseline
-    if name not in baselines:
-        answers = read_answers(read_run(record.baseline_folder))
-        baselines[name] = answers, run_rows(answers, rung)
-    theirs, shared = baselines[name]
-    changes = prompt_changes(ours.measured, theirs.measured, rung)
-    return {
-        **side_rows(trial, own, shared),
-        "error_classes": error_rows(trial, ours, theirs),
-        "changes": change_rows(trial, ours, changes),
-    }
+class _Reader:
+    """Reads answers, one trial after the other; baselines are shared and read once."""
+
+    def __init__(self, folder: Path, rung: str) -> None:
+        self.folder = folder
+        self.rung = rung
+        self.runs: list[Run] = []
+        """What was read, without its texts."""
+        self._baselines: dict[str, tuple[Answers, RunRows]] = {}
+
+    def answer_tables(self, trial: TrialVerdict) -> RunRows:
+        """Return what the answers of a finished trial show."""
+        if trial.result is None:
+            return {}
+        record = read_run(self.folder / TRIALS / trial.plan.trial_id)
+        ours = read_answers(record)
+        own = run_rows(ours, self.rung)
+        theirs, shared = None, None
+        if trial.comparison is not None:
+            theirs, shared = self._baseline(record)
+        self.runs.append(Run(trial.plan, ours.measured, theirs.measured if theirs else None))
+        tables = side_rows(trial, own, shared)
+        tables["error_classes"] = error_rows(trial, ours, theirs)
+        if theirs is not None:
+            changes = prompt_changes(ours.measured, theirs.measured, self.rung)
+            tables["changes"] = change_rows(trial, ours, changes)
+        return tables
+
+    def _baseline(self, record: RunRecord) -> tuple[Answers, RunRows]:
+        name = record.locked.baseline
+        if name not in self._baselines:
+            answers = read_answers(read_run(record.baseline_folder))
+            self._baselines[name] = answers, run_rows(answers, self.rung)
+        return self._baselines[name]
 
 
 def _stages(folder: Path) -> dict[str, tuple[Stage, ...]]:
@@ -194,16 +212,19 @@ def _any_finished(folder: Path, verdicts: SweepVerdicts) -> Path | None:
 def _easiest_first(
     rows: list[dict[str, object]], difficulties: Sequence[str]
 ) -> list[dict[str, object]]:
-    """Order rows of one trial and stage by difficulty, where the task says how."""
+    """Order rows that differ in difficulty alone, where the task says how."""
     if not rows or "difficulty" not in rows[0] or not difficulties:
         return rows
     place = {name: index for index, name in enumerate(difficulties)}
-    first_seen: dict[object, int] = {}
+    groups: dict[object, int] = {}
     for row in rows:
-        first_seen.setdefault((row["trial_id"], row.get("stage")), len(first_seen))
+        groups.setdefault(_group(row), len(groups))
 
     def key(row: dict[str, object]) -> tuple[int, int]:
-        group = first_seen[row["trial_id"], row.get("stage")]
-        return group, place.get(str(row["difficulty"]), -1)
+        return groups[_group(row)], place.get(str(row["difficulty"]), -1)
 
     return sorted(rows, key=key)
+
+
+def _group(row: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(row.get(name) for name in _GROUPS)

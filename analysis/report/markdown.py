@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from analysis.report.catalogue import ReportFigure
+from analysis.report.comparisons import comparison_texts
 from analysis.report.gathering import SweepTables
 from analysis.report.next_steps import NextStep
+from analysis.report.trial_rows import ALL_DIFFICULTIES
 from analysis.wording import (
     HOW_TO_READ,
     cell_sentences,
@@ -46,12 +48,18 @@ def report_markdown(
         ("## Trials", _items(trials)),
         ("## Cells", _items(cell_sentences(verdicts))),
         ("## Contrasts", _items(contrast_sentences(verdicts))),
+        ("## Cells against each other", _table(_comparisons(sweep))),
         ("## Figures", _figures(drawn, pictures)),
         ("## By difficulty", _tiers(sweep)),
         ("## How to read this", _items((*HOW_TO_READ, *sweep.problems))),
     ]
     lines = [line for title, body in sections if body for line in (title, "", *body, "")]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _comparisons(sweep: SweepTables) -> list[dict[str, str]]:
+    rows = sweep.tables["comparisons"]
+    return [comparison_texts(row) for row in rows if row["difficulty"] == ALL_DIFFICULTIES]
 
 
 def _figures(drawn: Sequence[ReportFigure], pictures: str) -> list[str]:

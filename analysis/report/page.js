@@ -164,6 +164,18 @@
     return table(["stage, validation split", ...tiers], lines);
   }
 
+  function stageDifferenceTable(rows) {
+    const tiers = unique(rows, "difficulty");
+    const signed = (value) => `${value < 0 ? "" : "+"}${value.toFixed(1)}`;
+    const text = (row) => (row.low_pp === null ? `${signed(row.delta_pp)} pp`
+      : `${signed(row.delta_pp)} pp [${row.low_pp.toFixed(1)}, ${row.high_pp.toFixed(1)}]`);
+    const lines = unique(rows, "stage").map((stage) => [
+      `${stage} minus the stage before`,
+      ...tiers.map((tier) => text(rows.find((row) => row.stage === stage && row.difficulty === tier))),
+    ]);
+    return table(["stage, validation split", ...tiers], lines);
+  }
+
   function lengthTable(rows, trial) {
     const columns = ["p10", "p25", "p50", "p75", "p90", "mean", "truncated"];
     const text = (row, name) => (name === "truncated" ? percent(row[name]) : row[name].toFixed(0));
@@ -179,6 +191,7 @@
     ["constructs", "Primary rung by construct", (rows, id) => sidedTable(rows, "construct", "construct", id)],
     ["lengths", "Completion length", lengthTable],
     ["stages", "Primary rung after each stage", stageTable],
+    ["stage_differences", "Stage against stage, exploratory", stageDifferenceTable],
   ];
 
   async function showTables(id) {

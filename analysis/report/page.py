@@ -14,9 +14,12 @@ from urllib.parse import urlencode
 
 from analysis.report.answers import Change
 from analysis.report.catalogue import ReportFigure
+from analysis.report.comparisons import comparison_texts
 from analysis.report.gathering import SweepTables
 from analysis.report.next_steps import NextStep
 from analysis.report.packing import baseline_block, trial_block
+from analysis.report.run_rows import Row
+from analysis.report.trial_rows import ALL_DIFFICULTIES
 from analysis.sweep import SweepVerdicts
 from analysis.trials import TrialVerdict
 from analysis.wording import (
@@ -53,6 +56,7 @@ def page_html(
         "verdicts": _verdict_table(verdicts),
         "next": _steps(steps),
         "sentences": _sentences(verdicts),
+        "comparisons": _comparisons(sweep.tables["comparisons"]),
         "figures": "\n".join(map(_figure, drawn)) or _note("No trial has finished yet."),
         "reading": _list((*HOW_TO_READ, *sweep.problems)),
         "sweep": script_json(_index(sweep)),
@@ -107,14 +111,10 @@ def _verdict_table(verdicts: SweepVerdicts) -> str:
     if not rows:
         return _note("The plan holds no trials.")
     targets = _targets(verdicts)
-    head = "".join(f"<th>{_text(name)}</th>" for name in rows[0])
     lines = []
     for trial, row in zip(verdicts.trials, rows, strict=True):
-        cells = (_cell(name, text, trial, targets[name]) for name, text in row.items())
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    body = "\n".join(lines)
-    table = f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
-    return f'<div class="scroll">{table}</div>'
+        lines.append("".join(_cell(name, text, trial, targets[name]) for name, text in row.items()))
+    return _table(rows[0], lines)
 
 
 def _targets(verdicts: SweepVerdicts) -> dict[str, dict[str, str]]:
@@ -160,10 +160,37 @@ def _sentences(verdicts: SweepVerdicts) -> str:
     }
     return "\n".join(
         f"<details{' open' if len(lines) <= OPEN_SENTENCES else ''}>"
-        f"<summary>{_text(title)} ({len(lines)})</summary>{_list(lines)}</details>"
+        f"<summary>{_text(title)}</summary>{_list(lines)}</details>"
         for title, lines in parts.items()
         if lines
     )
+
+
+def _comparisons(rows: Sequence[Row]) -> str:
+    if not rows:
+        return _note("No two finished cells differ in one key only.")
+    whole = [row for row in rows if row["difficulty"] == ALL_DIFFICULTIES]
+    parts = [row for row in rows if row["difficulty"] != ALL_DIFFICULTIES]
+    folded = f"<details><summary>By difficulty</summary>{_comparison_table(parts)}</details>"
+    return _comparison_table(whole) + folded
+
+
+def _comparison_table(rows: Sequence[Row]) -> str:
+    """Return a table of comparisons; cells lead to the completions of the first side."""
+    texts = [comparison_texts(row) for row in rows]
+    lines = []
+    for row, shown in zip(rows, texts, strict=True):
+        query = _text(urlencode({"trial": row["ours_trial_id"]}))
+        cells = (f'<td><a href="#browse?{query}">{_text(text)}</a></td>' for text in shown.values())
+        lines.append("".join(cells))
+    return _table(texts[0], lines)
+
+
+def _table(headings: Iterable[str], lines: Sequence[str]) -> str:
+    head = "".join(f"<th>{_text(heading)}</th>" for heading in headings)
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    table = f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+    return f'<div class="scroll">{table}</div>'
 
 
 def _figure(figure: ReportFigure) -> str:

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.measured import Measured
+from analysis.measured import Measured, difference
 from analysis.records import RunRecord, prompt_table
 from analysis.report.run_rows import Row, RunRows, class_rates, error_class_names
 from analysis.report.trial_rows import ALL_DIFFICULTIES, Facts
+from analysis.verdicts import effect
 from strictune.errors import StorageError
 
 __all__ = ["Stage", "stage_tables"]
@@ -24,11 +25,12 @@ class Stage(NamedTuple):
 
 
 def stage_tables(facts: Facts, record: RunRecord, stages: Sequence[Stage], rung: str) -> RunRows:
-    """Return the tables ``stages`` and ``stage_errors`` of a trial, finished or not.
+    """Return ``stages``, ``stage_errors`` and ``stage_differences`` of a trial, finished or not.
 
     A stage that has not been evaluated yet has no rows.
     """
-    tables: RunRows = {"stages": [], "stage_errors": []}
+    tables: RunRows = {"stages": [], "stage_errors": [], "stage_differences": []}
+    before: Measured | None = None
     evaluated = [
         (stage, _samples(record.folder / "eval" / "stages" / stage.name)) for stage in stages
     ]
@@ -40,6 +42,10 @@ def stage_tables(facts: Facts, record: RunRecord, stages: Sequence[Stage], rung:
         errors = class_rates(measured, samples, classes)
         tables["stages"] += [{**shared, **row} for row in _rates(measured, rung)]
         tables["stage_errors"] += [{**shared, **row} for row in errors]
+        if before is not None:
+            changed = _differences(measured, before, rung)
+            tables["stage_differences"] += [{**shared, **row} for row in changed]
+        before = measured
     return tables
 
 
@@ -56,9 +62,7 @@ def _samples(folder: Path) -> pd.DataFrame | None:
 
 
 def _rates(measured: Measured, rung: str) -> Iterator[Row]:
-    parts = [(ALL_DIFFICULTIES, measured)]
-    parts += [(str(name), measured.only(name)) for name in measured.table["difficulty"].unique()]
-    for name, part in parts:
+    for name, part in _parts(measured):
         rate = part.rate(rung)
         yield {
             "difficulty": name,
@@ -67,3 +71,23 @@ def _rates(measured: Measured, rung: str) -> Iterator[Row]:
             "low": rate.low,
             "high": rate.high,
         }
+
+
+def _differences(measured: Measured, before: Measured, rung: str) -> Iterator[Row]:
+    """Compare a stage with the one before it, on the prompts that both answered."""
+    if not measured.table.index.equals(before.table.index):
+        return
+    for (name, ours), (_, theirs) in zip(_parts(measured), _parts(before), strict=True):
+        found = effect(difference(ours, theirs, rung))
+        yield {
+            "difficulty": name,
+            "delta_pp": found.estimate_pp,
+            "low_pp": found.low_pp,
+            "high_pp": found.high_pp,
+        }
+
+
+def _parts(measured: Measured) -> Iterator[tuple[str, Measured]]:
+    yield ALL_DIFFICULTIES, measured
+    for name in measured.table["difficulty"].unique():
+        yield str(name), measured.only(name)

@@ -16,6 +16,8 @@ from strictune.config import TrialSpec, dump_yaml, load_sweep
 from strictune.plan import expand, plan_document
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
+SMALL = ("task.num_train_prompts=30", "task.num_eval_prompts=30")
+"""Prompts that the report builds again to see whether they are the sweep's."""
 RUNGS = ("syntax", "parsed", "conformant", "clean", "strict")
 COMPONENTS = ("format", "schema", "strictness")
 DIFFICULTIES = ("simple", "medium", "hard")
@@ -47,7 +49,7 @@ def write_reported_sweep(
 ) -> list[TrialSpec]:
     """Write plan, baselines and trials; those at ``unfinished`` (by place) still run."""
     drawing = drawing or Drawing()
-    sweep = load_sweep(QUICKSTART, list(overrides))
+    sweep = load_sweep(QUICKSTART, [*SMALL, *overrides])
     trials = list(expand(sweep))
     folder.mkdir(parents=True)
     plan = json.dumps(plan_document(sweep, trials), ensure_ascii=False)
@@ -57,8 +59,9 @@ def write_reported_sweep(
         is_finished = index not in unfinished
         _write_run(run, trial, drawing, drawing.trained_rate, index + 1, is_finished=is_finished)
         _write_metrics(run, drawing, index)
-        frame = _samples(drawing, drawing.trained_rate, 5000 + index)
-        _write_samples(run / "eval" / "stages" / _first_stage(trial) / "validation", frame)
+        for place, stage in enumerate(_stages(trial)):
+            frame = _samples(drawing, drawing.trained_rate, 5000 + 3 * index + place)
+            _write_samples(run / "eval" / "stages" / stage / "validation", frame)
         baseline = folder / "baselines" / _baseline(trial)
         if not baseline.exists():
             _write_run(baseline, trial, drawing, drawing.baseline_rate, 0, is_finished=True)
@@ -88,8 +91,10 @@ def _baseline(trial: TrialSpec) -> str:
     return "thinking" if trial.thinking else "plain"
 
 
-def _first_stage(trial: TrialSpec) -> str:
-    return "standard" if trial.curriculum == "standard" else "format_basics"
+def _stages(trial: TrialSpec) -> tuple[str, ...]:
+    """The stages that have been evaluated; the last of three has not."""
+    standard = trial.curriculum == "standard"
+    return ("standard",) if standard else ("format_basics", "progressive")
 
 
 def _write_samples(folder: Path, samples: pd.DataFrame) -> None:

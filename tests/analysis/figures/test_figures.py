@@ -39,6 +39,18 @@ CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
             for name in TRIALS
         ],
     ),
+    "comparisons": (
+        figures.comparisons,
+        [
+            {
+                "name": "think against no-think",
+                "kind": "planned",
+                "delta_pp": 5.0,
+                "low_pp": 1.0,
+                "high_pp": 9.0,
+            }
+        ],
+    ),
     "baseline_against_trained": (figures.baseline_against_trained, sided(model="tiny")),
     "rung_ladder": (figures.rung_ladder, sided(rung="parsed") + sided(rung="strict")),
     "rates_by_difficulty": (figures.rates_by_difficulty, sided(difficulty="hard")),

@@ -93,9 +93,22 @@ def test_constructs_cover_the_prompts_that_use_them(sweep: SweepTables) -> None:
 def test_stages_of_a_running_trial_are_there(sweep: SweepTables) -> None:
     running = sweep.verdicts.trials[3].plan.trial_id
     stages = [row for row in sweep.tables["stages"] if row["trial_id"] == running]
-    assert [row["difficulty"] for row in stages] == ["all", "simple", "medium", "hard"]
-    assert {row["step"] for row in stages} == {6}
+    assert [row["difficulty"] for row in stages] == 2 * ["all", "simple", "medium", "hard"]
+    assert [row["step"] for row in stages] == 4 * [6] + 4 * [13]
     assert not [row for row in sweep.tables["rungs"] if row["trial_id"] == running]
+
+
+def test_a_stage_is_compared_with_the_one_before(sweep: SweepTables) -> None:
+    trial = sweep.verdicts.trials[1].plan.trial_id
+    before, after = (
+        [row["rate"] for row in sweep.tables["stages"] if (row["trial_id"], row["step"]) == key]
+        for key in ((trial, 6), (trial, 13))
+    )
+    changed = [row for row in sweep.tables["stage_differences"] if row["trial_id"] == trial]
+    expected = [100 * (new - old) for old, new in zip(before, after, strict=True)]
+    assert [row["delta_pp"] for row in changed] == pytest.approx(expected)
+    assert {row["stage"] for row in changed} == {"progressive"}
+    assert all(row["low_pp"] < row["delta_pp"] < row["high_pp"] for row in changed)
 
 
 def test_every_table_is_there(sweep: SweepTables) -> None:

@@ -1,0 +1,215 @@
+"""Every comparison that the cells of a sweep allow, for each pair and over all pairs.
+
+Cells that differ in one key only, over all prompts and by difficulty: model against model,
+thinking against not, curriculum against curriculum, variant (such as other weights) against the
+cell's own settings. Only the contrasts that the sweep file declared carry verdicts, and those
+are given elsewhere; here are intervals, without p. With three seeds on each side an interval
+speaks of the recipe, else of these runs; over all pairs it always speaks of these runs.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.differences import MIN_SEEDS, Difference, paired_difference, recipe_difference
+from analysis.families import Floats
+from analysis.measured import Measured, check_comparable
+from analysis.records import PlannedTrial
+from analysis.report.run_rows import Row
+from analysis.report.trial_rows import ALL_DIFFICULTIES
+from analysis.verdicts import Effect, effect, effect_text
+from analysis.wording import NOT_MEASURED
+from strictune.config.naming import short_model_name
+from strictune.errors import SpecError
+
+__all__ = ["OVER_ALL", "Run", "comparison_rows", "comparison_texts"]
+
+FACTORS = ("model", "thinking", "curriculum", "variant")
+OVER_ALL = "over all pairs"
+
+
+class Run(NamedTuple):
+    """A finished trial with what it is compared by."""
+
+    plan: PlannedTrial
+    trial: Measured
+    baseline: Measured | None
+
+
+class _Pair(NamedTuple):
+    """Two cells on the same prompts: (S, P) rates and gains of each."""
+
+    within: str
+    trial_ids: tuple[str, str]
+    ours: Floats
+    theirs: Floats
+    our_gains: Floats | None
+    their_gains: Floats | None
+
+
+def comparison_rows(runs: Sequence[Run], rung: str, *, contrasts: Sequence[str] = ()) -> list[Row]:
+    """Compare the cells of a sweep in pairs.
+
+    Args:
+        runs: Finished trials, in the order of the plan.
+        rung: The primary one.
+        contrasts: The keys that the sweep file declared: their comparisons were planned.
+
+    Returns:
+        For each key, pair of levels, pair of cells and difficulty: delta_pp of the final rates
+        and gain_delta_pp of the gains over the baselines (absent where one is missing), both
+        with bounds.
+    """
+    cells: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        cells[run.plan.cell].append(run)
+    grouped: dict[tuple[str, str, str], list[_Pair]] = defaultdict(list)
+    for first, second in combinations(cells.values(), 2):
+        factor = _factor(first[0].plan, second[0].plan)
+        if factor is not None and _is_comparable(first, second):
+            levels = _level(second[0].plan, factor), _level(first[0].plan, factor)
+            grouped[factor, *levels].append(_pair(second, first, factor, rung))
+    rows: list[Row] = []
+    for (factor, level, against), pairs in grouped.items():
+        for row in _pair_rows(pairs, runs[0].trial):
+            is_whole = row["difficulty"] == ALL_DIFFICULTIES and row["within"] != OVER_ALL
+            is_planned = factor in contrasts and is_whole
+            facts = {"factor": factor, "level": level, "against": against}
+            rows.append({**facts, "is_planned": is_planned, **row})
+    return rows
+
+
+def comparison_texts(row: Row) -> dict[str, str]:
+    """Return a row as display strings, heading -> text."""
+    return {
+        "comparison": f"{row['level']} against {row['against']}",
+        "in": str(row["within"]),
+        "prompts": f"{row['num_prompts']} {row['difficulty']}",
+        "difference": _effect_text(row, ""),
+        "of gains": _effect_text(row, "gain_") if "gain_delta_pp" in row else NOT_MEASURED,
+        "kind": "planned" if row["is_planned"] else "exploratory",
+    }
+
+
+def _effect_text(row: Row, prefix: str) -> str:
+    names = ("delta_pp", "low_pp", "high_pp")
+    estimate, low, high = (float(row[f"{prefix}{name}"]) for name in names)
+    return effect_text(Effect(estimate_pp=estimate, low_pp=low, high_pp=high))
+
+
+def _factor(first: PlannedTrial, second: PlannedTrial) -> str | None:
+    """Return the one key in which two cells differ; variants stand against the cell's own."""
+    differing = [key for key in FACTORS if getattr(first, key) != getattr(second, key)]
+    if len(differing) != 1 or (differing == ["variant"] and first.variant is not None):
+        return None
+    return differing[0]
+
+
+def _level(plan: PlannedTrial, factor: str) -> str:
+    if factor == "thinking":
+        return "think" if plan.thinking else "no-think"
+    if factor == "model":
+        return short_model_name(plan.model)
+    return str(getattr(plan, factor) or "own settings")
+
+
+def _is_comparable(first: Sequence[Run], second: Sequence[Run]) -> bool:
+    try:
+        for run in (*first[1:], *second):
+            check_comparable(run.trial, first[0].trial, is_gain=False)
+    except SpecError:
+        return False
+    return True
+
+
+def _pair(ours: Sequence[Run], theirs: Sequence[Run], factor: str, rung: str) -> _Pair:
+    plan = ours[0].plan
+    rest = [_level(plan, key) for key in FACTORS[:3] if key != factor]
+    return _Pair(
+        within=", ".join(rest),
+        trial_ids=(plan.trial_id, theirs[0].plan.trial_id),
+        ours=_rates(ours, rung),
+        theirs=_rates(theirs, rung),
+        our_gains=_gains(ours, rung),
+        their_gains=_gains(theirs, rung),
+    )
+
+
+def _rates(runs: Sequence[Run], rung: str) -> Floats:
+    return np.stack([run.trial.rung(rung) for run in runs])
+
+
+def _gains(runs: Sequence[Run], rung: str) -> Floats | None:
+    baselines = [run.baseline.rung(rung) for run in runs if run.baseline is not None]
+    return _rates(runs, rung) - np.stack(baselines) if len(baselines) == len(runs) else None
+
+
+def _pair_rows(pairs: Sequence[_Pair], measured: Measured) -> Iterator[Row]:
+    if len(pairs) > 1:
+        yield from _part_rows(_over_all(pairs), measured)
+    for pair in pairs:
+        yield from _part_rows(pair, measured)
+
+
+def _over_all(pairs: Sequence[_Pair]) -> _Pair:
+    """Average over pairs, prompt by prompt; each pair counts the same."""
+    has_gains = all(pair.our_gains is not None and pair.their_gains is not None for pair in pairs)
+    return _Pair(
+        within=OVER_ALL,
+        trial_ids=pairs[0].trial_ids,
+        ours=_mean([pair.ours for pair in pairs]),
+        theirs=_mean([pair.theirs for pair in pairs]),
+        our_gains=_mean([pair.our_gains for pair in pairs]) if has_gains else None,
+        their_gains=_mean([pair.their_gains for pair in pairs]) if has_gains else None,
+    )
+
+
+def _mean(sides: Sequence[Floats | None]) -> Floats:
+    """Average (S, P) sides, whose numbers of seeds may differ, to one (1, P)."""
+    means = np.stack([side.mean(axis=0) for side in sides if side is not None])
+    return np.asarray(means.mean(axis=0, keepdims=True), dtype=np.float64)
+
+
+def _part_rows(pair: _Pair, measured: Measured) -> Iterator[Row]:
+    families = np.asarray(measured.families)
+    for difficulty, part in _parts(measured):
+        found = _difference(pair.ours[:, part], pair.theirs[:, part], families[part].tolist())
+        row: Row = {
+            "within": pair.within,
+            "ours_trial_id": pair.trial_ids[0],
+            "theirs_trial_id": pair.trial_ids[1],
+            "num_seeds": [len(pair.ours), len(pair.theirs)],
+            "difficulty": difficulty,
+            "num_prompts": int(part.sum()),
+            **_bounds("", found),
+        }
+        if pair.our_gains is not None and pair.their_gains is not None:
+            ours, theirs = pair.our_gains[:, part], pair.their_gains[:, part]
+            row |= _bounds("gain_", _difference(ours, theirs, families[part].tolist()))
+        yield row
+
+
+def _parts(measured: Measured) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    difficulties = np.asarray(measured.table["difficulty"].astype(str))
+    yield ALL_DIFFICULTIES, np.ones(len(difficulties), dtype=bool)
+    for name in dict.fromkeys(difficulties.tolist()):
+        yield name, difficulties == name
+
+
+def _difference(ours: Floats, theirs: Floats, families: list[str]) -> Difference:
+    if min(len(ours), len(theirs)) >= MIN_SEEDS:
+        return recipe_difference(ours, theirs, families)
+    return paired_difference(ours.mean(axis=0), theirs.mean(axis=0), families)
+
+
+def _bounds(prefix: str, found: Difference) -> Row:
+    shown = effect(found)
+    return {
+        f"{prefix}delta_pp": shown.estimate_pp,
+        f"{prefix}low_pp": shown.low_pp,
+        f"{prefix}high_pp": shown.high_pp,
+    }
