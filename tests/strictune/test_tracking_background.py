@@ -2,18 +2,13 @@
 
 import json
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow_server import Server, eventually
 from tracking_fakes import FakeSweep, StoredRuns
 
 from strictune.cli import main
@@ -127,54 +122,11 @@ def test_the_folder_is_free_again_after_the_end(tmp_path: Path) -> None:
         pass
 
 
-class Server:
-    """``mlflow server`` on a port of its own, which can go away and come back."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-        command += ["--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.root / 'server.db'}"]
-        command += ["--artifacts-destination", str(self.root / "artifacts")]
-        with (self.root / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.root, start_new_session=True
-            )
-        _eventually(self._answers, timeout_s=90)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path)
     yield server
     server.kill()
-
-
-def _eventually(holds: Callable[[], bool], *, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
 
 
 @pytest.mark.slow
@@ -194,12 +146,12 @@ def test_a_server_that_goes_away_and_comes_back_gets_each_step_once(
     thread = MirrorThread(Mirror(sweep.path, server.uri), interval_s=0.2, max_interval_s=0.5)
     thread.start()
     stored = StoredRuns(server.uri)
-    _eventually(lambda: len(stored.all()) == 2, timeout_s=30)
+    eventually(lambda: len(stored.all()) == 2, timeout_s=30)
 
     server.kill()
     trial.log([3, 4])
     trial.checkpoint(4)
-    _eventually(lambda: "is away, training goes on" in caplog.text, timeout_s=60)
+    eventually(lambda: "is away, training goes on" in caplog.text, timeout_s=60)
     trial.log([5])
     trial.end(steps=5)
     server.start()
