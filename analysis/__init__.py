@@ -1,7 +1,8 @@
 """What the records of a sweep show: rates, differences with intervals, verdicts in words.
 
 The package reads folders that trials left behind and needs no live sweep. It imports
-neither torch nor ray nor trl. Figures and reports are not part of it yet.
+neither torch nor ray nor trl. ``analysis.figures`` and ``analysis.report`` are imported where they
+are needed, since they take altair with them.
 """
 
 from analysis.compare import RunComparison, compare_runs, comparison_lines
