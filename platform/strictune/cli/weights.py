@@ -116,14 +116,11 @@ def _execute(args: argparse.Namespace) -> int:
 
 
 def _print_stops(folder: Path, *, as_json: bool) -> int:
-    import optuna
-
     from strictune.launch.study.wrong_stops import replay_stops, stop_sentences
 
     path = folder / "studies.json"
     if not path.exists():
         raise StorageError(f"{folder} holds no search; give the folder of a sweep with one.")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = replay_stops(json.loads(path.read_text(encoding="utf-8"))["studies"])
     if as_json:
         print(json.dumps({"stops": [asdict(stops) for stops in found]}, indent=2))

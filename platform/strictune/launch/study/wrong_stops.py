@@ -45,6 +45,7 @@ def replay_stops(studies: Sequence[Mapping[str, Any]], *, seed: int = 0) -> list
     Raises:
         SpecError: No study watched two points or more to their end.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = []
     for study in studies:
         points = [
