@@ -36,7 +36,7 @@ HOW_TO_READ = (
     "Exploratory: nobody planned these comparisons.",
     f"Above chance: shuffled values give a divergence so large in fewer than {ALPHA:.0%} of cases, "
     "divided by the number of parameters. In simulated studies a weight that decides was found "
-    "with 20 points in 3 of 20 cases, with 40 points in 18.",
+    "with 20 points in 5 of 20 cases, with 40 points in 18.",
     "Sensitivity: standard deviations that the reward moves when the component moves by one, both "
     "within groups; after ±, its standard error over steps. A component saturates where it is the "
     "same for all completions of 95% of the groups, to the end of training.",
