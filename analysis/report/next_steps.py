@@ -68,13 +68,19 @@ def _missing(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
             _run(folder, "--resume"),
         )
     if lost:
-        reasons = sorted({str(trial.reason).rstrip(".") for trial in lost})
-        listed = "; ".join(reasons[:NAMED]) + ("; ..." if len(reasons) > NAMED else "")
         yield NextStep(
-            f"{_count(len(lost), 'trial')} failed or {_was(len(lost))} stopped ({listed}). Run "
-            "again what can be mended: a missing trial keeps its place among the planned "
-            "comparisons and makes the others harder to decide.",
+            f"{_count(len(lost), 'trial')} did not finish: {_reasons(lost)}. Run again what can be "
+            "mended: a missing trial keeps its place among the planned comparisons and makes the "
+            "others harder to decide.",
             _run(folder, "--resume", "--retry"),
+        )
+    finished = (trial for trial in verdicts.trials if trial.state is RunState.FINISHED)
+    alone = [trial for trial in finished if trial.comparison is None]
+    if alone:
+        yield NextStep(
+            f"{_count(len(alone), 'trial')} finished but cannot be compared: {_reasons(alone)}. "
+            "Resuming the sweep measures baselines that are missing.",
+            _run(folder, "--resume"),
         )
 
 
@@ -193,6 +199,11 @@ def _better(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
 
 def _truncated(trial: TrialVerdict) -> float:
     return trial.result.truncated_frac if trial.result else 0.0
+
+
+def _reasons(trials: Sequence[TrialVerdict]) -> str:
+    reasons = sorted({str(trial.reason).rstrip(".") for trial in trials})
+    return "; ".join(reasons[:NAMED]) + ("; ..." if len(reasons) > NAMED else "")
 
 
 def _names(trials: Sequence[TrialVerdict]) -> str:

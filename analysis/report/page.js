@@ -82,6 +82,29 @@
   });
   window.addEventListener("hashchange", () => go(location.hash));
 
+  // Sorting --------------------------------------------------------------------------------
+
+  function sortBy(heading) {
+    const table_ = heading.closest("table");
+    const column = [...heading.parentNode.children].indexOf(heading);
+    const order = heading.dataset.order === "down" ? "up" : "down";
+    for (const other of heading.parentNode.children) other.dataset.order = "";
+    heading.dataset.order = order;
+    const text = (row) => row.children[column].textContent;
+    const compare = (first, second) => {
+      const [a, b] = [parseFloat(text(first)), parseFloat(text(second))];
+      if (Number.isNaN(a) !== Number.isNaN(b)) return Number.isNaN(a) ? 1 : -1;
+      const found = Number.isNaN(a) ? text(second).localeCompare(text(first)) : a - b;
+      return order === "up" ? found : -found;
+    };
+    table_.tBodies[0].append(...[...table_.tBodies[0].rows].sort(compare));
+  }
+
+  for (const heading of document.querySelectorAll("#verdicts th, #comparisons th")) {
+    heading.dataset.order = "";
+    heading.addEventListener("click", () => sortBy(heading));
+  }
+
   // A trial's tables ---------------------------------------------------------------------
 
   const percent = (value) => (value === null ? "-" : `${(100 * value).toFixed(1)}%`);

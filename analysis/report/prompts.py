@@ -12,7 +12,7 @@ from pathlib import Path
 from strictune.config import load_trial
 from strictune.errors import StrictuneError
 from trainables.tasks import load_task
-from trainables.tasks.task import Prompt, Split
+from trainables.tasks.task import Prompt
 
 __all__ = ["SweepPrompts", "read_prompts"]
 
@@ -35,17 +35,14 @@ def read_prompts(folder: Path | None) -> SweepPrompts:
     try:
         spec = load_trial(folder / "trial.yaml")
         task = load_task(spec.task)
+        found = {prompt.id: prompt for prompt in task.prompts(spec.evaluation.final_split)}
+        is_the_same = task.data_hash() == _recorded_hash(folder)
     except (StrictuneError, OSError) as error:
         return SweepPrompts(problem=str(error))
-    split: Split = spec.evaluation.final_split
-    recorded = _recorded_hash(folder)
-    if recorded != task.data_hash():
-        return SweepPrompts(
-            difficulties=task.difficulties,
-            problem=f"the task {task.kind} builds other prompts now than when the sweep ran.",
-        )
-    by_id = {prompt.id: prompt for prompt in task.prompts(split)}
-    return SweepPrompts(by_id=by_id, difficulties=task.difficulties)
+    if not is_the_same:
+        problem = f"the task {task.kind} builds other prompts now than when the sweep ran."
+        return SweepPrompts(difficulties=task.difficulties, problem=problem)
+    return SweepPrompts(by_id=found, difficulties=task.difficulties)
 
 
 def _recorded_hash(folder: Path) -> str | None:

@@ -57,10 +57,19 @@ def test_open_trials_come_first(decided: SweepVerdicts) -> None:
 
 
 def test_failed_trials_are_to_be_run_again_with_their_reason(decided: SweepVerdicts) -> None:
-    failed = with_first(decided, state=RunState.FAILED, reason="out of memory.", result=None)
+    failed = with_first(
+        decided, state=RunState.FAILED, reason="failed (out of memory).", result=None
+    )
     first = steps(failed)[0]
-    assert "1 trial failed or was stopped (out of memory)." in first.text
+    assert first.text.startswith("1 trial did not finish: failed (out of memory). Run again")
     assert first.command == "strictune run runs/demo/sweep.yaml --resume --retry"
+
+
+def test_trials_without_a_baseline_are_named(decided: SweepVerdicts) -> None:
+    alone = with_first(decided, comparison=None, reason="baselines/x has no result: running.")
+    first = steps(alone)[0]
+    assert "1 trial finished but cannot be compared: baselines/x has no result" in first.text
+    assert first.command == "strictune run runs/demo/sweep.yaml --resume"
 
 
 def test_few_seeds_ask_for_more_of_them(tmp_path: Path) -> None:
