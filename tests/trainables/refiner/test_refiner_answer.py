@@ -156,6 +156,13 @@ def test_ids_are_split_on_commas_and_stripped(tag: str, ids: tuple[str, ...]) ->
             id="numbers-do-not-end-sentences",
         ),
         pytest.param(
+            "<snippet id=A>It is red.</snippet> It is old. Sure. So, as it says here:",
+            ["It is red."],
+            ["It is old."],
+            (),
+            id="short-sentences-count-connecting-words-do-not",
+        ),
+        pytest.param(
             "<snippet id=A>Red.</snippet> <snippet id=B>red</snippet>", ["Red."], [], (), id="twice"
         ),
     ],

@@ -15,10 +15,12 @@ from trainables.tasks.refiner.prompts import ABSTENTION
 
 __all__ = ["Answer", "Claim", "Reading", "Sentence", "normalized", "read_answer"]
 
-MIN_WORDS = 5
-"""Uncited text of fewer words connects claims; it states nothing by itself..."""
+MIN_WORDS = 3
+"""An uncited sentence of fewer words states nothing..."""
 MIN_WORDS_WITH_NUMBER = 2
 """... unless it holds a number."""
+MIN_CONNECTING_WORDS = 5
+"""Uncited text of fewer words that ends no sentence connects claims."""
 
 _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
 _BLOCK = re.compile(r"<(/?)answer\s*>", re.IGNORECASE)
@@ -27,6 +29,7 @@ _NUMBER = re.compile(r"\d")
 # A full stop ends a sentence only before white space, so that 3.5 and a.b do not.
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _NO_STATEMENT = ("?", ":")
+_SENTENCE_MARKS = (".", "!")
 
 
 class Claim(NamedTuple):
@@ -198,10 +201,12 @@ def _statements(text: str, offset: int) -> Iterator[Sentence]:
 
 
 def _states_something(text: str) -> bool:
-    words = _WORD.findall(text)
     if text.endswith(_NO_STATEMENT) or normalized(text) == normalized(ABSTENTION):
         return False
-    return len(words) >= (MIN_WORDS_WITH_NUMBER if _NUMBER.search(text) else MIN_WORDS)
+    least = MIN_WORDS if text.endswith(_SENTENCE_MARKS) else MIN_CONNECTING_WORDS
+    if _NUMBER.search(text):
+        least = MIN_WORDS_WITH_NUMBER
+    return len(_WORD.findall(text)) >= least
 
 
 def _distinct(sentences: Sequence[Sentence]) -> tuple[Sentence, ...]:
