@@ -8,6 +8,7 @@ from analysis.study.confirmation import DEFAULT, Confirmation, Retrained
 from analysis.study.findings import RewardAudit, StudyFindings
 from analysis.study.importance import ALPHA
 from analysis.study.points import INFEASIBLE
+from analysis.study.probes import ProbeAudit
 from analysis.study.records import Point
 from analysis.wording import NOT_MEASURED
 
@@ -164,11 +165,7 @@ def probe_sentences(audit: RewardAudit) -> list[str]:
                 f"{what} no wrong probe is paid as much as the right answer; the best paid is "
                 f"{best.probe}, with {best.reward:.0%} of it."
             )
-        lines += [
-            f"{what} a wrong {row.probe} is paid more than the right answer on {row.num_above} and "
-            f"as much on {row.num_tied} of {row.num_wrong} prompts."
-            for row in fooled
-        ]
+        lines += [_fooled_sentence(what, row) for row in fooled]
     return lines
 
 
@@ -183,6 +180,12 @@ def _change_text(change: float, metric: str) -> str:
 
 def _is_rate(metric: str) -> bool:
     return metric.endswith(("pass_at_1", "_rate", "_frac"))
+
+
+def _fooled_sentence(what: str, row: ProbeAudit) -> str:
+    paid = {"more than": row.num_above, "as much as": row.num_tied}
+    counts = " and ".join(f"{how} the right answer on {n}" for how, n in paid.items() if n)
+    return f"{what} a wrong {row.probe} is paid {counts} of {row.num_wrong} prompts."
 
 
 def _point_row(point: Point, found: StudyFindings) -> dict[str, str]:

@@ -7,7 +7,9 @@ from searched_sweep import load_search
 
 from analysis.replay.advantages import SCHEMES, Scheme
 from analysis.study.components import Weighting, weightings_of
+from analysis.study.findings import RewardAudit
 from analysis.study.probes import ProbeAudit, audit_probes
+from analysis.study.wording import probe_sentences
 from strictune.config import TrialSpec, expand
 from trainables.tasks.probing import GOLD
 
@@ -46,6 +48,21 @@ def test_without_weight_on_strictness_chatter_ties_with_the_right_answer(cell: T
     assert found["chatty"].num_tied == 12
     assert found["chatty"].num_above == 0
     assert found["chatty"].reward == pytest.approx(1)
+
+
+def test_a_probe_that_is_paid_like_the_right_answer_is_named(cell: TrialSpec) -> None:
+    blind = Weighting("p007", {"schema": 0.5, "validity": 0.5}, GROUP)
+    audit = RewardAudit(
+        weightings=(blind,),
+        num_trials=0,
+        num_completions=0,
+        components=(),
+        probes=audit_probes(cell, [blind]),
+    )
+    assert (
+        "Under the weights of p007 a wrong chatty is paid as much as the right answer on 12 of 12 "
+        "prompts."
+    ) in probe_sentences(audit)
 
 
 def test_every_weighting_is_audited_in_its_turn(cell: TrialSpec) -> None:
