@@ -96,32 +96,31 @@ def _run_pass(
     """Run each trial once, restarts included; return those that are paused, by trial id."""
     if not trials:
         return {}
-    grants = {str(runner.folder.trial(trial.trial_id)): trial.grant for trial in trials}
-    attempts = [
-        Attempt(
-            folder=folder,
+    attempts = {
+        trial.trial_id: Attempt(
+            folder=str(runner.folder.trial(trial.trial_id)),
             driver=runner.driver,
             step_timeout_s=runner.step_timeout_s,
-            may_grow=why is None and one_size_up(grant, runner.machines) is not None,
-            resources=resources_of(grant),
+            may_grow=why is None and one_size_up(trial.grant, runner.machines) is not None,
+            resources=resources_of(trial.grant),
             why=why,
         )
-        for folder, grant in grants.items()
-    ]
+        for trial in trials
+    }
     tuner = tuner_for(
         runner,
         name="tune" if why is None else "tune-grown",
-        attempts=attempts,
+        attempts=list(attempts.values()),
     )
     paused = {}
     for result in tuner.fit():
-        attempt: Attempt = (result.config or {})["attempt"]
-        trial = Path(attempt["folder"])
+        # By its folder: a trial whose process never answered has no config.
+        attempt = attempts[Path(result.path).name]
         pause = pause_of(result.metrics or {}, result.error, may_grow=attempt["may_grow"])
         if pause is not None:
-            paused[trial.name] = pause
+            paused[Path(attempt["folder"]).name] = pause
         elif result.error is not None:
-            record_lost(trial, result.error)
+            record_lost(Path(attempt["folder"]), result.error)
     return paused
 
 
