@@ -38,5 +38,5 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="keep the trials with this model, thinking, curriculum or seed; repeatable",
+        help="keep the trials with this model, thinking, curriculum, variant or seed; repeatable",
     )
