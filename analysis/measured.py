@@ -52,7 +52,8 @@ class Measured:
     @property
     def families(self) -> list[str]:
         """The family of each prompt."""
-        return [str(family) for family in self.table["family"]]
+        # Not by iterating: a column of arrow strings hands out its items one by one, slowly.
+        return list(map(str, self.table["family"].to_list()))
 
     @property
     def rungs(self) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def _construct_rows(answers: Answers, rung: str) -> list[Row]:
 
 
 def _rate(table: pd.DataFrame, rung: str) -> Row:
-    families: Sequence[str] = [str(family) for family in table["family"]]
+    families: Sequence[str] = list(map(str, table["family"].to_list()))
     values: Floats = np.asarray(table[f"rung/{rung}"], dtype=np.float64)
     num_completions = int(table["num_samples"].sum())
     found = wilson_rate(values, families, num_completions=num_completions)
