@@ -5,7 +5,7 @@ rest of the page is known and with it the room that is left for them.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.trials import TrialVerdict
 from strictune.errors import StorageError
 
-__all__ = ["TABLES", "SweepTables", "gather"]
+__all__ = ["TABLES", "OnPhase", "SweepTables", "gather", "silent"]
 
 TABLES = (
     "differences",
@@ -50,6 +50,9 @@ TABLES = (
     "zero_std_groups",
     "costs",
 )
+
+OnPhase = Callable[[str], None]
+"""Is told what is being done, e.g. ``reading trial 3 of 12``."""
 
 
 _GROUPS = ("trial_id", "stage", "factor", "level", "against", "within")
@@ -94,18 +97,28 @@ class _Stages(BaseModel, frozen=True):
     cells: tuple[_Cell, ...] = ()
 
 
-def gather(folder: Path) -> SweepTables:
+def silent(_: str) -> None:
+    """Tell nobody."""
+
+
+def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
     """Read the folders of a sweep, finished or not.
+
+    Args:
+        folder: The sweep's.
+        on_phase: Shows progress.
 
     Raises:
         StorageError: ``plan.json`` is missing or cannot be understood.
     """
+    on_phase("judging trials")
     verdicts = sweep_verdicts(folder)
     stages = _stages(folder)
     reader = _Reader(folder, verdicts.primary_rung)
     tables: RunRows = defaultdict(list)
     problems: list[str] = []
-    for trial in verdicts.trials:
+    for number, trial in enumerate(verdicts.trials, start=1):
+        on_phase(f"reading trial {number} of {len(verdicts.trials)}")
         found = [verdict_tables(trial), reader.answer_tables(trial)]
         try:
             found.append(_stage_tables(folder, trial, stages, verdicts))
@@ -114,9 +127,11 @@ def gather(folder: Path) -> SweepTables:
         for part in found:
             for name, rows in part.items():
                 tables[name] += rows
+    on_phase("comparing cells")
     contrasts = read_plan(folder).contrasts
     tables["comparisons"] = comparison_rows(reader.runs, verdicts.primary_rung, contrasts=contrasts)
     tables.update(curve_tables(_curve_folders(folder, verdicts)))
+    on_phase("reading costs and prompts")
     tables["costs"] = cost_rows(folder, verdicts)
     prompts = read_prompts(_any_finished(folder, verdicts))
     return SweepTables(

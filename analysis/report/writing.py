@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from analysis import figures
 from analysis.report.catalogue import ReportFigure, draw
-from analysis.report.gathering import SweepTables, gather
+from analysis.report.gathering import OnPhase, SweepTables, gather, silent
 from analysis.report.markdown import report_markdown
 from analysis.report.next_steps import NextStep, next_steps
 from analysis.report.packing import blocks
@@ -38,20 +38,27 @@ class Report(NamedTuple):
     """Flips for which ``report.html`` had no room."""
 
 
-def write_report(folder: Path, *, max_bytes: int = MAX_BYTES) -> Report:
+def write_report(folder: Path, *, max_bytes: int = MAX_BYTES, on_phase: OnPhase = silent) -> Report:
     """Report on a sweep, finished or not; what was there from an earlier look is replaced.
+
+    Args:
+        folder: The sweep's.
+        max_bytes: The largest ``report.html``. Tables are in it whatever the limit.
+        on_phase: Shows progress.
 
     Raises:
         StorageError: ``plan.json`` is missing or cannot be understood.
     """
-    sweep = gather(folder)
+    sweep = gather(folder, on_phase=on_phase)
     steps = next_steps(sweep.verdicts, folder, zero_std_groups=sweep.tables["zero_std_groups"])
+    on_phase("drawing figures")
     drawn = draw(sweep)
     summary = _summary(sweep.verdicts)
     _write_pictures(folder / PICTURES, drawn)
     markdown = folder / "report.md"
     text = report_markdown(sweep, summary=summary, steps=steps, drawn=drawn, pictures=PICTURES)
     _replace(markdown, text)
+    on_phase("packing completions")
     page = folder / "report.html"
     before, after = page_html(
         sweep, summary=summary, steps=steps, drawn=drawn, scripts=figures.page_scripts()

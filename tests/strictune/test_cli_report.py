@@ -67,3 +67,19 @@ def test_help_imports_no_figures(args: list[str]) -> None:
         "assert not {'altair', 'vl_convert', 'pandas', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_progress_is_told_phase_by_phase(sweep: Path) -> None:
+    from analysis.report import write_report
+
+    phases: list[str] = []
+    write_report(sweep, on_phase=phases.append)
+    assert phases == [
+        "judging trials",
+        "reading trial 1 of 2",
+        "reading trial 2 of 2",
+        "comparing cells",
+        "reading costs and prompts",
+        "drawing figures",
+        "packing completions",
+    ]

@@ -3,6 +3,8 @@
 import argparse
 import json
 
+from rich.console import Console
+
 from strictune.cli.sweep_folder import add_sweep_folder, sweep_folder
 from strictune.cli.verb import Verb
 
@@ -20,7 +22,8 @@ def _execute(args: argparse.Namespace) -> int:
     # pandas, scipy and altair take two seconds to import.
     from analysis.report import report_document, write_report
 
-    report = write_report(folder)
+    with Console(stderr=True).status("reading the sweep") as status:
+        report = write_report(folder, on_phase=status.update)
     if args.json:
         print(json.dumps(report_document(report), indent=2, ensure_ascii=False))
         return 0
