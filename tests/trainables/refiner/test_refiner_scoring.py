@@ -220,8 +220,10 @@ def test_saying_nothing_is_right_where_nothing_is_known() -> None:
     text = f"<answer>{ABSTENTION}</answer>"
     right = score_one(text, row=unanswerable, judge=LexicalJudge())
     assert reward_of(right) == pytest.approx(12) and right.rungs["satisfied"]
-    wrong = score_one(text, judge=LexicalJudge())
-    assert wrong.measures["citation_f1"] == 0 and not wrong.rungs["supported"]
+    judge = ScriptedJudge(always(0))
+    wrong = score_one(text, judge=judge)
+    assert (reward_of(wrong), wrong.error_class, judge.asked) == (0, "abstained", [])
+    assert wrong.measures["rubric_mean"] == 0 and not any(wrong.rungs.values())
 
 
 def test_equal_questions_are_asked_once_and_unknown_ids_never() -> None:

@@ -2,8 +2,10 @@
 
     reward = scale x (rubric mean + citation weight x citation F1)
 
-A completion without an answer earns 0 before any rubric is flipped. What the judge could not
-say is missing, and so is the reward; a completion that needs no judge is never missing.
+A completion without an answer earns 0 before any rubric is flipped, and so does one that says
+that nothing is known where the evidence answers: on negative rubrics alone, saying nothing
+would earn nearly full marks. What the judge could not say is missing, and so is the reward; a
+completion that needs no judge is never missing.
 
 Rungs, each implying the one before: ``answered`` (exactly one answer block with something in
 it), ``cited`` (its tags are in order, and every claim names only ids of the evidence, or it
@@ -80,6 +82,8 @@ class RefinerScorer:
     def _draft(self, attempt: Attempt, purpose: Purpose) -> "_Draft":
         row = row_from_column(attempt.prompt.columns[ROW_COLUMN])
         reading = read_answer(attempt.completion, think_prefilled=attempt.think_prefilled)
+        if reading.answer is not None and reading.answer.abstains and row.is_answerable:
+            reading = reading._replace(answer=None, fault="abstained")
         answer = reading.answer
         is_training = purpose == "training"
         fault = _format_fault(answer, row) if answer else reading.fault
