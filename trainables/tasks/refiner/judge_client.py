@@ -63,6 +63,7 @@ class JudgeClient:
     ) -> None:
         """Open the pool, inside the loop that will use it; nothing is sent yet."""
         self._settings = settings
+        self._secret = api_key or ""
         self._pause_s = pause_s
         self._turns = asyncio.Semaphore(settings.max_concurrent_calls)
         self._requests = Budget(settings.requests_per_minute)
@@ -144,11 +145,14 @@ class JudgeClient:
         except TimeoutError as error:
             limit = f"no answer within {self._settings.call_timeout_s:g} s"
             raise CallError("timeout", limit, may_pass=True) from error
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, OSError) as error:
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
             raise CallError("connection", reason, may_pass=True) from error
         if response.status != HTTPStatus.OK:
-            raise _status_error(response.status, body, response.headers.get("Retry-After", "0"))
+            said = body.decode("utf-8", "replace")
+            # Some servers repeat the key that they refuse.
+            said = said.replace(self._secret, "***") if self._secret else said
+            raise _status_error(response.status, said, response.headers.get("Retry-After", "0"))
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -165,10 +169,10 @@ class JudgeClient:
         return prompt + completion
 
 
-def _status_error(status: int, body: bytes, retry_after: str) -> CallError:
-    said = " ".join(body[:_SHOWN_CHARS].decode("utf-8", "replace").split())
+def _status_error(status: int, said: str, retry_after: str) -> CallError:
+    shown = " ".join(said[:_SHOWN_CHARS].split())
     error = CallError(
-        "status", f"HTTP {status}: {said}", may_pass=status in _MAY_PASS, status=status
+        "status", f"HTTP {status}: {shown}", may_pass=status in _MAY_PASS, status=status
     )
     try:
         wait_s = float(retry_after)
