@@ -46,37 +46,51 @@ class Figure(NamedTuple):
 
 def draw(sweep: SweepTables) -> list[ReportFigure]:
     """Draw every figure that the sweep has data for."""
-    num_trials = sum(trial.result is not None for trial in sweep.verdicts.trials)
     found = []
     for figure in FIGURES:
         rows = figure.rows(sweep)
-        if not rows:
-            continue
-        caption = figure.caption
-        if num_trials > figure.limit and "trial" in rows[0]:
-            half = figure.limit // 2
-            caption += (
-                f" Of {num_trials} finished trials the {half} with the smallest and the "
-                f"{figure.limit - half} with the largest gain are shown; the tables hold all."
-            )
-        document = figures.specification(figure.draw(rows))
-        found.append(ReportFigure(figure.name, figure.title, caption, document))
+        if rows:
+            caption = figure.caption + _left_out(sweep, rows, figure.limit)
+            document = figures.specification(figure.draw(rows))
+            found.append(ReportFigure(figure.name, figure.title, caption, document))
     return found
+
+
+def _left_out(sweep: SweepTables, rows: Sequence[Row], limit: int) -> str:
+    """Say which trials or cells a figure does not show; empty if it shows all."""
+    if "trial" in rows[0]:
+        num_trials = sum(trial.result is not None for trial in sweep.verdicts.trials)
+        half = limit // 2
+        return (
+            f" Of {num_trials} finished trials the {half} with the smallest and the "
+            f"{limit - half} with the largest gain are shown; the tables hold all."
+            if num_trials > limit
+            else ""
+        )
+    if "within" in rows[0]:
+        num_pairs = len(_whole_comparisons(sweep))
+        return f" {len(rows)} of {num_pairs} comparisons are shown." * (len(rows) < num_pairs)
+    shown = {row["cell"] for row in rows if "cell" in row}
+    num_cells = len(sweep.verdicts.cells)
+    return f" {len(shown)} of {num_cells} cells are shown." if 0 < len(shown) < num_cells else ""
 
 
 def _differences(sweep: SweepTables) -> list[Row]:
     return _shown(sweep, "differences", MAX_ROWS)
 
 
+def _whole_comparisons(sweep: SweepTables) -> list[Row]:
+    return [row for row in sweep.tables["comparisons"] if row["difficulty"] == ALL_DIFFICULTIES]
+
+
 def _comparisons(sweep: SweepTables) -> list[Row]:
-    rows = [row for row in sweep.tables["comparisons"] if row["difficulty"] == ALL_DIFFICULTIES]
     return [
         {
             **row,
             "name": f"{row['level']} against {row['against']}: {row['within']}",
             "kind": "planned" if row["is_planned"] else "exploratory",
         }
-        for row in spread(rows, MAX_ROWS)
+        for row in spread(_whole_comparisons(sweep), MAX_ROWS)
     ]
 
 

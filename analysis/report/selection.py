@@ -11,7 +11,7 @@ MAX_PANELS = 12
 """Trials with a panel of their own."""
 MAX_ROWS = 40
 """Trials with a row of their own."""
-MAX_SERIES = 8
+MAX_SERIES = 6
 """Series within one panel that marks keep apart."""
 
 _T = TypeVar("_T")

@@ -1,0 +1,46 @@
+"""Which figures a sweep gets, and what their captions admit."""
+
+from pathlib import Path
+
+import pytest
+from reported_sweep import Drawing, write_reported_sweep
+
+from analysis.report import catalogue, gather
+from analysis.report.catalogue import FIGURES, draw
+from analysis.report.gathering import SweepTables
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> SweepTables:
+    folder = tmp_path_factory.mktemp("figures") / "demo"
+    write_reported_sweep(folder, Drawing(num_prompts=24))
+    return gather(folder)
+
+
+def test_every_figure_is_drawn_where_there_are_data(sweep: SweepTables) -> None:
+    drawn = draw(sweep)
+    assert [figure.name for figure in drawn] == [figure.name for figure in FIGURES]
+    assert [figure.caption for figure in drawn if " of 4 cells" in figure.caption] == [
+        "Share of training completions with a real think block, in cells that ask for one. "
+        "2 of 4 cells are shown."
+    ]
+
+
+def test_a_figure_that_shows_some_trials_says_which(
+    sweep: SweepTables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = FIGURES[0]._replace(limit=3)
+    monkeypatch.setattr(catalogue, "FIGURES", (entry,))
+    (figure,) = draw(sweep)
+    assert figure.caption.endswith(
+        "Of 4 finished trials the 1 with the smallest and the 2 with the largest gain are shown; "
+        "the tables hold all."
+    )
+
+
+def test_without_results_there_are_no_figures_of_results(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    write_reported_sweep(folder, Drawing(num_prompts=12), unfinished=range(4))
+    names = [figure.name for figure in draw(gather(folder))]
+    assert "differences" not in names
+    assert {"curriculum_progression", "reward_components"} <= set(names)
