@@ -1,4 +1,4 @@
-"""A judge without a model: it counts words. Deterministic, offline, for tests and the quickstart.
+"""A judge without a model: it counts words. Deterministic and offline.
 
 Of a rubric it looks at the words in double quotes, or, where there are none, at all words
 that carry meaning, and asks how many of them the answer's text holds in a row or at all.

@@ -1,4 +1,4 @@
-"""Small made-up rows whose rubrics follow from their facts, for tests and tiny policies.
+"""Small made-up rows whose rubrics follow from their facts, for tests and small policies.
 
 A row asks for one or two properties of a made-up place. Its evidence states them, next to
 the same properties of other places (wrong-entity traps) and other properties of the same
