@@ -29,7 +29,7 @@ class HalfTask:
 
     rungs = ("short", "tiny")
     components = ("first", "second")
-    measures = ("chars",)
+    measures = ("chars", "never")
 
     def __init__(self) -> None:
         self.asked: list[tuple[Sequence[Attempt], bool, Purpose]] = []
@@ -79,6 +79,7 @@ def test_an_evaluation_leaves_out_what_is_missing_and_counts_it(tmp_path: Path) 
     task, result = evaluate("x", "?", "xxx", "x")
     assert list(result.samples["prompt_id"]) == ["a", "b", "b"]
     assert list(result.samples["sample"]) == [0, 0, 1]
+    assert list(result.samples["measure/never"].isna()) == [True] * 3
     summary = result.summary()
     assert (summary["num_missing"], summary["num_completions"]) == (1, 3)
     assert summary["rungs"] == {"short": 1.0, "tiny": 0.75}

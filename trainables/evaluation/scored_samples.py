@@ -4,6 +4,7 @@ A completion that could not be scored has no row: a rate is of what was measured
 every comparison still meets the same prompts, a prompt without any row ends the evaluation.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -55,7 +56,7 @@ def score_samples(
     ]
     scores, metrics = task.score_batch(attempts, thinking=thinking, purpose="evaluation")
     rows = [
-        _row(prompts[place], completion, score, sample=sample)
+        _row(task, prompts[place], completion, score, sample=sample)
         for (place, sample), completion, score in zip(places, completions, scores, strict=True)
         if not score.is_missing
     ]
@@ -63,7 +64,9 @@ def score_samples(
     return ScoredSamples(pd.DataFrame(rows), len(completions) - len(rows), metrics)
 
 
-def _row(prompt: Prompt, completion: Completion, score: Score, *, sample: int) -> dict[str, Any]:
+def _row(
+    task: Task, prompt: Prompt, completion: Completion, score: Score, *, sample: int
+) -> dict[str, Any]:
     return {
         "prompt_id": prompt.id,
         "family": prompt.family,
@@ -73,8 +76,8 @@ def _row(prompt: Prompt, completion: Completion, score: Score, *, sample: int) -
         "completion": completion.text,
         **{f"rung/{name}": holds for name, holds in score.rungs.items()},
         **{f"reward/{name}": value for name, value in score.rewards.items()},
-        **{f"measure/{name}": value for name, value in score.measures.items()},
-        **({"details": score.details} if score.details else {}),
+        **{f"measure/{name}": score.measures.get(name, math.nan) for name in task.measures},
+        "details": score.details,
         "error_class": score.error_class,
         "error_path": score.error_path,
         "num_tokens": completion.num_tokens,

@@ -31,8 +31,8 @@ class SuiteResult:
     """The split, or the suite's name."""
     samples: pd.DataFrame
     """One row a completion: prompt_id, family, difficulty, constructs, sample, completion,
-    ``rung/<name>``, ``reward/<component>``, ``measure/<name>``, details where the task gives
-    them, error_class, error_path, num_tokens, is_truncated,
+    ``rung/<name>``, ``reward/<component>``, ``measure/<name>`` (NaN where it has none), details,
+    error_class, error_path, num_tokens, is_truncated,
     is_thinking; under grammars also grammar_problem, empty where the grammar was kept to."""
     rungs: tuple[str, ...]
     seconds: float
