@@ -153,6 +153,14 @@ def training_rows(
             f"every training prompt has more than {context.task.max_prompt_tokens} tokens with "
             f"the tokenizer of {context.source.name}."
         )
+    if len(rows) < len(prompts):
+        logger.info(
+            "trial=%s dropped %d of %d training prompts with more than %d tokens",
+            context.spec.trial_id,
+            len(prompts) - len(rows),
+            len(prompts),
+            context.task.max_prompt_tokens,
+        )
     return rows, think_prefilled
 
 
