@@ -18,7 +18,7 @@ from analysis.report.answers import Answers, Change
 
 __all__ = ["Block", "pack", "run_block"]
 
-TEXT_LIMITS = (None, 6000, 2000, 800, 300)
+TEXT_LIMITS = (None, 6000, 2000, 800, 300, 100)
 """Characters of a completion, tried in order."""
 _FLAGS = ("is_truncated", "is_thinking")
 

@@ -179,7 +179,7 @@ def test_the_limit_holds_and_what_is_left_out_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     write_reported_sweep(folder, Drawing(num_prompts=240, text_chars=2000))
     whole = write_report(folder)
-    for limit in (whole.html_bytes - 150_000, 1_130_000):
+    for limit in (whole.html_bytes - 150_000, 1_120_000):
         report = write_report(folder, max_bytes=limit)
         assert report.html_bytes <= limit
         assert report.html_bytes > 0.93 * limit
