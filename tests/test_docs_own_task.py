@@ -191,7 +191,9 @@ def test_garbage_is_scored_and_wrong_answers_never_earn_as_much(
     decisive = settings_class.decisive_components(thinking)
     prompt = task.prompts("validation")[-1]
     random = Random(0)
-    pieces = (*FRAGMENTS, str(prompt.gold), prompt.columns["sum"])
+    right = prompt.columns["sum"]
+    near = f"<answer>{int(right) + 1}</answer>"
+    pieces = (*FRAGMENTS, str(prompt.gold), right, near)
     num_exact = 0
     for _ in range(4000):
         thought = random.choice(("", "ones first</think>"))
@@ -204,4 +206,5 @@ def test_garbage_is_scored_and_wrong_answers_never_earn_as_much(
         assert is_exact == all(marks.rewards[name] == 1 for name in decisive), completion
         assert is_exact == (total(marks, settings_class, thinking=thinking) > 1 - 1e-9)
         assert is_exact == (marks.error_class == "ok")
+        assert marks.rungs["correct"] or marks.rewards["value"] <= 0.5
     assert num_exact >= 10
