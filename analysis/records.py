@@ -47,7 +47,7 @@ class RunState(StrEnum):
     RUNNING = "RUNNING"
     """It has a folder and no outcome: it trains, or was cut off."""
     PENDING = "PENDING"
-    """It has no folder yet."""
+    """Nothing of it has started."""
 
     @property
     def word(self) -> str:
@@ -183,7 +183,10 @@ def read_plan(sweep_dir: Path) -> Plan:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Read how a run ended and what it may be compared with; a missing folder is PENDING.
+    """Read how a run ended and what it may be compared with.
+
+    A run that has written nothing yet is PENDING: a planned trial has its folder and spec before
+    anything starts.
 
     Raises:
         StorageError: A file is there but cannot be understood.
@@ -193,6 +196,8 @@ def read_run(folder: Path) -> RunRecord:
     lock_path, outcome_path = folder / "lock.json", folder / "outcome.json"
     lock = _parse(lock_path, Lock) if lock_path.exists() else None
     if not outcome_path.exists():
+        if lock is None:
+            return RunRecord(folder=folder, state=RunState.PENDING, reason="not started")
         return RunRecord(folder=folder, state=RunState.RUNNING, reason="not ended", lock=lock)
     outcome = _parse(outcome_path, _Outcome)
     return RunRecord(

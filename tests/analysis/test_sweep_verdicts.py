@@ -187,6 +187,17 @@ def test_a_trial_measured_otherwise_than_its_baseline_is_refused(tmp_path: Path)
     assert other.result is not None
 
 
+def test_a_trial_that_has_only_its_spec_has_not_started(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "bare", [FakeTrial(trial_id="only")])
+    trial = folder / "trials" / "only"
+    for path in trial.rglob("*.json"):
+        path.unlink()
+    (trial / "trial.yaml").write_text("model: builtin:tiny\n")
+    (found,) = sweep_verdicts(folder).trials
+    assert found.state is RunState.PENDING
+    assert found.reason == "pending (not started)."
+
+
 def test_a_missing_baseline_leaves_rates_without_a_verdict(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "bare", [FakeTrial(trial_id="only")])
     for path in (folder / "baselines" / "tiny-plain").rglob("*.json"):
@@ -194,7 +205,7 @@ def test_a_missing_baseline_leaves_rates_without_a_verdict(tmp_path: Path) -> No
     (trial,) = sweep_verdicts(folder).trials
     assert trial.result is not None
     assert trial.verdict.text == (
-        "not compared: baselines/tiny-plain has no result: running (not ended)."
+        "not compared: baselines/tiny-plain has no result: pending (not started)."
     )
 
 
