@@ -130,13 +130,18 @@ def test_ctrl_c_leaves_the_job_running(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # Whoever runs the tests in the background may have Ctrl-C ignored, and pass it on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         assert following.stdout is not None
         lines = iter(following.stdout.readline, "one\n")
         [job] = [line.split()[1] for line in lines if line.startswith("job:")]
         time.sleep(0.5)
         following.send_signal(signal.SIGINT)
-        output, _ = following.communicate(timeout=30)
+        try:
+            output, _ = following.communicate(timeout=30)
+        finally:
+            following.kill()
     assert following.returncode == 1
     assert f"no longer following; {job} goes on." in output
     assert f"to stop: ray job stop --address {server.address} {job}" in output
