@@ -1,12 +1,12 @@
 """TPE against random draws on an objective that was fixed in advance: how many points to be good?
 
-Run by hand: ``python tests/bench/bench_samplers.py SWEEP [SWEEP ...] [--seeds 100]``. The
+Run by hand: ``python tests/bench/bench_samplers.py SWEEP [SWEEP ...] --noise SD``. The
 objective is a Gaussian process fitted to the finished points of the given sweeps (their weights,
 and the values on the validation split), frozen before any sampler runs; each evaluation adds noise
-of the size that the fit leaves. Both samplers are those of a sweep file, drawn and told through
-the same study code. Reported is the number of points until one lies at 95% of the best, by the
-objective without noise, with a bootstrap interval of the median; a run that never gets there
-counts as one more than the budget.
+of the size that seeds differ by (``--noise``, e.g. from the trials that confirmed a winner). Both
+samplers are those of a sweep file, and points are drawn through the space of a study. Reported is
+the number of points until one lies at 95% of the best, by the objective without noise, with a
+bootstrap interval of the median; a run that never gets there counts as one more than the budget.
 """
 
 # ruff: noqa: T201 - printing is what a benchmark is for.
@@ -52,7 +52,7 @@ class Objective(NamedTuple):
         return found
 
 
-def fit(sweeps: list[Path]) -> Objective:
+def fit(sweeps: list[Path], *, noise: float) -> Objective:
     """Fit the objective to the finished points of searches over the same components."""
     rows, values, components = [], [], None
     for sweep in sweeps:
@@ -63,12 +63,12 @@ def fit(sweeps: list[Path]) -> Objective:
                     rows.append([point["weights"].get(name, 0.0) for name in components])
                     values.append(point["values"][0])
     weights, measured = np.array(rows), np.array(values)
-    kernel = ConstantKernel(0.1) * RBF(0.3, (0.1, 3.0)) + WhiteKernel(1e-3, (1e-6, 1e-1))
+    white = (noise / measured.std()) ** 2
+    kernel = ConstantKernel(0.1) * RBF(0.3, (0.1, 3.0)) + WhiteKernel(white, "fixed")
     model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # A length scale at its bound is no reason to stop.
         model.fit(weights, measured)
-    noise = float(np.sqrt(model.kernel_.k2.noise_level) * measured.std())
     probes = np.random.default_rng(0).dirichlet(np.ones(len(components or ())), NUM_PROBES)
     predicted = model.predict(probes)
     print(
@@ -119,11 +119,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sweeps", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--noise", type=float, required=True, help="sd of one measurement")
     parser.add_argument("--budget", type=int, default=60)
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    objective = fit(args.sweeps)
+    objective = fit(args.sweeps, noise=args.noise)
     counts = {}
     for sampler in ("tpe", "random"):
         found = [
