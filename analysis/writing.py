@@ -3,10 +3,10 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.pages import item_lines, replace_text, table_lines
 from analysis.records import TRIALS
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.trials import TrialVerdict
@@ -32,15 +32,15 @@ def write_verdicts(sweep_dir: Path) -> SweepVerdicts:
         StorageError: ``plan.json`` is missing or cannot be understood.
     """
     verdicts = sweep_verdicts(sweep_dir)
-    _replace(sweep_dir / "verdicts.json", _json(plain(verdicts)))
-    _replace(sweep_dir / "verdicts.md", verdicts_markdown(verdicts))
+    replace_text(sweep_dir / "verdicts.json", _json(plain(verdicts)))
+    replace_text(sweep_dir / "verdicts.md", verdicts_markdown(verdicts))
     for trial in verdicts.trials:
         path = sweep_dir / TRIALS / trial.plan.trial_id / "delta.json"
         delta = delta_document(trial, primary_rung=verdicts.primary_rung)
         if delta is None:
             path.unlink(missing_ok=True)
         else:
-            _replace(path, _json(delta))
+            replace_text(path, _json(delta))
     return verdicts
 
 
@@ -63,14 +63,17 @@ def verdicts_markdown(verdicts: SweepVerdicts) -> str:
     tiers: list[str] = []
     for trial in verdicts.trials:
         if rows := tier_rows(trial):
-            tiers += [*([""] if tiers else []), f"### {trial.plan.name}", "", *_table(rows)]
+            tiers += [*([""] if tiers else []), f"### {trial.plan.name}", "", *table_lines(rows)]
     sections = [
-        (f"# {verdicts.sweep}", [count_sentence(verdicts), "", *_table(verdict_rows(verdicts))]),
-        ("## Trials", _items(line for t in verdicts.trials for line in trial_sentences(t))),
-        ("## Cells", _items(cell_sentences(verdicts))),
-        ("## Contrasts", _items(contrast_sentences(verdicts))),
+        (
+            f"# {verdicts.sweep}",
+            [count_sentence(verdicts), "", *table_lines(verdict_rows(verdicts))],
+        ),
+        ("## Trials", item_lines(line for t in verdicts.trials for line in trial_sentences(t))),
+        ("## Cells", item_lines(cell_sentences(verdicts))),
+        ("## Contrasts", item_lines(contrast_sentences(verdicts))),
         ("## By difficulty", tiers),
-        ("## How to read this", _items(HOW_TO_READ)),
+        ("## How to read this", item_lines(HOW_TO_READ)),
     ]
     lines = [line for title, body in sections if body for line in (title, "", *body, "")]
     return "\n".join(lines).rstrip() + "\n"
@@ -94,23 +97,5 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _table(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    if not rows:
-        return []
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
-
-
-def _items(lines: Iterable[str]) -> list[str]:
-    return [f"- {line}" for line in lines]
-
-
 def _json(document: Any) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis import figures
+from analysis.pages import replace_text
 from analysis.report.catalogue import ReportFigure, draw
 from analysis.report.gathering import OnPhase, SweepTables, gather, silent
 from analysis.report.markdown import report_markdown
@@ -57,7 +58,7 @@ def write_report(folder: Path, *, max_bytes: int = MAX_BYTES, on_phase: OnPhase 
     _write_pictures(folder / PICTURES, drawn)
     markdown = folder / "report.md"
     text = report_markdown(sweep, summary=summary, steps=steps, drawn=drawn, pictures=PICTURES)
-    _replace(markdown, text)
+    replace_text(markdown, text)
     on_phase("packing completions")
     page = folder / "report.html"
     before, after = page_html(
@@ -112,7 +113,7 @@ def _write_pictures(folder: Path, drawn: Sequence[ReportFigure]) -> None:
     folder.mkdir(exist_ok=True)
     names = {f"{figure.name}.svg" for figure in drawn}
     for figure in drawn:
-        _replace(folder / f"{figure.name}.svg", figures.to_svg(figure.document))
+        replace_text(folder / f"{figure.name}.svg", figures.to_svg(figure.document))
     for old in folder.glob("*.svg"):
         if old.name not in names:
             old.unlink()
@@ -137,10 +138,3 @@ def _write_page(
         file.write(after)
     beside.replace(path)
     return path.stat().st_size, num_flips_left_out
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

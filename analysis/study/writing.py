@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.pages import item_lines, replace_text, table_lines
 from analysis.study.findings import Findings, StudyFindings, study_findings
 from analysis.study.importance import NUM_RESAMPLES
 from analysis.study.wording import (
@@ -48,9 +49,9 @@ def write_findings(sweep_dir: Path, *, num_resamples: int = NUM_RESAMPLES) -> Fi
     findings = study_findings(sweep_dir, num_resamples=num_resamples)
     pictures = {found.study.cell: draw_study(found) for found in findings.studies}
     _write_pictures(sweep_dir / PICTURES, pictures)
-    _replace(sweep_dir / "findings.md", _markdown(findings, pictures))
+    replace_text(sweep_dir / "findings.md", _markdown(findings, pictures))
     text = json.dumps(findings_document(findings), indent=2, ensure_ascii=False, allow_nan=False)
-    _replace(sweep_dir / "findings.json", text + "\n")
+    replace_text(sweep_dir / "findings.json", text + "\n")
     return findings
 
 
@@ -87,7 +88,7 @@ def _markdown(findings: Findings, pictures: Mapping[str, Sequence["Picture"]]) -
         for title, body in _sections(found, pictures[found.study.cell]):
             if body:
                 lines += [f"### {title}", "", *body, ""]
-    lines += ["## How to read this", "", *_items(HOW_TO_READ)]
+    lines += ["## How to read this", "", *item_lines(HOW_TO_READ)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -99,16 +100,19 @@ def _sections(
         f"Measured on {audit.num_completions} training completions of the winner and of the cell's "
         f"own settings, searched and trained again (trials with a matrix: {audit.num_trials})."
     )
-    components = _table(component_rows(audit))
+    components = table_lines(component_rows(audit))
     return [
         (
             "The winner",
-            _items((*winner_sentences(confirmation), *selection_sentences(confirmation))),
+            item_lines((*winner_sentences(confirmation), *selection_sentences(confirmation))),
         ),
-        ("Best points", _table(best_rows(found))),
-        ("What mattered", _spaced(importance_sentences(found), _table(importance_rows(found)))),
+        ("Best points", table_lines(best_rows(found))),
+        (
+            "What mattered",
+            _spaced(importance_sentences(found), table_lines(importance_rows(found))),
+        ),
         ("What each component pays for", _spaced([recorded], components) if components else ()),
-        ("Probes", _spaced(_items(probe_sentences(audit)), _table(probe_rows(audit)))),
+        ("Probes", _spaced(item_lines(probe_sentences(audit)), table_lines(probe_rows(audit)))),
         ("Figures", _figures(found, pictures)),
     ]
 
@@ -132,7 +136,7 @@ def _write_pictures(folder: Path, pictures: Mapping[str, Sequence["Picture"]]) -
     for cell, drawn in pictures.items():
         for picture in drawn:
             name = _file(cell, picture.name)
-            _replace(folder / name, picture.svg)
+            replace_text(folder / name, picture.svg)
             written.add(name)
     for old in folder.glob("*.svg"):
         if old.name not in written:
@@ -150,21 +154,3 @@ def _spaced(*parts: Sequence[str]) -> list[str]:
         if part:
             lines += [*([""] if lines else []), *part]
     return lines
-
-
-def _table(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    if not rows:
-        return []
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
-
-
-def _items(lines: Iterable[str]) -> list[str]:
-    return [f"- {line}" for line in lines]
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
