@@ -5,6 +5,8 @@ trial never got so far is a state of that trial; a file that cannot be understoo
 error with its path.
 """
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +27,7 @@ __all__ = [
     "RunRecord",
     "RunState",
     "check_same_prompts",
+    "last_value",
     "prompt_table",
     "read_plan",
     "read_run",
@@ -236,6 +239,16 @@ def read_samples(path: Path) -> pd.DataFrame:
             "Evaluate this run again."
         )
     return samples
+
+
+def last_value(folder: Path, metric: str) -> float | None:
+    """Return a metric's last value in a run's ``metrics.jsonl``; None if it has no finite one."""
+    found = None
+    with (folder / "metrics.jsonl").open(encoding="utf-8") as lines:
+        for line in lines:
+            value = json.loads(line)["metrics"].get(metric)
+            found = value if value is not None else found
+    return found if found is None or math.isfinite(found) else None
 
 
 def prompt_table(samples: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,6 @@ and no more than a guess from so few seeds. The verdict is that of the contrast 
 the final split, which the search never saw.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.contrasts import ContrastVerdict
-from analysis.records import TRIALS, PlannedTrial, RunState, read_plan, read_run
+from analysis.records import TRIALS, PlannedTrial, RunState, last_value, read_plan, read_run
 from analysis.study.records import Point, Study
 from analysis.sweep import SweepVerdicts
 from strictune.config.naming import SEPARATOR
@@ -119,7 +118,7 @@ def _retrained(
     metric = study.objectives[0].metric
     folders = [sweep_dir / TRIALS / trial.trial_id for trial in trials]
     ended = [folder for folder in folders if read_run(folder).state is RunState.FINISHED]
-    values = [_last_value(folder, metric) for folder in ended]
+    values = [last_value(folder, metric) for folder in ended]
     return Retrained(
         variant=variant,
         selected=_selected(study, variant),
@@ -135,12 +134,3 @@ def _selected(study: Study, variant: str) -> float | None:
     own = [point for point in study.points if not point.is_from_before]
     named = own[:1] if variant == "first" else [p for p in study.points if p.name == variant]
     return next((point.value for point in named if point.values is not None), None)
-
-
-def _last_value(folder: Path, metric: str) -> float | None:
-    """Return a metric's last value of a run that has ended."""
-    found = None
-    with (folder / "metrics.jsonl").open(encoding="utf-8") as lines:
-        for line in lines:
-            found = json.loads(line)["metrics"].get(metric, found)
-    return found

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from strictune.cli.verb import Verb, add_sweep_options
+from strictune.cli.verb import Verb, add_resume_options, add_sweep_options
 from strictune.config import SweepSpec, TrialSpec, expand, load_sweep
 from strictune.errors import SpecError
 from strictune.plan import parse_only, select
@@ -30,21 +30,7 @@ PROGRESS_EVERY_S = 15.0
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     add_sweep_options(parser)
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with the sweep in its folder; starts it where there is none",
-    )
-    parser.add_argument(
-        "--retry",
-        action="store_true",
-        help="with --resume, run trials again that failed or were stopped",
-    )
-    parser.add_argument(
-        "--trials",
-        metavar="N",
-        help="points of each study of a search; +N adds to those it has, with --resume",
-    )
+    add_resume_options(parser)
     parser.add_argument(
         "--out",
         type=Path,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strictune.cli.verb import Verb, add_sweep_options
+from strictune.cli.verb import Verb, add_resume_options, add_sweep_options
 from strictune.config import expand, load_sweep
 from strictune.plan import parse_only, select
 
@@ -38,21 +38,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where results go on the cluster: an absolute folder that its machines share",
     )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with the sweep in its folder; starts it where there is none",
-    )
-    parser.add_argument(
-        "--retry",
-        action="store_true",
-        help="with --resume, run trials again that failed or were stopped",
-    )
-    parser.add_argument(
-        "--trials",
-        metavar="N",
-        help="points of each study of a search; +N adds to those it has, with --resume",
-    )
+    add_resume_options(parser)
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow store (default: DIR/mlflow.db)"
     )

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Verb", "add_sweep_options"]
+__all__ = ["Verb", "add_resume_options", "add_sweep_options"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,4 +39,23 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="keep the trials with this model, thinking, curriculum, variant or seed; repeatable",
+    )
+
+
+def add_resume_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--resume``, ``--retry`` and ``--trials``."""
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the sweep in its folder; starts it where there is none",
+    )
+    parser.add_argument(
+        "--retry",
+        action="store_true",
+        help="with --resume, run trials again that failed or were stopped",
+    )
+    parser.add_argument(
+        "--trials",
+        metavar="N",
+        help="points of each study of a search; +N adds to those it has, with --resume",
     )

@@ -186,6 +186,10 @@ class SearchSpec(Spec):
         if kind in ("asha", "median") and num_objectives > 1:
             text = f"= {kind} takes one objective, and there are {num_objectives}. Use dominated."
             refuse([Problem("scheduler.kind", text)])
+        for index, objective in enumerate(self.objectives or ()):
+            if kind != "none" and not objective.metric.startswith("eval/"):
+                text = f"= {objective.metric} is not measured at a look, expected one of eval/...."
+                refuse([Problem(f"objectives.{index}.metric", text)])
         if kind == "dominated" and num_objectives == 1:
             text = "= dominated is for several objectives. Use asha or median."
             refuse([Problem("scheduler.kind", text)])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analysis.pages import replace_text
 from strictune.config import SweepSpec, TrialSpec, dump_yaml, expand, load_sweep
 from strictune.errors import StorageError
 from strictune.launch.changes import (
@@ -112,9 +113,7 @@ def open_sweep_folder(
 def write_plan(folder: SweepFolder, sweep: SweepSpec, trials: Sequence[TrialSpec]) -> None:
     """Write ``plan.json``, which fixes the comparisons, and the spec of each of its trials."""
     plan = json.dumps(plan_document(sweep, trials), indent=2, ensure_ascii=False)
-    temporary = folder.path / ".plan.json.tmp"
-    temporary.write_text(plan + "\n", encoding="utf-8")
-    temporary.replace(folder.path / "plan.json")
+    replace_text(folder.path / "plan.json", plan + "\n")
     for trial in trials:
         write_trial(folder, trial)
 

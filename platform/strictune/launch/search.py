@@ -1,6 +1,5 @@
 """A sweep with a search: its studies, and then the winners again with fresh seeds."""
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +23,6 @@ from strictune.launch.sweep import SweepEnd, grant_and_cost, runner_for, train_o
 from strictune.launch.trials import Runner, tuner_for
 
 __all__ = ["run_search"]
-
-logger = logging.getLogger(__name__)
 
 
 def run_search(

@@ -7,6 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis.pages import replace_text
 from strictune.config import Settings
 from strictune.launch.study.cell_study import ORIGIN, REASON, SETTINGS, TRIALS, CellStudy
 
@@ -24,10 +25,8 @@ _STATES = {
 def write_studies(sweep: Path, studies: Sequence[CellStudy]) -> None:
     """Write the document of a sweep's studies; what was there is replaced."""
     document = {"studies": [study_document(study) for study in studies]}
-    temporary = sweep / f".{FILE}.tmp"
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(sweep / FILE)
+    replace_text(sweep / FILE, text + "\n")
 
 
 def study_document(study: CellStudy) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from typing import Any
 
 from analysis.differences import interval
 from analysis.measured import Measured, check_comparable, difference, measure
-from analysis.records import read_run
+from analysis.records import last_value, read_run
 from strictune.config import ObjectiveSpec
 
-__all__ = ["Finished", "Unusable", "last_value", "worst_difficulty_pp"]
+__all__ = ["Finished", "Unusable", "read_values", "worst_difficulty_pp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,6 @@ class Unusable:
     """A point without values, and why."""
 
     reason: str
-    is_stopped_early: bool = False
 
 
 def read_values(
@@ -47,16 +46,6 @@ def read_values(
     return Finished([math.fsum(column) / len(column) for column in columns])
 
 
-def last_value(folder: Path, metric: str) -> float | None:
-    """Return a metric's last value in ``metrics.jsonl``; None if it has no finite one."""
-    found = None
-    with (folder / "metrics.jsonl").open(encoding="utf-8") as lines:
-        for line in lines:
-            value = json.loads(line)["metrics"].get(metric)
-            found = value if value is not None else found
-    return found if found is None or math.isfinite(found) else None
-
-
 def worst_difficulty_pp(folders: Sequence[Path], *, rung: str) -> float:
     """Say by how much the worst difficulty is below the baseline with confidence.
 
@@ -65,7 +54,7 @@ def worst_difficulty_pp(folders: Sequence[Path], *, rung: str) -> float:
         0. The intervals are Bonferroni's over the difficulties: one of them excludes 0 exactly
         when Holm's first step does.
     """
-    worst = -math.inf
+    worst = -100.0
     for folder in folders:
         trial = measure(read_run(folder))
         baseline = measure(read_run(trial.record.baseline_folder))
@@ -82,6 +71,6 @@ def _upper_ends(trial: Measured, baseline: Measured, *, rung: str) -> list[float
     for name in difficulties:
         found = difference(trial.only(name), baseline.only(name), rung)
         high = float(interval(found, level=level)[1])
-        # A single family has no standard error, and so shows nothing with confidence.
-        ends.append(math.inf if math.isnan(high) else high)
+        # A single family has no standard error: a difference of rates is at most 1.
+        ends.append(1.0 if math.isnan(high) else high)
     return ends

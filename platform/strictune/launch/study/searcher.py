@@ -4,7 +4,6 @@ One searcher serves the studies of all cells in turn. What it hands out are the 
 studies' points; a point is told to its study when the last of its trials has ended.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ from trainables.pulse import STOP_FILE
 from trainables.ray_trainable import Attempt
 
 __all__ = ["StudySearcher"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

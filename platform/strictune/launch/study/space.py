@@ -65,7 +65,7 @@ class CellSpace:
             SpecError: The settings lie outside the space.
         """
         params: dict[str, Any] = {}
-        weights: Any = settings.get(self.table, settings.get("rewards", self.cell[self.table]))
+        weights: Any = settings.get(self.table, self.cell[self.table])
         if self.spec.rewards is not None:
             params |= self._weight_params(weights, self.spec.rewards, prefix="")
         for stage in self._stages({**self.cell, **settings}) if self.spec.stage_rewards else ():
