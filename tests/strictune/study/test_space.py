@@ -130,3 +130,13 @@ def test_a_space_with_points_that_make_no_trial_is_refused(
     with pytest.raises(SpecError) as caught:
         search_sweep(tmp_path, {"space": space})
     assert problem in str(caught.value)
+
+
+def test_an_objective_that_no_look_measures_is_refused_with_early_stopping(tmp_path: Path) -> None:
+    objectives = [{"metric": "reward/total/mean", "mode": "max"}]
+    search = {"objectives": objectives, "scheduler": {"kind": "asha"}}
+    with pytest.raises(
+        SpecError, match=r"objectives\.0\.metric = reward/total/mean is not measured"
+    ):
+        search_sweep(tmp_path, search)
+    search_sweep(tmp_path, {"objectives": objectives})
