@@ -6,6 +6,7 @@ beside the settings of its cell, and only these trials open the final split.
 """
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -175,12 +176,17 @@ class SearchSpec(Spec):
     warm_start: tuple[str, ...] = ()
     """Folders of earlier sweeps whose finished points the studies begin with."""
     storage: str | None = None
-    """Optuna storage URL; null is ``study.db`` in the sweep's folder."""
+    """Optuna storage URL, without a password; null is ``study.db`` in the sweep's folder."""
     confirm: ConfirmSpec | None = ConfirmSpec()
     """Null trains no winner again, and then nothing is said of one."""
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
+        if self.storage is not None and urlsplit(self.storage).password is not None:
+            text = (
+                "holds a password, and sweep files are copied. Give it as PGPASSWORD or the like."
+            )
+            refuse([Problem("storage", text)])
         num_objectives = len(self.objectives or (None,))
         kind = self.scheduler.kind
         if kind in ("asha", "median") and num_objectives > 1:

@@ -140,3 +140,9 @@ def test_an_objective_that_no_look_measures_is_refused_with_early_stopping(tmp_p
     ):
         search_sweep(tmp_path, search)
     search_sweep(tmp_path, {"objectives": objectives})
+
+
+def test_a_storage_with_a_password_is_refused_without_repeating_it(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"search\.storage holds a password") as caught:
+        search_sweep(tmp_path, {"storage": "postgresql://me:secret@127.0.0.1/optuna"})
+    assert "secret" not in str(caught.value)
