@@ -1,239 +1,166 @@
-"""One trial from its spec to its outcome: stages, evaluations, artifacts.
+"""TRL's ``GRPOTrainer`` for one stage of a trial, with our rewards and records.
 
-``train_grpo`` runs in any process; Ray is one caller. Everything durable lies in the trial's
-folder, so a trial that was killed goes on where its last checkpoint ended when the same call
-is made again, and a trial that has ended is not run again.
+The KL reference is the base model in all stages.
 """
 
-import gc
-import json
 import logging
-import shutil
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
-from peft import PeftModel
-from transformers import logging as transformers_logging
+from datasets import Dataset
+from peft import PeftModel, set_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import PrinterCallback
+from trl import GRPOTrainer
 
-from strictune.config import TrialSpec, dump_yaml
-from strictune.errors import StrictuneError, TrialError, TrialStopped
-from trainables.curriculum import PlannedStage, plan_stages
-from trainables.evaluation.keys import comparison_keys
-from trainables.evaluation.suite import SuiteResult, evaluate_suite, read_result, write_result
-from trainables.failures import failure_reason, raise_if_paused
-from trainables.models import load_base_model, load_tokenizer, resolve_model
-from trainables.provenance import lock_document
-from trainables.pulse import Pulse
-from trainables.records import (
-    Outcome,
-    TrialRecords,
-    read_outcome,
-    record_failure,
-    write_json,
-)
-from trainables.stage import Report, TrialContext, train_stage
-from trainables.tasks import load_task
-from trainables.tasks.selection import select_prompts
-from trainables.tasks.task import Split
+from strictune.errors import TrialError
+from trainables.context import TrialContext
+from trainables.curriculum import PlannedStage, order_prompts
+from trainables.grpo_arguments import grpo_arguments
+from trainables.models import load_base_model, lora_config
+from trainables.prompting import render_prompt
+from trainables.record_keeper import RecordKeeper
+from trainables.rewards import BatchScorer
+from trainables.rollouts.completion import Completion
+from trainables.rollouts.completion_text import stop_token_ids
+from trainables.rollouts.engines import training_engine
+from trainables.tasks.task import Prompt, Score
 
-__all__ = ["ignore_report", "train_grpo"]
+__all__ = ["build_grpo_trainer", "training_rows"]
 
 logger = logging.getLogger(__name__)
 
-LOCK_TIMEOUT_S = 60.0
-"""How long a restarted trial waits for the process that it replaces."""
 
-
-def ignore_report(step: int, metrics: Mapping[str, float]) -> None:
-    """Serve as the report of a trial that nobody watches."""
-
-
-def train_grpo(
-    spec: TrialSpec,
-    *,
-    folder: Path,
-    report: Report = ignore_report,
-    step_timeout_s: float | None = None,
-    may_grow: bool = False,
-) -> Outcome:
-    """Train and evaluate one trial, or finish one that was interrupted.
-
-    Args:
-        spec: The trial, fully resolved.
-        folder: Where it leaves everything; made if missing, resumed if not.
-        report: Told the metrics of each logged step.
-        step_timeout_s: The process ends itself when a step or an evaluated batch takes longer;
-            None waits for ever.
-        may_grow: The caller can offer more memory, so running out of it does not end the trial.
+def training_rows(
+    context: TrialContext, prompts: Sequence[Prompt]
+) -> tuple[list[dict[str, Any]], bool]:
+    """Render prompts to data-set rows; those over the token limit are dropped.
 
     Returns:
-        The outcome, also in ``outcome.json``. A trial that fails for a reason of its own (a
-        model that cannot be found, an exception in training) ends as FAILED with the reason;
-        it does not raise, because trying the same again would give the same.
+        The rows (prompt, prompt_id, family, difficulty, columns), and whether the prompts
+        opened the think block.
 
     Raises:
-        TrialPaused: The disk is full, or memory ran out and ``may_grow``. The trial has no
-            outcome and goes on when the same call is made again.
+        TrialError: No prompt is short enough.
     """
-    ended = read_outcome(folder)
-    if ended is not None:
-        return ended
-    folder.mkdir(parents=True, exist_ok=True)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        with (
-            FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S),
-            Pulse(folder, timeout_s=step_timeout_s) as pulse,
-        ):
-            return _train_locked(spec, folder, report, pulse, may_grow=may_grow)
-    except Timeout as error:
-        raise TrialError(f"{folder} is in use by another process.") from error
-
-
-def _train_locked(
-    spec: TrialSpec, folder: Path, report: Report, pulse: Pulse, *, may_grow: bool
-) -> Outcome:
-    try:
-        records = TrialRecords(folder)
-    except StrictuneError as error:
-        return record_failure(folder, str(error))
-    logger.info("trial=%s started at step=%d", spec.trial_id, records.progress.step)
-    try:
-        _run(spec, folder, records, report, pulse)
-        return records.end("FINISHED")
-    except TrialStopped as error:
-        logger.info("trial=%s %s", spec.trial_id, error)
-        return records.end("KILLED", f"{error} after step {records.progress.step}")
-    except Exception as error:
-        logger.exception("trial=%s failed", spec.trial_id)
-        raise_if_paused(error, folder, may_grow=may_grow)
-        return records.end("FAILED", failure_reason(error))
-    finally:
-        records.close()
-
-
-def _run(
-    spec: TrialSpec, folder: Path, records: TrialRecords, report: Report, pulse: Pulse
-) -> None:
-    (folder / "trial.yaml").write_text(dump_yaml(spec), encoding="utf-8")
-    keys = comparison_keys(spec)
-    write_json(
-        folder / "lock.json",
-        lock_document(
-            **keys.document(), seed=spec.seed, ties=list(spec.ties), trial_id=spec.trial_id
-        ),
-    )
-    source = resolve_model(spec.model, trust_remote_code=spec.trust_remote_code)
-    context = TrialContext(
-        spec=spec,
-        folder=folder,
-        task=load_task(spec.task),
-        source=source,
-        tokenizer=load_tokenizer(source),
-        records=records,
-        report=report,
-        beat=pulse.beat,
-    )
-    pulse.beat()
-    stages = plan_stages(spec)
-    for stage in stages[records.progress.stage :]:
-        previous = stages[stage.index - 1] if stage.index else None
-        adapter = train_stage(
-            context,
-            stage,
-            adapter=_stage_adapter(folder, previous) if previous else None,
-            look=lambda checkpoint, step: _look(context, checkpoint, step),
+    thinking = context.spec.thinking
+    rows: list[dict[str, Any]] = []
+    think_prefilled = False
+    for prompt in prompts:
+        messages = context.task.messages(prompt, thinking=thinking)
+        text, think_prefilled = render_prompt(context.tokenizer, messages, thinking=thinking)
+        if len(context.tokenizer(text)["input_ids"]) > context.task.max_prompt_tokens:
+            continue
+        rows.append(
+            {
+                "prompt": text,
+                "prompt_id": prompt.id,
+                "family": prompt.family,
+                "difficulty": prompt.difficulty,
+                "columns": dict(prompt.columns),
+            }
         )
-        _end_stage(context, stage, adapter, is_last=stage is stages[-1])
-    _evaluate_finally(context, _stage_adapter(folder, stages[-1]))
+    if not rows:
+        raise TrialError(
+            f"every training prompt has more than {context.task.max_prompt_tokens} tokens with "
+            f"the tokenizer of {context.source.name}."
+        )
+    if len(rows) < len(prompts):
+        logger.info(
+            "trial=%s dropped %d of %d training prompts with more than %d tokens",
+            context.spec.trial_id,
+            len(prompts) - len(rows),
+            len(prompts),
+            context.task.max_prompt_tokens,
+        )
+    return rows, think_prefilled
 
 
-def _look(context: TrialContext, checkpoint: Path, step: int) -> None:
-    """Measure the validation split in the middle of training, once, and tell whoever decides.
-
-    A trial that was killed here tells it again: who decides may have died as well.
-    """
-    split, records = context.spec.evaluation.split, context.records
-    results = context.folder / "eval" / "looks" / str(step)
-    if (results / "summary.json").exists():
-        result = read_result(results, split=split, rungs=context.task.rungs)
-    else:
-        result = _evaluate(context, checkpoint, split)
-        write_result(result, results)
-    metrics = result.metrics("look")
-    if not records.has_logged(step, f"look/{context.task.primary_rung}/pass_at_1"):
-        records.log(step, metrics)
-        records.commit(step=step, stage=records.progress.stage, checkpoint=checkpoint)
-    context.report(step, {**metrics, "look": float(step)})
-    context.beat()
-
-
-def _end_stage(context: TrialContext, stage: PlannedStage, adapter: Path, *, is_last: bool) -> None:
-    """Evaluate a stage's adapter on the validation split and make the stage durable."""
-    split = context.spec.evaluation.split
-    result = _evaluate(context, adapter, split)
-    write_result(result, context.folder / "eval" / "stages" / stage.spec.name / split)
-    if is_last:
-        write_result(result, context.folder / "eval" / split)
-    step = stage.first_step + stage.num_steps
-    metrics = result.metrics("eval")
-    primary = f"eval/{context.task.primary_rung}/pass_at_1"
-    context.records.log(step, metrics)
-    context.report(step, metrics)
-    _keep_best(context, stage, adapter, rate=metrics[primary])
-    context.records.commit(step=step, stage=stage.index + 1, checkpoint=None)
-
-
-def _evaluate_finally(context: TrialContext, adapter: Path) -> None:
-    """Evaluate the last stage's adapter on the final split and leave it as ``adapter/final``."""
-    shutil.copytree(adapter, context.folder / "adapter" / "final", dirs_exist_ok=True)
-    split = context.spec.evaluation.final_split
-    results = context.folder / "eval" / split
-    if split == context.spec.evaluation.split:
-        # The end of the last stage has measured exactly this.
-        result = read_result(results, split=split, rungs=context.task.rungs)
-    else:
-        result = _evaluate(context, adapter, split)
-        write_result(result, results)
-    step = context.records.progress.step
-    metrics = result.metrics("final")
-    context.records.log(step, metrics)
-    context.report(step, metrics)
-
-
-def _evaluate(context: TrialContext, adapter: Path, split: Split) -> SuiteResult:
-    """Measure an adapter as its user would load it: a fresh base with the adapter on top."""
-    spec = context.spec
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    base = load_base_model(context.source, quantization=spec.quantization, dtype=spec.dtype)
-    return evaluate_suite(
-        PeftModel.from_pretrained(base, adapter),
-        context.tokenizer,
-        task=context.task,
-        prompts=select_prompts(
-            context.task.prompts(split), per_difficulty=spec.evaluation.num_prompts_per_difficulty
-        ),
-        split=split,
-        thinking=spec.thinking,
-        sampling=spec.evaluation,
-        on_progress=lambda done, total: context.beat(),
+def build_grpo_trainer(
+    context: TrialContext, stage: PlannedStage, checkpoints: Path, *, adapter: Path | None
+) -> GRPOTrainer:
+    """Load the base and set up one stage's training, from ``adapter`` where there is one."""
+    spec, task = context.spec, context.task
+    engine = training_engine(spec, max_prompt_tokens=task.max_prompt_tokens)
+    prompts = order_prompts(
+        task.prompts("train"),
+        stage.spec,
+        num_prompts=stage.num_steps * spec.grpo.prompts_per_step,
+        seed=spec.seed,
     )
+    rows, think_prefilled = training_rows(context, prompts)
+    model = load_base_model(context.source, quantization=spec.quantization, dtype=spec.dtype)
+    scorer = BatchScorer(
+        task,
+        context.tokenizer,
+        thinking=spec.thinking,
+        think_prefilled=think_prefilled,
+        stop_ids=stop_token_ids(context.tokenizer, model.generation_config),
+        sink=_RewardRecorder(context, stage),
+    )
+    trainer = GRPOTrainer(
+        model=model,
+        reward_funcs=scorer.reward_functions(),
+        args=grpo_arguments(
+            spec,
+            stage,
+            components=task.components,
+            folder=checkpoints,
+            rollouts=engine.arguments(),
+        ),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=context.tokenizer,
+        callbacks=[RecordKeeper(context, stage)],
+        peft_config=lora_config(spec.lora),
+    )
+    trainer.remove_callback(PrinterCallback)
+    engine.settle(trainer)
+    _widen_adapter(trainer.model)
+    if adapter is not None:
+        _load_adapter(trainer.model, adapter)
+    return trainer
 
 
-def _keep_best(context: TrialContext, stage: PlannedStage, adapter: Path, *, rate: float) -> None:
-    """Copy the adapter to ``adapter/best`` if no earlier stage did as well on validation."""
-    best = context.folder / "adapter" / "best"
-    record = context.folder / "adapter" / "best.json"
-    if record.exists() and json.loads(record.read_text())["rate"] >= rate:
-        return
-    shutil.copytree(adapter, best, dirs_exist_ok=True)
-    write_json(record, {"stage": stage.spec.name, "rate": rate})
+def _widen_adapter(model: PeftModel) -> None:
+    """Keep the trained weights in float32, as PEFT does by default.
+
+    TRL casts them to bfloat16 on a 4-bit base. There an update below about 1/256 of a weight
+    is rounded away, which is most of them at learning rates such as 5e-6.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.float32)
 
 
-def _stage_adapter(folder: Path, stage: PlannedStage) -> Path:
-    return folder / "adapter" / f"stage-{stage.spec.name}"
+def _load_adapter(model: PeftModel, folder: Path) -> None:
+    result = set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+    if result.unexpected_keys:
+        raise TrialError(f"{folder} holds an adapter of another shape: {result.unexpected_keys}")
+
+
+class _RewardRecorder:
+    """Writes scored training completions to the trial's reward matrix."""
+
+    def __init__(self, context: TrialContext, stage: PlannedStage) -> None:
+        self._records = context.records
+        self._weights = context.spec.stage_weights(stage.spec)
+        self._group_size = context.spec.grpo.num_generations
+        self._first_step = stage.first_step
+
+    def __call__(
+        self,
+        step: int,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Completion],
+        scores: Sequence[Score],
+    ) -> None:
+        self._records.add_rewards(
+            self._first_step + step,
+            prompts,
+            completions,
+            scores,
+            weights=self._weights,
+            group_size=self._group_size,
+        )

@@ -30,7 +30,7 @@ class Attempt(TypedDict):
     """Names one run of the sweep; see ``begin_attempt``."""
     step_timeout_s: float | None
     may_grow: bool
-    """More memory can be had, see ``train_grpo``."""
+    """More memory can be had, see ``train_trial``."""
     resources: dict[str, float]
     """What Ray sets aside for it: CPU, GPU, memory in bytes."""
     why: str | None
@@ -45,7 +45,7 @@ def run_trial(config: Mapping[str, Attempt]) -> None:
     _prepare_process()
     # Imported in the worker: the driver never loads torch.
     from trainables.failures import raise_if_paused
-    from trainables.grpo import train_grpo
+    from trainables.trial import train_trial
 
     attempt = config["attempt"]
     folder = Path(attempt["folder"])
@@ -58,7 +58,7 @@ def run_trial(config: Mapping[str, Attempt]) -> None:
             spec = load_trial(folder / "trial.yaml")
             if _hangs_again(folder, attempt):
                 return
-            outcome = train_grpo(
+            outcome = train_trial(
                 spec,
                 folder=folder,
                 report=report,

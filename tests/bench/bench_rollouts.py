@@ -21,10 +21,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
 
 from strictune.config import TrialSpec, expand, load_sweep  # noqa: E402
+from trainables.context import TrialContext  # noqa: E402
 from trainables.curriculum import plan_stages  # noqa: E402
+from trainables.grpo import build_grpo_trainer  # noqa: E402
 from trainables.models import load_tokenizer, resolve_model  # noqa: E402
 from trainables.records import TrialRecords  # noqa: E402
-from trainables.stage import TrialContext, build_trainer  # noqa: E402
 from trainables.tasks import load_task  # noqa: E402
 
 ENGINES = ("transformers", "continuous_batching")
@@ -96,7 +97,7 @@ def measure(spec: TrialSpec) -> Cost:
             beat=lambda: None,
         )
         stage = plan_stages(spec)[0]
-        build_trainer(context, stage, folder / "checkpoints", adapter=None).train()
+        build_grpo_trainer(context, stage, folder / "checkpoints", adapter=None).train()
         context.records.close()
     steps = [
         (after[0] - before[0], after[1] - before[1], after[2])

@@ -11,8 +11,8 @@ from transformers import dynamic_module_utils
 from strictune.config import TrialSpec
 from strictune.errors import TrialError
 from trainables.evaluation.measurement import baseline_measurement
-from trainables.grpo import train_grpo
 from trainables.models import ModelSource, load_base_model, load_tokenizer, resolve_model
+from trainables.trial import train_trial
 
 OWN_CODE = """
 from pathlib import Path
@@ -104,7 +104,7 @@ def test_trusted_code_is_part_of_the_revision(folder: Path) -> None:
 
 
 def test_a_trial_asks_for_trust_only_if_its_file_does(folder: Path, tmp_path: Path) -> None:
-    outcome = train_grpo(trial(folder), folder=tmp_path / "trial")
+    outcome = train_trial(trial(folder), folder=tmp_path / "trial")
     assert outcome.state == "FAILED"
     assert "brings code of its own" in str(outcome.reason)
     assert baseline_measurement(trial(folder, trust_remote_code=True)).model.trust_remote_code

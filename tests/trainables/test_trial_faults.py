@@ -13,12 +13,12 @@ import torch
 
 from strictune.config import TrialSpec, expand, load_sweep
 from strictune.errors import TrialPaused
-from trainables import grpo
-from trainables.grpo import train_grpo
+from trainables import trial as trial_module
 from trainables.pulse import STOP_FILE
 from trainables.records import durable_step, read_outcome
 from trainables.tasks import load_task
 from trainables.tasks.task import Prompt, Score, Task
+from trainables.trial import train_trial
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -64,7 +64,7 @@ def break_scores(
         monkeypatch.setattr(task, "score", score)
         return task
 
-    monkeypatch.setattr(grpo, "load_task", load_broken)
+    monkeypatch.setattr(trial_module, "load_task", load_broken)
 
 
 def raise_error(error: BaseException) -> Break:
@@ -83,7 +83,7 @@ def test_an_exception_in_scoring_fails_the_trial_with_its_text(
     spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_scores(monkeypatch, spec, after=10, how=raise_error(RuntimeError("judge exploded")))
-    outcome = train_grpo(spec, folder=tmp_path)
+    outcome = train_trial(spec, folder=tmp_path)
     assert outcome.state == "FAILED"
     assert outcome.reason == "RuntimeError: judge exploded"
     assert read_outcome(tmp_path) == outcome
@@ -96,7 +96,7 @@ def test_a_reward_that_is_nan_fails_the_trial_and_names_component_and_prompt(
         return dataclasses.replace(score, rewards={**score.rewards, "schema": float("nan")})
 
     break_scores(monkeypatch, spec, after=10, how=spoil)
-    outcome = train_grpo(spec, folder=tmp_path)
+    outcome = train_trial(spec, folder=tmp_path)
     assert outcome.state == "FAILED"
     assert "reward component schema is nan" in str(outcome.reason)
     assert "prompt '" in str(outcome.reason)
@@ -106,7 +106,7 @@ def test_a_learning_rate_that_destroys_the_adapter_fails_the_trial(
     spec: TrialSpec, tmp_path: Path
 ) -> None:
     wild = spec.model_copy(update={"grpo": spec.grpo.model_copy(update={"learning_rate": 1e30})})
-    outcome = train_grpo(wild, folder=tmp_path)
+    outcome = train_trial(wild, folder=tmp_path)
     assert outcome.state == "FAILED"
     assert "The training diverged: lower grpo.learning_rate" in str(outcome.reason)
 
@@ -118,7 +118,7 @@ def test_a_trial_stops_when_its_user_asks_and_keeps_its_checkpoint(
         if step == 3:
             (tmp_path / STOP_FILE).touch()
 
-    outcome = train_grpo(spec, folder=tmp_path, report=ask_at_three)
+    outcome = train_trial(spec, folder=tmp_path, report=ask_at_three)
     assert (outcome.state, outcome.reason) == ("KILLED", "stopped by its user after step 2")
     assert durable_step(tmp_path) == 2
     assert not (tmp_path / "eval").exists()
@@ -131,11 +131,11 @@ def test_running_out_of_memory_pauses_a_trial_that_can_grow_and_fails_the_last_s
     # Two steps of 8 completions pass: the checkpoint of step 2 is there.
     break_scores(monkeypatch, spec, after=16, how=raise_error(too_much))
     with pytest.raises(TrialPaused, match="out of memory: CUDA") as paused:
-        train_grpo(spec, folder=tmp_path, may_grow=True)
+        train_trial(spec, folder=tmp_path, may_grow=True)
     assert paused.value.lacks == "memory"
     assert read_outcome(tmp_path) is None
     assert durable_step(tmp_path) == 2
-    outcome = train_grpo(spec, folder=tmp_path, may_grow=False)
+    outcome = train_trial(spec, folder=tmp_path, may_grow=False)
     assert outcome.state == "FAILED"
     assert "Lower grpo.per_device_train_batch_size" in str(outcome.reason)
 
@@ -168,12 +168,12 @@ def test_a_full_disk_pauses_the_trial_which_goes_on_once_there_is_room(
                     file.write(bytes(1 << 16))
 
     with pytest.raises(TrialPaused, match="no space is left on the disk") as paused:
-        train_grpo(spec, folder=folder, report=fill_after_three)
+        train_trial(spec, folder=folder, report=fill_after_three)
     assert paused.value.lacks == "disk"
     assert read_outcome(folder) is None
     assert durable_step(folder) == 2
     ballast.unlink()
-    assert train_grpo(spec, folder=folder).state == "FINISHED"
+    assert train_trial(spec, folder=folder).state == "FINISHED"
     assert training_steps(folder) == [1, 2, 3, 4]
 
 

@@ -28,8 +28,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from strictune.config import CheckpointSpec, StageSpec, TrialSpec, dump_yaml
 from strictune.errors import BudgetError, TrialError
+from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage
 from trainables.failures import is_out_of_memory
+from trainables.grpo import build_grpo_trainer
 from trainables.memory.measured import Probe
 from trainables.memory.peak import PeakMeter
 from trainables.memory.shape import trained_difficulties
@@ -38,7 +40,6 @@ from trainables.prompting import render_prompt
 from trainables.provenance import device_name
 from trainables.records import TrialRecords, write_json
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
-from trainables.stage import TrialContext, build_trainer
 from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
 from trainables.tasks.task import Prompt, Split, Task
@@ -235,7 +236,7 @@ def _train(context: TrialContext) -> Path:
         index=0, spec=StageSpec(name="probe", steps_frac=1.0), num_steps=NUM_STEPS, first_step=0
     )
     checkpoints = context.folder / "checkpoints"
-    trainer = build_trainer(context, stage, checkpoints, adapter=None)
+    trainer = build_grpo_trainer(context, stage, checkpoints, adapter=None)
     _force_length(trainer, context.spec.max_completion_tokens)
     trainer.train()
     return checkpoints / f"checkpoint-{NUM_STEPS}"

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 BREAK_AFTER_SCORES = 20
-TARGET = "trainables.grpo"
+TARGET = "trainables.trial"
 
 
 class BreakingFinder(importlib.abc.MetaPathFinder):
@@ -41,18 +41,18 @@ class BreakingFinder(importlib.abc.MetaPathFinder):
         return spec
 
 
-def break_trials(grpo: Any) -> None:
+def break_trials(trial: Any) -> None:
     faults = json.loads(os.environ["BROKEN_TRIALS"])
-    run, load = grpo._run, grpo.load_task
+    run, load = trial._run, trial.load_task
 
     def run_broken(spec: Any, folder: Any, *rest: Any) -> None:
         fault = faults.get(str(spec.seed))
         is_first = len((folder / "attempts.jsonl").read_text().splitlines()) == 1
         if fault is not None and (fault != "hang" or is_first):
-            grpo.load_task = lambda settings: break_task(load(settings), fault)
+            trial.load_task = lambda settings: break_task(load(settings), fault)
         run(spec, folder, *rest)
 
-    grpo._run = run_broken
+    trial._run = run_broken
 
 
 def break_task(task: Any, fault: str) -> Any:

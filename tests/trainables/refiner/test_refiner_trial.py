@@ -17,9 +17,9 @@ from refiner_material import GOOD, ROW, WRONG
 
 from strictune.config import TrialSpec, expand, load_sweep
 from trainables import rewards
-from trainables.grpo import train_grpo
 from trainables.rollouts.completion import Completion
 from trainables.tasks.refiner.settings import RUNGS
+from trainables.trial import train_trial
 
 SWEEP = """
 name: small
@@ -85,7 +85,7 @@ def test_a_trial_goes_on_without_the_rewards_that_its_judge_owes(tmp_path: Path)
 
     with serving(lambda r, n: honest(r, n) if is_probe(r) else forgetful(r, n)) as server:
         spec = trial(tmp_path, server.base_url, max_retries=0, max_failure_frac=0.9)
-        outcome = train_grpo(spec, folder=tmp_path / "trial")
+        outcome = train_trial(spec, folder=tmp_path / "trial")
     assert (outcome.state, outcome.reason) == ("FINISHED", None)
     parts = sorted((tmp_path / "trial" / "rewards").glob("*"))
     rows = pd.concat(pd.read_parquet(part) for part in parts)
@@ -109,7 +109,7 @@ def test_a_trial_whose_judge_breaks_down_fails_with_the_reason(tmp_path: Path) -
     broken = Response(b"out of memory", status=500)
     with serving(lambda r, n: honest(r, n) if is_probe(r) else broken) as server:
         spec = trial(tmp_path, server.base_url, max_retries=0)
-        outcome = train_grpo(spec, folder=tmp_path / "trial")
+        outcome = train_trial(spec, folder=tmp_path / "trial")
     assert outcome.state == "FAILED"
     # 18 calls a step: the first is too few to say, the second is not.
     assert "36 of the latest 36 calls of the judge m failed" in str(outcome.reason)
@@ -118,6 +118,6 @@ def test_a_trial_whose_judge_breaks_down_fails_with_the_reason(tmp_path: Path) -
 
 def test_a_trial_without_its_judge_fails_with_its_first_batch(tmp_path: Path) -> None:
     spec = trial(tmp_path, "http://127.0.0.1:9/v1", max_retries=0, startup_timeout_s=0)
-    outcome = train_grpo(spec, folder=tmp_path / "trial")
+    outcome = train_trial(spec, folder=tmp_path / "trial")
     assert outcome.state == "FAILED"
     assert "cannot be used: ClientConnectorError" in str(outcome.reason)

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from strictune.config import TrialSpec
+from trainables.context import TrialContext
 from trainables.curriculum import plan_stages
+from trainables.grpo import build_grpo_trainer
 from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.prompting import render_prompt
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
 from trainables.rollouts.vllm_engine import vllm_obstacle
-from trainables.stage import TrialContext, build_trainer
 from trainables.tasks import load_task
 from trainables.tasks.task import Prompt
 
@@ -90,7 +91,9 @@ def one_step(spec: TrialSpec, folder: Path) -> Rollout:
         report=lambda step, metrics: None,
         beat=lambda: None,
     )
-    trainer = build_trainer(context, plan_stages(spec)[0], folder / "checkpoints", adapter=None)
+    trainer = build_grpo_trainer(
+        context, plan_stages(spec)[0], folder / "checkpoints", adapter=None
+    )
     trainer.train()
     trained = {name: p for name, p in trainer.model.named_parameters() if p.requires_grad}
     return Rollout(

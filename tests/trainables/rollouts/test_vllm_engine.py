@@ -15,9 +15,9 @@ from trl import GRPOConfig
 from strictune.config import LoraSpec, TrialSpec
 from strictune.errors import TrialError
 from trainables.evaluation.keys import comparison_keys
-from trainables.grpo import train_grpo
 from trainables.models import load_base_model, lora_config, resolve_model
 from trainables.rollouts.vllm_engine import VllmRollouts, keep_base_exact
+from trainables.trial import train_trial
 
 
 def trial(**vllm: Any) -> TrialSpec:
@@ -124,7 +124,7 @@ def test_a_missing_vllm_is_refused_with_the_command_that_installs_it(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_the_trial_fails_with_the_ways_out(tmp_path: Path) -> None:
-    outcome = train_grpo(trial(), folder=tmp_path)
+    outcome = train_trial(trial(), folder=tmp_path)
     assert outcome.state == "FAILED"
     assert outcome.reason == (
         "rollouts.engine = vllm: it needs an NVIDIA GPU, and this process sees none. Run where "

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from strictune.config import TrialSpec, expand, load_sweep
-from trainables.grpo import train_grpo
 from trainables.records import read_outcome
+from trainables.trial import train_trial
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -41,7 +41,7 @@ def spec() -> TrialSpec:
 def uninterrupted(spec: TrialSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("trial")
-    assert train_grpo(spec, folder=folder).state == "FINISHED"
+    assert train_trial(spec, folder=folder).state == "FINISHED"
     return folder
 
 
@@ -100,9 +100,9 @@ def test_a_resumed_trial_ends_where_an_uninterrupted_one_does(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_grpo(spec, folder=tmp_path, report=die_at_three)
+        train_trial(spec, folder=tmp_path, report=die_at_three)
     assert read_outcome(tmp_path) is None
-    assert train_grpo(spec, folder=tmp_path).state == "FINISHED"
+    assert train_trial(spec, folder=tmp_path).state == "FINISHED"
 
     straight, resumed = metrics_by_step(uninterrupted), metrics_by_step(tmp_path)
     assert sorted(resumed) == sorted(straight)
@@ -115,7 +115,7 @@ def test_a_resumed_trial_ends_where_an_uninterrupted_one_does(
 
 def test_an_ended_trial_is_not_run_again(spec: TrialSpec, uninterrupted: Path) -> None:
     before = (uninterrupted / "metrics.jsonl").read_bytes()
-    assert train_grpo(spec, folder=uninterrupted) == read_outcome(uninterrupted)
+    assert train_trial(spec, folder=uninterrupted) == read_outcome(uninterrupted)
     assert (uninterrupted / "metrics.jsonl").read_bytes() == before
 
 
@@ -123,7 +123,7 @@ def test_unreadable_records_end_the_trial_with_their_reason(
     spec: TrialSpec, tmp_path: Path
 ) -> None:
     (tmp_path / "progress.json").write_text("{")
-    outcome = train_grpo(spec, folder=tmp_path)
+    outcome = train_trial(spec, folder=tmp_path)
     assert outcome.state == "FAILED"
     assert "progress.json cannot be read" in str(outcome.reason)
 
@@ -133,6 +133,6 @@ def test_a_model_that_is_missing_ends_the_trial_with_its_reason(
 ) -> None:
     (tmp_path / "empty").mkdir()
     missing = spec.model_copy(update={"model": str(tmp_path / "empty")})
-    outcome = train_grpo(missing, folder=tmp_path / "trial")
+    outcome = train_trial(missing, folder=tmp_path / "trial")
     assert outcome.state == "FAILED"
     assert "holds no config.json" in str(outcome.reason)

@@ -1,0 +1,37 @@
+"""What all parts of a running trial share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from transformers import PreTrainedTokenizerBase
+
+from strictune.config import TrialSpec
+from trainables.models import ModelSource
+from trainables.records import TrialRecords
+from trainables.tasks.task import Task
+
+__all__ = ["Report", "TrialContext"]
+
+
+class Report(Protocol):
+    """Where a running trial tells its metrics, e.g. Ray Tune."""
+
+    def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take the metrics of one step over all stages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialContext:
+    """What all parts of a running trial share."""
+
+    spec: TrialSpec
+    folder: Path
+    task: Task
+    source: ModelSource
+    tokenizer: PreTrainedTokenizerBase
+    records: TrialRecords
+    report: Report
+    beat: Callable[[], None]
+    """Called whenever the trial has got on; raises when it is to stop."""
