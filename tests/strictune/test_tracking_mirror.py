@@ -280,6 +280,7 @@ def test_artifacts_arrive_when_a_trial_has_ended_and_checkpoints_never(sweep: Fa
     assert stored.files(stored.one("trial")) == {
         "adapter/final/adapter_config.json",
         "eval/test/summary.json",
+        "eval/test/samples.parquet",
         "trial.yaml",
         "lock.json",
     }

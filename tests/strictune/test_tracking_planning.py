@@ -17,7 +17,7 @@ from strictune.tracking.planning import (
     Upload,
     plan_run,
 )
-from strictune.tracking.records import Artifact, Comparison, RunKey, RunRecord
+from strictune.tracking.records import Artifact, Findings, RunKey, RunRecord
 from strictune.tracking.spool import Mark, Point
 
 RUNNING = RunRecord(
@@ -102,7 +102,7 @@ def test_artifacts_go_up_again_only_if_a_file_changed() -> None:
 
 
 def test_a_comparison_is_logged_at_the_last_step_and_once() -> None:
-    record = replace(RUNNING, comparison=Comparison({"delta/x_pp": 1.5}, time_ms=7))
+    record = replace(RUNNING, comparison=Findings({"delta/x_pp": 1.5}, time_ms=7))
     (log,) = plan_run(record, COPIED, is_final=False)
     assert isinstance(log, LogPoints)
     assert log.points == (Point("delta/x_pp", 1.5, 40, 7),)

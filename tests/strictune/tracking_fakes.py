@@ -65,7 +65,11 @@ class FakeTrial:
         (self.path / "outcome.json").unlink(missing_ok=True)
 
     def end(self, state: str = "FINISHED", *, steps: int = 4, reason: str | None = None) -> None:
-        for name in ("adapter/final/adapter_config.json", "eval/test/summary.json"):
+        for name in (
+            "adapter/final/adapter_config.json",
+            "eval/test/summary.json",
+            "eval/test/samples.parquet",
+        ):
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             (self.path / name).write_text("{}")
         (self.path / "checkpoints").mkdir(exist_ok=True)
@@ -96,7 +100,8 @@ class FakeSweep:
             }
             for trial_id in trial_ids
         ]
-        plan = {"sweep": "sweep", "task": "strict_json", "trials": trials}
+        rungs = {"primary_rung": "strict", "rungs": ["strict"]}
+        plan = {"sweep": "sweep", "task": "strict_json", **rungs, "trials": trials}
         (self.path / "plan.json").write_text(json.dumps(plan))
 
     def trial(self, trial_id: str = "t1") -> FakeTrial:

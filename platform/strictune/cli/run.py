@@ -63,6 +63,7 @@ def _execute(args: argparse.Namespace) -> int:
     from analysis.study import findings_document, findings_lines
     from strictune.actual import compare_costs
     from strictune.cli.closing import closing_document, print_closing, print_costs, print_verdicts
+    from strictune.cli.promotion import promote_best
     from strictune.launch.folder import open_sweep_folder, reopen_trials
     from strictune.launch.job_request import refuse_temporary_folder
     from strictune.tracking import tracking_uri_for, without_password
@@ -98,6 +99,8 @@ def _execute(args: argparse.Namespace) -> int:
         print_closing(sweep, trials, seconds=ran.seconds)
     if not ran.is_delivered:
         tell(f"MLflow did not get everything; later: strictune track replay {folder.path}")
+    elif not ran.end.is_interrupted:
+        promote_best(folder.path, tracking_uri, ran.verdicts, tell=tell)
     if ran.end.is_interrupted:
         tell(f"{ran.end.num_by_state['open']} trials have not ended; go on with: {resume}")
     return 0 if ran.end.is_clean else EXIT_FAILED_TRIALS

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,11 +37,20 @@ def _execute(args: argparse.Namespace) -> int:
     sweep_dir = _sweep_dir(args.sweep, args.out)
     uri = tracking_uri_for(sweep_dir, args.tracking_uri)
     report = replay(sweep_dir, uri)
+    if report.is_complete:
+        from analysis import sweep_verdicts
+        from strictune.cli.promotion import promote_best
+
+        promote_best(sweep_dir, uri, sweep_verdicts(sweep_dir), tell=_tell_aside)
     if args.json:
         print(json.dumps({"tracking_uri": without_password(uri), **asdict(report)}, indent=2))
     else:
         _print(report, sweep_dir, without_password(uri))
     return 0 if report.is_complete else 1
+
+
+def _tell_aside(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _sweep_dir(sweep: str, out_dir: Path) -> Path:

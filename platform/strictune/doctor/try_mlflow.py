@@ -14,8 +14,9 @@ from strictune.doctor.findings import Finding, Place, broken, ok, warning
 from strictune.doctor.processes import say_findings
 from strictune.errors import StorageError
 from strictune.tracking import default_tracking_uri, without_password
+from strictune.tracking.address import sqlite_path
 from strictune.tracking.spool import Point
-from strictune.tracking.store import TrackingStore, sqlite_path
+from strictune.tracking.store import TrackingStore
 
 __all__ = ["try_store"]
 

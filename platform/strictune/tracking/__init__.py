@@ -2,21 +2,24 @@
 
 ``mirror`` copies a sweep, ``background`` does it beside a running one. Below them:
 ``reader`` and ``records`` (what the folders say), ``spool`` (metrics as batches),
-``planning`` (what the store lacks), ``run_tree`` and ``store`` (writing it), ``identity``
-and ``names``. Only ``store`` imports mlflow, when a store is opened. Data sets, logged
-models and the model registry are left out.
+``planning`` (what the store lacks), ``run_tree`` and ``store`` (writing it), ``address``,
+``identity`` and ``names``. ``registry`` moves the alias ``best`` of a registered model. Only
+``store`` imports mlflow, when a store is opened.
 """
 
+from strictune.tracking.address import default_tracking_uri, without_password
 from strictune.tracking.background import MirrorThread
 from strictune.tracking.identity import tracking_uri_for
 from strictune.tracking.mirror import Mirror, SyncReport, replay
-from strictune.tracking.store import default_tracking_uri, without_password
+from strictune.tracking.registry import Promotion, promote
 
 __all__ = [
     "Mirror",
     "MirrorThread",
+    "Promotion",
     "SyncReport",
     "default_tracking_uri",
+    "promote",
     "replay",
     "tracking_uri_for",
     "without_password",

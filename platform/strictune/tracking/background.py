@@ -9,9 +9,9 @@ import threading
 import time
 
 from strictune.errors import StorageError
+from strictune.tracking.address import without_password
 from strictune.tracking.mirror import Mirror, SyncReport
 from strictune.tracking.records import RunStatus
-from strictune.tracking.store import without_password
 
 __all__ = ["MirrorThread"]
 

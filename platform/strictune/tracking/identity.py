@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from strictune.errors import StorageError
-from strictune.tracking.store import default_tracking_uri, has_password, sqlite_path
+from strictune.tracking.address import default_tracking_uri, has_password, sqlite_path
 
 __all__ = [
     "SweepIdentity",

@@ -21,6 +21,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from strictune.errors import StorageError
+from strictune.tracking.address import sqlite_path
 from strictune.tracking.identity import (
     SweepIdentity,
     new_sweep_id,
@@ -30,7 +31,7 @@ from strictune.tracking.identity import (
 from strictune.tracking.reader import SweepReader, SweepView
 from strictune.tracking.records import RunKey, RunRecord, RunStatus
 from strictune.tracking.run_tree import RunTree, Written, find_sweep_id
-from strictune.tracking.store import TrackingStore, sqlite_path
+from strictune.tracking.store import TrackingStore
 
 __all__ = ["Mirror", "SyncReport", "replay"]
 

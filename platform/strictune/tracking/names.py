@@ -13,8 +13,9 @@
 | ``strictune.reason`` | trial, baseline | why it failed or was stopped |
 | ``strictune.verdict`` | trial | the adapter verdict |
 | ``strictune.num_trials`` and ``_finished``, ``_failed``, ``_killed`` | sweep | counts |
-| ``strictune.mirrored``, ``strictune.uploaded``, ``strictune.compared`` | all | how far the \
-mirror is: metrics, artifacts, ``delta.json`` |
+| ``strictune.mirrored``, ``strictune.uploaded``, ``strictune.compared``, ``strictune.inputs`` \
+| all | how far the mirror is: metrics, artifacts, ``delta.json``, data sets |
+| ``strictune.logged_model`` | trial | the id of its adapter as a logged model |
 """
 
 import json
@@ -26,7 +27,9 @@ __all__ = [
     "BASELINE",
     "COMPARED",
     "FOLDER",
+    "INPUTS",
     "KIND",
+    "LOGGED_MODEL",
     "MIRRORED",
     "NOTE",
     "PARENT_RUN",
@@ -68,6 +71,8 @@ VERDICT: Final = tag("verdict")
 MIRRORED: Final = tag("mirrored")
 UPLOADED: Final = tag("uploaded")
 COMPARED: Final = tag("compared")
+INPUTS: Final = tag("inputs")
+LOGGED_MODEL: Final = tag("logged_model")
 NOTE: Final = "mlflow.note.content"
 """What MLflow's pages show as the run's description."""
 PARENT_RUN: Final = "mlflow.parentRunId"

@@ -12,14 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from strictune.tracking import names
-from strictune.tracking.records import Artifact, RunRecord, RunStatus
+from strictune.tracking.records import Artifact, DatasetUse, Findings, RunRecord, RunStatus
 from strictune.tracking.spool import Mark, Point
 
 __all__ = [
     "NO_OUTCOME",
     "KnownRun",
     "LogFacts",
+    "LogInputs",
     "LogMetrics",
+    "LogModel",
     "LogPoints",
     "RemoveTag",
     "SetStatus",
@@ -97,7 +99,23 @@ class Upload:
     digest: str
 
 
-Write = LogFacts | RemoveTag | LogMetrics | LogPoints | SetStatus | Upload
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogInputs:
+    """The data sets of a run."""
+
+    datasets: tuple[DatasetUse, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogModel:
+    """The adapter that a trial ended with, and what was measured of it."""
+
+    files: tuple[Artifact, ...]
+    points: tuple[Point, ...]
+
+
+Write = LogFacts | RemoveTag | LogInputs | LogMetrics | LogPoints | SetStatus | Upload | LogModel
 
 
 def plan_run(record: RunRecord, known: KnownRun, *, is_final: bool) -> list[Write]:
@@ -119,10 +137,12 @@ def plan_run(record: RunRecord, known: KnownRun, *, is_final: bool) -> list[Writ
         end_bytes = record.metrics_bytes
     return [
         *_facts(record, known),
+        *_inputs(record, known),
         *_metrics(known, end_bytes),
         *_comparison(record, known),
         *_status(record, known),
         *_upload(record, known),
+        *_model(record, known),
     ]
 
 
@@ -139,6 +159,13 @@ def _facts(record: RunRecord, known: KnownRun) -> list[Write]:
     return writes
 
 
+def _inputs(record: RunRecord, known: KnownRun) -> list[Write]:
+    digest = _digest(record.datasets)
+    if not record.datasets or known.tags.get(names.INPUTS) == digest:
+        return []
+    return [LogInputs(datasets=record.datasets, digest=digest)]
+
+
 def _metrics(known: KnownRun, end_bytes: int) -> list[Write]:
     if end_bytes <= known.mark.num_bytes:
         return []
@@ -152,10 +179,13 @@ def _comparison(record: RunRecord, known: KnownRun) -> list[Write]:
     digest = _digest(sorted(found.metrics.items()))
     if known.tags.get(names.COMPARED) == digest:
         return []
-    points = tuple(
+    return [LogPoints(points=_points(record, found), digest=digest)]
+
+
+def _points(record: RunRecord, found: Findings) -> tuple[Point, ...]:
+    return tuple(
         Point(key, value, record.num_steps, found.time_ms) for key, value in found.metrics.items()
     )
-    return [LogPoints(points=points, digest=digest)]
 
 
 def _status(record: RunRecord, known: KnownRun) -> list[Write]:
@@ -171,6 +201,15 @@ def _upload(record: RunRecord, known: KnownRun) -> list[Write]:
     if known.tags.get(names.UPLOADED) == digest:
         return []
     return [Upload(artifacts=record.artifacts, digest=digest)]
+
+
+def _model(record: RunRecord, known: KnownRun) -> list[Write]:
+    if not record.final_adapter or names.LOGGED_MODEL in known.tags:
+        return []
+    # The times are those of the run's own points: the store keeps equal points once.
+    found = [findings for findings in (record.final, record.comparison) if findings is not None]
+    points = tuple(point for findings in found for point in _points(record, findings))
+    return [LogModel(files=record.final_adapter, points=points)]
 
 
 def _digest(content: object) -> str:

@@ -129,17 +129,24 @@ def _read_content(path: Path) -> FolderContent:
     stamps = {name: _stamp(path / name) for name in (*_RUN_FILES, "metrics.jsonl")}
     times = {name: stamp[0] // 1_000_000 for name, stamp in stamps.items() if stamp}
     metrics = stamps["metrics.jsonl"]
+    outcome = _read_json(path / "outcome.json")
     return FolderContent(
         spec=spec,
         lock=_read_json(path / "lock.json"),
         progress=_read_json(path / "progress.json"),
-        outcome=_read_json(path / "outcome.json"),
+        outcome=outcome,
         delta=_read_json(path / "delta.json"),
+        final=_last_line(path / "metrics.jsonl") if outcome and metrics else {},
         metrics_bytes=metrics[1] if metrics else 0,
         first_ms=times.get("lock.json") or min(times.values()),
         delta_ms=times.pop("delta.json", 0),  # Written long after the run.
         last_ms=max(times.values()),
     )
+
+
+def _last_line(path: Path) -> dict[str, Any]:
+    *_, last = path.read_bytes().splitlines()
+    return dict(json.loads(last))
 
 
 def _read_sweep(sweep_dir: Path, plan: Mapping[str, Any], runs: list[RunRecord]) -> RunRecord:

@@ -14,7 +14,8 @@ from strictune.tracking import names
 
 __all__ = [
     "Artifact",
-    "Comparison",
+    "DatasetUse",
+    "Findings",
     "FolderContent",
     "RunKey",
     "RunRecord",
@@ -28,6 +29,8 @@ _ENDED: tuple[RunStatus, ...] = ("FINISHED", "FAILED", "KILLED")
 
 _CELL_PARTS = ("cell", "model", "thinking", "curriculum", "variant", "seed")
 _BASELINE_PARTS = ("model", "thinking")
+_FINAL_ADAPTER = "adapter/final/"
+_DIGEST_CHARS = 16
 
 
 class RunKey(NamedTuple):
@@ -50,12 +53,22 @@ class Artifact(NamedTuple):
     mtime_ns: int
 
 
-class Comparison(NamedTuple):
-    """What the analysis found out about a trial: the content of ``delta.json``."""
+class DatasetUse(NamedTuple):
+    """A data set that a run trained on or was measured on."""
+
+    name: str
+    digest: str
+    context: Literal["training", "evaluation"]
+    source: str
+    """The task's settings as JSON: they and the seed in them generate or name the data."""
+
+
+class Findings(NamedTuple):
+    """Metrics that were found together, such as the content of ``delta.json``."""
 
     metrics: Mapping[str, float]
     time_ms: int
-    """When it was written: a later comparison stands beside an earlier one."""
+    """When they were written: a later comparison stands beside an earlier one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +80,8 @@ class FolderContent:
     progress: Mapping[str, Any] = field(default_factory=dict)
     outcome: Mapping[str, Any] = field(default_factory=dict)
     delta: Mapping[str, Any] = field(default_factory=dict)
+    final: Mapping[str, Any] = field(default_factory=dict)
+    """The last line of ``metrics.jsonl``, of a run that has ended."""
     metrics_bytes: int = 0
     first_ms: int
     """When the run started, as far as its files tell."""
@@ -94,13 +109,23 @@ class RunRecord:
     """As much of ``metrics.jsonl`` as cannot be rolled back."""
     metrics_bytes: int = 0
     """The whole of ``metrics.jsonl``."""
-    comparison: Comparison | None = None
+    comparison: Findings | None = None
+    final: Findings | None = None
+    """What the final split showed."""
+    datasets: tuple[DatasetUse, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
 
     @property
     def metrics_path(self) -> Path:
         """Where the trial writes its metrics."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def final_adapter(self) -> tuple[Artifact, ...]:
+        """The files of the adapter that a finished trial ended with."""
+        if self.key.kind != "trial" or self.status != "FINISHED":
+            return ()
+        return tuple(file for file in self.artifacts if file.name.startswith(_FINAL_ADAPTER))
 
 
 def run_record(
@@ -123,10 +148,6 @@ def run_record(
     outcome, delta = content.outcome, content.delta
     status = run_status(outcome)
     durable = content.progress.get("metrics_bytes", 0)
-    comparison = None
-    if delta.get("metrics"):
-        found = {names.metric_key(name): float(value) for name, value in delta["metrics"].items()}
-        comparison = Comparison(found, content.delta_ms)
     return RunRecord(
         key=key,
         path=path,
@@ -136,14 +157,16 @@ def run_record(
         tags={
             names.tag("task"): str(plan["task"]),
             **_identity_tags(key, {**content.spec, **planned}, content.lock),
-            **_findings(outcome, delta),
+            **_finding_tags(outcome, delta),
         },
         params=names.flat_params(content.spec),
         status=status,
         num_steps=int(outcome.get("steps") or content.progress.get("step") or 0),
         durable_bytes=content.metrics_bytes if status == "FINISHED" else int(durable),
         metrics_bytes=content.metrics_bytes,
-        comparison=comparison,
+        comparison=_findings_of(delta, content.delta_ms),
+        final=_findings_of(content.final, _ms(content.final.get("time")) or 0, only="final/"),
+        datasets=_datasets(key, content, task=str(plan["task"])),
         artifacts=artifacts,
     )
 
@@ -210,7 +233,30 @@ def _identity_tags(key: RunKey, spec: Mapping[str, Any], lock: Mapping[str, Any]
     return tags | {names.TRIAL if is_trial else names.BASELINE: key.id}
 
 
-def _findings(outcome: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, str]:
+def _datasets(key: RunKey, content: FolderContent, *, task: str) -> tuple[DatasetUse, ...]:
+    source = json.dumps({"task": content.spec.get("task")}, default=str)
+    trained_on = content.lock.get("data_hash") if key.kind == "trial" else None
+    measured_on = content.lock.get("evaluation_key") or {}
+    found: list[DatasetUse] = []
+    if trained_on:
+        digest = str(trained_on)[:_DIGEST_CHARS]
+        found.append(DatasetUse(f"{task}/train", digest, "training", source))
+    if measured_on.get("suite"):
+        digest = str(measured_on["suite"])[:_DIGEST_CHARS]
+        found.append(DatasetUse(f"{task}/{measured_on['split']}", digest, "evaluation", source))
+    return tuple(found)
+
+
+def _findings_of(document: Mapping[str, Any], time_ms: int, *, only: str = "") -> Findings | None:
+    found = {
+        names.metric_key(name): float(value)
+        for name, value in document.get("metrics", {}).items()
+        if name.startswith(only)
+    }
+    return Findings(found, time_ms) if found else None
+
+
+def _finding_tags(outcome: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, str]:
     found = {
         names.REASON: outcome.get("reason"),
         names.VERDICT: delta.get("verdict"),

@@ -17,7 +17,9 @@ from strictune.tracking.identity import SweepIdentity, folder_tag
 from strictune.tracking.planning import (
     KnownRun,
     LogFacts,
+    LogInputs,
     LogMetrics,
+    LogModel,
     LogPoints,
     RemoveTag,
     SetStatus,
@@ -141,10 +143,15 @@ class RunTree:
                 self._store.remove_tag(known.run_id, write.key)
                 kept = {name: value for name, value in known.tags.items() if name != write.key}
                 self._runs[key] = replace(known, tags=kept)
+            case LogInputs():
+                self._store.log_inputs(known.run_id, write.datasets)
+                self._log(key, tags={names.INPUTS: write.digest})
             case LogMetrics():
                 return Written(num_points=self._copy_metrics(write, record))
             case LogPoints():
-                self._log(key, points=write.points, tags={names.COMPARED: write.digest})
+                model_id = known.tags.get(names.LOGGED_MODEL)
+                tags = {names.COMPARED: write.digest}
+                self._log(key, points=write.points, tags=tags, model_id=model_id)
                 return Written(num_points=len(write.points))
             case SetStatus():
                 self._store.set_status(known.run_id, write.status, ended_ms=write.ended_ms)
@@ -154,6 +161,17 @@ class RunTree:
                     self._store.upload(known.run_id, artifact)
                 self._log(key, tags={names.UPLOADED: write.digest})
                 return Written(num_files=len(write.artifacts))
+            case LogModel():
+                model_id = self._store.log_model(
+                    self._experiment_id,
+                    known.run_id,
+                    name=record.key.id,
+                    files=write.files,
+                    step=record.num_steps,
+                )
+                tags = {names.LOGGED_MODEL: model_id}
+                self._log(key, points=write.points, tags=tags, model_id=model_id)
+                return Written(num_files=len(write.files))
             case _:
                 assert_never(write)
         return Written()
@@ -173,9 +191,10 @@ class RunTree:
         points: Sequence[Point] = (),
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str],
+        model_id: str | None = None,
     ) -> None:
         known = self._runs[key]
-        self._store.log(known.run_id, points=points, params=params, tags=tags)
+        self._store.log(known.run_id, points=points, params=params, tags=tags, model_id=model_id)
         self._runs[key] = replace(
             known, tags={**known.tags, **tags}, params=known.params | (params or {}).keys()
         )

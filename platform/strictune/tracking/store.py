@@ -13,29 +13,24 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
 from strictune.errors import StorageError
+from strictune.tracking.address import sqlite_path, without_password
 from strictune.tracking.planning import KnownRun
-from strictune.tracking.records import Artifact, RunStatus
+from strictune.tracking.records import Artifact, DatasetUse, RunStatus
 from strictune.tracking.spool import Point
 
-__all__ = [
-    "TrackingStore",
-    "default_tracking_uri",
-    "has_password",
-    "sqlite_path",
-    "without_password",
-]
+__all__ = ["TrackingStore"]
 
 _T = TypeVar("_T")
 
 _USER_INFO = re.compile(r"//[^/@\s]+@")
-_SQLITE = "sqlite:///"
 _SERVERS = ("http", "https", "databricks")
 _PARAMS_PER_CALL = 100
+_REFUSED_IN_MODEL_NAMES = re.compile(r"[/:.%\"']")
 _RUNS_PER_CALL = 500
 
 _DEFAULTS = {
@@ -43,33 +38,9 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-
-
-def default_tracking_uri(out_dir: Path) -> str:
-    """Return the SQLite store that sweeps below ``out_dir`` share."""
-    return f"{_SQLITE}{(out_dir / 'mlflow.db').absolute()}"
-
-
-def sqlite_path(tracking_uri: str) -> Path | None:
-    """Return the file of a SQLite store, None for other stores."""
-    if not tracking_uri.startswith(_SQLITE):
-        return None
-    return Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0])
-
-
-def has_password(tracking_uri: str) -> bool:
-    """Whether the address carries a user's name or password."""
-    return "@" in urlsplit(tracking_uri).netloc
-
-
-def without_password(tracking_uri: str) -> str:
-    """Return the address as it may be shown and logged."""
-    if not has_password(tracking_uri):
-        return tracking_uri
-    parts = urlsplit(tracking_uri)
-    return urlunsplit(parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}"))
 
 
 class TrackingStore:
@@ -108,21 +79,21 @@ class TrackingStore:
     def is_up(self) -> bool:
         """Whether the store answers the smallest question."""
         try:
-            self._call("search_experiments", max_results=1)
+            self.call("search_experiments", max_results=1)
         except StorageError:
             return False
         return True
 
     def experiment(self, name: str) -> str:
         """Return the id of the experiment, created if it is not there."""
-        experiment = self._call("get_experiment_by_name", name)
+        experiment = self.call("get_experiment_by_name", name)
         if experiment is None:
             location = self._artifact_root and self._artifact_root.absolute() / "mlartifacts" / name
             with contextlib.suppress(StorageError):  # Another sweep may have been faster.
-                self._call(
+                self.call(
                     "create_experiment", name, artifact_location=location and location.as_uri()
                 )
-            experiment = self._call("get_experiment_by_name", name)
+            experiment = self.call("get_experiment_by_name", name)
         if experiment is None or experiment.lifecycle_stage != "active":
             state = "cannot be created" if experiment is None else "was deleted"
             raise StorageError(
@@ -137,7 +108,7 @@ class TrackingStore:
         found: list[KnownRun] = []
         token = None
         while True:
-            page = self._call(
+            page = self.call(
                 "search_runs",
                 [experiment_id],
                 filter_string=wanted,
@@ -154,14 +125,14 @@ class TrackingStore:
         self, experiment_id: str, *, name: str, tags: Mapping[str, str], started_ms: int
     ) -> KnownRun:
         """Create a run that is RUNNING."""
-        run = self._call(
+        run = self.call(
             "create_run", experiment_id, run_name=name, tags=dict(tags), start_time=started_ms
         )
         return _known(run)
 
     def delete_run(self, run_id: str) -> None:
         """Take a run out of sight; MLflow keeps it under "Deleted"."""
-        self._call("delete_run", run_id)
+        self.call("delete_run", run_id)
 
     def log(
         self,
@@ -170,44 +141,92 @@ class TrackingStore:
         points: Sequence[Point] = (),
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
+        model_id: str | None = None,
     ) -> None:
         """Log at most 1,000 points, and tags and params, in as few calls as MLflow allows.
 
-        The tags go last: what they say of the rest holds once they are there.
+        The tags go last: what they say of the rest holds once they are there. With a
+        ``model_id`` the points are the logged model's as well.
         """
         from mlflow.entities import Metric, Param, RunTag
 
         for some in _chunks((params or {}).items(), _PARAMS_PER_CALL):
-            self._call(
-                "log_batch", run_id, params=[Param(*pair) for pair in some], synchronous=True
-            )
-        metrics = [Metric(point.key, point.value, point.time_ms, point.step) for point in points]
+            self.call("log_batch", run_id, params=[Param(*pair) for pair in some], synchronous=True)
+        metrics = [
+            Metric(point.key, point.value, point.time_ms, point.step, model_id=model_id)
+            for point in points
+        ]
         run_tags = [RunTag(*pair) for pair in (tags or {}).items()]
         if metrics or run_tags:
-            self._call("log_batch", run_id, metrics=metrics, tags=run_tags, synchronous=True)
+            self.call("log_batch", run_id, metrics=metrics, tags=run_tags, synchronous=True)
 
     def remove_tag(self, run_id: str, key: str) -> None:
         """Remove a tag that is there."""
-        self._call("delete_tag", run_id, key)
+        self.call("delete_tag", run_id, key)
 
     def set_status(self, run_id: str, status: RunStatus, *, ended_ms: int | None) -> None:
         """End a run (now, without a time), or open it again; MLflow keeps its former end."""
         if status == "RUNNING":
-            self._call("update_run", run_id, status=status)
+            self.call("update_run", run_id, status=status)
         else:
-            self._call("set_terminated", run_id, status=status, end_time=ended_ms)
+            self.call("set_terminated", run_id, status=status, end_time=ended_ms)
 
     def upload(self, run_id: str, artifact: Artifact) -> None:
         """Upload one file, over one of the same name."""
         folder = PurePosixPath(artifact.name).parent.as_posix()
-        self._call(
+        self.call(
             "log_artifact",
             run_id,
             str(artifact.path),
             artifact_path=None if folder == "." else folder,
         )
 
-    def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    def log_inputs(self, run_id: str, datasets: Sequence[DatasetUse]) -> None:
+        """Say which data sets a run read; one that is there already stays as it is."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = [
+            DatasetInput(
+                Dataset(used.name, used.digest, source_type="strictune", source=used.source),
+                tags=[InputTag("mlflow.data.context", used.context)],
+            )
+            for used in datasets
+        ]
+        self.call("log_inputs", run_id, datasets=inputs)
+
+    def log_model(
+        self, experiment_id: str, run_id: str, *, name: str, files: Sequence[Artifact], step: int
+    ) -> str:
+        """Store an adapter as a logged model of its run and return the model's id.
+
+        A call that was cut short is taken up again: the model is found by its run.
+        """
+        from mlflow.entities import LoggedModelOutput
+
+        found = self.call(
+            "search_logged_models", [experiment_id], filter_string=f"source_run_id = '{run_id}'"
+        )
+        model = (
+            found[0]
+            if found
+            else self.call(
+                "create_logged_model",
+                experiment_id,
+                name=_REFUSED_IN_MODEL_NAMES.sub("_", name),
+                source_run_id=run_id,
+                model_type="LoRA adapter",
+            )
+        )
+        for file in files:
+            self.call("log_model_artifact", model.model_id, str(file.path))
+        outputs = self.call("get_run", run_id).outputs
+        if model.model_id not in {output.model_id for output in outputs.model_outputs}:
+            self.call("log_outputs", run_id, models=[LoggedModelOutput(model.model_id, step)])
+        self.call("finalize_logged_model", model.model_id, "READY")
+        return str(model.model_id)
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of MLflow's client."""
         with _translated(f"{self._shown_uri}: {method}"):
             return getattr(self._client, method)(*args, **kwargs)
 
