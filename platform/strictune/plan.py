@@ -140,16 +140,17 @@ def _cell_document(members: Sequence[TrialSpec]) -> dict[str, Any]:
         "model": first.model,
         "thinking": first.thinking,
         "curriculum": first.curriculum,
+        "method": first.method,
         "variant": first.variant,
         "seeds": [trial.seed for trial in members],
         "stages": [
             {"name": stage.name, "steps": steps}
             for stage, steps in zip(first.stages, first.stage_steps, strict=True)
         ],
-        "completions_per_step": first.grpo.completions_per_step,
+        "completions_per_step": first.optimization.completions_per_step,
         "max_completion_tokens": first.max_completion_tokens,
         "max_evaluation_tokens": first.max_evaluation_tokens,
-        "weights": first.weights,
+        "weights": first.weights if first.method == "grpo" else {},
         "ties": list(first.ties),
         "config": first.model_dump(mode="json", exclude={"seed", "model_label", "variant"}),
     }
@@ -163,6 +164,7 @@ def _trial_document(trial: TrialSpec) -> dict[str, Any]:
         "model": trial.model,
         "thinking": trial.thinking,
         "curriculum": trial.curriculum,
+        "method": trial.method,
         "variant": trial.variant,
         "seed": trial.seed,
     }

@@ -24,7 +24,7 @@ class Expansion(NamedTuple):
 
 
 def expand(sweep: SweepSpec) -> tuple[TrialSpec, ...]:
-    """Return every trial of the matrix: models outermost, then thinking, curriculum, variant, seed.
+    """Return every trial of the matrix, in the order of ``MATRIX_KEYS``, models outermost.
 
     Raises:
         SpecError: a cell cannot be trained as written.

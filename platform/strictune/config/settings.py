@@ -17,7 +17,7 @@ __all__ = ["CROSSED_KEYS", "Settings", "apply_settings", "setting_at"]
 Settings = dict[str, JsonValue]
 """Values by dotted key."""
 
-CROSSED_KEYS = ("model", "thinking", "curriculum", "seed")
+CROSSED_KEYS = ("model", "thinking", "curriculum", "method", "seed")
 """Keys of a trial that the matrix crosses; settings may not change them."""
 
 
