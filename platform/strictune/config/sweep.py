@@ -54,7 +54,7 @@ class MatrixSpec(Spec):
     """Methods of training, e.g. ``[sft, grpo]``: would supervised training have done it?"""
     variant: Annotated[dict[VariantName, Settings], Field(min_length=1)] | None = None
     """Named settings on top of ``trial``, by dotted key, e.g.
-    ``{default: {}, no_kl: {grpo.beta: 0}}``."""
+    ``{default: {}, no_kl: {grpo.beta: 0}}``; keys that begin with ``task.`` change the task."""
     seed: (
         Annotated[
             tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...],
@@ -143,6 +143,9 @@ class SweepSpec(Spec):
             shown = ", ".join(map(str, used))
             text = f"has {shown}, with which the points are trained; a winner needs fresh seeds."
             problems.append(Problem("search.confirm.seeds", text))
+        if self.search.scheduler.kind != "none" and self.trial.distributed.num_workers > 1:
+            text = "pauses trials to look at them, which several workers cannot do. Set it to none."
+            problems.append(Problem("search.scheduler.kind", text))
         if self.search.scheduler.kind not in ("none", "watch") and len(seeds) > 1:
             text = f"stops single trials, but each point is trained with {len(seeds)} seeds."
             problems.append(Problem("search.scheduler.kind", text))

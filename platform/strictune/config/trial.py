@@ -315,6 +315,7 @@ class TrialSpec(TrialTemplate):
         if not self.looks:
             del identity["looks"]
         identity |= {
+            "task": self.task.identity(),
             "max_completion_tokens": self.max_completion_tokens,
             "max_evaluation_tokens": self.max_evaluation_tokens,
         }
