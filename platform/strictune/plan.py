@@ -6,7 +6,7 @@ will cost depends on the machine and is ``costs``' business.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from strictune.config import SweepSpec, TrialSpec, expand
 from strictune.config.base import did_you_mean
@@ -15,15 +15,28 @@ from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError
 
 __all__ = [
+    "SharedBudget",
     "expand",
     "parse_only",
     "plan_document",
     "search_sentence",
     "select",
+    "shared_budgets",
     "trials_to_pay",
 ]
 
 Only = Mapping[str, Sequence[Any]]
+
+
+class SharedBudget(NamedTuple):
+    """What the trials of a sweep may use together."""
+
+    key: str
+    """Where it stands in the sweep file."""
+    sweep: float
+    """All of it."""
+    trial: float | None
+    """The share of one trial; None where it is not known how many run at the same time."""
 
 
 def parse_only(texts: Sequence[str]) -> dict[str, list[Any]]:
@@ -105,6 +118,16 @@ def trials_to_pay(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> list[TrialSp
         times = num_variants * len(search.confirm.seeds)
         paid += [trial for trial in first_of_cell for _ in range(times)]
     return sorted(paid, key=lambda trial: trial.cell)
+
+
+def shared_budgets(trials: Sequence[TrialSpec], *, at_once: int | None) -> list[SharedBudget]:
+    """Return the budgets of the trials' tasks, as divided among those that run at the same time."""
+    found: dict[SharedBudget, None] = {}
+    for trial in trials:
+        shares = {} if at_once is None else trial.task.shared_by(at_once).limits()
+        for key, limit in trial.task.limits().items():
+            found[SharedBudget(f"task.{key}", limit, shares.get(key))] = None
+    return list(found)
 
 
 def search_sentence(sweep: SweepSpec) -> str | None:
