@@ -170,7 +170,7 @@ def _cell_document(members: Sequence[TrialSpec]) -> dict[str, Any]:
             {"name": stage.name, "steps": steps}
             for stage, steps in zip(first.stages, first.stage_steps, strict=True)
         ],
-        "completions_per_step": first.optimization.completions_per_step,
+        "completions_per_step": first.completions_per_step,
         "max_completion_tokens": first.max_completion_tokens,
         "max_evaluation_tokens": first.max_evaluation_tokens,
         "weights": first.weights if first.method == "grpo" else {},

@@ -49,6 +49,13 @@ def test_a_stage_has_the_prompts_and_completions_of_grpo(
     assert found == expected
 
 
+def test_with_workers_both_methods_have_as_many_prompts_and_steps() -> None:
+    supervised = trial(distributed={"num_workers": 2})
+    [stage] = supervised.sft_stages
+    assert tuple(stage) == (20, 20, 160, 10)
+    assert trial(method="grpo", distributed={"num_workers": 2}).prompts_per_step * 10 == 20
+
+
 def test_steps_follow_from_the_prompts_stage_by_stage() -> None:
     spec = trial(curriculum="three_stage", sft={"match": "prompts"}, grpo={"max_steps": 100})
     assert trial(curriculum="three_stage", method="grpo", grpo={"max_steps": 100}).stage_steps == (

@@ -51,28 +51,10 @@ class GrpoSpec(OptimizationSpec):
     mask_truncated_completions: bool = False
     """Leave completions that hit the token limit out of the loss."""
 
-    @property
-    def prompts_per_step(self) -> int:
-        """Prompts behind one optimizer step."""
-        return self.completions_per_step // self.num_generations
-
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
-        refuse([*self._batch_problems(), *self.schedule_problems(), *self._loss_problems()])
+        refuse([*self.schedule_problems(), *self._loss_problems()])
         return self
-
-    def _batch_problems(self) -> list[Problem]:
-        if self.completions_per_step % self.num_generations == 0:
-            return []
-        return [
-            Problem(
-                "num_generations",
-                f"= {self.num_generations} does not divide the completions of one optimizer step, "
-                f"per_device_train_batch_size x gradient_accumulation_steps = "
-                f"{self.per_device_train_batch_size} x {self.gradient_accumulation_steps} = "
-                f"{self.completions_per_step}. Groups must fill the step: change one of the three.",
-            )
-        ]
 
     def _loss_problems(self) -> list[Problem]:
         if self.multi_objective_aggregation == "normalize_then_sum" and (

@@ -35,7 +35,7 @@ class OptimizationSpec(Spec):
     """The fields that both trainers read."""
 
     per_device_train_batch_size: Annotated[int, Field(ge=1)] = 8
-    """Completions in one forward and backward pass."""
+    """Completions in one forward and backward pass of one worker."""
     gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
     """Passes behind one optimizer step."""
     learning_rate: Annotated[float, Field(gt=0)]
@@ -57,7 +57,7 @@ class OptimizationSpec(Spec):
 
     @property
     def completions_per_step(self) -> int:
-        """Completions behind one optimizer step."""
+        """Completions behind one optimizer step of one worker."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
     def schedule_problems(self) -> list[Problem]:

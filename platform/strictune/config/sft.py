@@ -46,14 +46,16 @@ class SftStage(NamedTuple):
     """Optimizer steps; the last one may have fewer completions."""
 
 
-def sft_stage(sft: SftSpec, grpo: GrpoSpec, *, grpo_steps: int) -> SftStage:
-    """Return what stands against ``grpo_steps`` optimizer steps of GRPO."""
-    num_prompts = math.ceil(grpo_steps / grpo.num_iterations) * grpo.prompts_per_step
-    num_trained = grpo_steps * grpo.completions_per_step
+def sft_stage(sft: SftSpec, grpo: GrpoSpec, *, grpo_steps: int, num_workers: int = 1) -> SftStage:
+    """Return what stands against ``grpo_steps`` optimizer steps of GRPO with as many workers."""
+    completions_per_step = grpo.completions_per_step * num_workers
+    prompts_per_step = completions_per_step // grpo.num_generations
+    num_prompts = math.ceil(grpo_steps / grpo.num_iterations) * prompts_per_step
+    num_trained = grpo_steps * completions_per_step
     num_completions = num_trained if sft.match == "completions" else num_prompts
     return SftStage(
-        num_dealt=grpo_steps * grpo.prompts_per_step,
+        num_dealt=grpo_steps * prompts_per_step,
         num_prompts=num_prompts,
         num_completions=num_completions,
-        num_steps=math.ceil(num_completions / sft.completions_per_step),
+        num_steps=math.ceil(num_completions / (sft.completions_per_step * num_workers)),
     )

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from strictune.config.base import Problem, Spec, did_you_mean, refuse
 from strictune.config.curriculum import Stages, StageSpec, stage_problems, stage_steps
+from strictune.config.distributed import DistributedSpec, distributed_problems
 from strictune.config.evaluation import EvaluationSpec
 from strictune.config.grpo import GrpoSpec
 from strictune.config.naming import SEPARATOR, cell_name, short_model_name, trial_slug
@@ -108,6 +109,8 @@ class TrialTemplate(Spec):
     """Further curricula by name; one of the task's name replaces the task's."""
     checkpoint: CheckpointSpec = CheckpointSpec()
     """The checkpoints that a killed trial resumes from."""
+    distributed: DistributedSpec = DistributedSpec()
+    """How many processes train the trial together."""
 
 
 class TrialSpec(TrialTemplate):
@@ -140,6 +143,14 @@ class TrialSpec(TrialTemplate):
             quantization=self.quantization,
             dtype=self.dtype,
             max_completion_tokens=self.max_completion_tokens,
+        )
+        problems += distributed_problems(
+            self.distributed,
+            self.grpo,
+            method=self.method,
+            quantization=self.quantization,
+            engine=self.rollouts.engine,
+            looks=self.looks,
         )
         problems += self._curriculum_problems()
         problems += self._gold_problems()
@@ -225,10 +236,24 @@ class TrialSpec(TrialTemplate):
         return self.sft if self.method == "sft" else self.grpo
 
     @property
+    def completions_per_step(self) -> int:
+        """Completions behind one optimizer step, of all workers together."""
+        return self.optimization.completions_per_step * self.distributed.num_workers
+
+    @property
+    def prompts_per_step(self) -> int:
+        """Prompts behind one optimizer step of GRPO, of all workers together."""
+        completions = self.grpo.completions_per_step * self.distributed.num_workers
+        return completions // self.grpo.num_generations
+
+    @property
     def sft_stages(self) -> tuple[SftStage, ...]:
         """What each stage trains on with sft: what it has with grpo."""
-        grpo_steps = stage_steps(self.stages, max_steps=self.grpo.max_steps)
-        return tuple(sft_stage(self.sft, self.grpo, grpo_steps=steps) for steps in grpo_steps)
+        num_workers = self.distributed.num_workers
+        return tuple(
+            sft_stage(self.sft, self.grpo, grpo_steps=steps, num_workers=num_workers)
+            for steps in stage_steps(self.stages, max_steps=self.grpo.max_steps)
+        )
 
     @property
     def stage_steps(self) -> tuple[int, ...]:
@@ -305,6 +330,7 @@ class TrialSpec(TrialTemplate):
                 "rollouts": True,
                 "method": True,
                 "sft": True,
+                "distributed": True,
                 "trust_remote_code": not self.trust_remote_code,
                 "rewards": True,
                 "rewards_no_think": True,
@@ -318,6 +344,7 @@ class TrialSpec(TrialTemplate):
             "task": self.task.identity(),
             "max_completion_tokens": self.max_completion_tokens,
             "max_evaluation_tokens": self.max_evaluation_tokens,
+            **self.distributed.identity,
         }
         if self.method == "sft":
             return self._sft_identity(identity)
