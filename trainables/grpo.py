@@ -87,7 +87,7 @@ def build_grpo_trainer(
     prompts = order_prompts(
         task.prompts("train"),
         stage.spec,
-        num_prompts=stage.num_steps * spec.grpo.prompts_per_step,
+        num_prompts=stage.num_steps * spec.prompts_per_step,
         seed=spec.seed,
     )
     rows, think_prefilled = training_rows(context, prompts)

@@ -58,6 +58,14 @@ class SweepCosts:
     cells: Mapping[str, CellPlan]
 
     @property
+    def at_once(self) -> int | None:
+        """Trials that run at the same time at most; None where it takes a probe to know."""
+        grants = [cell.grant for cell in self.cells.values()]
+        if any(grant is None for grant in grants):
+            return None
+        return max((grant.at_once for grant in grants if grant is not None), default=None)
+
+    @property
     def trial_hours(self) -> float | None:
         """Hours of all trials, one after the other; None if those of a cell are not known."""
         return _total([(cell.hours, cell.num_trials) for cell in self.cells.values()])

@@ -115,7 +115,7 @@ def _plan_cell(
     memory, peak = _memory(trial, known, is_gpu=is_gpu)
     granted = _grant(spec, trial, machines, peak, num_wanted=num_wanted)
     step = _step(trial, known, granted.grant)
-    num_steps = trial.grpo.max_steps
+    num_steps = sum(trial.stage_steps)
     return CellPlan(
         num_trials=len(members),
         num_steps=num_steps,
@@ -183,7 +183,11 @@ def _grant(
 def _refuse_taking_all(trial: TrialSpec) -> None:
     """Refuse to size what takes a part of whatever card it gets."""
     rollouts = trial.rollouts
-    if rollouts.engine == "vllm" and rollouts.vllm_options.mode == "colocate":
+    if (
+        trial.method == "grpo"
+        and rollouts.engine == "vllm"
+        and rollouts.vllm_options.mode == "colocate"
+    ):
         raise BudgetError(
             f"resources.gpus_per_trial = auto, but vLLM in the process of {trial.cell} takes a "
             "fixed part of its card, however large it is. Give a share, e.g. "

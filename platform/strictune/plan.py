@@ -6,7 +6,7 @@ will cost depends on the machine and is ``costs``' business.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from strictune.config import SweepSpec, TrialSpec, expand
 from strictune.config.base import did_you_mean
@@ -15,15 +15,28 @@ from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError
 
 __all__ = [
+    "SharedBudget",
     "expand",
     "parse_only",
     "plan_document",
     "search_sentence",
     "select",
+    "shared_budgets",
     "trials_to_pay",
 ]
 
 Only = Mapping[str, Sequence[Any]]
+
+
+class SharedBudget(NamedTuple):
+    """What the trials of a sweep may use together."""
+
+    key: str
+    """Where it stands in the sweep file."""
+    sweep: float
+    """All of it."""
+    trial: float | None
+    """The share of one trial; None where it is not known how many run at the same time."""
 
 
 def parse_only(texts: Sequence[str]) -> dict[str, list[Any]]:
@@ -107,6 +120,16 @@ def trials_to_pay(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> list[TrialSp
     return sorted(paid, key=lambda trial: trial.cell)
 
 
+def shared_budgets(trials: Sequence[TrialSpec], *, at_once: int | None) -> list[SharedBudget]:
+    """Return the budgets of the trials' tasks, as divided among those that run at the same time."""
+    found: dict[SharedBudget, None] = {}
+    for trial in trials:
+        shares = {} if at_once is None else trial.task.shared_by(at_once).limits()
+        for key, limit in trial.task.limits().items():
+            found[SharedBudget(f"task.{key}", limit, shares.get(key))] = None
+    return list(found)
+
+
 def search_sentence(sweep: SweepSpec) -> str | None:
     """Say what a sweep's search is going to do; None without one."""
     search = sweep.search
@@ -140,16 +163,17 @@ def _cell_document(members: Sequence[TrialSpec]) -> dict[str, Any]:
         "model": first.model,
         "thinking": first.thinking,
         "curriculum": first.curriculum,
+        "method": first.method,
         "variant": first.variant,
         "seeds": [trial.seed for trial in members],
         "stages": [
             {"name": stage.name, "steps": steps}
             for stage, steps in zip(first.stages, first.stage_steps, strict=True)
         ],
-        "completions_per_step": first.grpo.completions_per_step,
+        "completions_per_step": first.completions_per_step,
         "max_completion_tokens": first.max_completion_tokens,
         "max_evaluation_tokens": first.max_evaluation_tokens,
-        "weights": first.weights,
+        "weights": first.weights if first.method == "grpo" else {},
         "ties": list(first.ties),
         "config": first.model_dump(mode="json", exclude={"seed", "model_label", "variant"}),
     }
@@ -163,6 +187,7 @@ def _trial_document(trial: TrialSpec) -> dict[str, Any]:
         "model": trial.model,
         "thinking": trial.thinking,
         "curriculum": trial.curriculum,
+        "method": trial.method,
         "variant": trial.variant,
         "seed": trial.seed,
     }

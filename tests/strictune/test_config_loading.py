@@ -219,7 +219,7 @@ def test_the_same_mistake_in_the_file_is_answered_with_the_files_name(
     [
         pytest.param(
             "trial.grpo.num_generatons=8",
-            "trial.grpo.num_generatons is not a known key, expected one of max_steps, num_gen",
+            "trial.grpo.num_generatons is not a known key, expected one of per_device_train_b",
             "Did you mean num_generations?",
             id="close",
         ),

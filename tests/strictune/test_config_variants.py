@@ -49,8 +49,11 @@ def test_variants_can_be_contrasted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"grpo.beta": -1}, "matrix.variant.bad.grpo.beta is wrong"),
-        ({"grpo.betta": 1}, "matrix.variant.bad.grpo.betta is wrong"),
+        ({"grpo.beta": -1}, "matrix.variant.bad.grpo.beta = -1, expected a number of 0 or more"),
+        ({"grpo.betta": 1}, "matrix.variant.bad.grpo.betta is not a known key"),
+        ({"grpo.beta.x": 1}, 'matrix.variant.bad.grpo.beta = {"x": 1}, expected a number'),
+        ({"rewards.format": "a"}, "matrix.variant.bad.rewards.format = a, expected a number"),
+        ({"lora.target_modules.9": "q"}, "matrix.variant.bad.lora.target_modules = {"),
         ({"rewards": {"formt": 1}}, "matrix.variant.bad.rewards.formt is no reward component"),
     ],
 )
@@ -60,3 +63,83 @@ def test_a_wrong_setting_is_named_where_it_stands(
     with pytest.raises(SpecError) as caught:
         load_sweep(written(tmp_path, matrix={"variant": {"bad": settings}}))
     assert problem in str(caught.value)
+
+
+REFINER = {"kind": "refiner", "judge": {"kind": "openai", "base_url": "http://a/v1", "model": "m"}}
+HELD_OUT = {**REFINER, "holdout_judge": {"kind": "lexical"}}
+
+
+def test_a_variant_may_change_what_its_task_pays(tmp_path: Path) -> None:
+    variants = {"default": {}, "heavy": {"task.reward.citation_weight": 1.0, "grpo.beta": 0.5}}
+    file = written(tmp_path, task=REFINER, matrix={"variant": variants})
+    plain, heavy = expand(load_sweep(file))
+    assert (plain.task.reward.citation_weight, heavy.task.reward.citation_weight) == (0.2, 1.0)
+    assert (heavy.grpo.beta, heavy.task.judge) == (0.5, plain.task.judge)
+    assert heavy.fingerprint != plain.fingerprint
+    assert heavy.task.measure() == plain.task.measure()
+
+
+def test_a_variant_may_have_a_judge_of_its_own_where_evaluations_have_another(
+    tmp_path: Path,
+) -> None:
+    variants = {"default": {}, "words": {"task.judge": {"kind": "lexical"}}}
+    file = written(tmp_path, task=HELD_OUT, matrix={"variant": variants})
+    assert [trial.task.judge.kind for trial in expand(load_sweep(file))] == ["openai", "lexical"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        pytest.param(
+            {"task.judge": {"kind": "lexical"}},
+            "task.holdout_judge decides what evaluations measure, and task.judge changes it",
+            id="judge-of-evaluations",
+        ),
+        pytest.param(
+            {"task.pass_rubric_mean": 0.5},
+            "matrix.variant.bad.task.pass_rubric_mean decides what evaluations measure",
+            id="pass-mark",
+        ),
+        pytest.param({"task.data_seed": 1}, "task.data_seed decides", id="rows"),
+        pytest.param(
+            {"task.reward.citation_wait": 1},
+            "matrix.variant.bad.task.reward.citation_wait is not a known key, expected one of "
+            "scale, citation_weight, instance_rubrics_only, gate_by_format, non_stop_penalty. "
+            "Did you mean citation_weight?",
+            id="misspelt",
+        ),
+        pytest.param(
+            {"task.judge.temperature": 9},
+            "matrix.variant.bad.task.judge.temperature = 9, expected a number from 0 to 2",
+            id="out-of-range",
+        ),
+        pytest.param({"task.kind": "strict_json"}, "are of one task, refiner", id="other-task"),
+    ],
+)
+def test_a_setting_of_the_task_that_makes_no_fair_trial_is_refused(
+    tmp_path: Path, settings: dict[str, object], problem: str
+) -> None:
+    file = written(tmp_path, task=REFINER, matrix={"variant": {"default": {}, "bad": settings}})
+    with pytest.raises(SpecError) as caught:
+        load_sweep(file)
+    assert problem in str(caught.value)
+
+
+def test_training_prompts_may_differ_and_evaluation_prompts_may_not(tmp_path: Path) -> None:
+    more = {"more": {"task.num_train_prompts": 60}}
+    [trial] = expand(load_sweep(written(tmp_path, matrix={"variant": more})))
+    assert trial.task.num_train_prompts == 60
+    with pytest.raises(SpecError, match=r"task\.num_eval_prompts decides"):
+        load_sweep(written(tmp_path, matrix={"variant": {"a": {"task.num_eval_prompts": 60}}}))
+
+
+def test_a_search_may_draw_what_the_task_pays(tmp_path: Path) -> None:
+    def searched(**settings: object) -> Path:
+        space = {"settings": settings}
+        return written(tmp_path, task=REFINER, search={"space": space, "num_trials": 2})
+
+    load_sweep(searched(**{"task.reward.citation_weight": {"low": 0.0, "high": 1.0}}))
+    with pytest.raises(SpecError, match=r"task\.reward\.gate is no setting below trial"):
+        load_sweep(searched(**{"task.reward.gate": {"choices": [True, False]}}))
+    with pytest.raises(SpecError, match=r"task\.pass_rubric_mean decides what evaluations"):
+        load_sweep(searched(**{"task.pass_rubric_mean": {"choices": [0.5, 0.9]}}))

@@ -139,7 +139,7 @@ def probe(spec: TrialSpec, folder: Path) -> Probe:
     source = resolve_model(spec.model, trust_remote_code=spec.trust_remote_code)
     tokenizer = load_tokenizer(source)
     lengths = _PromptLengths(task, tokenizer, thinking=spec.thinking)
-    training = lengths.longest(_trained_on(spec, task), NUM_STEPS * spec.grpo.prompts_per_step)
+    training = lengths.longest(_trained_on(spec, task), NUM_STEPS * spec.prompts_per_step)
     steps = _StepTimes()
     with closing(TrialRecords(folder)) as records:
         context = TrialContext(

@@ -39,7 +39,7 @@ def shape_of(spec: TrialSpec) -> Mapping[str, Any]:
         "quantization": spec.quantization,
         "dtype": spec.dtype,
         "thinking": spec.thinking,
-        "task": spec.task.model_dump(mode="json"),
+        "task": spec.task.identity(),
         "difficulties": list(trained_difficulties(spec)),
         "lora": {"r": spec.lora.r, "target_modules": sorted(spec.lora.target_modules)},
         "grpo": {name: getattr(grpo, name) for name in SHAPING_FIELDS},

@@ -18,7 +18,15 @@ from strictune.cost_plan import SweepCosts
 from strictune.costs import expected_costs
 from strictune.hardware import this_machine
 from strictune.packing import Card, Machine
-from strictune.plan import parse_only, plan_document, search_sentence, select, trials_to_pay
+from strictune.plan import (
+    SharedBudget,
+    parse_only,
+    plan_document,
+    search_sentence,
+    select,
+    shared_budgets,
+    trials_to_pay,
+)
 
 __all__ = ["VERB"]
 
@@ -40,10 +48,14 @@ def _execute(args: argparse.Namespace) -> int:
     machine = _machine(args.card)
     plan = plan_document(sweep, trials)
     costs = expected_costs(sweep.resources, trials_to_pay(sweep, trials), [machine], CostBook())
+    budgets = shared_budgets(trials, at_once=costs.at_once)
     if args.json:
-        print(json.dumps(plan | {"costs": costs.document()}, indent=2, ensure_ascii=False))
+        shares = {"costs": costs.document(), "budgets": [found._asdict() for found in budgets]}
+        print(json.dumps(plan | shares, indent=2, ensure_ascii=False))
     else:
         _print_tables(plan, costs, search=search_sentence(sweep))
+        for found in budgets:
+            print(_budget_sentence(found, at_once=costs.at_once))
     return 0
 
 
@@ -86,6 +98,13 @@ def _print_tables(plan: Mapping[str, Any], costs: SweepCosts, *, search: str | N
     tied = [cell["name"] for cell in plan["cells"] if cell["ties"]]
     if tied:
         console.print(f"Cells whose weights let failures tie with passes: {', '.join(tied)}.")
+
+
+def _budget_sentence(found: SharedBudget, *, at_once: int | None) -> str:
+    whole = f"{found.key} = {found.sweep:g} is the sweep's"
+    if found.trial is None:
+        return f"{whole}, shared by the trials that run at the same time."
+    return f"{whole}: {found.trial:g} for each of {at_once} at the same time."
 
 
 def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:

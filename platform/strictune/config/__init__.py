@@ -15,6 +15,7 @@ from strictune.config.search import (
     SpaceSpec,
 )
 from strictune.config.settings import Settings
+from strictune.config.sft import SftSpec
 from strictune.config.sweep import MatrixSpec, ResourcesSpec, SweepSpec
 from strictune.config.trial import (
     CheckpointSpec,
@@ -38,6 +39,7 @@ __all__ = [
     "SchedulerSpec",
     "SearchSpec",
     "Settings",
+    "SftSpec",
     "SimplexSpec",
     "SpaceSpec",
     "StageSpec",

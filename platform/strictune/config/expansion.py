@@ -8,12 +8,19 @@ from pydantic import ValidationError
 
 from strictune.config.base import PROBLEMS, Problem
 from strictune.config.naming import short_model_name
-from strictune.config.settings import CROSSED_KEYS, Settings, apply_settings
+from strictune.config.settings import (
+    CROSSED_KEYS,
+    Settings,
+    SettingsError,
+    Start,
+    apply_settings,
+    file_key,
+)
 from strictune.config.sweep import MATRIX_KEYS, SweepSpec
 from strictune.config.trial import TrialSpec, TrialTemplate
 from strictune.errors import SpecError
 
-__all__ = ["Expansion", "expand", "expand_or_explain", "resolve_point"]
+__all__ = ["Expansion", "expand", "expand_or_explain", "resolve_point", "start_of"]
 
 
 class Expansion(NamedTuple):
@@ -24,7 +31,7 @@ class Expansion(NamedTuple):
 
 
 def expand(sweep: SweepSpec) -> tuple[TrialSpec, ...]:
-    """Return every trial of the matrix: models outermost, then thinking, curriculum, variant, seed.
+    """Return every trial of the matrix, in the order of ``MATRIX_KEYS``, models outermost.
 
     Raises:
         SpecError: a cell cannot be trained as written.
@@ -44,13 +51,17 @@ def expand_or_explain(sweep: SweepSpec) -> Expansion:
     for values in itertools.product(*(_axis(sweep, key) for key in MATRIX_KEYS)):
         point: dict[str, Any] = dict(zip(MATRIX_KEYS, values, strict=True))
         try:
-            settings = _settings(sweep, point["variant"])
-            template = apply_settings(sweep.trial, settings)
-            trials.append(_resolve(sweep, template, point, label=labels[str(point["model"])]))
-        except ValidationError as error:
+            start = apply_settings(start_of(sweep), _settings(sweep, point["variant"]))
+            trials.append(_resolve(sweep, start, point, label=labels[str(point["model"])]))
+        except (ValidationError, SettingsError) as error:
             for found in _cell_problems(error):
                 problems[_in_file_keys(found, sweep, point["variant"])] = None
     return Expansion(tuple(trials), tuple(problems))
+
+
+def start_of(sweep: SweepSpec) -> Start:
+    """Return what settings are put on top of."""
+    return Start(trial=sweep.trial, task=sweep.task)
 
 
 def resolve_point(
@@ -59,11 +70,12 @@ def resolve_point(
     """Return the trial of ``cell`` with other settings, under a name of its own.
 
     Raises:
-        pydantic.ValidationError: These settings make no trial.
+        SettingsError: These settings cannot be put on top of what the sweep's trials start from.
+        pydantic.ValidationError: With them there is no trial of this cell.
     """
     point = {key: getattr(cell, key) for key in CROSSED_KEYS} | {"variant": variant, "seed": seed}
-    template = apply_settings(sweep.trial, settings)
-    return _resolve(sweep, template, point, label=cell.model_label)
+    start = apply_settings(start_of(sweep), settings)
+    return _resolve(sweep, start, point, label=cell.model_label)
 
 
 def _axis(sweep: SweepSpec, key: str) -> tuple[object, ...]:
@@ -83,11 +95,13 @@ def _model_labels(models: tuple[object, ...]) -> dict[str, str | None]:
 
 
 def _resolve(
-    sweep: SweepSpec, template: TrialTemplate, point: dict[str, Any], *, label: str | None
+    sweep: SweepSpec, start: Start, point: dict[str, Any], *, label: str | None
 ) -> TrialSpec:
-    given: dict[str, Any] = {name: getattr(template, name) for name in TrialTemplate.model_fields}
+    given: dict[str, Any] = {
+        name: getattr(start.trial, name) for name in TrialTemplate.model_fields
+    }
     trial = TrialSpec(
-        **given | point, task=sweep.task, evaluation=sweep.evaluation, model_label=label
+        **given | point, task=start.task, evaluation=sweep.evaluation, model_label=label
     )
     table = "rewards" if trial.thinking else "rewards_no_think"
     return trial.model_copy(
@@ -95,7 +109,10 @@ def _resolve(
     )
 
 
-def _cell_problems(error: ValidationError) -> list[Problem]:
+def _cell_problems(error: ValidationError | SettingsError) -> list[Problem]:
+    """Return what is wrong with a cell, in keys of settings."""
+    if isinstance(error, SettingsError):
+        return [item._replace(key=item.key.removeprefix("trial.")) for item in error.problems]
     found: list[Problem] = []
     for item in error.errors():
         if item["type"] == PROBLEMS:
@@ -107,8 +124,9 @@ def _cell_problems(error: ValidationError) -> list[Problem]:
 
 def _in_file_keys(problem: Problem, sweep: SweepSpec, variant: str | None) -> Problem:
     for key in _settings(sweep, variant):
-        if f"{problem.key}.".startswith(f"{key}."):
+        ours, found = f"{key}.", f"{problem.key}."
+        if ours.startswith(found) or found.startswith(ours):
             return problem._replace(key=f"matrix.variant.{variant}.{problem.key}")
     if problem.key in MATRIX_KEYS and getattr(sweep.matrix, problem.key) is not None:
         return problem._replace(key=f"matrix.{problem.key}")
-    return problem._replace(key=f"trial.{problem.key}")
+    return problem._replace(key=file_key(problem.key))

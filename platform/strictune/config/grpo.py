@@ -1,4 +1,4 @@
-"""How one trial trains: the fields of TRL's ``GRPOConfig`` that a sweep file may set.
+"""How a trial learns from rewards: the fields of TRL's ``GRPOConfig`` that a file may set.
 
 Names and defaults are TRL's own. Left out is what strictune decides itself (output
 folders, seeds, reward weights, reporting, precision) and what needs an engine that is
@@ -9,53 +9,21 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from strictune.config.base import Problem, Spec, refuse
+from strictune.config.base import Problem, refuse
+from strictune.config.optimization import OptimizationSpec
 
 __all__ = ["GrpoSpec"]
 
-Scheduler = Literal[
-    "linear",
-    "cosine",
-    "cosine_with_restarts",
-    "polynomial",
-    "constant",
-    "constant_with_warmup",
-    "inverse_sqrt",
-]
-Optimizer = Literal[
-    "adamw_torch",
-    "adamw_torch_fused",
-    "adamw_bnb_8bit",
-    "paged_adamw_32bit",
-    "paged_adamw_8bit",
-    "adafactor",
-    "sgd",
-]
 
-
-class GrpoSpec(Spec):
+class GrpoSpec(OptimizationSpec):
     """Length, batch, optimizer, loss and sampling of the training."""
 
     max_steps: Annotated[int, Field(ge=1)]
     """Optimizer steps, over all stages."""
     num_generations: Annotated[int, Field(ge=2)] = 8
     """Completions per prompt; below 2 the advantage is always zero."""
-    per_device_train_batch_size: Annotated[int, Field(ge=1)] = 8
-    """Completions in one forward and backward pass."""
-    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
-    """Passes behind one optimizer step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-6
     """Peak learning rate."""
-    lr_scheduler_type: Scheduler = "linear"
-    """Course of the learning rate over a stage."""
-    warmup_steps: Annotated[float, Field(ge=0)] = 0.0
-    """Steps of linear warm-up; below 1 it is the share of a stage's steps."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decoupled weight decay."""
-    max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
-    """Gradients are clipped to this norm; 0 clips nothing."""
-    optim: Optimizer = "adamw_torch_fused"
-    """Optimizer; the ones with bnb, 8bit or paged in their name are those of bitsandbytes."""
     beta: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL term (k3) against the base model; 0 loads no reference."""
     loss_type: Literal["grpo", "dr_grpo", "bnpo", "dapo"] = "dapo"
@@ -82,49 +50,11 @@ class GrpoSpec(Spec):
     """Whether components are summed before or after their group's normalization."""
     mask_truncated_completions: bool = False
     """Leave completions that hit the token limit out of the loss."""
-    gradient_checkpointing: bool = True
-    """Recompute activations in the backward pass: less memory, slower steps."""
-    logging_steps: Annotated[int, Field(ge=1)] = 1
-    """Steps between two records of the training metrics."""
-
-    @property
-    def completions_per_step(self) -> int:
-        """Completions behind one optimizer step."""
-        return self.per_device_train_batch_size * self.gradient_accumulation_steps
-
-    @property
-    def prompts_per_step(self) -> int:
-        """Prompts behind one optimizer step."""
-        return self.completions_per_step // self.num_generations
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
-        refuse([*self._batch_problems(), *self._schedule_problems(), *self._loss_problems()])
+        refuse([*self.schedule_problems(), *self._loss_problems()])
         return self
-
-    def _batch_problems(self) -> list[Problem]:
-        if self.completions_per_step % self.num_generations == 0:
-            return []
-        return [
-            Problem(
-                "num_generations",
-                f"= {self.num_generations} does not divide the completions of one optimizer step, "
-                f"per_device_train_batch_size x gradient_accumulation_steps = "
-                f"{self.per_device_train_batch_size} x {self.gradient_accumulation_steps} = "
-                f"{self.completions_per_step}. Groups must fill the step: change one of the three.",
-            )
-        ]
-
-    def _schedule_problems(self) -> list[Problem]:
-        if self.lr_scheduler_type == "constant" and self.warmup_steps > 0:
-            return [
-                Problem(
-                    "warmup_steps",
-                    f"= {self.warmup_steps:g}, but lr_scheduler_type = constant never warms up. "
-                    "Set lr_scheduler_type to constant_with_warmup, or warmup_steps to 0.",
-                )
-            ]
-        return []
 
     def _loss_problems(self) -> list[Problem]:
         if self.multi_objective_aggregation == "normalize_then_sum" and (

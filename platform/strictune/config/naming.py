@@ -6,6 +6,9 @@ __all__ = ["SEPARATOR", "cell_name", "short_model_name", "trial_slug"]
 
 SEPARATOR = " \N{MIDDLE DOT} "
 
+GRPO = "grpo"
+"""The method that goes without saying."""
+
 _CHAT_SUFFIX = re.compile(r"-(instruct|it|chat)(-v[0-9.]+)?$")
 _UNSAFE = re.compile(r"[^a-z0-9.]+")
 
@@ -20,21 +23,41 @@ def short_model_name(model: str) -> str:
     return _CHAT_SUFFIX.sub("", last) or model
 
 
-def cell_name(*, model: str, thinking: bool, curriculum: str, variant: str | None = None) -> str:
-    """Return e.g. ``smollm2-135m . think . three-stage``, with middle dots and the variant last."""
-    parts = [model, _arm(thinking), curriculum]
-    if variant is not None:
-        parts.append(variant)
-    return SEPARATOR.join([parts[0], *(part.replace("_", "-") for part in parts[1:])])
+def cell_name(
+    *,
+    model: str,
+    thinking: bool,
+    curriculum: str,
+    method: str = GRPO,
+    variant: str | None = None,
+) -> str:
+    """Return e.g. ``smollm2-135m . think . three-stage``, with middle dots and the variant last.
+
+    A method other than GRPO stands before the variant.
+    """
+    parts = [_arm(thinking), curriculum, *_marks(method, variant)]
+    return SEPARATOR.join([model, *(part.replace("_", "-") for part in parts)])
 
 
 def trial_slug(
-    *, model: str, thinking: bool, curriculum: str, variant: str | None, seed: int
+    *,
+    model: str,
+    thinking: bool,
+    curriculum: str,
+    method: str = GRPO,
+    variant: str | None,
+    seed: int,
 ) -> str:
     """Return the readable half of a trial id, e.g. ``smollm2-135m-think-three-stage-s1``."""
-    parts = [short_model_name(model), _arm(thinking), curriculum, variant, f"s{seed}"]
-    text = "-".join(part for part in parts if part is not None)
+    marks = _marks(method, variant)
+    text = "-".join([short_model_name(model), _arm(thinking), curriculum, *marks, f"s{seed}"])
     return _UNSAFE.sub("-", text.lower()).strip("-.")
+
+
+def _marks(method: str, variant: str | None) -> list[str]:
+    """Return what is named only where a cell has it."""
+    named = (method if method != GRPO else None, variant)
+    return [part for part in named if part is not None]
 
 
 def _arm(thinking: bool) -> str:

@@ -86,7 +86,8 @@ class SpaceSpec(Spec):
     stage_rewards: Annotated[dict[str, SimplexSpec], Field(default_factory=dict)]
     """Reward weights of single stages of the cell's curriculum, by the stage's name."""
     settings: Annotated[dict[str, DimensionSpec], Field(default_factory=dict)]
-    """Other settings below ``trial``, by dotted key, e.g. ``grpo.beta``."""
+    """Other settings below ``trial``, by dotted key, e.g. ``grpo.beta``, or of the task, e.g.
+    ``task.reward.scale``."""
 
     @model_validator(mode="after")
     def _has_dimensions(self) -> Self:

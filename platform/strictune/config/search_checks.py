@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import JsonValue, ValidationError
 
 from strictune.config.base import Problem, did_you_mean
-from strictune.config.expansion import resolve_point
+from strictune.config.expansion import resolve_point, start_of
 from strictune.config.search import DimensionSpec, SimplexSpec
-from strictune.config.settings import setting_at
+from strictune.config.settings import SettingsError, setting_at
 from strictune.config.sweep import SweepSpec
 from strictune.config.trial import TrialSpec
 
@@ -97,7 +97,7 @@ def _setting_problems(sweep: SweepSpec, cell: TrialSpec) -> Iterator[Problem]:
     unknown = [key for key in dimensions if not _is_setting(sweep, key)]
     if unknown:
         for key in unknown:
-            text = "is no setting below trial; give its dotted key."
+            text = "is no setting below trial, and none of task; give its dotted key."
             yield Problem(f"search.space.settings.{key}", text)
         return
     for key, dimension in dimensions.items():
@@ -118,7 +118,7 @@ def _setting_problems(sweep: SweepSpec, cell: TrialSpec) -> Iterator[Problem]:
 
 def _is_setting(sweep: SweepSpec, key: str) -> bool:
     try:
-        setting_at(sweep.trial, key)
+        setting_at(start_of(sweep), key)
     except KeyError:
         return False
     return True
@@ -141,6 +141,8 @@ def _trial_problems(
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, SettingsError):
+        return str(error)
     if not isinstance(error, ValidationError):
         return f"{error}."
     first: Any = error.errors()[0]

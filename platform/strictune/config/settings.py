@@ -1,57 +1,127 @@
-"""Settings of a trial by dotted key, e.g. ``grpo.beta``, put on top of a sweep's template.
+"""Settings by dotted key, e.g. ``grpo.beta``, put on top of what a sweep's trials start from.
 
 Variants of a matrix and the points of a search are such settings. The keys are those below
-``trial`` in a sweep file, without what the matrix itself crosses.
+``trial`` in a sweep file, without what the matrix itself crosses, and those that begin with
+``task.``: what changes the reward may differ between trials, what evaluations measure may not.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
+from strictune.config.base import Problem, Spec
+from strictune.config.hints import explain
 from strictune.config.trial import TrialTemplate
+from trainables.tasks import TaskSettings
 
-__all__ = ["CROSSED_KEYS", "Settings", "apply_settings", "setting_at"]
+__all__ = [
+    "CROSSED_KEYS",
+    "Settings",
+    "SettingsError",
+    "Start",
+    "apply_settings",
+    "file_key",
+    "setting_at",
+]
 
 Settings = dict[str, JsonValue]
 """Values by dotted key."""
 
-CROSSED_KEYS = ("model", "thinking", "curriculum", "seed")
+CROSSED_KEYS = ("model", "thinking", "curriculum", "method", "seed")
 """Keys of a trial that the matrix crosses; settings may not change them."""
+TASK = "task"
+KIND = "task.kind"
 
 
-def apply_settings(template: TrialTemplate, settings: Mapping[str, JsonValue]) -> TrialTemplate:
-    """Return ``template`` with ``settings`` on top; a mapping is replaced as a whole.
+class Start(Spec):
+    """What trials start from: the blocks of a sweep file that settings reach."""
+
+    trial: TrialTemplate
+    """The template."""
+    task: TaskSettings
+    """Data, prompts and scoring."""
+
+
+class SettingsError(ValueError):
+    """Settings that make no trial."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        """In keys of the file."""
+        super().__init__(" ".join(f"{found.key} {found.text}".strip() for found in self.problems))
+
+
+def file_key(key: str) -> str:
+    """Return where a setting stands in a sweep file: below ``task`` or below ``trial``."""
+    return key if key.startswith(f"{TASK}.") else f"trial.{key}"
+
+
+def apply_settings(start: Start, settings: Mapping[str, JsonValue]) -> Start:
+    """Return ``start`` with ``settings`` on top; a mapping is replaced as a whole.
 
     Raises:
-        pydantic.ValidationError: The result is no template; keys are relative to ``trial``.
+        SettingsError: The result makes no trial, is of another task, or would be measured in
+            another way than the rest of the sweep.
     """
     if not settings:
-        return template
-    data = template.model_dump(mode="json")
+        return start
+    data: Any = start.model_dump(mode="json")
     for key, value in settings.items():
-        *parents, last = key.split(".")
-        node: Any = data
-        for part in parents:
-            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
-        if isinstance(node, list):
-            node[int(last)] = value
-        else:
-            node[last] = value
-    return TrialTemplate.model_validate_json(json.dumps(data), strict=True)
+        if key == KIND and value != start.task.kind:
+            text = f"= {value}, but all trials of a sweep are of one task, {start.task.kind}."
+            raise SettingsError([Problem(KIND, text)])
+        data = _with(data, file_key(key).split("."), value)
+    try:
+        changed = Start.model_validate_json(json.dumps(data), strict=True)
+    except ValidationError as error:
+        raise SettingsError(explain(error, data=data, schema=Start.model_json_schema())) from error
+    touched = [key for key in settings if key.startswith(f"{TASK}.")]
+    _refuse_other_measure(start.task, changed.task, changed=touched)
+    return changed
 
 
-def setting_at(template: TrialTemplate, key: str) -> JsonValue:
-    """Return the value at a dotted key.
+def setting_at(start: Spec, key: str) -> JsonValue:
+    """Return the value of a setting in a ``Start``, or in a trial.
 
     Raises:
         KeyError: There is no such key.
     """
-    node: Any = template.model_dump(mode="json")
-    for part in key.split("."):
+    path = (file_key(key) if isinstance(start, Start) else key).split(".")
+    node: Any = start.model_dump(mode="json")
+    for part in path:
         try:
             node = node[int(part)] if isinstance(node, list) else node[part]
         except (LookupError, TypeError, ValueError) as error:
             raise KeyError(key) from error
     return node  # type: ignore[no-any-return]
+
+
+def _with(node: Any, path: Sequence[str], value: JsonValue) -> Any:
+    """Return a document with a value at a path; what leads nowhere becomes a mapping.
+
+    That a mapping is of the wrong kind there is for validation to say.
+    """
+    if not path:
+        return value
+    part, *rest = path
+    if isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+        index = int(part)
+        return [*node[:index], _with(node[index], rest, value), *node[index + 1 :]]
+    children = node if isinstance(node, dict) else {}
+    return {**children, part: _with(children.get(part), rest, value)}
+
+
+def _refuse_other_measure(
+    ours: TaskSettings, theirs: TaskSettings, *, changed: Sequence[str]
+) -> None:
+    """Refuse settings under which results could not be compared with the rest of the sweep."""
+    before, after = ours.measure(), theirs.measure()
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if keys:
+        text = (
+            f"decides what evaluations measure, and {', '.join(changed)} changes it. Cells "
+            "that are measured differently cannot be compared: set it in the block task, for all."
+        )
+        raise SettingsError(Problem(f"{TASK}.{key}", text) for key in keys)

@@ -9,12 +9,12 @@ from strictune.config.base import Problem, Spec, refuse
 from strictune.config.evaluation import EvaluationSpec
 from strictune.config.search import SearchSpec
 from strictune.config.settings import CROSSED_KEYS, Settings
-from strictune.config.trial import TrialTemplate, VariantName
+from strictune.config.trial import Method, TrialTemplate, VariantName
 from trainables.tasks import TaskSettings
 
 __all__ = ["MATRIX_KEYS", "MatrixSpec", "ResourcesSpec", "SweepSpec"]
 
-MATRIX_KEYS = ("model", "thinking", "curriculum", "variant", "seed")
+MATRIX_KEYS = ("model", "thinking", "curriculum", "method", "variant", "seed")
 """In the order in which trials are expanded, outermost first."""
 
 
@@ -48,9 +48,13 @@ class MatrixSpec(Spec):
         Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None
     ) = None
     """Names of curricula."""
+    method: Annotated[tuple[Method, ...], Field(min_length=1), AfterValidator(_distinct)] | None = (
+        None
+    )
+    """Methods of training, e.g. ``[sft, grpo]``: would supervised training have done it?"""
     variant: Annotated[dict[VariantName, Settings], Field(min_length=1)] | None = None
     """Named settings on top of ``trial``, by dotted key, e.g.
-    ``{default: {}, no_kl: {grpo.beta: 0}}``."""
+    ``{default: {}, no_kl: {grpo.beta: 0}}``; keys that begin with ``task.`` change the task."""
     seed: (
         Annotated[
             tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...],
@@ -98,7 +102,7 @@ class SweepSpec(Spec):
     """Crossed; each combination without the seed is a cell."""
     search: SearchSpec | None = None
     """One study inside each cell; null trains each cell as it is."""
-    contrasts: tuple[Literal["model", "thinking", "curriculum", "variant"], ...] = ()
+    contrasts: tuple[Literal["model", "thinking", "curriculum", "method", "variant"], ...] = ()
     """Comparisons declared before the sweep starts; keys of the matrix with two values or more."""
     resources: ResourcesSpec = ResourcesSpec()
     """What one trial is granted."""
@@ -122,6 +126,13 @@ class SweepSpec(Spec):
         if self.matrix.variant is not None:
             text = "cannot be crossed with a search, whose points are variants. Drop one of them."
             problems.append(Problem("matrix.variant", text))
+        if "sft" in (self.matrix.method or (self.trial.method,)):
+            key = "trial.method" if self.matrix.method is None else "matrix.method"
+            text = (
+                "has sft, which no search can be about: it knows neither reward weights nor looks. "
+                "Train it in a sweep of its own, or with matrix.variant."
+            )
+            problems.append(Problem(key, text))
         if self.contrasts:
             text = "cannot be declared with a search: its trials are compared by its confirmation."
             problems.append(Problem("contrasts", text))
@@ -132,6 +143,9 @@ class SweepSpec(Spec):
             shown = ", ".join(map(str, used))
             text = f"has {shown}, with which the points are trained; a winner needs fresh seeds."
             problems.append(Problem("search.confirm.seeds", text))
+        if self.search.scheduler.kind != "none" and self.trial.distributed.num_workers > 1:
+            text = "pauses trials to look at them, which several workers cannot do. Set it to none."
+            problems.append(Problem("search.scheduler.kind", text))
         if self.search.scheduler.kind not in ("none", "watch") and len(seeds) > 1:
             text = f"stops single trials, but each point is trained with {len(seeds)} seeds."
             problems.append(Problem("search.scheduler.kind", text))

@@ -13,16 +13,21 @@ from pydantic import Field, model_validator
 
 from strictune.config.base import Problem, Spec, did_you_mean, refuse
 from strictune.config.curriculum import Stages, StageSpec, stage_problems, stage_steps
+from strictune.config.distributed import DistributedSpec, distributed_problems
 from strictune.config.evaluation import EvaluationSpec
 from strictune.config.grpo import GrpoSpec
 from strictune.config.naming import SEPARATOR, cell_name, short_model_name, trial_slug
+from strictune.config.optimization import OptimizationSpec
 from strictune.config.rollouts import RolloutsSpec, rollout_problems
+from strictune.config.sft import SftSpec, SftStage, sft_stage
 from strictune.config.weights import active_weights, tied_components, weight_problems
-from trainables.tasks import TaskSettings
+from trainables.tasks import TaskSettings, load_task
+from trainables.tasks.gold import HasGold
 
 __all__ = [
     "CheckpointSpec",
     "LoraSpec",
+    "Method",
     "TrialSpec",
     "TrialTemplate",
     "VariantName",
@@ -32,6 +37,7 @@ __all__ = [
 Weights = dict[str, Annotated[float, Field(ge=0)]]
 CurriculumName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Method = Literal["grpo", "sft"]
 
 ID_HASH_CHARS = 8
 
@@ -77,12 +83,16 @@ class TrialTemplate(Spec):
     """Ask for a think block before the answer; the prompt opens it."""
     curriculum: str = "standard"
     """One of the task's curricula or of ``curricula``."""
+    method: Method = "grpo"
+    """grpo learns from rewards, sft from gold completions of the same prompts: a control."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Seed of the adapter's initial weights, the order of the data and the sampling."""
     lora: LoraSpec = LoraSpec()
     """The adapter."""
     grpo: GrpoSpec
-    """The training, in the words of TRL's ``GRPOConfig``."""
+    """The training, in the words of TRL's ``GRPOConfig``; with sft, which prompts and how many."""
+    sft: SftSpec = SftSpec()
+    """The training with ``method: sft``, in the words of TRL's ``SFTConfig``."""
     trust_remote_code: bool = False
     """Run code that the model's folder or repository brings along. Read it first."""
     rollouts: RolloutsSpec = RolloutsSpec()
@@ -99,6 +109,8 @@ class TrialTemplate(Spec):
     """Further curricula by name; one of the task's name replaces the task's."""
     checkpoint: CheckpointSpec = CheckpointSpec()
     """The checkpoints that a killed trial resumes from."""
+    distributed: DistributedSpec = DistributedSpec()
+    """How many processes train the trial together."""
 
 
 class TrialSpec(TrialTemplate):
@@ -132,7 +144,16 @@ class TrialSpec(TrialTemplate):
             dtype=self.dtype,
             max_completion_tokens=self.max_completion_tokens,
         )
+        problems += distributed_problems(
+            self.distributed,
+            self.grpo,
+            method=self.method,
+            quantization=self.quantization,
+            engine=self.rollouts.engine,
+            looks=self.looks,
+        )
         problems += self._curriculum_problems()
+        problems += self._gold_problems()
         refuse(problems or self._stage_weight_problems())
         return self
 
@@ -148,6 +169,12 @@ class TrialSpec(TrialTemplate):
             max_steps=self.grpo.max_steps,
             difficulties=self.task.difficulties,
         )
+
+    def _gold_problems(self) -> list[Problem]:
+        if self.method != "sft" or isinstance(load_task(self.task), HasGold):
+            return []
+        text = f"= sft, but task {self.task.kind} knows no gold completions to train on. Use grpo."
+        return [Problem("method", text)]
 
     def _stage_weight_problems(self) -> list[Problem]:
         return [
@@ -187,6 +214,8 @@ class TrialSpec(TrialTemplate):
     @property
     def ties(self) -> tuple[str, ...]:
         """Decisive components with weight 0 in a stage; tables mark trials that have any."""
+        if self.method == "sft":
+            return ()
         tied = {
             name
             for stage in self.stages
@@ -202,8 +231,35 @@ class TrialSpec(TrialTemplate):
         return all_curricula(self)[self.curriculum]
 
     @property
+    def optimization(self) -> OptimizationSpec:
+        """The batch, optimizer and schedule that this trial's method reads."""
+        return self.sft if self.method == "sft" else self.grpo
+
+    @property
+    def completions_per_step(self) -> int:
+        """Completions behind one optimizer step, of all workers together."""
+        return self.optimization.completions_per_step * self.distributed.num_workers
+
+    @property
+    def prompts_per_step(self) -> int:
+        """Prompts behind one optimizer step of GRPO, of all workers together."""
+        completions = self.grpo.completions_per_step * self.distributed.num_workers
+        return completions // self.grpo.num_generations
+
+    @property
+    def sft_stages(self) -> tuple[SftStage, ...]:
+        """What each stage trains on with sft: what it has with grpo."""
+        num_workers = self.distributed.num_workers
+        return tuple(
+            sft_stage(self.sft, self.grpo, grpo_steps=steps, num_workers=num_workers)
+            for steps in stage_steps(self.stages, max_steps=self.grpo.max_steps)
+        )
+
+    @property
     def stage_steps(self) -> tuple[int, ...]:
-        """Optimizer steps of each stage; they add up to ``grpo.max_steps``."""
+        """Optimizer steps of each stage; with grpo they add up to ``grpo.max_steps``."""
+        if self.method == "sft":
+            return tuple(stage.num_steps for stage in self.sft_stages)
         return stage_steps(self.stages, max_steps=self.grpo.max_steps)
 
     @property
@@ -223,11 +279,12 @@ class TrialSpec(TrialTemplate):
 
     @property
     def cell(self) -> str:
-        """The cell's name: model, thinking, curriculum and, where there is one, the variant."""
+        """The cell's name: model, thinking, curriculum, sft, and the variant where there is one."""
         return cell_name(
             model=self.model_name,
             thinking=self.thinking,
             curriculum=self.curriculum,
+            method=self.method,
             variant=self.variant,
         )
 
@@ -243,6 +300,7 @@ class TrialSpec(TrialTemplate):
             model=self.model,
             thinking=self.thinking,
             curriculum=self.curriculum,
+            method=self.method,
             variant=self.variant,
             seed=self.seed,
         )
@@ -270,6 +328,9 @@ class TrialSpec(TrialTemplate):
                 "checkpoint": True,
                 "curricula": True,
                 "rollouts": True,
+                "method": True,
+                "sft": True,
+                "distributed": True,
                 "trust_remote_code": not self.trust_remote_code,
                 "rewards": True,
                 "rewards_no_think": True,
@@ -279,12 +340,31 @@ class TrialSpec(TrialTemplate):
         )
         if not self.looks:
             del identity["looks"]
+        identity |= {
+            "task": self.task.identity(),
+            "max_completion_tokens": self.max_completion_tokens,
+            "max_evaluation_tokens": self.max_evaluation_tokens,
+            **self.distributed.identity,
+        }
+        if self.method == "sft":
+            return self._sft_identity(identity)
         return identity | {
             "rollouts": self.rollouts.identity,
             "weights": self.weights,
             "stages": [self._stage_identity(stage) for stage in self.stages],
-            "max_completion_tokens": self.max_completion_tokens,
-            "max_evaluation_tokens": self.max_evaluation_tokens,
+        }
+
+    def _sft_identity(self, identity: dict[str, Any]) -> dict[str, Any]:
+        """Replace what only GRPO reads by what supervised training takes from it."""
+        del identity["grpo"]
+        stages = zip(self.stages, self.sft_stages, strict=True)
+        return identity | {
+            "method": self.method,
+            "sft": self.sft.model_dump(mode="json", exclude={"logging_steps", "match"}),
+            "stages": [
+                {"name": stage.name, "mix": stage.mix, **trained._asdict()}
+                for stage, trained in stages
+            ],
         }
 
     def _stage_identity(self, stage: StageSpec) -> dict[str, Any]:

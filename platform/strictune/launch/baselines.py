@@ -1,5 +1,6 @@
 """Baselines of a sweep: each cell's untrained model, measured before its trials."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -55,8 +56,10 @@ def _one_for_each_baseline(trials: Sequence[TrialSpec]) -> list[TrialSpec]:
     """Return one trial for each set of settings that an untrained model depends on."""
     chosen: dict[str, TrialSpec] = {}
     for trial in trials:
-        settings = trial.model_dump_json(
-            include={"task", "model", "quantization", "dtype", "thinking", "rollouts", "evaluation"}
+        settings = trial.model_dump(
+            mode="json",
+            include={"model", "quantization", "dtype", "thinking", "rollouts", "evaluation"},
         )
-        chosen.setdefault(settings, trial)
+        settings["task"] = trial.task.measure()
+        chosen.setdefault(json.dumps(settings, sort_keys=True), trial)
     return list(chosen.values())

@@ -1,13 +1,13 @@
-"""What each cell's trials are granted on this cluster."""
+"""What each cell's trials are granted on this cluster, and their share of the task's budgets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from strictune.config import ResourcesSpec, TrialSpec
 from strictune.cost_book import CostBook
 from strictune.costs import measured_peak
 from strictune.packing import Grant, Machine, grant_trial, needs_peak
 
-__all__ = ["grant_cells"]
+__all__ = ["grant_cells", "num_at_once", "with_share"]
 
 
 def grant_cells(
@@ -42,3 +42,16 @@ def grant_cells(
         )
         for cell, trial in first_of_cell.items()
     }
+
+
+def num_at_once(grants: Mapping[str, Grant]) -> int:
+    """Return how many trials run at the same time at most."""
+    return max(grant.at_once for grant in grants.values())
+
+
+def with_share(trial: TrialSpec, num_trials: int) -> TrialSpec:
+    """Give a trial its share of what so many trials may use of their task's budgets together.
+
+    Its name stays: a budget changes no result.
+    """
+    return trial.model_copy(update={"task": trial.task.shared_by(num_trials)})

@@ -13,6 +13,7 @@ from strictune.launch.baselines import measure_baselines
 from strictune.launch.cluster import ray_cluster
 from strictune.launch.driver import driving
 from strictune.launch.folder import SweepFolder, write_plan, write_trial
+from strictune.launch.grants import num_at_once, with_share
 from strictune.launch.progress import reporting
 from strictune.launch.study.cell_study import CellStudy, open_storage
 from strictune.launch.study.confirmation import confirmation_of
@@ -140,6 +141,8 @@ def _search(
     num_each = sweep.search.num_trials * len(trials) // len(studies)
     wanted = [trial for trial in plain for _ in range(num_each)]
     granted = grant_and_cost(sweep, wanted, cells, machines=runner.machines, say=say)
+    for trial in plain:
+        write_trial(cells, with_share(trial, num_at_once(granted)))
     grants = {study.name: granted[trial.cell] for study, trial in zip(studies, plain, strict=True)}
     say("measuring baselines")
     warnings = measure_baselines(plain, cells, grants=granted)

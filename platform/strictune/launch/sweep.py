@@ -12,8 +12,8 @@ from strictune.costs import expected_costs, write_costs
 from strictune.launch.baselines import measure_baselines
 from strictune.launch.cluster import ray_cluster
 from strictune.launch.driver import driving
-from strictune.launch.folder import SweepFolder
-from strictune.launch.grants import grant_cells
+from strictune.launch.folder import SweepFolder, write_trial
+from strictune.launch.grants import grant_cells, num_at_once, with_share
 from strictune.launch.machines import cluster_machines
 from strictune.launch.probes import measure_peaks
 from strictune.launch.progress import reporting
@@ -127,6 +127,8 @@ def train_on(
     """
     folder = runner.folder
     grants = grant_and_cost(sweep, trials, folder, machines=runner.machines, say=say)
+    for trial in trials:
+        write_trial(folder, with_share(trial, num_at_once(grants)))
     say("measuring baselines")
     warnings = measure_baselines(trials, folder, grants=grants)
     for warning in warnings:

@@ -8,7 +8,7 @@
 | ``strictune.folder`` | all | host and folder of the records |
 | ``strictune.trial`` | trial | the trial's id |
 | ``strictune.cell`` and the cell's parts ``task``, ``model``, ``thinking``, ``curriculum``, \
-``variant``, ``seed`` | trial | as in the plan |
+``method``, ``variant``, ``seed`` | trial | as in the plan |
 | ``strictune.baseline`` | trial, baseline | the baseline key's digest |
 | ``strictune.reason`` | trial, baseline | why it failed or was stopped |
 | ``strictune.verdict`` | trial | the adapter verdict |

@@ -27,7 +27,7 @@ __all__ = [
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 _ENDED: tuple[RunStatus, ...] = ("FINISHED", "FAILED", "KILLED")
 
-_CELL_PARTS = ("cell", "model", "thinking", "curriculum", "variant", "seed")
+_CELL_PARTS = ("cell", "model", "thinking", "curriculum", "method", "variant", "seed")
 _BASELINE_PARTS = ("model", "thinking")
 _FINAL_ADAPTER = "adapter/final/"
 _DIGEST_CHARS = 16

@@ -405,6 +405,29 @@ def test_evaluations_are_scored_by_the_holdout_judge() -> None:
     assert (trained.measures["citation_f1"], measured.measures["citation_f1"]) == (1, 0)
 
 
+def test_what_training_pays_changes_no_number_of_an_evaluation() -> None:
+    reward = {
+        "scale": 1,
+        "citation_weight": 5,
+        "instance_rubrics_only": True,
+        "gate_by_format": True,
+        "non_stop_penalty": -3,
+    }
+    tasks = [Refiner(settings_with()), Refiner(settings_with(reward=reward))]
+    cut_off = attempt(GOOD.replace("id=S1", "id=S9"))._replace(is_truncated=True)
+    for one in (attempt(GOOD), cut_off):
+        first, second = (
+            task.score_batch([one], thinking=False, purpose="evaluation").scores[0]
+            for task in tasks
+        )
+        assert first == second
+    trained = [
+        task.score_batch([cut_off], thinking=False, purpose="training").scores[0].rewards
+        for task in tasks
+    ]
+    assert trained[0] != trained[1] == {"composite": -3}
+
+
 def test_too_many_failures_of_the_judge_end_the_trial() -> None:
     broken = Response(said("I cannot say."))
     with serving(lambda r, n: honest(r, n) if is_probe(r) else broken) as server:

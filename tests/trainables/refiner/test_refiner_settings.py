@@ -80,6 +80,61 @@ def test_a_trial_of_this_task_keeps_its_settings_and_its_name(tmp_path: Path) ->
     assert other.trial_id != trial.trial_id
 
 
+def settings_with(**changes: object) -> RefinerSettings:
+    judge = {"kind": "openai", "base_url": "http://judge:8000/v1", "model": "judge-4b"}
+    return RefinerSettings.model_validate({"kind": "refiner", "judge": judge, **changes})
+
+
+def judge_with(**changes: object) -> dict[str, object]:
+    return {"judge": settings_with().judge.model_dump() | changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_other_trial", "is_other_measure"),
+    [
+        pytest.param({"reward": {"citation_weight": 1}}, True, False, id="reward"),
+        pytest.param({"num_train_rows": 7}, True, False, id="training-rows"),
+        pytest.param({"data_seed": 7}, True, True, id="made-up-rows"),
+        pytest.param({"pass_citation_f1": 0.5}, True, True, id="pass-mark"),
+        pytest.param(judge_with(model="other"), True, True, id="judge"),
+        pytest.param({"holdout_judge": {"kind": "lexical"}}, True, True, id="holdout-judge"),
+        pytest.param(judge_with(base_url="http://b:1/v1"), False, False, id="where-it-runs"),
+        pytest.param(judge_with(max_concurrent_calls=1), False, False, id="how-hard-it-is-asked"),
+        pytest.param(judge_with(max_retries=0, call_timeout_s=1), False, False, id="patience"),
+    ],
+)
+def test_settings_know_what_changes_a_result_and_what_changes_its_measure(
+    changes: dict[str, object], is_other_trial: bool, is_other_measure: bool
+) -> None:
+    plain, changed = settings_with(), settings_with(**changes)
+    assert (plain.identity() != changed.identity()) == is_other_trial
+    assert (plain.measure() != changed.measure()) == is_other_measure
+
+
+def test_rows_of_files_are_measured_by_their_files() -> None:
+    files = {"train": "a", "validation": "b", "test": "c"}
+    measure = settings_with(**files).measure()
+    assert settings_with(**files, data_seed=3, num_eval_rows=5).measure() == measure
+    assert settings_with(**files | {"train": "z"}).measure() == measure
+    assert settings_with(**files | {"test": "z"}).measure() != measure
+
+
+def test_a_sweeps_budget_is_shared_by_the_trials_that_run_at_once() -> None:
+    budget = judge_with(max_concurrent_calls=100, requests_per_minute=90.0)
+    settings = settings_with(**budget, holdout_judge={"kind": "lexical"})
+    assert settings.limits() == {
+        "judge.max_concurrent_calls": 100,
+        "judge.requests_per_minute": 90.0,
+    }
+    share = settings.shared_by(3)
+    assert share.limits() == {"judge.max_concurrent_calls": 33, "judge.requests_per_minute": 30.0}
+    assert share.identity() == settings.identity()
+    assert settings.shared_by(1) == settings
+    assert settings.shared_by(1000).limits()["judge.max_concurrent_calls"] == 1
+    offline = RefinerSettings(kind="refiner")
+    assert (offline.limits(), offline.shared_by(8)) == ({}, offline)
+
+
 def test_the_plan_and_the_schema_know_the_task(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,7 +168,7 @@ def test_the_task_says_the_same_as_its_settings() -> None:
 
 
 def test_nothing_in_the_platform_knows_the_task() -> None:
-    own = {"trainables/tasks/refiner", "trainables/tasks/__init__.py"}
+    own = {"trainables/tasks/refiner", "trainables/tasks/__init__.py", "trainables/tiny/citing"}
     knowing = [
         str(path.relative_to(ROOT))
         for folder in ("platform", "trainables", "analysis")
@@ -126,7 +181,7 @@ def test_nothing_in_the_platform_knows_the_task() -> None:
 def test_the_preset_is_the_published_setup_as_far_as_one_adapter_goes() -> None:
     [trial] = expand(load_sweep(ROOT / "search_spaces" / "refiner.yaml"))
     grpo, task = trial.grpo, trial.task
-    assert (grpo.prompts_per_step, grpo.num_generations) == (32, 8)
+    assert (trial.prompts_per_step, grpo.num_generations) == (32, 8)
     assert (grpo.temperature, grpo.learning_rate, grpo.lr_scheduler_type) == (1.0, 5e-6, "constant")
     assert (grpo.beta, trial.seed) == (0.001, 42)
     assert (task.max_prompt_tokens, trial.max_completion_tokens) == (6144, 1024)

@@ -1,6 +1,7 @@
 """The made-up rows: a function of the seed, with rubrics that follow from their facts."""
 
 from itertools import combinations
+from string import ascii_uppercase
 
 import pytest
 
@@ -28,6 +29,15 @@ def test_no_source_crosses_splits() -> None:
     for one, other in combinations(SPLITS, 2):
         assert not sources[one] & sources[other]
     assert {split_of_source(source) for source in sources["test"]} == {"test"}
+
+
+def test_ids_are_single_letters_and_no_hint_at_the_answer() -> None:
+    rows = draw_rows("train", seed=0, num_rows=400)
+    assert {key for row, _ in rows for key in row.evidence} == set(ascii_uppercase)
+    places = [
+        list(row.evidence).index(gold.split("id=")[1][0]) for row, gold in rows if "id=" in gold
+    ]
+    assert set(places) == {0, 1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("split", SPLITS)

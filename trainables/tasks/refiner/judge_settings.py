@@ -1,13 +1,19 @@
 """Which judge a sweep asks, and how hard it may be asked."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-__all__ = ["JudgeSettings", "LexicalSettings", "OpenAiSettings"]
+__all__ = ["LIMITS", "JudgeSettings", "LexicalSettings", "OpenAiSettings"]
+
+LIMITS = ("max_concurrent_calls", "requests_per_minute", "tokens_per_minute")
+"""What the trials of a sweep may ask of a judge together."""
 
 Positive = Annotated[float, Field(gt=0)]
+
+
+_DECIDES = {"kind", "model", "temperature", "max_tokens", "extra_body", "rubric_calls"}
 
 
 class _Settings(BaseModel):
@@ -21,6 +27,10 @@ class LexicalSettings(_Settings):
 
     kind: Literal["lexical"] = "lexical"
     """Counts words; deterministic and offline."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what can change its scores."""
+        return self.model_dump(mode="json")
 
 
 class OpenAiSettings(_Settings):
@@ -49,11 +59,11 @@ class OpenAiSettings(_Settings):
     extra_body: dict[str, JsonValue] = {}
     """Further keys of each request, e.g. ``chat_template_kwargs: {enable_thinking: false}``."""
     max_concurrent_calls: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Calls of one trial that are open at the same time."""
+    """Calls of the sweep that are open at the same time; its trials share them."""
     requests_per_minute: Positive | None = None
-    """Budget of one trial; null is no limit."""
+    """Budget of the sweep; null is no limit."""
     tokens_per_minute: Positive | None = None
-    """Budget of one trial, prompts and replies together; null is no limit."""
+    """Budget of the sweep, prompts and replies together; null is no limit."""
     call_timeout_s: Positive = 60.0
     """A call that takes longer is given up and tried again."""
     batch_deadline_s: Positive = 600.0
@@ -70,6 +80,10 @@ class OpenAiSettings(_Settings):
     """For the cost that is recorded."""
     usd_per_million_completion_tokens: Annotated[float, Field(ge=0)] = 0.0
     """For the cost that is recorded."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what can change its scores: who is asked and how, not where or how hard."""
+        return self.model_dump(mode="json", include=_DECIDES)
 
     @model_validator(mode="after")
     def _url_holds_no_secret(self) -> Self:

@@ -77,7 +77,7 @@ class OpenAiJudge:
     @property
     def identity(self) -> str:
         """Names the model, how it decodes, and the words that it is asked in."""
-        text = json.dumps([self._decoding(), wording_hash()], sort_keys=True)
+        text = json.dumps([self._settings.identity(), wording_hash()], sort_keys=True)
         return f"openai:{self._settings.model}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def judge(self, questions: Sequence[Question]) -> Judgement:
@@ -90,7 +90,8 @@ class OpenAiJudge:
         started = time.monotonic()
         health = BatchHealth()
         calls = [chat_question(question) for question in questions]
-        keys = [cache_key({**self._decoding(), "messages": call.messages}) for call in calls]
+        decides = self._settings.identity()
+        keys = [cache_key({**decides, "messages": call.messages}) for call in calls]
         if self._cache is None and self._cache_file is not None:
             self._cache = JudgeCache(self._cache_file)
         known = self._cache.get(keys) if self._cache else {}
@@ -125,10 +126,6 @@ class OpenAiJudge:
             self._run(self._client.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._loop, self._client = None, None
-
-    def _decoding(self) -> dict[str, Any]:
-        fields = {"model", "temperature", "max_tokens", "extra_body", "rubric_calls"}
-        return self._settings.model_dump(mode="json", include=fields)
 
     def _refuse_failures(self, health: BatchHealth, errors: Sequence[CallError]) -> None:
         self._watch.add(health)

@@ -6,11 +6,12 @@ data. Reading a sweep file reads no rows and asks no judge.
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trainables.tasks.refiner.judge_settings import JudgeSettings, LexicalSettings
+from trainables.tasks.base_settings import BaseSettings
+from trainables.tasks.refiner.judge_settings import LIMITS, JudgeSettings, LexicalSettings
 
 __all__ = ["COMPONENT", "DIFFICULTIES", "MEASURES", "RUNGS", "RefinerSettings", "RewardSettings"]
 
@@ -29,14 +30,12 @@ MEASURES = (
 )
 
 
-class _Settings(BaseModel):
+class RewardSettings(BaseModel):
+    """The reward of one completion: scale x (rubric mean + citation weight x citation F1)."""
+
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
-
-
-class RewardSettings(_Settings):
-    """The reward of one completion: scale x (rubric mean + citation weight x citation F1)."""
 
     scale: Annotated[float, Field(gt=0)] = 10.0
     """Factor on everything but the penalty."""
@@ -50,7 +49,7 @@ class RewardSettings(_Settings):
     """Replaces the reward of a completion that the token limit ended; null replaces nothing."""
 
 
-class RefinerSettings(_Settings):
+class RefinerSettings(BaseSettings):
     """Which rows, which judges, and how a reward is put together."""
 
     rungs: ClassVar[tuple[str, ...]] = RUNGS
@@ -59,6 +58,10 @@ class RefinerSettings(_Settings):
     difficulties: ClassVar[tuple[str, ...]] = DIFFICULTIES
     curricula: ClassVar[Mapping[str, Sequence[Mapping[str, object]]]] = MappingProxyType(
         {"standard": ({"name": "standard", "steps_frac": 1.0},)}
+    )
+
+    budgets: ClassVar[tuple[str, ...]] = tuple(
+        f"{judge}.{limit}" for judge in ("judge", "holdout_judge") for limit in LIMITS
     )
 
     kind: Literal["refiner"]
@@ -104,6 +107,21 @@ class RefinerSettings(_Settings):
     def evaluation_judge(self) -> JudgeSettings:
         """Who scores evaluations."""
         return self.holdout_judge or self.judge
+
+    def identity(self) -> dict[str, Any]:
+        """Return all but how hard and where the judges are asked."""
+        own = self.model_dump(mode="json", exclude={"judge", "holdout_judge"})
+        return own | {
+            "judge": self.judge.identity(),
+            "holdout_judge": self.evaluation_judge.identity(),
+        }
+
+    def measure(self) -> dict[str, Any]:
+        """Return which rows evaluations ask, who judges them, and what passes."""
+        names = {"pass_rubric_mean", "pass_citation_f1"}
+        names |= {"data_seed", "num_eval_rows"} if self.test is None else {"validation", "test"}
+        judge = self.evaluation_judge.identity()
+        return self.model_dump(mode="json", include=names) | {"holdout_judge": judge}
 
     @staticmethod
     def default_weights(thinking: bool) -> dict[str, float]:

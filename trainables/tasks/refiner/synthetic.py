@@ -4,13 +4,15 @@ A row asks for one or two properties of a made-up place. Its evidence states the
 the same properties of other places (wrong-entity traps) and other properties of the same
 one. Some rows lack what is asked: a good answer says so. The kind of place and the set of
 asked properties make the row's source, and a source's hash alone decides its split, so that
-no source crosses splits under any seed or size.
+no source crosses splits under any seed or size. Ids are single capital letters: one token to
+most tokenizers, so that a policy of a million parameters can copy them. Rows of files have any.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, cycle, islice
 from random import Random
+from string import ascii_uppercase
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -105,7 +107,7 @@ def _draw_row(row_id: str, kind: str, asked: Sequence[str], rng: Random) -> Synt
     is_answerable = rng.random() >= UNANSWERABLE_FRAC
     facts = [*wrong, beside, *(right if is_answerable else [])]
     rng.shuffle(facts)
-    ids = [f"S{number}" for number in rng.sample(range(10, 100), len(facts))]
+    ids = rng.sample(ascii_uppercase, len(facts))
     evidence = dict(zip(ids, (fact.text for fact in facts), strict=True))
     row = RefinerRow(
         id=row_id,

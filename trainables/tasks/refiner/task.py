@@ -14,7 +14,13 @@ from trainables.tasks.refiner.lexical import LexicalJudge
 from trainables.tasks.refiner.prompts import row_messages
 from trainables.tasks.refiner.rows import row_from_column
 from trainables.tasks.refiner.scoring import Marks, RefinerScorer
-from trainables.tasks.refiner.settings import COMPONENT, DIFFICULTIES, MEASURES, RefinerSettings
+from trainables.tasks.refiner.settings import (
+    COMPONENT,
+    DIFFICULTIES,
+    MEASURES,
+    RefinerSettings,
+    RewardSettings,
+)
 from trainables.tasks.task import Attempt, BatchScore, Message, OutsideSuite, Prompt, Purpose, Split
 
 __all__ = ["Refiner"]
@@ -99,15 +105,16 @@ class Refiner:
     def _scorers(self) -> dict[Purpose, RefinerScorer]:
         settings = self.settings
         return {
-            "training": self._scorer(settings.judge),
-            "evaluation": self._scorer(settings.evaluation_judge),
+            "training": self._scorer(settings.judge, settings.reward),
+            # What an answer is worth in an evaluation must not depend on what training pays.
+            "evaluation": self._scorer(settings.evaluation_judge, RewardSettings()),
         }
 
-    def _scorer(self, judge: JudgeSettings) -> RefinerScorer:
+    def _scorer(self, judge: JudgeSettings, rewards: RewardSettings) -> RefinerScorer:
         settings = self.settings
         return RefinerScorer(
             judge=_judge(judge),
-            rewards=settings.reward,
+            rewards=rewards,
             marks=Marks(
                 rubric_mean=settings.pass_rubric_mean, citation_f1=settings.pass_citation_f1
             ),

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
 
-__all__ = ["THINK_OPENING", "gold_completion", "system_prompt", "think_text"]
+from trainables.tasks.task import Prompt
+
+__all__ = ["THINK_OPENING", "gold_completion", "gold_of", "system_prompt", "think_text"]
 
 THINK_OPENING = "<think>\n"
 """What a prompt ends with when it opens the think block."""
@@ -70,6 +72,20 @@ def gold_completion(
         raise ValueError("gold_completion(thinking=True) needs a think_text, e.g. think_text(...)")
     opening = "" if think_prefilled else THINK_OPENING
     return f"{opening}{think_text}\n</think>\n{fence}"
+
+
+def gold_of(prompt: Prompt, *, thinking: bool) -> str | None:
+    """Return what a model should write after a prompt of ours; None without a gold document.
+
+    A thought is a note of what the instruction asks for, the same for a prompt each time. No
+    person and no model wrote it: it shows the form of a think block, not how to reason.
+    """
+    if prompt.gold is None:
+        return None
+    thought = think_text(prompt.columns["schema"], rng=Random(prompt.id)) if thinking else ""
+    return gold_completion(
+        prompt.gold, thinking=thinking, think_text=thought, think_prefilled=thinking
+    )
 
 
 def think_text(schema: str | Mapping[str, Any], *, rng: Random) -> str:

@@ -6,10 +6,11 @@ compiles no schema.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from trainables.tasks.base_settings import BaseSettings
 from trainables.tasks.strict_json.curricula import CURRICULA
 from trainables.tasks.strict_json.measure import DIFFICULTIES
 from trainables.tasks.strict_json.weights import COMPONENTS, decisive_components, default_weights
@@ -17,10 +18,8 @@ from trainables.tasks.strict_json.weights import COMPONENTS, decisive_components
 __all__ = ["StrictJsonSettings"]
 
 
-class StrictJsonSettings(BaseModel):
+class StrictJsonSettings(BaseSettings):
     """Which data strict_json draws."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     rungs: ClassVar[tuple[str, ...]] = ("syntax", "parsed", "conformant", "clean", "strict")
     primary_rung: ClassVar[str] = "strict"
@@ -36,6 +35,10 @@ class StrictJsonSettings(BaseModel):
     """A third of them in each difficulty; fewer prompts are a prefix of more."""
     num_eval_prompts: Annotated[int, Field(ge=12, le=2400)] = 840
     """In validation and in test each, four to a family, a third in each difficulty."""
+
+    def measure(self) -> dict[str, Any]:
+        """Return which prompts evaluations ask; those of training are no part of it."""
+        return self.model_dump(mode="json", exclude={"num_train_prompts"})
 
     @staticmethod
     def default_weights(thinking: bool) -> dict[str, float]:

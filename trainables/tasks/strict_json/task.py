@@ -9,7 +9,7 @@ from trainables.tasks.strict_json.grammar import answer_grammar
 from trainables.tasks.strict_json.measure import DIFFICULTIES
 from trainables.tasks.strict_json.outside.catalog import OUTSIDE_SUITES, outside_suite
 from trainables.tasks.strict_json.probes import probes_of
-from trainables.tasks.strict_json.prompts import system_prompt
+from trainables.tasks.strict_json.prompts import gold_of, system_prompt
 from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS, Scorer, scorer_hash
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.strict_json.suites import read_suite
@@ -104,6 +104,10 @@ class StrictJson:
     def answer_grammar(self, prompt: Prompt) -> str:
         """Return the grammar of a fenced document that conforms, see ``HasAnswerGrammar``."""
         return answer_grammar(prompt.columns["schema"])
+
+    def gold_completion(self, prompt: Prompt, *, thinking: bool) -> str | None:
+        """Return the fenced gold document behind a short thought, see ``HasGold``."""
+        return gold_of(prompt, thinking=thinking)
 
     def probes(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
         """Return the gold answer and answers that earn rewards without it, see ``HasProbes``."""

@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from strictune.config import TrialSpec
 from strictune.launch.folder import write_trial
+from strictune.launch.grants import num_at_once, with_share
 from strictune.launch.study.cell_study import CellStudy, Point
 from strictune.launch.trials import GROWN, Runner, pause_of, record_lost, resources_of
 from strictune.packing import Grant, one_size_up
@@ -132,7 +133,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def _begin(self, study: CellStudy, point: Point) -> None:
         """Queue the trials of a point that have not ended."""
         for trial in point.trials:
-            write_trial(self._runner.folder, trial)
+            write_trial(self._runner.folder, with_share(trial, num_at_once(self._grants)))
             if self._runner.folder.outcome(trial.trial_id) is None:
                 self._queue.append(
                     _Run(study=study, point=point, trial=trial, grant=self._grants[study.name])

@@ -15,6 +15,7 @@ from optuna.distributions import (
 from pydantic import JsonValue
 
 from strictune.config import DimensionSpec, Settings, SimplexSpec, SpaceSpec, SweepSpec, TrialSpec
+from strictune.config.expansion import start_of
 from strictune.config.settings import setting_at
 from strictune.errors import SpecError
 from strictune.launch.study.simplex import sticks_of, weights_of
@@ -152,7 +153,8 @@ def cell_space(sweep: SweepSpec, cell: TrialSpec) -> CellSpace:
     spec = sweep.search.space
     table = "rewards" if cell.thinking else "rewards_no_think"
     earned = sweep.task.default_weights(cell.thinking)
-    own: dict[str, JsonValue] = {key: setting_at(sweep.trial, key) for key in spec.settings}
+    start = start_of(sweep)
+    own: dict[str, JsonValue] = {key: setting_at(start, key) for key in spec.settings}
     own[table] = dict(cell.weights)
     curriculum = f"curricula.{cell.curriculum}"
     own[curriculum] = [stage.model_dump(mode="json") for stage in cell.stages]
