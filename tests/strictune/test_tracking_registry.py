@@ -143,7 +143,7 @@ def test_the_alias_moves_by_a_verdict_alone(tmp_path: Path, is_better: bool) -> 
         assert (done.version, done.is_best, done.text) == ("2", is_better, "what was found")
     assert seen == [(second.path / "trials" / "t2", "t1")]
     stored = StoredRuns(second.uri).client.get_registered_model(NAME)
-    assert stored.aliases == {"best": "2" if is_better else "1"}
+    assert stored.aliases == {"best": 2 if is_better else 1}
 
 
 def test_a_store_without_the_adapter_is_said_so(tmp_path: Path) -> None:

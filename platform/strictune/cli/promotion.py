@@ -34,7 +34,8 @@ def promote_best(
 
 
 def _sentence(done: Promotion) -> str:
-    version = f"{done.name} version {done.version} ({done.trial_id})"
-    if done.is_best:
-        return f"{version} is {done.name}@best: {done.text}"
-    return f"{version} did not become {done.name}@best: {done.text}"
+    state = "holds" if done.is_best else "does not get"
+    return (
+        f"registered model {done.name}: version {done.version} ({done.trial_id}) {state} the "
+        f"alias best: {done.text}"
+    )

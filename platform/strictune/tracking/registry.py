@@ -117,7 +117,7 @@ class _Registry:
         judge: Callable[[Path, Path], Ruling],
     ) -> Promotion:
         name = f"{task}-{short_model_name(candidate.model)}"
-        holder = self._holder(name)
+        holder = self._holder(name, about=f"LoRA adapters of {candidate.model} for {task}")
         version, is_new = self._version(name, candidate, run)
         if holder is not None and (holder.run_id == run.run_id or not is_new):
             is_best = holder.run_id == run.run_id
@@ -127,18 +127,23 @@ class _Registry:
         if holder is not None:
             ruling = self._judge(folder, holder, judge)
             is_best, text = ruling.is_better, ruling.text
-        tell = {names.REASON: names.cut(text), names.tag(BEST): json.dumps(is_best)}
-        for key, value in tell.items():
-            self._store.call("set_model_version_tag", name, version.version, key, value)
         if is_best:
             self._store.call("set_registered_model_alias", name, BEST, version.version)
+        # Last: a version with a reason has been ruled about.
+        self._store.call(
+            "set_model_version_tag", name, version.version, names.REASON, names.cut(text)
+        )
         return Promotion(name, str(version.version), candidate.trial_id, is_best, text)
 
-    def _holder(self, name: str) -> Any:
+    def _holder(self, name: str, *, about: str) -> Any:
         """Return the version that holds the alias; None without one. Creates the model."""
         found = self._store.call("search_registered_models", filter_string=f"name = '{name}'")
         if not found:
-            self._store.call("create_registered_model", name)
+            self._store.call(
+                "create_registered_model",
+                name,
+                description=f"{about}; the alias {BEST} moves by verdicts alone.",
+            )
             return None
         version = dict(found[0].aliases).get(BEST)
         return version and self._store.call("get_model_version", name, version)
@@ -161,6 +166,7 @@ class _Registry:
             tags={names.TRIAL: candidate.trial_id, names.tag("model"): candidate.model},
             description=candidate.text,
             model_id=model_id,
+            await_creation_for=0,
         )
         return version, True
 
