@@ -60,6 +60,7 @@ class RecordKeeper(TrainerCallback):  # type: ignore[misc]
             return
         step = self._stage.first_step + state.global_step
         metrics = {_metric_key(name): value for name, value in logs.items()}
+        metrics["train/completion_tokens"] = self._context.records.completion_tokens
         metrics |= self._peak.read()
         _refuse_divergence(metrics, step)
         self._context.records.log(step, metrics)

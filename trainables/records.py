@@ -48,6 +48,8 @@ class Progress:
     """Durable size of ``metrics.jsonl``."""
     seconds: float = 0.0
     """Time spent up to here, over all attempts."""
+    completion_tokens: int = 0
+    """See ``TrialRecords.count_tokens``."""
     state: str = "RUNNING"
 
 
@@ -66,6 +68,9 @@ class Outcome:
 class TrialRecords:
     """The writer of one trial's ``metrics.jsonl``, ``rewards/``, ``progress.json``."""
 
+    completion_tokens = 0
+    """Completion tokens that were trained on so far, see ``count_tokens``."""
+
     def __init__(self, folder: Path) -> None:
         """Open the records of a trial, dropping what a killed attempt left uncommitted."""
         self.folder = folder
@@ -74,6 +79,7 @@ class TrialRecords:
         self._metrics_path = folder / "metrics.jsonl"
         self.progress = _read_progress(folder)
         self._started = time.time() - self.progress.seconds
+        self.completion_tokens = self.progress.completion_tokens
         self._rows: list[dict[str, Any]] = []
         self._roll_back()
         self._metrics = self._metrics_path.open("a", encoding="utf-8")
@@ -130,6 +136,13 @@ class TrialRecords:
                 }
             )
 
+    def count_tokens(self, completion_tokens: int) -> None:
+        """Add tokens of completions that the loss reads, each time that it does.
+
+        Prompts and padding do not count, so that methods of training can be compared.
+        """
+        self.completion_tokens += completion_tokens
+
     def commit(self, *, step: int, stage: int, checkpoint: Path | None) -> None:
         """Make everything so far durable, as belonging to ``step``."""
         if self._rows:
@@ -144,6 +157,7 @@ class TrialRecords:
             checkpoint=None if checkpoint is None else str(checkpoint.relative_to(self.folder)),
             metrics_bytes=self._metrics_path.stat().st_size,
             seconds=self.seconds,
+            completion_tokens=self.completion_tokens,
         )
         write_json(self.folder / "progress.json", asdict(self.progress))
 

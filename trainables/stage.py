@@ -13,6 +13,7 @@ from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage
 from trainables.grpo import build_grpo_trainer
 from trainables.models import ADAPTER_FILES
+from trainables.sft import build_sft_trainer
 
 __all__ = ["Look", "train_stage"]
 
@@ -65,6 +66,7 @@ def _train_on(
     context: TrialContext, stage: PlannedStage, checkpoints: Path, *, adapter: Path | None
 ) -> None:
     """Train from the last checkpoint to the next look, or to the end of the stage."""
-    trainer = build_grpo_trainer(context, stage, checkpoints, adapter=adapter)
+    build = build_sft_trainer if context.spec.method == "sft" else build_grpo_trainer
+    trainer = build(context, stage, checkpoints, adapter=adapter)
     resume_from = context.records.progress.checkpoint
     trainer.train(resume_from_checkpoint=str(context.folder / resume_from) if resume_from else None)

@@ -89,7 +89,9 @@ def test_the_method_renames_no_trial_of_files_without_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "is_same"),
     [
-        pytest.param({"grpo": {"max_steps": 10, "beta": 0.1, "learning_rate": 1e-3}}, True, id="kl"),
+        pytest.param(
+            {"grpo": {"max_steps": 10, "beta": 0.1, "learning_rate": 1e-3}}, True, id="kl"
+        ),
         pytest.param({"grpo": {"max_steps": 10, "temperature": 0.5}}, True, id="temperature"),
         pytest.param({"rewards": {"schema": 1.0, "strictness": 1.0}}, True, id="weights"),
         pytest.param({"rollouts": {"engine": "continuous_batching"}}, True, id="engine"),
