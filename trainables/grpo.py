@@ -48,6 +48,7 @@ def build_grpo_trainer(
         think_prefilled=dealt[0].think_prefilled,
         stop_ids=stop_token_ids(context.tokenizer, model.generation_config),
         sink=_RewardRecorder(context, stage),
+        ranks=context.ranks,
     )
     trainer = GRPOTrainer(
         model=model,

@@ -74,7 +74,8 @@ class RecordKeeper(TrainerCallback):  # type: ignore[misc]
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Make what led to this checkpoint durable."""
+        """Make what led to this checkpoint durable, once every rank has written its part of it."""
+        self._context.ranks.wait()
         self._context.records.commit(
             step=self._stage.first_step + state.global_step,
             stage=self._stage.index,

@@ -53,9 +53,10 @@ def train_stage(
         # A function of its own, so that nothing of the trainer is left while a look is taken.
         _train_on(context, stage, checkpoints, adapter=adapter)
     stage_adapter = folder / "adapter" / f"stage-{stage.spec.name}"
-    stage_adapter.mkdir(parents=True, exist_ok=True)
-    for name in ADAPTER_FILES:
-        shutil.copyfile(final_checkpoint / name, stage_adapter / name)
+    if context.ranks.is_first:
+        stage_adapter.mkdir(parents=True, exist_ok=True)
+        for name in ADAPTER_FILES:
+            shutil.copyfile(final_checkpoint / name, stage_adapter / name)
     logger.info(
         "trial=%s stage=%s ended after %d steps", spec.trial_id, stage.spec.name, stage.num_steps
     )
