@@ -22,7 +22,6 @@ from trainables.rollouts.completion import Completion
 from trainables.tasks.task import Prompt, Score
 
 __all__ = [
-    "FollowedRecords",
     "Outcome",
     "Progress",
     "TrialRecords",
@@ -116,8 +115,9 @@ class TrialRecords:
         """Keep one row for each training completion until the next commit.
 
         Columns: step, prompt_id, difficulty, group, ``reward/<component>``, total,
-        ``rung/<name>``, ``measure/<name>``, is_truncated, num_tokens. What could not be measured
-        is NaN, in rungs null; so is the total of a completion that lacks a component.
+        ``rung/<name>``, ``measure/<name>``, parts (JSON text, of scores that have any),
+        is_truncated, num_tokens. What could not be measured is NaN, in rungs null; so is the
+        total of a completion that lacks a component.
         """
         triples = zip(prompts, completions, scores, strict=True)
         for index, (prompt, completion, score) in enumerate(triples):
@@ -132,6 +132,7 @@ class TrialRecords:
                     "total": sum(weights[name] * value for name, value in rewards.items()),
                     **{f"rung/{name}": holds for name, holds in score.rungs.items()},
                     **{f"measure/{name}": value for name, value in score.measures.items()},
+                    **({"parts": json.dumps(dict(score.parts))} if score.parts else {}),
                     "is_truncated": completion.is_truncated,
                     "num_tokens": completion.num_tokens,
                 }
@@ -155,7 +156,7 @@ class TrialRecords:
         self.progress = Progress(
             step=step,
             stage=stage,
-            checkpoint=self._relative(checkpoint),
+            checkpoint=None if checkpoint is None else str(checkpoint.relative_to(self.folder)),
             metrics_bytes=self._metrics_path.stat().st_size,
             seconds=self.seconds,
             completion_tokens=self.completion_tokens,
@@ -185,43 +186,12 @@ class TrialRecords:
         """Time spent, over all attempts up to their last commit."""
         return time.time() - self._started
 
-    def _relative(self, checkpoint: Path | None) -> str | None:
-        return None if checkpoint is None else str(checkpoint.relative_to(self.folder))
-
     def _roll_back(self) -> None:
         if self._metrics_path.exists():
             os.truncate(self._metrics_path, self.progress.metrics_bytes)
         for part in self._rewards.glob("part-*.parquet"):
             if int(part.stem.removeprefix("part-")) > self.progress.step:
                 part.unlink()
-
-
-class FollowedRecords(TrialRecords):
-    """The records for a rank that does not write them: it follows the progress of the first."""
-
-    def __init__(self, folder: Path, progress: Progress) -> None:
-        """Go on from ``progress``, the first rank's."""
-        self.folder = folder
-        self.progress = progress
-
-    def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
-        """Do nothing."""
-
-    def add_rewards(
-        self,
-        step: int,
-        prompts: Sequence[Prompt],
-        completions: Sequence[Completion],
-        scores: Sequence[Score],
-        *,
-        weights: Mapping[str, float],
-        group_size: int,
-    ) -> None:
-        """Do nothing."""
-
-    def commit(self, *, step: int, stage: int, checkpoint: Path | None) -> None:
-        """Keep in mind where training goes on."""
-        self.progress = Progress(step=step, stage=stage, checkpoint=self._relative(checkpoint))
 
 
 def durable_step(folder: Path) -> int:
