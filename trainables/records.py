@@ -22,6 +22,7 @@ from trainables.rollouts.completion import Completion
 from trainables.tasks.task import Prompt, Score
 
 __all__ = [
+    "FollowedRecords",
     "Outcome",
     "Progress",
     "TrialRecords",
@@ -156,7 +157,7 @@ class TrialRecords:
         self.progress = Progress(
             step=step,
             stage=stage,
-            checkpoint=None if checkpoint is None else str(checkpoint.relative_to(self.folder)),
+            checkpoint=self._relative(checkpoint),
             metrics_bytes=self._metrics_path.stat().st_size,
             seconds=self.seconds,
             completion_tokens=self.completion_tokens,
@@ -186,12 +187,43 @@ class TrialRecords:
         """Time spent, over all attempts up to their last commit."""
         return time.time() - self._started
 
+    def _relative(self, checkpoint: Path | None) -> str | None:
+        return None if checkpoint is None else str(checkpoint.relative_to(self.folder))
+
     def _roll_back(self) -> None:
         if self._metrics_path.exists():
             os.truncate(self._metrics_path, self.progress.metrics_bytes)
         for part in self._rewards.glob("part-*.parquet"):
             if int(part.stem.removeprefix("part-")) > self.progress.step:
                 part.unlink()
+
+
+class FollowedRecords(TrialRecords):
+    """The records for a rank that does not write them: it follows the progress of the first."""
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        """Go on from ``progress``, the first rank's."""
+        self.folder = folder
+        self.progress = progress
+
+    def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
+        """Do nothing."""
+
+    def add_rewards(
+        self,
+        step: int,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Completion],
+        scores: Sequence[Score],
+        *,
+        weights: Mapping[str, float],
+        group_size: int,
+    ) -> None:
+        """Do nothing."""
+
+    def commit(self, *, step: int, stage: int, checkpoint: Path | None) -> None:
+        """Keep in mind where training goes on."""
+        self.progress = Progress(step=step, stage=stage, checkpoint=self._relative(checkpoint))
 
 
 def durable_step(folder: Path) -> int:
