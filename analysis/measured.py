@@ -62,6 +62,12 @@ class Measured:
         return tuple(name.removeprefix("rung/") for name in names if name.startswith("rung/"))
 
     @property
+    def measures(self) -> tuple[str, ...]:
+        """What the task measured beside rungs, in the order of the file."""
+        names = (str(name) for name in self.table.columns)
+        return tuple(name.removeprefix("measure/") for name in names if name.startswith("measure/"))
+
+    @property
     def num_completions(self) -> int:
         """All samples of all prompts."""
         return int(self.table["num_samples"].sum())
@@ -69,6 +75,10 @@ class Measured:
     def rung(self, name: str) -> Floats:
         """Return each prompt's mean over its samples: (P,)."""
         return np.asarray(self.table[f"rung/{name}"], dtype=np.float64)
+
+    def measure(self, name: str) -> Floats:
+        """Return each prompt's mean of a measure over its samples, NaN where unknown: (P,)."""
+        return np.asarray(self.table[f"measure/{name}"], dtype=np.float64)
 
     def mean(self, column: str) -> float:
         """Return the mean over prompts of a measure such as ``num_tokens``."""

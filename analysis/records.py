@@ -38,6 +38,7 @@ BASELINES = "baselines"
 TRIALS = "trials"
 _FACTS = ("prompt_id", "family", "difficulty", "sample")
 _MEASURES = ("num_tokens", "is_truncated", "is_thinking")
+_SCORED = ("rung/", "measure/")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -216,8 +217,9 @@ def read_samples(path: Path) -> pd.DataFrame:
     """Read a ``samples.parquet`` without its texts.
 
     Returns:
-        prompt_id, family, difficulty, sample, num_tokens, is_truncated, is_thinking and one
-        ``rung/<name>`` column for each rung; one row a completion.
+        prompt_id, family, difficulty, sample, num_tokens, is_truncated, is_thinking, one
+        ``rung/<name>`` column for each rung and one ``measure/<name>`` column for each measure of
+        the task; one row a completion.
 
     Raises:
         StorageError: The file is missing, lacks a column, or holds a sample twice.
@@ -229,8 +231,8 @@ def read_samples(path: Path) -> pd.DataFrame:
     missing = [column for column in (*_FACTS, *_MEASURES) if column not in names]
     if missing:
         raise StorageError(f"{path}: the columns {', '.join(missing)} are missing.")
-    rungs = [name for name in names if name.startswith("rung/")]
-    samples = pd.read_parquet(path, columns=[*_FACTS, *_MEASURES, *rungs])
+    scored = [name for name in names if name.startswith(_SCORED)]
+    samples = pd.read_parquet(path, columns=[*_FACTS, *_MEASURES, *scored])
     repeated = samples[samples.duplicated(["prompt_id", "sample"])]
     if len(repeated):
         first = repeated.iloc[0]
@@ -256,11 +258,11 @@ def prompt_table(samples: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per prompt, sorted by prompt_id (the index): family, difficulty,
-        num_samples, and the means of the rungs and measures.
+        num_samples, and the means of the rungs and measures; NaN where none is known.
     """
-    rungs = [str(name) for name in samples.columns if str(name).startswith("rung/")]
+    scored = [str(name) for name in samples.columns if str(name).startswith(_SCORED)]
     groups = samples.groupby("prompt_id", sort=True)
-    means = groups[[*rungs, *_MEASURES]].mean()
+    means = groups[[*scored, *_MEASURES]].mean()
     facts = groups[["family", "difficulty"]].first()
     return facts.assign(num_samples=groups.size()).join(means)
 

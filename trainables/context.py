@@ -1,7 +1,7 @@
 """What all parts of a running trial share."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from strictune.config import TrialSpec
 from trainables.models import ModelSource
+from trainables.ranks import Ranks
 from trainables.records import TrialRecords
 from trainables.tasks.task import Task
 
@@ -35,3 +36,5 @@ class TrialContext:
     report: Report
     beat: Callable[[], None]
     """Called whenever the trial has got on; raises when it is to stop."""
+    ranks: Ranks = field(default_factory=Ranks)
+    """The processes that train the trial together."""

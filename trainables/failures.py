@@ -5,15 +5,23 @@ not, once it has more; so it is paused, and stays open.
 """
 
 import errno
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import distributed
 
 from strictune.errors import StrictuneError, TrialPaused
 
-__all__ = ["DIVERGED", "failure_reason", "is_out_of_memory", "raise_if_paused"]
+__all__ = [
+    "DIVERGED",
+    "failure_reason",
+    "has_lost_a_rank",
+    "is_out_of_memory",
+    "raise_if_paused",
+]
 
 NOT_A_DISTRIBUTION = "probability tensor contains"
 """What ``torch.multinomial`` says of the logits of a model whose weights are NaN."""
@@ -21,6 +29,8 @@ DIVERGED = (
     "The training diverged: lower grpo.learning_rate or grpo.max_grad_norm, or train with "
     "dtype = float32."
 )
+COLLECTIVE = re.compile(r"\bgloo\b|\bNCCL\b|\bProcessGroup", re.IGNORECASE)
+"""What gloo and NCCL say when an exchange between ranks breaks off."""
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 FULL_BELOW_BYTES = 1 << 16
 """Libraries that write through C++ report a full disk in words of their own, so a disk with less
@@ -42,6 +52,15 @@ def raise_if_paused(error: BaseException, folder: Path, *, may_grow: bool) -> No
         ) from error
     if may_grow and is_out_of_memory(error):
         raise TrialPaused(f"out of memory: {_first_line(error)}", lacks="memory") from error
+
+
+def has_lost_a_rank(error: BaseException) -> bool:
+    """Whether the error is that another rank of the trial is gone, and so not the trial's own."""
+    return any(
+        isinstance(cause, distributed.DistError)
+        or (isinstance(cause, RuntimeError) and COLLECTIVE.search(str(cause)) is not None)
+        for cause in _chain(error)
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -3,79 +3,28 @@
 The KL reference is the base model in all stages.
 """
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
-from peft import PeftModel, set_peft_model_state_dict
-from safetensors.torch import load_file
 from transformers import PrinterCallback
 from trl import GRPOTrainer
 
-from strictune.errors import TrialError
+from trainables.adapters import continue_adapter, widen_adapter
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage, order_prompts
 from trainables.grpo_arguments import grpo_arguments
 from trainables.models import load_base_model, lora_config
-from trainables.prompting import render_prompt
 from trainables.record_keeper import RecordKeeper
 from trainables.rewards import BatchScorer
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.completion_text import stop_token_ids
 from trainables.rollouts.engines import training_engine
 from trainables.tasks.task import Prompt, Score
+from trainables.training_prompts import training_prompts
 
-__all__ = ["build_grpo_trainer", "training_rows"]
-
-logger = logging.getLogger(__name__)
-
-
-def training_rows(
-    context: TrialContext, prompts: Sequence[Prompt]
-) -> tuple[list[dict[str, Any]], bool]:
-    """Render prompts to data-set rows; those over the token limit are dropped.
-
-    Returns:
-        The rows (prompt, prompt_id, family, difficulty, columns), and whether the prompts
-        opened the think block.
-
-    Raises:
-        TrialError: No prompt is short enough.
-    """
-    thinking = context.spec.thinking
-    rows: list[dict[str, Any]] = []
-    think_prefilled = False
-    for prompt in prompts:
-        messages = context.task.messages(prompt, thinking=thinking)
-        text, think_prefilled = render_prompt(context.tokenizer, messages, thinking=thinking)
-        if len(context.tokenizer(text)["input_ids"]) > context.task.max_prompt_tokens:
-            continue
-        rows.append(
-            {
-                "prompt": text,
-                "prompt_id": prompt.id,
-                "family": prompt.family,
-                "difficulty": prompt.difficulty,
-                "columns": dict(prompt.columns),
-            }
-        )
-    if not rows:
-        raise TrialError(
-            f"every training prompt has more than {context.task.max_prompt_tokens} tokens with "
-            f"the tokenizer of {context.source.name}."
-        )
-    if len(rows) < len(prompts):
-        logger.info(
-            "trial=%s dropped %d of %d training prompts with more than %d tokens",
-            context.spec.trial_id,
-            len(prompts) - len(rows),
-            len(prompts),
-            context.task.max_prompt_tokens,
-        )
-    return rows, think_prefilled
+__all__ = ["build_grpo_trainer"]
 
 
 def build_grpo_trainer(
@@ -90,15 +39,16 @@ def build_grpo_trainer(
         num_prompts=stage.num_steps * spec.prompts_per_step,
         seed=spec.seed,
     )
-    rows, think_prefilled = training_rows(context, prompts)
+    dealt = training_prompts(context, prompts)
     model = load_base_model(context.source, quantization=spec.quantization, dtype=spec.dtype)
     scorer = BatchScorer(
         task,
         context.tokenizer,
         thinking=spec.thinking,
-        think_prefilled=think_prefilled,
+        think_prefilled=dealt[0].think_prefilled,
         stop_ids=stop_token_ids(context.tokenizer, model.generation_config),
         sink=_RewardRecorder(context, stage),
+        ranks=context.ranks,
     )
     trainer = GRPOTrainer(
         model=model,
@@ -110,34 +60,28 @@ def build_grpo_trainer(
             folder=checkpoints,
             rollouts=engine.arguments(),
         ),
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=Dataset.from_list([_row(prompt, text) for prompt, text, _ in dealt]),
         processing_class=context.tokenizer,
         callbacks=[RecordKeeper(context, stage)],
         peft_config=lora_config(spec.lora),
     )
     trainer.remove_callback(PrinterCallback)
     engine.settle(trainer)
-    _widen_adapter(trainer.model)
+    widen_adapter(trainer.model)
     if adapter is not None:
-        _load_adapter(trainer.model, adapter)
+        continue_adapter(trainer.model, adapter)
     return trainer
 
 
-def _widen_adapter(model: PeftModel) -> None:
-    """Keep the trained weights in float32, as PEFT does by default.
-
-    TRL casts them to bfloat16 on a 4-bit base. There an update below about 1/256 of a weight
-    is rounded away, which is most of them at learning rates such as 5e-6.
-    """
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.float32)
-
-
-def _load_adapter(model: PeftModel, folder: Path) -> None:
-    result = set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
-    if result.unexpected_keys:
-        raise TrialError(f"{folder} holds an adapter of another shape: {result.unexpected_keys}")
+def _row(prompt: Prompt, text: str) -> dict[str, Any]:
+    """Return a row of the data set; rewards are computed from its columns."""
+    return {
+        "prompt": text,
+        "prompt_id": prompt.id,
+        "family": prompt.family,
+        "difficulty": prompt.difficulty,
+        "columns": dict(prompt.columns),
+    }
 
 
 class _RewardRecorder:
@@ -146,7 +90,7 @@ class _RewardRecorder:
     def __init__(self, context: TrialContext, stage: PlannedStage) -> None:
         self._records = context.records
         self._weights = context.spec.stage_weights(stage.spec)
-        self._group_size = context.spec.grpo.num_generations
+        self._grpo = context.spec.grpo
         self._first_step = stage.first_step
 
     def __call__(
@@ -162,5 +106,8 @@ class _RewardRecorder:
             completions,
             scores,
             weights=self._weights,
-            group_size=self._group_size,
+            group_size=self._grpo.num_generations,
         )
+        masked = self._grpo.mask_truncated_completions
+        tokens = sum(c.num_tokens for c in completions if not (masked and c.is_truncated))
+        self._records.count_tokens(tokens * self._grpo.num_iterations)

@@ -165,7 +165,7 @@ def load_base_model(
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             source.location,
             dtype=torch_dtype,
-            device_map={"": training_device()},
+            device_map={"": _device_index()},
             quantization_config=quantization_config,
             # On CPU in bfloat16 fused attention decodes slower than the plain one (SmolLM2-135M,
             # 16 sequences: 90 against 74 ms a token); on a GPU transformers chooses.
@@ -175,6 +175,11 @@ def load_base_model(
         )
     _keep_weights_unpacked(model)
     return model
+
+
+def _device_index() -> int | Literal["cpu"]:
+    """Name this process's own card: of several, accelerate takes no other and no plain "cuda"."""
+    return torch.cuda.current_device() if training_device() == "cuda" else "cpu"
 
 
 def lora_config(spec: LoraSpec) -> LoraConfig:

@@ -7,7 +7,7 @@ the tokenizer adds one.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import jinja2
@@ -16,7 +16,13 @@ from transformers import PreTrainedTokenizerBase
 from strictune.errors import TrialError
 from trainables.tasks.task import Message
 
-__all__ = ["THINK_OPENING", "RenderedPrompt", "chat_template_hash", "render_prompt"]
+__all__ = [
+    "THINK_OPENING",
+    "RenderedPrompt",
+    "chat_template_hash",
+    "end_of_turn_id",
+    "render_prompt",
+]
 
 THINK_OPENING = "<think>\n"
 """What the prompt ends with when thinking is on: the model starts inside the block."""
@@ -53,6 +59,26 @@ def render_prompt(
     if not text.rstrip().endswith(THINK_OPENING.strip()):
         text += THINK_OPENING
     return RenderedPrompt(text, think_prefilled=True)
+
+
+def end_of_turn_id(tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]) -> int:
+    """Return the token that ends an answer in the model's own chat template.
+
+    Templates differ from tokenizers in it: Gemma's turns end with ``<end_of_turn>``, its
+    sequences with ``<eos>``. A template that ends answers with no token that stops generation
+    gets the end of sequence.
+
+    Args:
+        tokenizer: The model's.
+        stop_ids: The tokens that end a completion.
+    """
+    answer = "ANSWER"
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}],
+        tokenize=False,
+    )
+    behind = tokenizer(str(text).rpartition(answer)[2], add_special_tokens=False)["input_ids"]
+    return int(next((token for token in behind if token in stop_ids), tokenizer.eos_token_id))
 
 
 def chat_template_hash(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -60,6 +60,7 @@ class RecordKeeper(TrainerCallback):  # type: ignore[misc]
             return
         step = self._stage.first_step + state.global_step
         metrics = {_metric_key(name): value for name, value in logs.items()}
+        metrics["train/completion_tokens"] = self._context.records.completion_tokens
         metrics |= self._peak.read()
         _refuse_divergence(metrics, step)
         self._context.records.log(step, metrics)
@@ -73,7 +74,8 @@ class RecordKeeper(TrainerCallback):  # type: ignore[misc]
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Make what led to this checkpoint durable."""
+        """Make what led to this checkpoint durable, once every rank has written its part of it."""
+        self._context.ranks.wait()
         self._context.records.commit(
             step=self._stage.first_step + state.global_step,
             stage=self._stage.index,

@@ -22,6 +22,7 @@ from trainables.rollouts.completion import Completion
 from trainables.tasks.task import Prompt, Score
 
 __all__ = [
+    "FollowedRecords",
     "Outcome",
     "Progress",
     "TrialRecords",
@@ -48,6 +49,8 @@ class Progress:
     """Durable size of ``metrics.jsonl``."""
     seconds: float = 0.0
     """Time spent up to here, over all attempts."""
+    completion_tokens: int = 0
+    """See ``TrialRecords.count_tokens``."""
     state: str = "RUNNING"
 
 
@@ -66,6 +69,9 @@ class Outcome:
 class TrialRecords:
     """The writer of one trial's ``metrics.jsonl``, ``rewards/``, ``progress.json``."""
 
+    completion_tokens = 0
+    """Completion tokens that were trained on so far, see ``count_tokens``."""
+
     def __init__(self, folder: Path) -> None:
         """Open the records of a trial, dropping what a killed attempt left uncommitted."""
         self.folder = folder
@@ -74,6 +80,7 @@ class TrialRecords:
         self._metrics_path = folder / "metrics.jsonl"
         self.progress = _read_progress(folder)
         self._started = time.time() - self.progress.seconds
+        self.completion_tokens = self.progress.completion_tokens
         self._rows: list[dict[str, Any]] = []
         self._roll_back()
         self._metrics = self._metrics_path.open("a", encoding="utf-8")
@@ -109,8 +116,9 @@ class TrialRecords:
         """Keep one row for each training completion until the next commit.
 
         Columns: step, prompt_id, difficulty, group, ``reward/<component>``, total,
-        ``rung/<name>``, ``measure/<name>``, is_truncated, num_tokens. What could not be measured
-        is NaN, in rungs null; so is the total of a completion that lacks a component.
+        ``rung/<name>``, ``measure/<name>``, parts (JSON text, of scores that have any),
+        is_truncated, num_tokens. What could not be measured is NaN, in rungs null; so is the
+        total of a completion that lacks a component.
         """
         triples = zip(prompts, completions, scores, strict=True)
         for index, (prompt, completion, score) in enumerate(triples):
@@ -125,10 +133,18 @@ class TrialRecords:
                     "total": sum(weights[name] * value for name, value in rewards.items()),
                     **{f"rung/{name}": holds for name, holds in score.rungs.items()},
                     **{f"measure/{name}": value for name, value in score.measures.items()},
+                    **({"parts": json.dumps(dict(score.parts))} if score.parts else {}),
                     "is_truncated": completion.is_truncated,
                     "num_tokens": completion.num_tokens,
                 }
             )
+
+    def count_tokens(self, completion_tokens: int) -> None:
+        """Add tokens of completions that the loss reads, each time that it does.
+
+        Prompts and padding do not count, so that methods of training can be compared.
+        """
+        self.completion_tokens += completion_tokens
 
     def commit(self, *, step: int, stage: int, checkpoint: Path | None) -> None:
         """Make everything so far durable, as belonging to ``step``."""
@@ -141,9 +157,10 @@ class TrialRecords:
         self.progress = Progress(
             step=step,
             stage=stage,
-            checkpoint=None if checkpoint is None else str(checkpoint.relative_to(self.folder)),
+            checkpoint=self._relative(checkpoint),
             metrics_bytes=self._metrics_path.stat().st_size,
             seconds=self.seconds,
+            completion_tokens=self.completion_tokens,
         )
         write_json(self.folder / "progress.json", asdict(self.progress))
 
@@ -170,12 +187,43 @@ class TrialRecords:
         """Time spent, over all attempts up to their last commit."""
         return time.time() - self._started
 
+    def _relative(self, checkpoint: Path | None) -> str | None:
+        return None if checkpoint is None else str(checkpoint.relative_to(self.folder))
+
     def _roll_back(self) -> None:
         if self._metrics_path.exists():
             os.truncate(self._metrics_path, self.progress.metrics_bytes)
         for part in self._rewards.glob("part-*.parquet"):
             if int(part.stem.removeprefix("part-")) > self.progress.step:
                 part.unlink()
+
+
+class FollowedRecords(TrialRecords):
+    """The records for a rank that does not write them: it follows the progress of the first."""
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        """Go on from ``progress``, the first rank's."""
+        self.folder = folder
+        self.progress = progress
+
+    def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
+        """Do nothing."""
+
+    def add_rewards(
+        self,
+        step: int,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Completion],
+        scores: Sequence[Score],
+        *,
+        weights: Mapping[str, float],
+        group_size: int,
+    ) -> None:
+        """Do nothing."""
+
+    def commit(self, *, step: int, stage: int, checkpoint: Path | None) -> None:
+        """Keep in mind where training goes on."""
+        self.progress = Progress(step=step, stage=stage, checkpoint=self._relative(checkpoint))
 
 
 def durable_step(folder: Path) -> int:

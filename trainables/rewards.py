@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from transformers import PreTrainedTokenizerBase
 
 from strictune.errors import TrialError
+from trainables.group_spread import flat_groups
+from trainables.ranks import Ranks
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.completion_text import decode_completion
 from trainables.tasks.task import Attempt, Prompt, Score, Task
@@ -51,6 +53,7 @@ class BatchScorer:
         think_prefilled: bool,
         stop_ids: Collection[int],
         sink: RewardSink,
+        ranks: Ranks | None = None,
     ) -> None:
         self._task = task
         self._tokenizer = tokenizer
@@ -58,6 +61,7 @@ class BatchScorer:
         self._think_prefilled = think_prefilled
         self._stop_ids = stop_ids
         self._sink = sink
+        self._ranks = ranks or Ranks()
         self._batch: object = None
         self._scores: Sequence[Score] = ()
 
@@ -91,8 +95,11 @@ class BatchScorer:
         )
         _refuse_unmeasured(prompts, self._scores)
         self._batch = completions
-        self._sink(batch["trainer_state"].global_step + 1, prompts, texts, self._scores)
-        for name, value in {**metrics, **_rates(self._task, self._scores)}.items():
+        scored = self._ranks.gather(list(zip(prompts, texts, self._scores, strict=True)))
+        all_prompts, all_texts, all_scores = zip(*scored, strict=True)
+        self._sink(batch["trainer_state"].global_step + 1, all_prompts, all_texts, all_scores)
+        flat = flat_groups(self._task, all_prompts, all_scores)
+        for name, value in {**metrics, **_rates(self._task, all_scores), **flat}.items():
             batch["log_metric"](name, value)
         return self._scores
 

@@ -13,6 +13,7 @@ from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage
 from trainables.grpo import build_grpo_trainer
 from trainables.models import ADAPTER_FILES
+from trainables.sft import build_sft_trainer
 
 __all__ = ["Look", "train_stage"]
 
@@ -52,9 +53,10 @@ def train_stage(
         # A function of its own, so that nothing of the trainer is left while a look is taken.
         _train_on(context, stage, checkpoints, adapter=adapter)
     stage_adapter = folder / "adapter" / f"stage-{stage.spec.name}"
-    stage_adapter.mkdir(parents=True, exist_ok=True)
-    for name in ADAPTER_FILES:
-        shutil.copyfile(final_checkpoint / name, stage_adapter / name)
+    if context.ranks.is_first:
+        stage_adapter.mkdir(parents=True, exist_ok=True)
+        for name in ADAPTER_FILES:
+            shutil.copyfile(final_checkpoint / name, stage_adapter / name)
     logger.info(
         "trial=%s stage=%s ended after %d steps", spec.trial_id, stage.spec.name, stage.num_steps
     )
@@ -65,6 +67,7 @@ def _train_on(
     context: TrialContext, stage: PlannedStage, checkpoints: Path, *, adapter: Path | None
 ) -> None:
     """Train from the last checkpoint to the next look, or to the end of the stage."""
-    trainer = build_grpo_trainer(context, stage, checkpoints, adapter=adapter)
+    build = build_sft_trainer if context.spec.method == "sft" else build_grpo_trainer
+    trainer = build(context, stage, checkpoints, adapter=adapter)
     resume_from = context.records.progress.checkpoint
     trainer.train(resume_from_checkpoint=str(context.folder / resume_from) if resume_from else None)

@@ -3,14 +3,18 @@
 ``train_trial`` runs in any process; Ray is one caller. Everything durable lies in the trial's
 folder, so a trial that was killed goes on where its last checkpoint ended when the same call
 is made again, and a trial that has ended is not run again.
+
+Several processes train one trial where ``torch.distributed`` is set up: the same call is made in
+each (see ``ranks``).
 """
 
 import gc
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from filelock import FileLock, Timeout
@@ -23,12 +27,15 @@ from trainables.context import Report, TrialContext
 from trainables.curriculum import PlannedStage, plan_stages
 from trainables.evaluation.keys import comparison_keys
 from trainables.evaluation.suite import SuiteResult, evaluate_suite, read_result, write_result
-from trainables.failures import failure_reason, raise_if_paused
+from trainables.failures import failure_reason, has_lost_a_rank, raise_if_paused
 from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.provenance import lock_document
 from trainables.pulse import Pulse
+from trainables.ranks import Ranks
 from trainables.records import (
+    FollowedRecords,
     Outcome,
+    Progress,
     TrialRecords,
     read_outcome,
     record_failure,
@@ -72,11 +79,14 @@ def train_trial(
     Returns:
         The outcome, also in ``outcome.json``. A trial that fails for a reason of its own (a
         model that cannot be found, an exception in training) ends as FAILED with the reason;
-        it does not raise, because trying the same again would give the same.
+        it does not raise, because trying the same again would give the same. Of several ranks
+        the first one returns it at once: whoever started them has to end the others.
 
     Raises:
         TrialPaused: The disk is full, or memory ran out and ``may_grow``. The trial has no
             outcome and goes on when the same call is made again.
+        TrialError: In a rank other than the first: why the trial fails, not yet recorded.
+        Exception: Another rank is gone. The trial has no outcome.
     """
     ended = read_outcome(folder)
     if ended is not None:
@@ -84,18 +94,36 @@ def train_trial(
     folder.mkdir(parents=True, exist_ok=True)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    ranks = Ranks.of_this_process()
+    if not ranks.is_first:
+        return _follow(spec, folder, ranks, may_grow=may_grow)
     try:
         with (
             FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S),
             Pulse(folder, timeout_s=step_timeout_s) as pulse,
         ):
-            return _train_locked(spec, folder, report, pulse, may_grow=may_grow)
+            outcome = _train_locked(spec, folder, report, pulse, ranks, may_grow=may_grow)
     except Timeout as error:
         raise TrialError(f"{folder} is in use by another process.") from error
+    return ranks.from_first(outcome) if outcome.state == "FINISHED" else outcome
+
+
+def _follow(spec: TrialSpec, folder: Path, ranks: Ranks, *, may_grow: bool) -> Outcome:
+    """Train as a rank that writes no records, and wait while the first one evaluates."""
+    try:
+        records = FollowedRecords(folder, ranks.from_first(Progress()))
+        _train_stages(_context(spec, folder, records, ignore_report, lambda: None, ranks))
+    except Exception as error:
+        raise_if_paused(error, folder, may_grow=may_grow)
+        if has_lost_a_rank(error):
+            raise
+        logger.exception("trial=%s failed in rank %d", spec.trial_id, ranks.rank)
+        raise TrialError(failure_reason(error)) from error
+    return ranks.from_first(cast(Outcome, None))
 
 
 def _train_locked(
-    spec: TrialSpec, folder: Path, report: Report, pulse: Pulse, *, may_grow: bool
+    spec: TrialSpec, folder: Path, report: Report, pulse: Pulse, ranks: Ranks, *, may_grow: bool
 ) -> Outcome:
     try:
         records = TrialRecords(folder)
@@ -103,7 +131,11 @@ def _train_locked(
         return record_failure(folder, str(error))
     logger.info("trial=%s started at step=%d", spec.trial_id, records.progress.step)
     try:
-        _run(spec, folder, records, report, pulse)
+        _describe(spec, folder)
+        ranks.from_first(records.progress)
+        context = _context(spec, folder, records, report, pulse.beat, ranks)
+        pulse.beat()
+        _evaluate_finally(context, _train_stages(context))
         return records.end("FINISHED")
     except TrialStopped as error:
         logger.info("trial=%s %s", spec.trial_id, error)
@@ -111,14 +143,15 @@ def _train_locked(
     except Exception as error:
         logger.exception("trial=%s failed", spec.trial_id)
         raise_if_paused(error, folder, may_grow=may_grow)
+        if ranks.count > 1 and has_lost_a_rank(error):
+            raise
         return records.end("FAILED", failure_reason(error))
     finally:
         records.close()
 
 
-def _run(
-    spec: TrialSpec, folder: Path, records: TrialRecords, report: Report, pulse: Pulse
-) -> None:
+def _describe(spec: TrialSpec, folder: Path) -> None:
+    """Write what the trial is, and what produces its numbers."""
     (folder / "trial.yaml").write_text(dump_yaml(spec), encoding="utf-8")
     keys = comparison_keys(spec)
     write_json(
@@ -127,29 +160,48 @@ def _run(
             **keys.document(), seed=spec.seed, ties=list(spec.ties), trial_id=spec.trial_id
         ),
     )
+
+
+def _context(
+    spec: TrialSpec,
+    folder: Path,
+    records: TrialRecords,
+    report: Report,
+    beat: Callable[[], None],
+    ranks: Ranks,
+) -> TrialContext:
     source = resolve_model(spec.model, trust_remote_code=spec.trust_remote_code)
-    context = TrialContext(
+    return TrialContext(
         spec=spec,
         folder=folder,
-        task=load_task(spec.task),
+        # What the trial may use of a budget is spent by all ranks together.
+        task=load_task(spec.task.shared_by(ranks.count)),
         source=source,
         tokenizer=load_tokenizer(source),
         records=records,
         report=report,
-        beat=pulse.beat,
+        beat=beat,
+        ranks=ranks,
     )
-    pulse.beat()
-    stages = plan_stages(spec)
+
+
+def _train_stages(context: TrialContext) -> Path:
+    """Train the stages that are left, each measured when it ends; return the last adapter."""
+    stages, records = plan_stages(context.spec), context.records
     for stage in stages[records.progress.stage :]:
         previous = stages[stage.index - 1] if stage.index else None
         adapter = train_stage(
             context,
             stage,
-            adapter=_stage_adapter(folder, previous) if previous else None,
+            adapter=_stage_adapter(context.folder, previous) if previous else None,
             look=lambda checkpoint, step: _look(context, checkpoint, step),
         )
-        _end_stage(context, stage, adapter, is_last=stage is stages[-1])
-    _evaluate_finally(context, _stage_adapter(folder, stages[-1]))
+        if context.ranks.is_first:
+            _measure_stage(context, stage, adapter, is_last=stage is stages[-1])
+        step = stage.first_step + stage.num_steps
+        records.commit(step=step, stage=stage.index + 1, checkpoint=None)
+        context.ranks.wait()
+    return _stage_adapter(context.folder, stages[-1])
 
 
 def _look(context: TrialContext, checkpoint: Path, step: int) -> None:
@@ -172,8 +224,10 @@ def _look(context: TrialContext, checkpoint: Path, step: int) -> None:
     context.beat()
 
 
-def _end_stage(context: TrialContext, stage: PlannedStage, adapter: Path, *, is_last: bool) -> None:
-    """Evaluate a stage's adapter on the validation split and make the stage durable."""
+def _measure_stage(
+    context: TrialContext, stage: PlannedStage, adapter: Path, *, is_last: bool
+) -> None:
+    """Evaluate a stage's adapter on the validation split."""
     split = context.spec.evaluation.split
     result = _evaluate(context, adapter, split)
     write_result(result, context.folder / "eval" / "stages" / stage.spec.name / split)
@@ -185,7 +239,6 @@ def _end_stage(context: TrialContext, stage: PlannedStage, adapter: Path, *, is_
     context.records.log(step, metrics)
     context.report(step, metrics)
     _keep_best(context, stage, adapter, rate=metrics[primary])
-    context.records.commit(step=step, stage=stage.index + 1, checkpoint=None)
 
 
 def _evaluate_finally(context: TrialContext, adapter: Path) -> None:

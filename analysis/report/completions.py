@@ -21,6 +21,7 @@ __all__ = ["Block", "pack", "run_block"]
 TEXT_LIMITS = (None, 6000, 2000, 800, 300, 100)
 """Characters of a completion, tried in order."""
 _FLAGS = ("is_truncated", "is_thinking")
+_DETAILS = ("spans", "scores")
 
 
 class Block(NamedTuple):
@@ -83,11 +84,12 @@ class _Run:
         """Texts are shortened before one of these is left out."""
         self.ordered = [*flips, *_in_turns(answers, ids, self.changes)]
         """Prompts in the order in which they are taken."""
-        self.extra = {**extra, "components": answers.components}
+        measures = answers.measured.measures
+        self.extra = {**extra, "components": answers.components, "measures": measures}
         self.samples: dict[str, list[dict[str, Any]]] = defaultdict(list)
         rungs, components = answers.measured.rungs, answers.components
         for row in answers.samples.to_dict("records"):
-            sample = _sample(row, rungs, components)
+            sample = _sample(row, rungs, components, measures)
             self.samples[str(row["prompt_id"])].append(sample)
 
     def block(self, num_prompts: int, limit: int | None) -> Block:
@@ -124,22 +126,41 @@ class _Run:
         change = self.changes.get(name)
         samples = self.samples[name]
         if limit is not None:
-            samples = [{**sample, "text": _shortened(sample["text"], limit)} for sample in samples]
+            samples = [_shortened_sample(sample, limit) for sample in samples]
         return {"change": change.value if change else "", "samples": samples}
 
 
 def _sample(
-    row: Mapping[Hashable, Any], rungs: Sequence[str], components: Sequence[str]
+    row: Mapping[Hashable, Any],
+    rungs: Sequence[str],
+    components: Sequence[str],
+    measures: Sequence[str],
 ) -> dict[str, Any]:
     return {
         "text": str(row.get("completion", "")),
         "rungs": [name for name in rungs if row[f"rung/{name}"]],
         "rewards": [_rounded(row[f"reward/{name}"]) for name in components],
+        **(
+            {"measures": [_rounded(row[f"measure/{name}"]) for name in measures]}
+            if measures
+            else {}
+        ),
+        **_details(str(row.get("details") or "")),
         "error": str(row.get("error_class", "")),
         "path": str(row.get("error_path", "")),
         "tokens": int(row["num_tokens"]),
         **{flag: bool(row[flag]) for flag in _FLAGS},
     }
+
+
+def _measured(row: Mapping[Hashable, Any], measures: Sequence[str]) -> list[float | None]:
+    return [_rounded(row[f"measure/{name}"]) for name in measures]
+
+
+def _details(text: str) -> dict[str, Any]:
+    """Return marked spans and named scores, see ``trainables.tasks.details``; empty without any."""
+    details = json.loads(text) if text else {}
+    return {name: details[name] for name in _DETAILS if details.get(name)}
 
 
 def _in_turns(answers: Answers, ids: Sequence[str], changes: Mapping[str, Change]) -> list[str]:
@@ -159,6 +180,14 @@ def _in_turns(answers: Answers, ids: Sequence[str], changes: Mapping[str, Change
         for turn, name in enumerate(members)
     ]
     return [name for _, name in sorted(turns)]
+
+
+def _shortened_sample(sample: dict[str, Any], limit: int) -> dict[str, Any]:
+    """Shorten a sample's text; what was marked in it then no longer lies where it did."""
+    text = _shortened(sample["text"], limit)
+    if text == sample["text"]:
+        return sample
+    return {name: value for name, value in sample.items() if name != "spans"} | {"text": text}
 
 
 def _shortened(text: str, limit: int) -> str:

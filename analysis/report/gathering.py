@@ -16,6 +16,8 @@ from analysis.report.answers import Answers, prompt_changes, read_answers
 from analysis.report.comparisons import Run, comparison_rows
 from analysis.report.cost_rows import cost_rows
 from analysis.report.curve_rows import curve_tables
+from analysis.report.measure_rows import measure_rows
+from analysis.report.part_rows import part_rows
 from analysis.report.prompts import SweepPrompts, read_prompts
 from analysis.report.run_rows import RunRows, run_rows
 from analysis.report.selection import MAX_SERIES, spread
@@ -42,6 +44,8 @@ TABLES = (
     "error_classes",
     "changes",
     "lengths",
+    "measures",
+    "parts",
     "stages",
     "stage_errors",
     "stage_differences",
@@ -165,7 +169,10 @@ class _Reader:
             theirs, shared = self._baseline(record)
         self.runs.append(Run(trial.plan, ours.measured, theirs.measured if theirs else None))
         tables = side_rows(trial, own, shared)
+        facts = trial_facts(trial)
         tables["error_classes"] = error_rows(trial, ours, theirs)
+        tables["measures"] = measure_rows(facts, ours.measured, theirs.measured if theirs else None)
+        tables["parts"] = part_rows(facts, record.folder)
         if theirs is not None:
             changes = prompt_changes(ours.measured, theirs.measured, self.rung)
             tables["changes"] = change_rows(trial, ours, changes)

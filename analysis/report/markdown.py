@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import comparison_texts
 from analysis.report.gathering import SweepTables
+from analysis.report.measure_rows import measure_texts
 from analysis.report.next_steps import NextStep
 from analysis.report.trial_rows import ALL_DIFFICULTIES
 from analysis.wording import (
@@ -51,6 +52,7 @@ def report_markdown(
         ("## Cells against each other", _table(_comparisons(sweep))),
         ("## Figures", _figures(drawn, pictures)),
         ("## By difficulty", _tiers(sweep)),
+        ("## Measures", _measures(sweep)),
         ("## How to read this", _items((*HOW_TO_READ, *sweep.problems))),
     ]
     lines = [line for title, body in sections if body for line in (title, "", *body, "")]
@@ -86,6 +88,18 @@ def _tiers(sweep: SweepTables) -> list[str]:
         for trial in trials
         for line in (f"### {_inline(trial.plan.name)}", "", *_table(tier_rows(trial)), "")
     ][:-1]
+
+
+def _measures(sweep: SweepTables) -> list[str]:
+    rows = sweep.tables["measures"]
+    names = dict.fromkeys(str(row["trial"]) for row in rows)
+    if len(names) > MAX_TIERS:
+        return [f"{len(names)} trials: see report.html, or `strictune report --json`."]
+    lines = []
+    for name in names:
+        texts = [measure_texts(row) for row in rows if row["trial"] == name]
+        lines += [f"### {_inline(name)}", "", *_table(texts), ""]
+    return lines[:-1]
 
 
 def _step(step: NextStep) -> list[str]:

@@ -207,11 +207,32 @@
     return table(["tokens of a completion", ...columns], lines);
   }
 
+  const known = (value) => value !== undefined && value !== null;
+
+  function measureTable(rows) {
+    const bounded = (row, key, sign) => {
+      if (!known(row[key])) return "-";
+      const text = (value) => `${sign && value >= 0 ? "+" : ""}${Number(value.toPrecision(3))}`;
+      const bounds = known(row[`${key}_low`]) ? `${text(row[`${key}_low`])}, ${text(row[`${key}_high`])}` : "no interval";
+      return `${text(row[key])} [${bounds}]`;
+    };
+    return table(["measure", "prompts", "baseline", "trained", "difference"], rows.map((row) => [
+      row.measure.replaceAll("_", " "), String(row.num_prompts), bounded(row, "baseline", false),
+      bounded(row, "trained", false), bounded(row, "delta", true)]));
+  }
+
+  function partTable(rows) {
+    return table(["part of the reward", "groups", "first third", "last third", "groups without spread"], rows.map((row) => [
+      row.part, String(row.num_groups), row.first.toFixed(2), row.last.toFixed(2), percent(row.flat_frac)]));
+  }
+
   const TABLES = [
     ["difficulties", "Rungs by difficulty", difficultyTable],
     ["changes", "What became of the prompts", changeTable],
     ["error_classes", "Error classes, share of completions", (rows, id) => sidedTable(rows, "error_class", "error", id)],
     ["constructs", "Primary rung by construct", (rows, id) => sidedTable(rows, "construct", "construct", id)],
+    ["measures", "Measures, with 95% intervals; exploratory", measureTable],
+    ["parts", "Parts of the reward in training", partTable],
     ["lengths", "Completion length", lengthTable],
     ["stages", "Primary rung after each stage", stageTable],
     ["stage_differences", "Stage against stage, exploratory", stageDifferenceTable],
@@ -361,14 +382,46 @@
       const where = sample.path ? ` at ${sample.path}` : "";
       const flags = [`${sample.tokens} tokens`, ...(sample.is_truncated ? ["truncated"] : []),
         ...(sample.is_thinking ? ["think block"] : [])];
-      const rewards = (block.components || []).map((name, index) => `${name} ${sample.rewards[index] ?? "-"}`);
+      const named = (names, values) => (names || []).map((name, index) => `${name} ${values[index] ?? "-"}`);
+      const rewards = named(block.components, sample.rewards);
+      const measures = named((block.measures || []).map((name) => name.replaceAll("_", " ")), sample.measures || []);
       made.append(
         element("p", { className: "facts" }, ...rungs),
         element("p", { className: "facts" }, element("b", {}, sample.error), `${where}; ${flags.join(", ")}`),
         ...(rewards.length ? [element("p", { className: "facts" }, rewards.join(" \u00b7 "))] : []),
-        element("pre", { className: sample.rungs.includes(sweep.primary_rung) ? "pass" : "fail" }, sample.text));
+        ...(measures.length ? [element("p", { className: "facts" }, measures.join(" \u00b7 "))] : []),
+        ...(sample.scores || []).length ? [scores(sample.scores)] : [],
+        element("pre", { className: sample.rungs.includes(sweep.primary_rung) ? "pass" : "fail" },
+          ...marked(sample.text, sample.spans || [])));
     }
     return made;
+  }
+
+  // Positions count characters, as in the records; indices of a string count UTF-16 units.
+  function marked(text, spans) {
+    if (!spans.length) return [text];
+    const letters = Array.from(text);
+    const part = (start, end) => letters.slice(start, end).join("");
+    const parts = [];
+    let position = 0;
+    for (const span of spans) {
+      if (span.start < position) continue;
+      parts.push(part(position, span.start),
+        element("mark", { className: span.is_fault ? "fault" : "good" }, part(span.start, span.end)),
+        element("sup", { className: span.is_fault ? "fault" : "good" }, span.label));
+      position = span.end;
+    }
+    return [...parts, part(position)];
+  }
+
+  function scores(found) {
+    const badges = found.map((score) => {
+      const good = known(score.value) ? (score.is_negative ? 1 - score.value : score.value) : null;
+      const className = `rung ${good === null ? "" : good >= 0.5 ? "on" : "off"}`;
+      const value = known(score.value) ? Number(score.value.toFixed(2)) : "missing";
+      return element("span", { className }, `${score.name}${score.is_negative ? " (fault)" : ""} ${value}`);
+    });
+    return element("p", { className: "facts" }, ...badges);
   }
 
   byId("back").addEventListener("click", () => { first = Math.max(0, first - PAGE); showCompletions(); });

@@ -4,7 +4,7 @@ import pytest
 from tiny_llama import CHATML, DROPS_SYSTEM, GEMMA, character_tokenizer
 
 from strictune.errors import TrialError
-from trainables.prompting import chat_template_hash, render_prompt
+from trainables.prompting import chat_template_hash, end_of_turn_id, render_prompt
 from trainables.tasks.task import Message
 
 MESSAGES: list[Message] = [
@@ -56,3 +56,17 @@ def test_template_hash_tells_templates_apart() -> None:
     assert chat_template_hash(character_tokenizer(CHATML)) != chat_template_hash(
         character_tokenizer(GEMMA)
     )
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        pytest.param(CHATML, "<|im_end|>", id="end-of-sequence"),
+        pytest.param(CHATML.replace("<|im_end|>", "<bos>"), "<bos>", id="a-stop-token-of-its-own"),
+        pytest.param(DROPS_SYSTEM, "<|im_end|>", id="none-in-the-template"),
+    ],
+)
+def test_an_answer_ends_as_the_template_ends_it(template: str, end: str) -> None:
+    tokenizer = character_tokenizer(template)
+    stop_ids = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<bos>"])
+    assert end_of_turn_id(tokenizer, stop_ids) == tokenizer.convert_tokens_to_ids(end)

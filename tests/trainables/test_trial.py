@@ -77,6 +77,12 @@ def test_a_group_is_the_completions_of_one_prompt(spec: TrialSpec, uninterrupted
     assert (groups.size() == spec.grpo.num_generations).all()
 
 
+def test_the_tokens_trained_on_are_those_of_the_completions(uninterrupted: Path) -> None:
+    logged = metrics_by_step(uninterrupted)
+    sums = reward_rows(uninterrupted).groupby("step")["num_tokens"].sum().cumsum()
+    assert {step: logged[step]["train/completion_tokens"] for step in logged} == sums.to_dict()
+
+
 def test_final_metrics_cover_every_rung_and_difficulty(uninterrupted: Path) -> None:
     last = metrics_by_step(uninterrupted)[4]
     for prefix in ("eval", "final"):

@@ -94,8 +94,10 @@ class Score:
     """A real think block was written."""
     measures: Mapping[str, float] = field(default_factory=dict)
     """Each of ``Task.measures``."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What a component is put together from, where the data choose the names, e.g. rubrics."""
     details: str = ""
-    """More for reports, as JSON text; its shape is the task's own."""
+    """More for reports, see ``details``; empty if there is nothing more."""
     is_missing: bool = False
     """Something that the reward needs could not be measured."""
 

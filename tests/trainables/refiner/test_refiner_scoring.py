@@ -258,17 +258,21 @@ def test_details_say_what_the_report_shows() -> None:
         "</answer>", " It was built in 1901. <snippet id=S9>Big.</snippet></answer>"
     )
     judge = ScriptedJudge(by_title({"Right colour": 1, "Wrong colour": 0}, support=0.5))
-    details = json.loads(score_one(completion, judge=judge).details)
-    first, second = details["claims"]
-    assert completion[first["start"] : first["end"]].startswith("<snippet id=S1>")
-    assert (first["support"], first["unknown_ids"]) == (0.5, [])
-    assert (second["support"], second["unknown_ids"]) == (None, ["S9"])
-    [uncited] = details["uncited"]
-    assert completion[uncited["start"] : uncited["end"]] == "It was built in 1901."
-    assert details["rubrics"] == [
-        {"title": "Right colour", "is_negative": False, "score": 1},
-        {"title": "Wrong colour", "is_negative": True, "score": 0},
+    score = score_one(completion, judge=judge)
+    details = json.loads(score.details)
+    texts = [completion[span["start"] : span["end"]] for span in details["spans"]]
+    assert texts[0].startswith("<snippet id=S1>")
+    assert texts[1:] == ["It was built in 1901.", "<snippet id=S9>Big.</snippet>"]
+    assert [(span["label"], span["is_fault"]) for span in details["spans"]] == [
+        ("S1 shows 50%", False),
+        ("no citation", True),
+        ("S9 unknown", True),
     ]
+    assert details["scores"] == [
+        {"name": "Right colour", "value": 1, "is_negative": False},
+        {"name": "Wrong colour", "value": 0, "is_negative": True},
+    ]
+    assert score.parts == {"Right colour": 1, "Wrong colour": 0}
 
 
 SHARE = st.integers(0, 4).map(lambda quarters: quarters / 4)
@@ -384,8 +388,7 @@ def test_a_judge_that_obeys_whatever_is_outside_the_fence_is_not_reached() -> No
         judge = {"kind": "openai", "base_url": server.base_url, "model": "m", "use_cache": False}
         task = Refiner(RefinerSettings.model_validate({"kind": "refiner", "judge": judge}))
         [score] = task.score_batch([attempt(attacked)], thinking=False, purpose="training").scores
-    rubrics = json.loads(score.details)["rubrics"]
-    assert {rubric["score"] for rubric in rubrics} == {0.25}
+    assert set(score.parts.values()) == {0.25}
 
 
 def test_evaluations_are_scored_by_the_holdout_judge() -> None:

@@ -13,10 +13,8 @@ rightly says nothing at all), ``supported`` (citation F1 is good enough), ``sati
 the rubric mean). The first two need no judge.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from trainables.tasks.refiner.answer import Answer, Reading, read_answer
 from trainables.tasks.refiner.citations import (
@@ -31,6 +29,7 @@ from trainables.tasks.refiner.judge import Judge, Question, RubricQuestion, Supp
 from trainables.tasks.refiner.rows import RefinerRow, Rubric, row_from_column
 from trainables.tasks.refiner.rubrics import active_rubrics, rubric_mean
 from trainables.tasks.refiner.settings import COMPONENT, RewardSettings
+from trainables.tasks.refiner.shown import shown_details
 from trainables.tasks.task import Attempt, BatchScore, Purpose, Score
 
 __all__ = ["Marks", "RefinerScorer"]
@@ -134,6 +133,7 @@ class RefinerScorer:
             error_path=str(draft.reading.position) if draft.fault else "",
             is_thinking=len(draft.reading.thought) >= MIN_THOUGHT_CHARS,
             measures=draft.measures(mean, citations),
+            parts=draft.parts(rubric_scores),
             details=draft.details(rubric_scores, answers),
             is_missing=reward is None,
         )
@@ -237,31 +237,22 @@ class _Draft:
         found["answer_chars"] = float(len(answer.body)) if answer else 0.0
         return found
 
+    def parts(self, rubric_scores: Sequence[float | None]) -> dict[str, float]:
+        """Return what the judge says of each rubric, by its title, where it is known."""
+        scores = zip(self.rubrics, rubric_scores, strict=False)
+        return {rubric.title: score for rubric, score in scores if score is not None}
+
     def details(self, rubric_scores: Sequence[float | None], answers: Answers) -> str:
-        """Return the answer's claims with their support, and each rubric's score, as JSON."""
+        """Return the answer's claims with their support, and each rubric's score, for pages."""
         answer = self.reading.answer
         if answer is None:
             return ""
         support = {
             question.claim: (answers[question] or (None,))[0] for question in self.about_claims
         }
-        claims: list[dict[str, Any]] = [
-            {
-                "start": claim.start,
-                "end": claim.end,
-                "ids": claim.ids,
-                "unknown_ids": [c for c in claim.ids if c not in self.row.evidence],
-                "support": support.get(claim.text),
-            }
-            for claim in answer.claims
-        ]
-        rubrics = [
-            {"title": rubric.title, "is_negative": rubric.is_negative, "score": score}
-            for rubric, score in zip(self.rubrics, rubric_scores, strict=False)
-        ]
-        uncited = [{"start": s.start, "end": s.end} for s in answer.uncited]
-        document = {"claims": claims, "uncited": uncited, "rubrics": rubrics}
-        return json.dumps(document, ensure_ascii=False)
+        return shown_details(
+            self.row, answer, support, zip(self.rubrics, rubric_scores, strict=False)
+        )
 
     def _support(
         self, question: SupportQuestion, scores: tuple[float, ...] | None

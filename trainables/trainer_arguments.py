@@ -1,0 +1,48 @@
+"""What strictune decides itself about TRL's trainers, the same for every method of training."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from strictune.config import TrialSpec
+from trainables.curriculum import PlannedStage
+from trainables.models import training_device
+
+__all__ = ["trainer_arguments"]
+
+
+def trainer_arguments(
+    spec: TrialSpec, stage: PlannedStage, *, folder: Path, without: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the arguments of one stage that all of TRL's trainers know.
+
+    Args:
+        spec: The trial.
+        stage: Which stage.
+        folder: Where its checkpoints go.
+        without: Fields of the trial's training block that are none of TRL's.
+    """
+    on_cpu = training_device() == "cpu"
+    settings = spec.optimization.model_dump(exclude=set(without))
+    if on_cpu:
+        # Recomputing activations only costs time where memory is plentiful.
+        settings["gradient_checkpointing"] = False
+    return {
+        "output_dir": str(folder),
+        "max_steps": stage.num_steps,
+        # Prompts come in the order that the curriculum dealt them.
+        "shuffle_dataset": False,
+        "seed": spec.seed,
+        "bf16": spec.dtype == "bfloat16",
+        "trust_remote_code": spec.trust_remote_code,
+        "use_cpu": on_cpu,
+        "save_strategy": "steps",
+        "save_steps": spec.checkpoint.save_steps,
+        # Two, because the commit that points to the newer one comes after the older is removed.
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "log_level": "error",
+        "dataloader_pin_memory": not on_cpu,
+        **settings,
+    }
