@@ -28,7 +28,7 @@ from trainables.record_keeper import RecordKeeper
 from trainables.records import TrialRecords
 from trainables.rollouts.completion_text import stop_token_ids
 from trainables.tasks.gold import HasGold
-from trainables.tasks.task import Prompt
+from trainables.tasks.task import Prompt, Task
 from trainables.trainer_arguments import trainer_arguments
 from trainables.training_prompts import training_prompts
 
@@ -104,16 +104,13 @@ def sft_trainer(
     return trainer
 
 
-def gold_of(context: TrialContext, prompt: Prompt) -> str:
+def gold_of(task: Task, prompt: Prompt, *, thinking: bool) -> str:
     """Return what a model should write after the rendered prompt.
 
     Raises:
         TrialError: The task does not know it.
     """
-    task = context.task
-    gold = None
-    if isinstance(task, HasGold):
-        gold = task.gold_completion(prompt, thinking=context.spec.thinking)
+    gold = task.gold_completion(prompt, thinking=thinking) if isinstance(task, HasGold) else None
     if gold is None:
         raise TrialError(
             f"training prompt {prompt.id} of task {task.kind} has no gold completion, and "
@@ -148,7 +145,7 @@ def _rows(
 
 def _completion_ids(context: TrialContext, text: str, prompt: Prompt) -> list[int]:
     """Tokenize a gold as it stands behind its prompt, whose own tokens stay as they are."""
-    gold = gold_of(context, prompt)
+    gold = gold_of(context.task, prompt, thinking=context.spec.thinking)
     alone = _ids(context.tokenizer, text)
     together = _ids(context.tokenizer, text + gold)
     if together[: len(alone)] == alone:
@@ -175,7 +172,8 @@ class _MeteredTrainer(SFTTrainer):  # type: ignore[misc]
         started = time.perf_counter()
         loss: torch.Tensor = super().training_step(model, inputs, *rest, **options)
         self._seconds += time.perf_counter() - started
-        self.records.count_tokens(int((inputs["labels"] != IGNORED).sum()))
+        num_read = (inputs["labels"] != IGNORED).sum()
+        self.records.count_tokens(int(self.accelerator.gather(num_read).sum()))
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

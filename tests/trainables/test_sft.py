@@ -135,7 +135,7 @@ def test_prompts_come_as_grpo_is_dealt_them(
     dealt = order_prompts(
         context.task.prompts("train"),
         stage_of_grpo.spec,
-        num_prompts=stage_of_grpo.num_steps * spec.grpo.prompts_per_step,
+        num_prompts=stage_of_grpo.num_steps * spec.prompts_per_step,
         seed=spec.seed,
     )
     assert [prompt.id for prompt in data.prompts] == [prompt.id for prompt in dealt]

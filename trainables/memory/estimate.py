@@ -86,22 +86,26 @@ class Estimate:
 def workload_of(
     spec: TrialSpec, *, device: Literal["cuda", "cpu"], max_prompt_tokens: int
 ) -> Workload:
-    """Return the worst sizes of a trial; generation takes the longest prompt there may be."""
-    grpo = spec.grpo
+    """Return the worst sizes of a trial; generation takes the longest prompt there may be.
+
+    A gold completion is counted at the token limit, which most are far below.
+    """
+    training = spec.optimization
+    is_sampling = spec.method == "grpo"
     return Workload(
         device=device,
         prompt_tokens=max_prompt_tokens,
-        micro_batch=grpo.per_device_train_batch_size,
-        # TRL generates for a whole optimizer step at once.
-        rollout_batch=grpo.completions_per_step,
+        micro_batch=training.per_device_train_batch_size,
+        # TRL generates for a whole optimizer step at once, and with sft not at all.
+        rollout_batch=training.completions_per_step if is_sampling else 0,
         completion_tokens=spec.max_completion_tokens,
         evaluation_batch=spec.evaluation.batch_size,
         evaluation_tokens=spec.max_evaluation_tokens,
         is_quantized=spec.quantization == "nf4",
         float_bytes=2 if spec.dtype == "bfloat16" else FLOAT32_BYTES,
-        # On a CPU nothing is recomputed, see ``grpo_arguments``.
-        is_checkpointing=grpo.gradient_checkpointing and device == "cuda",
-        is_sorting=min(grpo.top_p, spec.evaluation.top_p) < 1,
+        # On a CPU nothing is recomputed, see ``trainer_arguments``.
+        is_checkpointing=training.gradient_checkpointing and device == "cuda",
+        is_sorting=(is_sampling and spec.grpo.top_p < 1) or spec.evaluation.top_p < 1,
     )
 
 
@@ -146,10 +150,10 @@ def _adapter(spec: TrialSpec, architecture: Architecture) -> float:
     one_layer = sum(
         spec.lora.r * sum(shapes[name]) for name in spec.lora.target_modules if name in shapes
     )
-    if "8bit" in spec.grpo.optim:
+    if "8bit" in spec.optimization.optim:
         states = EIGHT_BIT_STATES
     else:
-        states = ADAPTER_STATES.get(spec.grpo.optim, 2 * FLOAT32_BYTES)
+        states = ADAPTER_STATES.get(spec.optimization.optim, 2 * FLOAT32_BYTES)
     return architecture.num_layers * one_layer * (2 * FLOAT32_BYTES + states)
 
 

@@ -2,7 +2,8 @@
 
 It does what a trial does, in the trial's order: two optimizer steps on the longest prompts,
 whose completions are forced to their full token limit, then one evaluation batch of the same
-kind on a fresh base. Rewards are computed and thrown away. It belongs into a process of its
+kind on a fresh base. Rewards are computed and thrown away. A supervised trial trains on the
+prompts that are longest with their gold completions. It belongs into a process of its
 own (``measure_trial``): a peak is a mark that nothing takes back.
 """
 
@@ -40,6 +41,7 @@ from trainables.prompting import render_prompt
 from trainables.provenance import device_name
 from trainables.records import TrialRecords, write_json
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
+from trainables.sft import SftData, gold_of, sft_trainer
 from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
 from trainables.tasks.task import Prompt, Split, Task
@@ -109,9 +111,9 @@ def _result(spec: TrialSpec, folder: Path, *, status: int | None) -> Probe:
     if status == -signal.SIGKILL or path.exists():
         raise BudgetError(
             f"{spec.cell} needs more memory at its worst lengths than this machine has. Lower "
-            "trial.grpo.per_device_train_batch_size (and raise gradient_accumulation_steps), "
-            "max_completion_length, max_think_length or evaluation.batch_size, or set "
-            "trial.grpo.gradient_checkpointing=true."
+            f"trial.{spec.method}.per_device_train_batch_size (and raise "
+            "gradient_accumulation_steps), trial.grpo.max_completion_length, max_think_length or "
+            f"evaluation.batch_size, or set trial.{spec.method}.gradient_checkpointing=true."
         )
     said = (folder / SAID).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     reason = said[-1] if said else f"exit status {status}"
@@ -139,20 +141,24 @@ def probe(spec: TrialSpec, folder: Path) -> Probe:
     source = resolve_model(spec.model, trust_remote_code=spec.trust_remote_code)
     tokenizer = load_tokenizer(source)
     lengths = _PromptLengths(task, tokenizer, thinking=spec.thinking)
-    training = lengths.longest(_trained_on(spec, task), NUM_STEPS * spec.prompts_per_step)
+    is_supervised = spec.method == "sft"
+    per_step = spec.sft.completions_per_step if is_supervised else spec.prompts_per_step
+    training = lengths.longest(
+        _trained_on(spec, task), NUM_STEPS * per_step, with_gold=is_supervised
+    )
     steps = _StepTimes()
     with closing(TrialRecords(folder)) as records:
         context = TrialContext(
             spec=_every_step(spec),
             folder=folder,
-            task=cast(Task, _OnlyPrompts(task, training)),
+            task=task if is_supervised else cast(Task, _OnlyPrompts(task, training)),
             source=source,
             tokenizer=tokenizer,
             records=records,
             report=steps,
             beat=lambda: None,
         )
-        adapter = _train(context)
+        adapter = _train(context, training)
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -184,11 +190,24 @@ class _PromptLengths:
         text = render_prompt(self._tokenizer, messages, thinking=self._thinking).text
         return len(self._tokenizer(text)["input_ids"])
 
-    def longest(self, prompts: Sequence[Prompt], count: int) -> list[Prompt]:
-        """Return the longest prompts that the task allows, longest first."""
+    def longest(
+        self, prompts: Sequence[Prompt], count: int, *, with_gold: bool = False
+    ) -> list[Prompt]:
+        """Return the longest prompts that the task allows, longest first.
+
+        With gold, those that are longest together with their gold completions.
+        """
         counted = [(self(prompt), index) for index, prompt in enumerate(prompts)]
         allowed = [pair for pair in counted if pair[0] <= self._task.max_prompt_tokens]
+        if with_gold:
+            allowed = [
+                (length + self._gold_tokens(prompts[index]), index) for length, index in allowed
+            ]
         return [prompts[index] for _, index in sorted(allowed, reverse=True)[:count]]
+
+    def _gold_tokens(self, prompt: Prompt) -> int:
+        gold = gold_of(self._task, prompt, thinking=self._thinking)
+        return len(self._tokenizer(gold)["input_ids"])
 
 
 class _OnlyPrompts:
@@ -222,6 +241,7 @@ def _every_step(spec: TrialSpec) -> TrialSpec:
         update={
             "checkpoint": CheckpointSpec(save_steps=NUM_STEPS),
             "grpo": spec.grpo.model_copy(update={"logging_steps": 1}),
+            "sft": spec.sft.model_copy(update={"logging_steps": 1}),
         }
     )
 
@@ -231,13 +251,17 @@ def _trained_on(spec: TrialSpec, task: Task) -> list[Prompt]:
     return [prompt for prompt in task.prompts("train") if prompt.difficulty in dealt]
 
 
-def _train(context: TrialContext) -> Path:
+def _train(context: TrialContext, prompts: Sequence[Prompt]) -> Path:
     stage = PlannedStage(
         index=0, spec=StageSpec(name="probe", steps_frac=1.0), num_steps=NUM_STEPS, first_step=0
     )
-    checkpoints = context.folder / "checkpoints"
-    trainer = build_grpo_trainer(context, stage, checkpoints, adapter=None)
-    _force_length(trainer, context.spec.max_completion_tokens)
+    checkpoints, sft = context.folder / "checkpoints", context.spec.sft
+    if context.spec.method == "sft":
+        data = SftData(prompts, NUM_STEPS * sft.completions_per_step)
+        trainer = sft_trainer(context, stage, checkpoints, data=data, adapter=None)
+    else:
+        trainer = build_grpo_trainer(context, stage, checkpoints, adapter=None)
+        _force_length(trainer, context.spec.max_completion_tokens)
     trainer.train()
     return checkpoints / f"checkpoint-{NUM_STEPS}"
 

@@ -27,12 +27,18 @@ SHAPING_FIELDS = (
 )
 """The fields of ``grpo`` that shape a step; ``beta`` and ``top_p`` do by being on or off."""
 
+SFT_SHAPING_FIELDS = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "optim",
+    "gradient_checkpointing",
+)
+
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 
 
 def shape_of(spec: TrialSpec) -> Mapping[str, Any]:
     """Return the shape of a trial as plain data; reads the model's config, loads nothing."""
-    grpo = spec.grpo
     return {
         "model": spec.model,
         "model_config": _config_hash(spec.model),
@@ -42,14 +48,11 @@ def shape_of(spec: TrialSpec) -> Mapping[str, Any]:
         "task": spec.task.identity(),
         "difficulties": list(trained_difficulties(spec)),
         "lora": {"r": spec.lora.r, "target_modules": sorted(spec.lora.target_modules)},
-        "grpo": {name: getattr(grpo, name) for name in SHAPING_FIELDS},
-        "has_reference": grpo.beta > 0,
-        "is_sorting": [grpo.top_p < 1, spec.evaluation.top_p < 1],
         "max_completion_tokens": spec.max_completion_tokens,
         "evaluation_batch": spec.evaluation.batch_size,
         "max_evaluation_tokens": spec.max_evaluation_tokens,
-        "rollouts": spec.rollouts.model_dump(mode="json"),
         "packages": {name: _version(name) for name in PACKAGES},
+        **(_sft_shape(spec) if spec.method == "sft" else _grpo_shape(spec)),
     }
 
 
@@ -63,6 +66,23 @@ def trained_difficulties(spec: TrialSpec) -> tuple[str, ...]:
     """Name the difficulties that some stage trains on; they decide the longest prompt."""
     mixes = [stage.mix or dict.fromkeys(spec.task.difficulties, 1.0) for stage in spec.stages]
     return tuple(sorted({name for mix in mixes for name, weight in mix.items() if weight > 0}))
+
+
+def _grpo_shape(spec: TrialSpec) -> Mapping[str, Any]:
+    grpo = spec.grpo
+    return {
+        "grpo": {name: getattr(grpo, name) for name in SHAPING_FIELDS},
+        "has_reference": grpo.beta > 0,
+        "is_sorting": [grpo.top_p < 1, spec.evaluation.top_p < 1],
+        "rollouts": spec.rollouts.model_dump(mode="json"),
+    }
+
+
+def _sft_shape(spec: TrialSpec) -> Mapping[str, Any]:
+    return {
+        "sft": {name: getattr(spec.sft, name) for name in SFT_SHAPING_FIELDS},
+        "is_sorting": [spec.evaluation.top_p < 1],
+    }
 
 
 def _config_hash(model: str) -> str | None:

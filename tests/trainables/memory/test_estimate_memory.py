@@ -98,6 +98,14 @@ def test_the_cache_grows_with_the_batch_that_is_generated_together() -> None:
     assert many == pytest.approx(8 * few)
 
 
+def test_supervised_training_generates_only_in_evaluations() -> None:
+    supervised = guess(trial(method="sft", sft={"per_device_train_batch_size": 4}))
+    learned = guess(trial(grpo={"per_device_train_batch_size": 4}))
+    assert supervised.terms["rollout"] == 0 < learned.terms["rollout"]
+    for name in ("weights", "training", "evaluation"):
+        assert supervised.terms[name] == learned.terms[name]
+
+
 def test_thinking_makes_completions_and_so_the_cache_longer() -> None:
     plain = guess(trial(grpo={"max_think_length": 512}))
     thinking = guess(trial(grpo={"max_think_length": 512}, thinking=True))

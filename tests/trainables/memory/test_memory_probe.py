@@ -96,6 +96,17 @@ def test_only_difficulties_that_a_stage_deals_are_probed(tmp_path: Path) -> None
     assert set(rows["difficulty"]) == {"simple"}
 
 
+def test_a_supervised_trial_is_probed_on_its_longest_golds(tmp_path: Path) -> None:
+    batch = {"trial.sft.per_device_train_batch_size": 3, "trial.sft.logging_steps": 10}
+    result = probe(trial(**{"trial.method": "sft", **batch}), tmp_path)
+    assert result.step_s > 0
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    tokens = [line["metrics"]["train/completion_tokens"] for line in lines]
+    # Golds of 40 tokens and more are cut there.
+    assert tokens == [3 * 40, 6 * 40]
+    assert not list(tmp_path.glob("rewards/*"))
+
+
 def test_a_probe_runs_in_a_process_of_its_own() -> None:
     mark = bytearray(1 << 30)
     mark[:: 1 << 12] = b"x" * len(mark[:: 1 << 12])

@@ -74,6 +74,22 @@ def test_what_costs_otherwise_has_another_shape(changes: dict[str, Any]) -> None
     assert shape_digest(trial(**changes)) != shape_digest(trial())
 
 
+@pytest.mark.parametrize(
+    ("changes", "is_same"),
+    [
+        pytest.param({"sft": {"learning_rate": 1e-3, "match": "prompts"}}, True, id="rates"),
+        pytest.param({"grpo": {"num_generations": 4, "beta": 0.1}}, True, id="sampling"),
+        pytest.param({"sft": {"per_device_train_batch_size": 16}}, False, id="batch"),
+        pytest.param({"sft": {"optim": "adafactor"}}, False, id="optimizer"),
+        pytest.param({"grpo": {"max_completion_length": 64}}, False, id="where-golds-are-cut"),
+        pytest.param({"method": "grpo"}, False, id="method"),
+    ],
+)
+def test_a_supervised_step_has_a_shape_of_its_own(changes: dict[str, Any], is_same: bool) -> None:
+    found = trial(**{"method": "sft"} | changes)
+    assert (shape_digest(found) == shape_digest(trial(method="sft"))) is is_same
+
+
 def test_a_model_folder_with_another_architecture_is_another_shape(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text('{"hidden_size": 1}')
