@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from trainables.tasks.refiner.data import ROW_COLUMN, build_split, data_hash, re
 from trainables.tasks.refiner.judge import Judge
 from trainables.tasks.refiner.judge_settings import JudgeSettings, LexicalSettings
 from trainables.tasks.refiner.lexical import LexicalJudge
+from trainables.tasks.refiner.probes import probes_of
 from trainables.tasks.refiner.prompts import row_messages
 from trainables.tasks.refiner.rows import row_from_column
 from trainables.tasks.refiner.scoring import Marks, RefinerScorer
@@ -79,6 +80,10 @@ class Refiner:
             TrialError: The judge cannot be used, or failed too often.
         """
         return self._scorers[purpose].score_batch(attempts, purpose=purpose)
+
+    def probes(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
+        """Return the gold answer and what tries to be paid like it, see ``HasProbes``."""
+        return probes_of(prompt, thinking=thinking)
 
     def scorer_hash(self) -> str:
         """Identify how evaluations are scored: the code, the judge, and the pass marks."""
