@@ -187,3 +187,16 @@ def test_the_preset_is_the_published_setup_as_far_as_one_adapter_goes() -> None:
     assert (task.max_prompt_tokens, trial.max_completion_tokens) == (6144, 1024)
     assert (task.reward.scale, task.reward.citation_weight) == (10, 0.2)
     assert type(grpo).model_fields.keys() - grpo.model_fields_set == {"logging_steps"}
+
+
+def test_the_ablation_changes_what_is_paid_and_not_what_is_measured() -> None:
+    trials = expand(load_sweep(ROOT / "search_spaces" / "refiner_ablation.yaml"))
+    by_variant = {str(trial.variant): trial.task for trial in trials}
+    assert len(trials) == 3 * len(by_variant)
+    [measure] = {json.dumps(task.measure()) for task in by_variant.values()}
+    assert len({json.dumps(task.identity()) for task in by_variant.values()}) == len(by_variant)
+    judges = {task.judge.model for task in by_variant.values()}
+    assert len(judges) == 2 and json.loads(measure)["holdout_judge"]["model"] not in judges
+    weights = [by_variant[name].reward.citation_weight for name in ("no_citations", "default")]
+    assert weights == [0, 0.2]
+    assert by_variant["no_static_rubrics"].reward.instance_rubrics_only
