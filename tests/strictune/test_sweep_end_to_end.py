@@ -51,6 +51,11 @@ def test_a_sweep_runs_to_its_verdicts(tmp_path: Path) -> None:
         for found in runs
     )
     assert kinds == {"sweep": 1, "baseline": 2, "trial": 2}
+    assert Counter(len(found.inputs.dataset_inputs) for found in runs) == {0: 1, 1: 2, 2: 2}
+    with_model = [found for found in runs if found.outputs and found.outputs.model_outputs]
+    assert {found.data.tags["strictune.trial"] for found in with_model} == {
+        folder.name for folder in folders
+    }
 
     again = run_sweep(tmp_path, "--only", "curriculum=three_stage")
     assert again.returncode == 2
