@@ -12,6 +12,7 @@ from analysis.report.gathering import SweepTables
 from analysis.report.run_rows import Row
 from analysis.report.selection import MAX_PANELS, MAX_ROWS, MAX_SERIES, shown_trials, spread
 from analysis.report.trial_rows import ALL_DIFFICULTIES
+from analysis.study.pictures import draw_study
 from strictune.config.naming import short_model_name
 
 __all__ = ["FIGURES", "Figure", "ReportFigure", "draw"]
@@ -53,7 +54,22 @@ def draw(sweep: SweepTables) -> list[ReportFigure]:
             caption = figure.caption + _left_out(sweep, rows, figure.limit)
             document = figures.specification(figure.draw(rows))
             found.append(ReportFigure(figure.name, figure.title, caption, document))
-    return found
+    return found + _search_figures(sweep)
+
+
+def _search_figures(sweep: SweepTables) -> list[ReportFigure]:
+    if sweep.search is None:
+        return []
+    return [
+        ReportFigure(
+            f"search-{number}-{picture.name}",
+            f"{picture.title}: {study.study.cell}",
+            picture.caption,
+            picture.document,
+        )
+        for number, study in enumerate(sweep.search.studies)
+        for picture in draw_study(study)
+    ]
 
 
 def _left_out(sweep: SweepTables, rows: Sequence[Row], limit: int) -> str:

@@ -29,11 +29,15 @@ from analysis.report.trial_rows import (
     trial_facts,
     verdict_tables,
 )
+from analysis.study import Findings, study_findings
+from analysis.study import wording as study_wording
+from analysis.study.records import FILE as STUDIES
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.trials import TrialVerdict
-from strictune.errors import StorageError
+from analysis.wording import HOW_TO_READ
+from strictune.errors import StorageError, StrictuneError
 
-__all__ = ["TABLES", "OnPhase", "SweepTables", "gather", "silent"]
+__all__ = ["TABLES", "OnPhase", "SweepTables", "gather", "reading_rules", "silent"]
 
 TABLES = (
     "differences",
@@ -72,6 +76,8 @@ class SweepTables:
     prompts: SweepPrompts
     tables: Mapping[str, list[dict[str, object]]]
     """Each of ``TABLES``; without rows where nothing was measured."""
+    search: Findings | None
+    """What its studies have found; None without a search."""
     problems: tuple[str, ...]
     """What could not be read and was left out."""
 
@@ -99,6 +105,12 @@ class _Stages(BaseModel, frozen=True):
     """The part of ``plan.json`` that says when stages end."""
 
     cells: tuple[_Cell, ...] = ()
+
+
+def reading_rules(sweep: SweepTables) -> tuple[str, ...]:
+    """Return how to read the report, and what was left out of it."""
+    of_search = () if sweep.search is None else study_wording.HOW_TO_READ
+    return (*HOW_TO_READ, *of_search, *sweep.problems)
 
 
 def silent(_: str) -> None:
@@ -138,11 +150,19 @@ def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
     on_phase("reading costs and prompts")
     tables["costs"] = cost_rows(folder, verdicts)
     prompts = read_prompts(_any_finished(folder, verdicts))
+    search = None
+    if (folder / STUDIES).exists():
+        on_phase("reading the search")
+        try:
+            search = study_findings(folder)
+        except StrictuneError as error:
+            problems.append(str(error))
     return SweepTables(
         folder=folder,
         verdicts=verdicts,
         prompts=prompts,
         tables={name: _easiest_first(tables[name], prompts.difficulties) for name in TABLES},
+        search=search,
         problems=tuple(problems),
     )
 

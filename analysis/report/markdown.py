@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import comparison_texts
-from analysis.report.gathering import SweepTables
+from analysis.report.gathering import SweepTables, reading_rules
 from analysis.report.measure_rows import measure_texts
 from analysis.report.next_steps import NextStep
 from analysis.report.trial_rows import ALL_DIFFICULTIES
+from analysis.study.sections import study_sections
+from analysis.study.wording import count_sentence
 from analysis.wording import (
-    HOW_TO_READ,
     cell_sentences,
     contrast_sentences,
     tier_rows,
@@ -49,11 +50,12 @@ def report_markdown(
         ("## Trials", _items(trials)),
         ("## Cells", _items(cell_sentences(verdicts))),
         ("## Contrasts", _items(contrast_sentences(verdicts))),
+        ("## What the search found", _search(sweep)),
         ("## Cells against each other", _table(_comparisons(sweep))),
         ("## Figures", _figures(drawn, pictures)),
         ("## By difficulty", _tiers(sweep)),
         ("## Measures", _measures(sweep)),
-        ("## How to read this", _items((*HOW_TO_READ, *sweep.problems))),
+        ("## How to read this", _items(reading_rules(sweep))),
     ]
     lines = [line for title, body in sections if body for line in (title, "", *body, "")]
     return "\n".join(lines).rstrip() + "\n"
@@ -77,6 +79,17 @@ def _figures(drawn: Sequence[ReportFigure], pictures: str) -> list[str]:
             "",
         )
     ][:-1]
+
+
+def _search(sweep: SweepTables) -> list[str]:
+    lines: list[str] = []
+    for found in sweep.search.studies if sweep.search is not None else ():
+        lines += [f"### {_inline(found.study.cell)}", "", count_sentence(found), ""]
+        for section in study_sections(found):
+            lines += [f"#### {section.title}", ""]
+            for part in (_items(section.sentences), _table(section.rows)):
+                lines += [*part, ""] if part else []
+    return lines[:-1]
 
 
 def _tiers(sweep: SweepTables) -> list[str]:

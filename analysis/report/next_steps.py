@@ -61,6 +61,12 @@ def _missing(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
     counts = verdicts.states
     is_open = counts[RunState.PENDING] + counts[RunState.RUNNING]
     lost = [trial for trial in verdicts.trials if trial.state in (RunState.FAILED, RunState.KILLED)]
+    if not verdicts.trials:
+        yield NextStep(
+            "The study has not come to its confirmation, so nothing is decided. If nothing runs "
+            "the sweep, go on with it; then make this report again.",
+            _run(folder, "--resume"),
+        )
     if is_open:
         yield NextStep(
             f"{_count(is_open, 'trial')} of {len(verdicts.trials)} {_have(is_open)} not ended. If "

@@ -15,15 +15,17 @@ from urllib.parse import urlencode
 from analysis.report.answers import Change
 from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import comparison_texts
-from analysis.report.gathering import SweepTables
+from analysis.report.gathering import SweepTables, reading_rules
 from analysis.report.next_steps import NextStep
 from analysis.report.packing import baseline_block, trial_block
 from analysis.report.run_rows import Row
 from analysis.report.trial_rows import ALL_DIFFICULTIES
+from analysis.study import StudyFindings
+from analysis.study.sections import StudySection, study_sections
+from analysis.study.wording import count_sentence
 from analysis.sweep import SweepVerdicts
 from analysis.trials import TrialVerdict
 from analysis.wording import (
-    HOW_TO_READ,
     cell_sentences,
     contrast_sentences,
     trial_sentences,
@@ -56,9 +58,10 @@ def page_html(
         "verdicts": _verdict_table(verdicts),
         "next": _steps(steps),
         "sentences": _sentences(verdicts),
+        "search": _search(sweep),
         "comparisons": _comparisons(sweep.tables["comparisons"]),
         "figures": "\n".join(map(_figure, drawn)) or _note("No trial has finished yet."),
-        "reading": _list((*HOW_TO_READ, *sweep.problems)),
+        "reading": _list(reading_rules(sweep)),
         "sweep": script_json(_index(sweep)),
         "documents": script_json({figure.name: figure.document for figure in drawn}),
         "scripts": scripts,
@@ -163,6 +166,28 @@ def _sentences(verdicts: SweepVerdicts) -> str:
         f"<summary>{_text(title)}</summary>{_list(lines)}</details>"
         for title, lines in parts.items()
         if lines
+    )
+
+
+def _search(sweep: SweepTables) -> str:
+    """Return the section of a search; empty without one."""
+    if sweep.search is None:
+        return ""
+    studies = "\n".join(_study(found) for found in sweep.search.studies)
+    return f'<section id="search">\n<h2>What the search found</h2>\n{studies}\n</section>'
+
+
+def _study(found: StudyFindings) -> str:
+    parts = "\n".join(_study_section(section) for section in study_sections(found))
+    head = f"<h3>{_text(found.study.cell)}</h3>\n<p>{_text(count_sentence(found))}</p>"
+    return f"{head}\n{parts}"
+
+
+def _study_section(section: StudySection) -> str:
+    said = _list(section.sentences) if section.sentences else ""
+    lines = ["".join(f"<td>{_text(text)}</td>" for text in row.values()) for row in section.rows]
+    return (
+        f"<h4>{_text(section.title)}</h4>\n{said}{_table(section.rows[0], lines) if lines else ''}"
     )
 
 

@@ -1,9 +1,9 @@
-"""The figures of a study as SVG files. Importing this module takes altair with it."""
+"""The figures of a study. Importing this module takes altair with it."""
 
 import math
 from typing import Any, NamedTuple
 
-from analysis.figures.rendering import specification, to_svg
+from analysis.figures.rendering import specification
 from analysis.figures.weights import (
     parallel_points,
     pareto_front,
@@ -29,7 +29,8 @@ class Picture(NamedTuple):
     """Of its file, without the study's."""
     title: str
     caption: str
-    svg: str
+    document: dict[str, Any]
+    """Vega-Lite, with its data."""
 
 
 def draw_study(found: StudyFindings) -> list[Picture]:
@@ -65,7 +66,7 @@ def draw_study(found: StudyFindings) -> list[Picture]:
 
 
 def _picture(name: str, title: str, caption: str, chart: Any) -> Picture:
-    return Picture(name, title, caption, to_svg(specification(chart)))
+    return Picture(name, title, caption, specification(chart))
 
 
 def _role(point: Point, found: StudyFindings) -> str:

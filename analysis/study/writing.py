@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 from analysis.pages import item_lines, replace_text, table_lines
 from analysis.study.findings import Findings, StudyFindings, study_findings
 from analysis.study.importance import NUM_RESAMPLES
+from analysis.study.sections import study_sections
 from analysis.study.wording import (
     HOW_TO_READ,
-    best_rows,
-    component_rows,
     count_sentence,
-    importance_rows,
     importance_sentences,
-    probe_rows,
     probe_sentences,
     selection_sentences,
     winner_sentences,
@@ -85,36 +82,14 @@ def _markdown(findings: Findings, pictures: Mapping[str, Sequence["Picture"]]) -
     lines = [f"# {findings.sweep}: what the search found", ""]
     for found in findings.studies:
         lines += [f"## {found.study.cell}", "", count_sentence(found), ""]
-        for title, body in _sections(found, pictures[found.study.cell]):
-            if body:
-                lines += [f"### {title}", "", *body, ""]
+        for section in study_sections(found):
+            lines += [f"### {section.title}", ""]
+            for part in (item_lines(section.sentences), table_lines(section.rows)):
+                lines += [*part, ""] if part else []
+        if figures := _figures(found, pictures[found.study.cell]):
+            lines += ["### Figures", "", *figures, ""]
     lines += ["## How to read this", "", *item_lines(HOW_TO_READ)]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _sections(
-    found: StudyFindings, pictures: Sequence["Picture"]
-) -> list[tuple[str, Sequence[str]]]:
-    confirmation, audit = found.confirmation, found.audit
-    recorded = (
-        f"Measured on {audit.num_completions} training completions of the winner and of the cell's "
-        f"own settings, searched and trained again (trials with a matrix: {audit.num_trials})."
-    )
-    components = table_lines(component_rows(audit))
-    return [
-        (
-            "The winner",
-            item_lines((*winner_sentences(confirmation), *selection_sentences(confirmation))),
-        ),
-        ("Best points", table_lines(best_rows(found))),
-        (
-            "What mattered",
-            _spaced(importance_sentences(found), table_lines(importance_rows(found))),
-        ),
-        ("What each component pays for", _spaced([recorded], components) if components else ()),
-        ("Probes", _spaced(item_lines(probe_sentences(audit)), table_lines(probe_rows(audit)))),
-        ("Figures", _figures(found, pictures)),
-    ]
 
 
 def _figures(found: StudyFindings, pictures: Sequence["Picture"]) -> list[str]:
@@ -131,12 +106,14 @@ def _figures(found: StudyFindings, pictures: Sequence["Picture"]) -> list[str]:
 
 
 def _write_pictures(folder: Path, pictures: Mapping[str, Sequence["Picture"]]) -> None:
+    from analysis.figures.rendering import to_svg
+
     folder.mkdir(exist_ok=True)
     written = set()
     for cell, drawn in pictures.items():
         for picture in drawn:
             name = _file(cell, picture.name)
-            replace_text(folder / name, picture.svg)
+            replace_text(folder / name, to_svg(picture.document))
             written.add(name)
     for old in folder.glob("*.svg"):
         if old.name not in written:
@@ -145,12 +122,3 @@ def _write_pictures(folder: Path, pictures: Mapping[str, Sequence["Picture"]]) -
 
 def _file(cell: str, name: str) -> str:
     return f"{re.sub(r'[^a-z0-9.]+', '-', cell.lower()).strip('-.')}-{name}.svg"
-
-
-def _spaced(*parts: Sequence[str]) -> list[str]:
-    """Put parts below each other with an empty line between them; empty ones are left out."""
-    lines: list[str] = []
-    for part in parts:
-        if part:
-            lines += [*([""] if lines else []), *part]
-    return lines
