@@ -46,8 +46,9 @@ def num_at_once(grants: Mapping[str, Grant]) -> int:
 
 
 def with_share(trial: TrialSpec, num_trials: int) -> TrialSpec:
-    """Give a trial its share of what so many trials may use of their task's budgets together.
+    """Give each process of a trial its share of what so many trials may use together.
 
-    Its name stays: a budget changes no result.
+    The trial's name stays: a budget changes no result.
     """
-    return trial.model_copy(update={"task": trial.task.shared_by(num_trials)})
+    num_processes = num_trials * trial.distributed.num_workers
+    return trial.model_copy(update={"task": trial.task.shared_by(num_processes)})
