@@ -11,7 +11,6 @@ from trl import GRPOConfig
 
 from strictune.config import TrialSpec
 from trainables.curriculum import PlannedStage
-from trainables.distributed import distributed_arguments
 from trainables.trainer_arguments import trainer_arguments
 
 __all__ = ["grpo_arguments"]
@@ -43,5 +42,4 @@ def grpo_arguments(
         remove_unused_columns=False,
         **trainer_arguments(spec, stage, folder=folder, without=NOT_TRL_FIELDS),
         **rollouts,
-        **distributed_arguments(spec),
     )

@@ -2,6 +2,10 @@
 
 The trial's spec lies in its folder; only the folder's path travels through Ray. Ray starts
 the function again when its process dies, and the trial goes on from its last checkpoint.
+
+A trial of several workers is trained by Ray Train's inside this function, which computes nothing
+itself. When one of them dies, Ray Train ends the others and this function fails, so that a trial
+is started again, counted and given up in the same way with one worker and with many.
 """
 
 import logging
@@ -11,15 +15,21 @@ from typing import TypedDict
 
 import ray
 from ray import tune
+from ray.train import RunConfig, ScalingConfig, WorkerGroupError
 
-from strictune.config import load_trial
-from strictune.errors import TrialPaused
+from strictune.config import TrialSpec, load_trial
+from strictune.errors import TrialError, TrialPaused
 from trainables.attempts import HUNG, begin_attempt
 from trainables.memory.measured import Probe
 from trainables.pulse import HANG_FILE
-from trainables.records import record_failure
+from trainables.records import Outcome, read_outcome, record_failure
 
 __all__ = ["Attempt", "describe_card", "measure_baseline_of", "measure_probe_of", "run_trial"]
+
+
+RANKS_TIMEOUT_S = 7 * 24 * 3600
+"""How long ranks wait for the first one, which evaluates alone. A rank that died ends the others
+at once, and one that hangs is the watchdog's business."""
 
 
 class Attempt(TypedDict):
@@ -32,7 +42,8 @@ class Attempt(TypedDict):
     may_grow: bool
     """More memory can be had, see ``train_trial``."""
     resources: dict[str, float]
-    """What Ray sets aside for it: CPU, GPU, memory in bytes."""
+    """What Ray sets aside for each worker: CPU, GPU, memory in bytes."""
+    num_workers: int
     why: str | None
     """Why the trial is run again, where the worker cannot know."""
 
@@ -42,29 +53,18 @@ def run_trial(config: Mapping[str, Attempt]) -> None:
 
     The last report has ``state``, or ``paused`` with a ``reason`` for a trial that is open.
     """
-    _prepare_process()
-    # Imported in the worker: the driver never loads torch.
-    from trainables.failures import raise_if_paused
-    from trainables.trial import train_trial
-
     attempt = config["attempt"]
     folder = Path(attempt["folder"])
-
-    def report(step: int, metrics: Mapping[str, float]) -> None:
-        tune.report({"step": step, **metrics})
+    train = _train_here if attempt["num_workers"] == 1 else _train_on_workers
+    # Imported in the worker: the driver never loads torch.
+    from trainables.failures import raise_if_paused
 
     try:
         try:
             spec = load_trial(folder / "trial.yaml")
             if _hangs_again(folder, attempt):
                 return
-            outcome = train_trial(
-                spec,
-                folder=folder,
-                report=report,
-                step_timeout_s=attempt["step_timeout_s"],
-                may_grow=attempt["may_grow"],
-            )
+            outcome = train(spec, attempt)
         except OSError as error:
             raise_if_paused(error, folder, may_grow=False)
             raise
@@ -72,6 +72,96 @@ def run_trial(config: Mapping[str, Attempt]) -> None:
         tune.report({"paused": paused.lacks, "reason": str(paused)})
     else:
         tune.report({"step": outcome.steps, "state": outcome.state})
+
+
+def _train_here(spec: TrialSpec, attempt: Attempt) -> Outcome:
+    """Train in this process."""
+    _prepare_process()
+    from trainables.trial import train_trial
+
+    def report(step: int, metrics: Mapping[str, float]) -> None:
+        tune.report({"step": step, **metrics})
+
+    return train_trial(
+        spec,
+        folder=Path(attempt["folder"]),
+        report=report,
+        step_timeout_s=attempt["step_timeout_s"],
+        may_grow=attempt["may_grow"],
+    )
+
+
+def _train_on_workers(spec: TrialSpec, attempt: Attempt) -> Outcome:
+    """Train in as many workers of Ray Train, each a rank, and wait for them.
+
+    What they measure lies in the trial's folder; nothing of it passes through Ray.
+
+    Raises:
+        TrialPaused: The trial lacks disk or memory.
+        WorkerGroupError: A worker is gone.
+    """
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    folder = Path(attempt["folder"])
+    trainer = TorchTrainer(
+        _train_rank,
+        train_loop_config={"attempt": attempt},
+        torch_config=TorchConfig(timeout_s=RANKS_TIMEOUT_S),
+        scaling_config=ScalingConfig(
+            num_workers=attempt["num_workers"],
+            use_gpu=attempt["resources"].get("GPU", 0) > 0,
+            resources_per_worker=dict(attempt["resources"]),
+        ),
+        run_config=RunConfig(storage_path=tune.get_context().get_trial_dir()),
+    )
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        _record_failure_of(error, folder)
+    outcome = read_outcome(folder)
+    assert outcome is not None
+    return outcome
+
+
+def _train_rank(config: Mapping[str, Attempt]) -> None:
+    """Train as one rank; raises unless the trial is finished, which ends the other ranks."""
+    _prepare_process()
+    from trainables.trial import train_trial
+
+    attempt = config["attempt"]
+    folder = Path(attempt["folder"])
+    outcome = train_trial(
+        load_trial(folder / "trial.yaml"),
+        folder=folder,
+        step_timeout_s=attempt["step_timeout_s"],
+        may_grow=attempt["may_grow"],
+    )
+    if outcome.state != "FINISHED":
+        raise TrialError(f"{outcome.state}: {outcome.reason}")
+
+
+def _record_failure_of(error: WorkerGroupError, folder: Path) -> None:
+    """See that the trial whose workers were ended has an outcome.
+
+    Raises:
+        TrialPaused: One of them lacked disk or memory.
+        WorkerGroupError: One of them is gone, and none failed for a reason of the trial's.
+    """
+    if read_outcome(folder) is not None:
+        return
+    failures = error.worker_failures
+    for failure in failures.values():
+        if isinstance(failure, TrialPaused):
+            raise failure
+    # The first rank records its failures itself.
+    reasons = [
+        str(failure)
+        for rank, failure in sorted(failures.items())
+        if rank > 0 and isinstance(failure, TrialError)
+    ]
+    if not reasons:
+        raise error
+    record_failure(folder, reasons[0])
 
 
 def _hangs_again(folder: Path, attempt: Attempt) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from strictune.config import TrialSpec
 from trainables.curriculum import PlannedStage
+from trainables.distributed import distributed_arguments
 from trainables.models import training_device
 
 __all__ = ["trainer_arguments"]
@@ -45,4 +46,5 @@ def trainer_arguments(
         "log_level": "error",
         "dataloader_pin_memory": not on_cpu,
         **settings,
+        **distributed_arguments(spec),
     }

@@ -72,10 +72,15 @@ class SweepCosts:
 
     @property
     def card_hours(self) -> float | None:
-        """Hours of cards: each trial's hours times its share; 0 on machines without."""
+        """Hours of cards: each trial's hours times its cards; 0 on machines without."""
         return _total(
             [
-                (cell.hours, cell.num_trials * cell.grant.gpus if cell.grant else None)
+                (
+                    cell.hours,
+                    cell.num_trials * cell.grant.num_workers * cell.grant.gpus
+                    if cell.grant
+                    else None,
+                )
                 for cell in self.cells.values()
             ]
         )

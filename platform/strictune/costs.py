@@ -49,6 +49,8 @@ def trials_to_probe(
         first_of_cell.setdefault(trial.cell, trial)
     first_of_shape: dict[str, TrialSpec] = {}
     for trial in first_of_cell.values():
+        if trial.distributed.num_workers > 1:
+            continue
         _refuse_taking_all(trial)
         if book.read(trial, device=device).probe is None:
             first_of_shape.setdefault(shape_digest(trial), trial)
@@ -161,7 +163,8 @@ def _grant(
     *,
     num_wanted: int,
 ) -> _Granted:
-    is_needed = needs_peak(spec, machines, num_wanted=num_wanted)
+    num_workers = trial.distributed.num_workers
+    is_needed = needs_peak(spec, machines, num_wanted=num_wanted, num_workers=num_workers)
     try:
         if is_needed:
             _refuse_taking_all(trial)
@@ -174,6 +177,7 @@ def _grant(
             peak=peak if is_needed else None,
             num_wanted=num_wanted,
             cell=trial.cell,
+            num_workers=num_workers,
         )
     except BudgetError as error:
         return _Granted(None, str(error))

@@ -13,7 +13,8 @@ command line prints them without a traceback; ``SpecError``, ``BudgetError`` and
 ``StorageError`` end it with exit code 2.
 """
 
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 __all__ = [
     "BudgetError",
@@ -49,6 +50,10 @@ class TrialPaused(StrictuneError):  # noqa: N818
         super().__init__(message)
         self.lacks = lacks
         """What it needs more of."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive the way from one process to another."""
+        return partial(type(self), lacks=self.lacks), self.args
 
 
 class TrialStopped(StrictuneError):  # noqa: N818

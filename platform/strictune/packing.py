@@ -83,7 +83,7 @@ class Peak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What each trial of a cell is granted."""
+    """What each trial of a cell is granted; with several workers each of them is granted it."""
 
     cpus: float
     gpus: float = 0.0
@@ -92,14 +92,16 @@ class Grant:
     """Main memory set aside; None sets none aside."""
     at_once: int
     """Trials of this kind that run at the same time on the whole cluster."""
+    num_workers: int = 1
+    """Processes of one trial."""
 
     @property
     def num_threads(self) -> int:
-        """Torch threads of the trial."""
+        """Torch threads of each process."""
         return max(1, int(self.cpus))
 
     def ray_resources(self) -> dict[str, float]:
-        """Return the request in Ray Tune's words; memory is in bytes."""
+        """Return the request of one process in Ray Tune's words; memory is in bytes."""
         resources = {"cpu": self.cpus}
         if self.gpus:
             resources["gpu"] = self.gpus
@@ -108,12 +110,16 @@ class Grant:
         return resources
 
 
-def needs_peak(spec: ResourcesSpec, machines: Sequence[Machine], *, num_wanted: int) -> bool:
+def needs_peak(
+    spec: ResourcesSpec, machines: Sequence[Machine], *, num_wanted: int, num_workers: int = 1
+) -> bool:
     """Say whether ``grant_trial`` must be told the peak of a trial.
 
     Without a GPU the peak decides how many trials share the main memory, so it is not needed
-    for a single one.
+    for a single one. Of several workers, which a probe knows nothing of, each has a whole card.
     """
+    if num_workers > 1:
+        return False
     if _gpu_machines(machines):
         return spec.gpus_per_trial == "auto"
     is_auto = "auto" in (spec.gpus_per_trial, spec.cpus_per_trial)
@@ -127,6 +133,7 @@ def grant_trial(
     peak: Peak | None,
     num_wanted: int,
     cell: str,
+    num_workers: int = 1,
 ) -> Grant:
     """Work out what each trial of one cell is granted.
 
@@ -136,27 +143,35 @@ def grant_trial(
         peak: What a trial takes; may be None unless ``needs_peak``.
         num_wanted: Trials that are left to run, of all cells.
         cell: Named in errors.
+        num_workers: Processes of one trial, which may be on different machines.
 
     Raises:
-        BudgetError: One trial is more than any machine can be asked for.
+        BudgetError: One trial is more than the cluster can be asked for.
     """
     usable = _gpu_machines(machines) or list(machines)
-    gpus = _gpu_share(spec, usable, peak=peak, cell=cell) if usable[0].gpus else 0.0
+    gpus = 0.0
+    if usable[0].gpus and num_workers > 1:
+        gpus = _whole_card(spec, num_workers=num_workers, cell=cell)
+    elif usable[0].gpus:
+        gpus = _gpu_share(spec, usable, peak=peak, cell=cell)
     memory_gib = _memory(spec, peak)
     least = Grant(
         cpus=1.0 if spec.cpus_per_trial == "auto" else spec.cpus_per_trial,
         gpus=gpus,
         memory_gib=memory_gib,
         at_once=1,
+        num_workers=num_workers,
     )
     places = [_places(machine, least) for machine in usable]
     if not any(places):
         raise BudgetError(_too_large(least, usable, spec=spec, cell=cell))
+    if sum(places) < num_workers:
+        raise BudgetError(_too_many(least, sum(places), cell=cell))
     wanted = _wanted(spec, num_wanted)
     if spec.cpus_per_trial == "auto":
-        least = replace(least, cpus=_cores_each(usable, places, wanted=wanted))
+        least = replace(least, cpus=_cores_each(usable, places, wanted=wanted * num_workers))
         places = [_places(machine, least) for machine in usable]
-    return replace(least, at_once=min(sum(places), wanted))
+    return replace(least, at_once=min(sum(places) // num_workers, wanted))
 
 
 def without_measuring(spec: ResourcesSpec) -> ResourcesSpec:
@@ -195,7 +210,7 @@ def one_size_up(grant: Grant, machines: Sequence[Machine]) -> Grant | None:
         if had >= most:
             return None
         raised = replace(grant, memory_gib=min(most, had * MEMORY_STEP))
-    fitting = sum(_places(machine, raised) for machine in usable)
+    fitting = sum(_places(machine, raised) for machine in usable) // grant.num_workers
     return replace(raised, at_once=min(fitting, grant.at_once)) if fitting else None
 
 
@@ -230,6 +245,15 @@ def _gpu_share(
     return share
 
 
+def _whole_card(spec: ResourcesSpec, *, num_workers: int, cell: str) -> float:
+    if spec.gpus_per_trial not in ("auto", 1):
+        raise BudgetError(
+            f"resources.gpus_per_trial = {spec.gpus_per_trial:g}, but each of the {num_workers} "
+            f"workers of {cell} takes a whole card. Set it to 1 or auto."
+        )
+    return 1.0
+
+
 def _memory(spec: ResourcesSpec, peak: Peak | None) -> float | None:
     if spec.memory_gib_per_trial is not None:
         return spec.memory_gib_per_trial
@@ -258,6 +282,16 @@ def _cores_each(machines: Sequence[Machine], places: Sequence[int], *, wanted: i
     hosts = [(machine, count) for machine, count in zip(machines, places, strict=True) if count]
     evenly = math.ceil(wanted / len(hosts))
     return float(min(machine.cpus // min(count, evenly) for machine, count in hosts))
+
+
+def _too_many(grant: Grant, places: int, *, cell: str) -> str:
+    each = f"{grant.cpus:g} CPU" + (" and a card" if grant.gpus else "")
+    if grant.memory_gib is not None:
+        each += f", {grant.memory_gib:.1f} GiB"
+    return (
+        f"{cell} has {grant.num_workers} workers with {each} each, and the cluster holds {places} "
+        "of them. Lower trial.distributed.num_workers, or run it on a larger cluster."
+    )
 
 
 def _too_large(least: Grant, machines: Sequence[Machine], *, spec: ResourcesSpec, cell: str) -> str:

@@ -35,8 +35,8 @@ class SharedBudget(NamedTuple):
     """Where it stands in the sweep file."""
     sweep: float
     """All of it."""
-    trial: float | None
-    """The share of one trial; None where it is not known how many run at the same time."""
+    process: float | None
+    """The share of a trial's process; None where it is not known how many trials run at once."""
 
 
 def parse_only(texts: Sequence[str]) -> dict[str, list[Any]]:
@@ -124,7 +124,8 @@ def shared_budgets(trials: Sequence[TrialSpec], *, at_once: int | None) -> list[
     """Return the budgets of the trials' tasks, as divided among those that run at the same time."""
     found: dict[SharedBudget, None] = {}
     for trial in trials:
-        shares = {} if at_once is None else trial.task.shared_by(at_once).limits()
+        num_processes = (at_once or 0) * trial.distributed.num_workers
+        shares = trial.task.shared_by(num_processes).limits() if num_processes else {}
         for key, limit in trial.task.limits().items():
             found[SharedBudget(f"task.{key}", limit, shares.get(key))] = None
     return list(found)

@@ -81,3 +81,29 @@ def test_only_trials_that_did_not_finish_are_reopened(tmp_path: Path) -> None:
     assert folder.outcome(trials[3].trial_id) is None
     assert not (folder.trial(trials[3].trial_id) / "stop").exists()
     assert all(folder.outcome(trial.trial_id) for trial in trials[:3])
+
+
+def test_a_search_may_ask_its_judge_elsewhere_and_may_not_ask_another(tmp_path: Path) -> None:
+    file = tmp_path / "search.yaml"
+    file.write_text(
+        "name: s\n"
+        "task: {kind: refiner, judge: {kind: openai, base_url: 'http://a/v1', model: m}}\n"
+        "trial: {model: builtin:tiny, grpo: {max_steps: 4}}\n"
+        "search:\n"
+        "  space: {settings: {grpo.beta: {low: 0.0, high: 1.0}}}\n"
+        "  num_trials: 2\n"
+    )
+
+    def reopened(*overrides: str) -> list[str]:
+        spec = load_sweep(file, overrides)
+        found = open_sweep_folder(tmp_path / "s", spec, expand(spec), is_resuming=True)
+        return [change.key for change in found.changes]
+
+    reopened()
+    point = tmp_path / "s" / "trials" / "p000"
+    point.mkdir(parents=True)
+    (point / "metrics.jsonl").touch()
+    keys = ["task.judge.base_url", "task.judge.max_concurrent_calls"]
+    assert reopened(f"{keys[0]}=http://b/v1", f"{keys[1]}=8") == keys
+    with pytest.raises(StorageError, match=r"task\.judge\.model \(m -> n\)"):
+        reopened("task.judge.model=n")

@@ -58,15 +58,23 @@ def test_a_trial_is_written_with_its_share_under_the_same_name(
     assert written.trial_id == trial.trial_id == folder.name
 
 
+def test_every_process_of_a_trial_asks_the_judge_on_its_own(sweep: SweepSpec) -> None:
+    trial = expand(sweep)[0]
+    workers = trial.distributed.model_copy(update={"num_workers": 2})
+    both = trial.model_copy(update={"distributed": workers})
+    assert with_share(both, 3).task.judge.max_concurrent_calls == 15
+    assert [found.process for found in shared_budgets([both], at_once=3)] == [15, 500]
+
+
 def test_budgets_of_variants_with_other_judges_are_listed_each(sweep: SweepSpec) -> None:
     trials = expand(sweep)
     [first, second] = shared_budgets(trials, at_once=2)
     assert (first, second) == ((KEYS[0], 90, 45), (KEYS[1], 3000, 1500))
-    assert [found.trial for found in shared_budgets(trials, at_once=None)] == [None, None]
+    assert [found.process for found in shared_budgets(trials, at_once=None)] == [None, None]
     larger = {**JUDGE, "max_concurrent_calls": 8}
     other = sweep.task.model_validate({"kind": "refiner", "judge": larger})
     found = shared_budgets([*trials, trials[0].model_copy(update={"task": other})], at_once=2)
-    assert [(budget.sweep, budget.trial) for budget in found] == [(90, 45), (3000, 1500), (8, 4)]
+    assert [(budget.sweep, budget.process) for budget in found] == [(90, 45), (3000, 1500), (8, 4)]
     offline = sweep.task.model_validate({"kind": "refiner"})
     assert shared_budgets([trials[0].model_copy(update={"task": offline})], at_once=2) == []
 
@@ -76,11 +84,11 @@ def test_the_plan_says_what_each_trial_may_use(
 ) -> None:
     monkeypatch.setattr("strictune.cli.plan.this_machine", two_cores)
     assert main(["plan", str(file)]) == 0
-    assert f"{KEYS[0]} = 90 is the sweep's: 45 for each of 2 at the same time." in (
+    assert f"{KEYS[0]} = 90 is the sweep's: 45 for each process, 2 trials at the same time." in (
         capsys.readouterr().out
     )
     assert main(["plan", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["budgets"] == [
-        {"key": KEYS[0], "sweep": 90, "trial": 45},
-        {"key": KEYS[1], "sweep": 3000, "trial": 1500},
+        {"key": KEYS[0], "sweep": 90, "process": 45},
+        {"key": KEYS[1], "sweep": 3000, "process": 1500},
     ]

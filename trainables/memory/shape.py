@@ -53,6 +53,7 @@ def shape_of(spec: TrialSpec) -> Mapping[str, Any]:
         "max_evaluation_tokens": spec.max_evaluation_tokens,
         "packages": {name: _version(name) for name in PACKAGES},
         **(_sft_shape(spec) if spec.method == "sft" else _grpo_shape(spec)),
+        **spec.distributed.identity,
     }
 
 

@@ -89,7 +89,8 @@ def _cells_of(cell: CellPlan, *, on_card: bool) -> Iterable[str]:
     if cell.grant is None:
         yield from ("-", "-") if cell.problem else ("after a probe", "-")
     else:
-        yield f"{cell.grant.gpus if on_card else cell.grant.cpus:g}"
+        share = f"{cell.grant.gpus if on_card else cell.grant.cpus:g}"
+        yield f"{cell.grant.num_workers} x {share}" if cell.grant.num_workers > 1 else share
         yield str(cell.grant.at_once)
     mark = _mark(cell.step.source, PROBED, "*")
     yield _number(cell.step.step_s) + mark

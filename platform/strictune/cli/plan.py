@@ -102,9 +102,9 @@ def _print_tables(plan: Mapping[str, Any], costs: SweepCosts, *, search: str | N
 
 def _budget_sentence(found: SharedBudget, *, at_once: int | None) -> str:
     whole = f"{found.key} = {found.sweep:g} is the sweep's"
-    if found.trial is None:
+    if found.process is None:
         return f"{whole}, shared by the trials that run at the same time."
-    return f"{whole}: {found.trial:g} for each of {at_once} at the same time."
+    return f"{whole}: {found.process:g} for each process, {at_once} trials at the same time."
 
 
 def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:

@@ -69,6 +69,7 @@ class MatrixSpec(Spec):
 class ResourcesSpec(Spec):
     """What one trial is granted; no part of a trial's identity.
 
+    A trial of several workers is granted as much for each of them, on a GPU a whole one.
     Numbers are taken as they are, and nothing is measured. With auto, a short probe measures a
     trial's peak memory once for each model and shape; ``strictune.packing`` says when.
     """

@@ -75,16 +75,22 @@ def refuse_mixing(
         )
 
 
-def refuse_search_changes(changes: Sequence[Change], *, folder: str) -> None:
+def refuse_search_changes(changes: Sequence[Change], *, is_same_task: bool, folder: str) -> None:
     """Raise if the changed file of a search would put other points into the same study.
+
+    Args:
+        changes: From ``sweep_changes``.
+        is_same_task: What changed in the task is where or how hard something is asked.
+        folder: Named in the message.
 
     Raises:
         StorageError: Something else than ``FREE_IN_SEARCH`` differs.
     """
+    free = (*FREE_IN_SEARCH, "task") if is_same_task else FREE_IN_SEARCH
     fixed = [
         change
         for change in changes
-        if not any(f"{change.key}.".startswith(f"{key}.") for key in FREE_IN_SEARCH)
+        if not any(f"{change.key}.".startswith(f"{key}.") for key in free)
     ]
     if fixed:
         raise StorageError(

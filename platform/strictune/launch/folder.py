@@ -148,7 +148,8 @@ def _check_changes(
     changes = sweep_changes(before, sweep)
     if before.search is not None or sweep.search is not None:
         if any(folder.path.glob("trials/*/metrics.jsonl")):
-            refuse_search_changes(changes, folder=str(folder.path))
+            is_same_task = before.task.identity() == sweep.task.identity()
+            refuse_search_changes(changes, is_same_task=is_same_task, folder=str(folder.path))
         return changes
     begun = [
         trial

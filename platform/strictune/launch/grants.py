@@ -31,17 +31,13 @@ def grant_cells(
     first_of_cell: dict[str, TrialSpec] = {}
     for trial in trials:
         first_of_cell.setdefault(trial.cell, trial)
-    is_sized = needs_peak(spec, machines, num_wanted=len(trials))
-    return {
-        cell: grant_trial(
-            spec,
-            machines,
-            peak=measured_peak(trial, machines, book) if is_sized else None,
-            num_wanted=len(trials),
-            cell=cell,
-        )
-        for cell, trial in first_of_cell.items()
-    }
+    grants = {}
+    for cell, trial in first_of_cell.items():
+        counts = {"num_wanted": len(trials), "num_workers": trial.distributed.num_workers}
+        is_sized = needs_peak(spec, machines, **counts)
+        peak = measured_peak(trial, machines, book) if is_sized else None
+        grants[cell] = grant_trial(spec, machines, peak=peak, cell=cell, **counts)
+    return grants
 
 
 def num_at_once(grants: Mapping[str, Grant]) -> int:
@@ -50,8 +46,9 @@ def num_at_once(grants: Mapping[str, Grant]) -> int:
 
 
 def with_share(trial: TrialSpec, num_trials: int) -> TrialSpec:
-    """Give a trial its share of what so many trials may use of their task's budgets together.
+    """Give each process of a trial its share of what so many trials may use together.
 
-    Its name stays: a budget changes no result.
+    The trial's name stays: a budget changes no result.
     """
-    return trial.model_copy(update={"task": trial.task.shared_by(num_trials)})
+    num_processes = num_trials * trial.distributed.num_workers
+    return trial.model_copy(update={"task": trial.task.shared_by(num_processes)})

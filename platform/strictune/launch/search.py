@@ -154,7 +154,7 @@ def _search(
     )
     rung = sweep.task.primary_rung
     with reporting(runner.folder, primary_rung=rung, say=say, every_s=every_s):
-        tuner_for(runner, name="search", searcher=searcher).fit()
+        tuner_for(runner, name="search", grants=grants.values(), searcher=searcher).fit()
     left_open = list(dict.fromkeys(searcher.left_open))
     for reason in left_open:
         say(f"left open: {reason}")

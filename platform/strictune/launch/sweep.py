@@ -175,5 +175,8 @@ def _by_grant(grants: Mapping[str, Grant]) -> dict[str, list[str]]:
             parts.append(f"{grant.gpus:g} GPU")
         if grant.memory_gib is not None:
             parts.append(f"{grant.memory_gib:.1f} GiB")
-        cells.setdefault(", ".join(parts), []).append(cell)
+        words = ", ".join(parts)
+        if grant.num_workers > 1:
+            words += f"; a trial has {grant.num_workers}"
+        cells.setdefault(words, []).append(cell)
     return cells

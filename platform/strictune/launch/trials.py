@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,6 +103,7 @@ def _run_pass(
             step_timeout_s=runner.step_timeout_s,
             may_grow=why is None and one_size_up(trial.grant, runner.machines) is not None,
             resources=resources_of(trial.grant),
+            num_workers=trial.grant.num_workers,
             why=why,
         )
         for trial in trials
@@ -110,6 +111,7 @@ def _run_pass(
     tuner = tuner_for(
         runner,
         name="tune" if why is None else "tune-grown",
+        grants=[trial.grant for trial in trials],
         attempts=list(attempts.values()),
     )
     paused = {}
@@ -128,23 +130,32 @@ def tuner_for(
     runner: Runner,
     *,
     name: str,
+    grants: Iterable[Grant],
     attempts: Sequence[Attempt] = (),
     searcher: Searcher | None = None,
 ) -> tune.Tuner:
-    """Return the tuner that runs given attempts, or those that a searcher comes up with."""
+    """Return the tuner that runs given attempts, or those that a searcher comes up with.
+
+    Args:
+        runner: What they share.
+        name: Of the folder in which Tune keeps its own records.
+        grants: What they are granted.
+        attempts: One for each trial.
+        searcher: In place of attempts.
+    """
     # Tune's own reporting writes files into the user's home and tables to the terminal.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     return tune.Tuner(
         tune.with_resources(
             runner.trainable,
-            lambda config: tune.PlacementGroupFactory([config["attempt"]["resources"]]),
+            lambda config: tune.PlacementGroupFactory([_reserved(config["attempt"])]),
         ),
         param_space={"attempt": tune.grid_search(list(attempts))} if searcher is None else {},
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             num_samples=1 if searcher is None else -1,
-            max_concurrent_trials=runner.max_concurrent,
+            max_concurrent_trials=_most_at_once(runner, grants),
             reuse_actors=False,
             trial_dirname_creator=lambda trial: Path(trial.config["attempt"]["folder"]).name,
         ),
@@ -161,6 +172,19 @@ def resources_of(grant: Grant) -> dict[str, float]:
     """Return a grant in the names of a placement group."""
     names = {"cpu": "CPU", "gpu": "GPU", "memory": "memory"}
     return {names[name]: amount for name, amount in grant.ray_resources().items()}
+
+
+def _reserved(attempt: Attempt) -> dict[str, float]:
+    """Return what Tune sets aside: next to nothing where Ray Train does so for each worker."""
+    return attempt["resources"] if attempt["num_workers"] == 1 else {"memory": 1}
+
+
+def _most_at_once(runner: Runner, grants: Iterable[Grant]) -> int | None:
+    """Return how many trials Tune may start, which sees nothing of what workers take."""
+    limits = [grant.at_once for grant in grants if grant.num_workers > 1]
+    if runner.max_concurrent is not None:
+        limits.append(runner.max_concurrent)
+    return min(limits, default=None)
 
 
 def pause_of(

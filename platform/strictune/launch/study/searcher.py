@@ -84,6 +84,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             step_timeout_s=self._runner.step_timeout_s,
             may_grow=self._larger(run) is not None,
             resources=resources_of(run.grant),
+            num_workers=run.grant.num_workers,
             why=run.why,
         )
         return {"attempt": attempt}
