@@ -2,7 +2,7 @@
 
 Cells that differ in one key only, over all prompts and by difficulty: model against model,
 thinking against not, curriculum against curriculum, variant (such as other weights) against the
-cell's own settings. Only the contrasts that the sweep file declared carry verdicts, and those
+first variant, or against the cell's own settings. Only the contrasts that the sweep file declared carry verdicts, and those
 are given elsewhere; here are intervals, without p. With three seeds on each side an interval
 speaks of the recipe, else of these runs; over all pairs it always speaks of these runs.
 """
@@ -68,8 +68,9 @@ def comparison_rows(runs: Sequence[Run], rung: str, *, contrasts: Sequence[str] 
     for run in runs:
         cells[run.plan.cell].append(run)
     grouped: dict[tuple[str, str, str], list[_Pair]] = defaultdict(list)
+    reference = runs[0].plan.variant if runs else None
     for first, second in combinations(cells.values(), 2):
-        factor = _factor(first[0].plan, second[0].plan)
+        factor = _factor(first[0].plan, second[0].plan, reference=reference)
         if factor is not None and _is_comparable(first, second):
             levels = _level(second[0].plan, factor), _level(first[0].plan, factor)
             grouped[factor, *levels].append(_pair(second, first, factor, rung))
@@ -101,10 +102,10 @@ def _effect_text(row: Row, prefix: str) -> str:
     return effect_text(Effect(estimate_pp=estimate, low_pp=low, high_pp=high))
 
 
-def _factor(first: PlannedTrial, second: PlannedTrial) -> str | None:
-    """Return the one key in which two cells differ; variants stand against the cell's own."""
+def _factor(first: PlannedTrial, second: PlannedTrial, *, reference: str | None) -> str | None:
+    """Return the one key in which two cells differ; variants stand against the first one."""
     differing = [key for key in FACTORS if getattr(first, key) != getattr(second, key)]
-    if len(differing) != 1 or (differing == ["variant"] and first.variant is not None):
+    if len(differing) != 1 or (differing == ["variant"] and first.variant != reference):
         return None
     return differing[0]
 

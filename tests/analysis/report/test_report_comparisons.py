@@ -95,3 +95,20 @@ def test_results_measured_differently_are_not_compared(tmp_path: Path) -> None:
     lock = path / "trials" / trials[0].trial_id / "lock.json"
     lock.write_text(lock.read_text().replace("5u17e", "other"))
     assert gather(path).tables["comparisons"] == []
+
+
+def test_variants_stand_against_the_first_one(tmp_path: Path) -> None:
+    path = tmp_path / "demo"
+    variants = "{default: {}, high_kl: {grpo.beta: 0.5}, low_kl: {grpo.beta: 0.1}}"
+    overrides = [
+        "matrix.thinking=[false]",
+        "matrix.curriculum=[standard]",
+        f"matrix.variant={variants}",
+        "contrasts=[variant]",
+    ]
+    write_reported_sweep(path, Drawing(num_prompts=24), overrides=overrides)
+    found = [row for row in gather(path).tables["comparisons"] if row["difficulty"] == "all"]
+    assert [(row["level"], row["against"], row["is_planned"]) for row in found] == [
+        ("high_kl", "default", True),
+        ("low_kl", "default", True),
+    ]
