@@ -2,9 +2,10 @@
 
 Cells that differ in one key only, over all prompts and by difficulty: model against model,
 thinking against not, curriculum against curriculum, variant (such as other weights) against the
-first variant, or against the cell's own settings. Only the contrasts that the sweep file declared carry verdicts, and those
-are given elsewhere; here are intervals, without p. With three seeds on each side an interval
-speaks of the recipe, else of these runs; over all pairs it always speaks of these runs.
+first variant, or against the cell's own settings. Only the contrasts that the sweep file declared
+carry verdicts, and those are given elsewhere; here are intervals, without p. With three seeds on
+each side an interval speaks of the recipe, else of these runs; over all pairs it always speaks of
+these runs.
 """
 
 from collections import defaultdict
