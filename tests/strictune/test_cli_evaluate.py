@@ -13,6 +13,7 @@ from tiny_llama import save_random_llama
 from transformers import AutoModelForCausalLM
 
 from strictune.cli import main
+from trainables.tasks.refiner.settings import RefinerSettings
 from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS
 
 ROWS = (
@@ -273,3 +274,29 @@ def test_bad_input_is_named_and_leaves_nothing(
     given = ("--model", model, "--suite", suite, "--out", tmp_path / "run", *args)
     assert message in refusal(capsys, *given)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_task_of_a_sweep_file_is_measured_by_its_judge(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(
+        "name: mine\n"
+        "task: {kind: refiner, num_train_rows: 4, num_eval_rows: 4, max_prompt_tokens: 4096,\n"
+        "  judge: {kind: lexical}}\n"
+        "trial: {model: builtin:tiny, grpo: {max_steps: 4, per_device_train_batch_size: 8}}\n"
+    )
+    out = tmp_path / "run"
+    asked = ("--model", model, "--suite", "refiner:validation", *QUICK, "--out", out)
+    document = summary_of(capsys, *asked, "--task", sweep)
+    assert document["num_prompts"] == 4
+    assert set(document["intervals"]) == set(RefinerSettings.rungs)
+    request = yaml.safe_load((out / "evaluation.yaml").read_text())
+    assert request["task"]["judge"]["kind"] == "lexical"
+
+
+def test_a_task_that_is_neither_file_nor_kind_is_refused(
+    capsys: pytest.CaptureFixture[str], model: Path
+) -> None:
+    said = refusal(capsys, "--model", model, "--suite", "x.jsonl", "--task", "chess")
+    assert "--task chess: expected a sweep file, or one of refiner, strict_json" in said

