@@ -1,7 +1,8 @@
 """Breaks chosen trials of a test's sweep, in the worker processes that run them.
 
 Python imports this module at its start when the folder is on PYTHONPATH. ``BROKEN_TRIALS`` says
-which seed breaks how: ``raise``, ``nan``, or ``hang`` (on the first attempt only).
+which seed breaks how: ``raise``, ``nan``, or ``hang`` (on the first attempt only). With
+``BROKEN_RANK`` it breaks in this rank of several.
 """
 
 import dataclasses
@@ -43,16 +44,17 @@ class BreakingFinder(importlib.abc.MetaPathFinder):
 
 def break_trials(trial: Any) -> None:
     faults = json.loads(os.environ["BROKEN_TRIALS"])
-    run, load = trial._run, trial.load_task
+    context, load = trial._context, trial.load_task
 
-    def run_broken(spec: Any, folder: Any, *rest: Any) -> None:
+    def broken_context(spec: Any, folder: Any, *rest: Any) -> Any:
         fault = faults.get(str(spec.seed))
         is_first = len((folder / "attempts.jsonl").read_text().splitlines()) == 1
-        if fault is not None and (fault != "hang" or is_first):
+        is_here = rest[-1].rank == int(os.environ.get("BROKEN_RANK", 0))
+        if is_here and fault is not None and (fault != "hang" or is_first):
             trial.load_task = lambda settings: break_task(load(settings), fault)
-        run(spec, folder, *rest)
+        return context(spec, folder, *rest)
 
-    trial._run = run_broken
+    trial._context = broken_context
 
 
 def break_task(task: Any, fault: str) -> Any:
