@@ -4,9 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from strictune.config import SweepSpec, expand, load_sweep
+from strictune.config import SweepSpec, expand, load_sweep, resolve_point
 from strictune.errors import StorageError
-from strictune.launch.folder import OpenedFolder, open_sweep_folder, reopen_trials
+from strictune.launch.folder import (
+    OpenedFolder,
+    open_sweep_folder,
+    reopen_trials,
+    write_plan,
+    write_trial,
+)
 from trainables.records import record_failure, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,10 +83,27 @@ def test_only_trials_that_did_not_finish_are_reopened(tmp_path: Path) -> None:
     folder, trials = opened(tmp_path / "q").folder, expand(sweep())
     record_failure(folder.trial(trials[3].trial_id), "it broke")
     (folder.trial(trials[3].trial_id) / "stop").touch()
-    assert reopen_trials(folder, trials) == 1
+    assert reopen_trials(folder, sweep(), trials) == 1
     assert folder.outcome(trials[3].trial_id) is None
     assert not (folder.trial(trials[3].trial_id) / "stop").exists()
     assert all(folder.outcome(trial.trial_id) for trial in trials[:3])
+
+
+def test_of_a_search_the_trials_that_confirm_its_winners_are_reopened(tmp_path: Path) -> None:
+    spec = load_sweep(ROOT / "search_spaces" / "reward_weights_quickstart.yaml")
+    cells = expand(spec)
+    folder = open_sweep_folder(tmp_path / "s", spec, cells, is_resuming=False).folder
+    confirming = [
+        resolve_point(spec, cells[0], {}, variant=name, seed=101) for name in ("default", "p003")
+    ]
+    point = resolve_point(spec, cells[0], {}, variant="p000", seed=0)
+    write_plan(folder, spec, confirming)
+    write_trial(folder, point)
+    for trial in (confirming[0], point):
+        record_failure(folder.trial(trial.trial_id), "out of memory")
+    assert reopen_trials(folder, spec, cells) == 1
+    assert folder.outcome(confirming[0].trial_id) is None
+    assert folder.outcome(point.trial_id) is not None
 
 
 def test_a_search_may_ask_its_judge_elsewhere_and_may_not_ask_another(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def _execute(args: argparse.Namespace) -> int:
     for change in changes:
         tell(f"changed since the last run: {change}")
     if args.retry:
-        num_reopened = reopen_trials(folder, trials)
+        num_reopened = reopen_trials(folder, sweep, trials)
         tell(f"running {num_reopened} trials again that failed or were stopped")
     ran = _run(sweep, trials, folder, tracking_uri=tracking_uri, tell=tell)
     costs = compare_costs(folder.path)

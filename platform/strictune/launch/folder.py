@@ -126,14 +126,22 @@ def write_trial(folder: SweepFolder, trial: TrialSpec) -> Path:
     return path
 
 
-def reopen_trials(folder: SweepFolder, trials: Sequence[TrialSpec]) -> int:
-    """Let trials that failed or were stopped go on from their last checkpoint; count them."""
+def reopen_trials(folder: SweepFolder, sweep: SweepSpec, trials: Sequence[TrialSpec]) -> int:
+    """Let trials that failed or were stopped go on from their last checkpoint; count them.
+
+    Of a search these are the trials that confirm its winners, which the plan lists: a point
+    that failed has told the study so, and stays.
+    """
+    ids = [trial.trial_id for trial in trials]
+    if sweep.search is not None:
+        plan = json.loads((folder.path / "plan.json").read_text(encoding="utf-8"))
+        ids = [trial["trial_id"] for trial in plan["trials"]]
     num_reopened = 0
-    for trial in trials:
-        outcome = folder.outcome(trial.trial_id)
+    for trial_id in ids:
+        outcome = folder.outcome(trial_id)
         if outcome is not None and outcome["state"] != "FINISHED":
-            (folder.trial(trial.trial_id) / "stop").unlink(missing_ok=True)
-            (folder.trial(trial.trial_id) / "outcome.json").unlink()
+            (folder.trial(trial_id) / "stop").unlink(missing_ok=True)
+            (folder.trial(trial_id) / "outcome.json").unlink()
             num_reopened += 1
     return num_reopened
 
