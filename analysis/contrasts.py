@@ -27,7 +27,7 @@ from strictune.errors import SpecError
 
 __all__ = ["ContrastVerdict", "contrast_verdicts"]
 
-_FACTORS = ("model", "thinking", "curriculum", "variant")
+_FACTORS = ("model", "thinking", "curriculum", "method", "variant")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from strictune.errors import StorageError
 __all__ = ["CardSource", "model_card", "read_card_source"]
 
 VERDICTS = "verdicts.json"
+_HOW = {"grpo": "by GRPO on", "sft": "on gold completions of"}
 
 
 class _Bounded(BaseModel, frozen=True):
@@ -142,7 +143,7 @@ def model_card(
         *_front_matter(spec, is_merged=is_merged),
         f"# {spec.display_name}",
         "",
-        f"{kind}: {spec.model}, trained by GRPO on {spec.task.kind}, thinking "
+        f"{kind}: {spec.model}, trained {_HOW[spec.method]} {spec.task.kind}, thinking "
         f"{'on' if spec.thinking else 'off'}. Trial `{spec.trial_id}` of strictune.",
     ]
     for title, body in sections.items():
@@ -157,7 +158,7 @@ def _front_matter(spec: TrialSpec, *, is_merged: bool) -> list[str]:
         *([f"base_model: {json.dumps(spec.model)}"] if is_hub_id else []),
         f"library_name: {'transformers' if is_merged else 'peft'}",
         "pipeline_tag: text-generation",
-        "tags: [grpo, strictune]",
+        f"tags: [{spec.method}, strictune]",
         "---",
         "",
     ]
@@ -230,7 +231,7 @@ def _training(source: CardSource) -> list[str]:
         f"{source.steps} optimizer steps in {source.seconds / 60:.0f} minutes on "
         f"{lock.get('device', 'an unknown device')}, seed {spec.seed}",
         f"base weights in training: {_storage(spec)}",
-        f"reward weights: {weights}",
+        *([f"reward weights: {weights}"] if spec.method == "grpo" else []),
         f"strictune {lock.get('git_sha') or 'of an unknown commit'}; {versions or 'no versions'}",
         "everything else:",
     ]

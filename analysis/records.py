@@ -68,6 +68,7 @@ class PlannedTrial(BaseModel, frozen=True):
     model: str
     thinking: bool
     curriculum: str
+    method: str = "grpo"
     variant: str | None = None
     seed: int
 

@@ -111,10 +111,17 @@ def cell_sentences(verdicts: SweepVerdicts) -> list[str]:
     return lines
 
 
-def contrast_sentences(verdicts: SweepVerdicts) -> list[str]:
-    """Return what each declared contrast shows, with the difference of gains where it differs."""
+def contrast_sentences(verdicts: SweepVerdicts, *, factor: str | None = None) -> list[str]:
+    """Return what each declared contrast shows, with the difference of gains where it differs.
+
+    Args:
+        verdicts: Of the sweep.
+        factor: Only contrasts of this key; None takes all.
+    """
     lines = []
     for contrast in verdicts.contrasts:
+        if factor not in (None, contrast.factor):
+            continue
         title = f"{contrast.level} against {contrast.against_level} ({contrast.cell})"
         gains = ""
         if contrast.gain_effect is not None and not contrast.is_same_baseline:

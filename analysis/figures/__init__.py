@@ -6,6 +6,7 @@ Importing this package takes altair with it, so callers import it where they nee
 """
 
 from analysis.figures.answers import completion_length, rescued_and_regressed
+from analysis.figures.controls import control_arms
 from analysis.figures.costs import plan_against_actual
 from analysis.figures.rates import (
     baseline_against_trained,
@@ -30,6 +31,7 @@ __all__ = [
     "baseline_against_trained",
     "comparisons",
     "completion_length",
+    "control_arms",
     "curriculum_progression",
     "differences",
     "error_classes",

@@ -152,6 +152,8 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
             if trial_id not in planned and spec.variant is not None:
                 # A point of a search: its completions are those of the cell it was drawn in.
                 cell = spec.model_copy(update={"variant": None}).cell
+            if spec.method != "grpo":
+                raise StorageError(f"it was trained by {spec.method}, without rewards.")
             if cell not in members:
                 raise StorageError(f"its cell, {cell}, is not in plan.json.")
             members[cell].append((spec, read_matrix(folder, spec, rung=plan.primary_rung)))

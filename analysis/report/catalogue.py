@@ -110,6 +110,14 @@ def _comparisons(sweep: SweepTables) -> list[Row]:
     ]
 
 
+def _control_arms(sweep: SweepTables) -> list[Row]:
+    rows = [
+        {**row, "panel": f"{row['model']}, {row['thinking']}"} for row in sweep.tables["controls"]
+    ]
+    panels = list(dict.fromkeys(row["panel"] for row in rows))[:MAX_PANELS]
+    return [row for row in rows if row["panel"] in panels]
+
+
 def _primary(sweep: SweepTables) -> list[Row]:
     rows = _shown(sweep, "rungs", MAX_ROWS)
     return [row for row in rows if row["rung"] == sweep.verdicts.primary_rung]
@@ -242,6 +250,16 @@ FIGURES: tuple[Figure, ...] = (
         figures.comparisons,
         _comparisons,
         MAX_ROWS,
+    ),
+    Figure(
+        "control_arms",
+        "Control arms",
+        "Pass@1 on the primary rung with Wilson intervals that allow for families, over all seeds "
+        "of a cell together: untrained, untrained under the grammar of the answers, trained on "
+        f"gold completions, learned from rewards. At most {MAX_PANELS} models.",
+        figures.control_arms,
+        _control_arms,
+        MAX_PANELS,
     ),
     Figure(
         "baseline_against_trained",

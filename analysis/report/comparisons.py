@@ -1,11 +1,11 @@
 """Every comparison that the cells of a sweep allow, for each pair and over all pairs.
 
 Cells that differ in one key only, over all prompts and by difficulty: model against model,
-thinking against not, curriculum against curriculum, variant (such as other weights) against the
-first variant, or against the cell's own settings. Only the contrasts that the sweep file declared
-carry verdicts, and those are given elsewhere; here are intervals, without p. With three seeds on
-each side an interval speaks of the recipe, else of these runs; over all pairs it always speaks of
-these runs.
+thinking against not, curriculum against curriculum, GRPO against supervised training, variant
+(such as other weights) against the first variant, or against the cell's own settings. Only the
+contrasts that the sweep file declared carry verdicts, and those are given elsewhere; here are
+intervals, without p. With three seeds on each side an interval speaks of the recipe, else of
+these runs; over all pairs it always speaks of these runs.
 """
 
 from collections import defaultdict
@@ -24,12 +24,12 @@ from analysis.report.run_rows import Row
 from analysis.report.trial_rows import ALL_DIFFICULTIES
 from analysis.verdicts import Effect, effect, effect_text
 from analysis.wording import NOT_MEASURED
-from strictune.config.naming import short_model_name
+from strictune.config.naming import GRPO, short_model_name
 from strictune.errors import SpecError
 
 __all__ = ["OVER_ALL", "Run", "comparison_rows", "comparison_texts"]
 
-FACTORS = ("model", "thinking", "curriculum", "variant")
+FACTORS = ("model", "thinking", "curriculum", "method", "variant")
 OVER_ALL = "over all pairs"
 
 
@@ -131,6 +131,8 @@ def _is_comparable(first: Sequence[Run], second: Sequence[Run]) -> bool:
 def _pair(ours: Sequence[Run], theirs: Sequence[Run], factor: str, rung: str) -> _Pair:
     plan = ours[0].plan
     rest = [_level(plan, key) for key in FACTORS[:3] if key != factor]
+    if factor != "method" and plan.method != GRPO:
+        rest.append(plan.method)
     return _Pair(
         within=", ".join(rest),
         trial_ids=(plan.trial_id, theirs[0].plan.trial_id),

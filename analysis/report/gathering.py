@@ -11,15 +11,17 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from analysis.controls import MeasuredTrial, control_arms
 from analysis.records import TRIALS, RunRecord, read_plan, read_run
 from analysis.report.answers import Answers, prompt_changes, read_answers
 from analysis.report.comparisons import Run, comparison_rows
+from analysis.report.control_rows import control_rows
 from analysis.report.cost_rows import cost_rows
 from analysis.report.curve_rows import curve_tables
 from analysis.report.measure_rows import measure_rows
 from analysis.report.part_rows import part_rows
 from analysis.report.prompts import SweepPrompts, read_prompts
-from analysis.report.run_rows import RunRows, run_rows
+from analysis.report.run_rows import Row, RunRows, run_rows
 from analysis.report.selection import MAX_SERIES, spread
 from analysis.report.stage_rows import Stage, stage_tables
 from analysis.report.trial_rows import (
@@ -42,6 +44,7 @@ __all__ = ["TABLES", "OnPhase", "SweepTables", "gather", "reading_rules", "silen
 TABLES = (
     "differences",
     "comparisons",
+    "controls",
     "rungs",
     "difficulties",
     "constructs",
@@ -146,6 +149,10 @@ def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
     on_phase("comparing cells")
     contrasts = read_plan(folder).contrasts
     tables["comparisons"] = comparison_rows(reader.runs, verdicts.primary_rung, contrasts=contrasts)
+    try:
+        tables["controls"] = _control_rows(folder, reader.runs, verdicts)
+    except StrictuneError as error:
+        problems.append(str(error))
     tables.update(curve_tables(_curve_folders(folder, verdicts)))
     on_phase("reading costs and prompts")
     tables["costs"] = cost_rows(folder, verdicts)
@@ -232,6 +239,12 @@ def _stage_tables(
     }
     record = read_run(folder / TRIALS / trial.plan.trial_id)
     return stage_tables(facts, record, planned, verdicts.primary_rung)
+
+
+def _control_rows(folder: Path, runs: Sequence[Run], verdicts: SweepVerdicts) -> list[Row]:
+    cells = {cell.cell: cell.verdict for cell in verdicts.cells}
+    trials = [MeasuredTrial(*run) for run in runs]
+    return control_rows(control_arms(folder, trials, rung=verdicts.primary_rung, verdicts=cells))
 
 
 def _curve_folders(folder: Path, verdicts: SweepVerdicts) -> dict[str, list[Path]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import comparison_texts
+from analysis.report.control_rows import control_sentences, control_texts
 from analysis.report.gathering import SweepTables, reading_rules
 from analysis.report.measure_rows import measure_texts
 from analysis.report.next_steps import NextStep
@@ -52,6 +53,7 @@ def report_markdown(
         ("## Contrasts", _items(contrast_sentences(verdicts))),
         ("## What the search found", _search(sweep)),
         ("## Cells against each other", _table(_comparisons(sweep))),
+        ("## Control arms", _controls(sweep)),
         ("## Figures", _figures(drawn, pictures)),
         ("## By difficulty", _tiers(sweep)),
         ("## Measures", _measures(sweep)),
@@ -64,6 +66,14 @@ def report_markdown(
 def _comparisons(sweep: SweepTables) -> list[dict[str, str]]:
     rows = sweep.tables["comparisons"]
     return [comparison_texts(row) for row in rows if row["difficulty"] == ALL_DIFFICULTIES]
+
+
+def _controls(sweep: SweepTables) -> list[str]:
+    rows = sweep.tables["controls"]
+    if not rows:
+        return []
+    sentences = control_sentences(sweep.verdicts, sweep.tables["comparisons"])
+    return [*_table([control_texts(row) for row in rows]), "", *_items(sentences)]
 
 
 def _figures(drawn: Sequence[ReportFigure], pictures: str) -> list[str]:

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from analysis.report.answers import Change
 from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import comparison_texts
+from analysis.report.control_rows import HOW_TO_CONTROL, control_sentences, control_texts
 from analysis.report.gathering import SweepTables, reading_rules
 from analysis.report.next_steps import NextStep
 from analysis.report.packing import baseline_block, trial_block
@@ -60,6 +61,7 @@ def page_html(
         "sentences": _sentences(verdicts),
         "search": _search(sweep),
         "comparisons": _comparisons(sweep.tables["comparisons"]),
+        "controls": _controls(sweep),
         "figures": "\n".join(map(_figure, drawn)) or _note("No trial has finished yet."),
         "reading": _list(reading_rules(sweep)),
         "sweep": script_json(_index(sweep)),
@@ -198,6 +200,16 @@ def _comparisons(rows: Sequence[Row]) -> str:
     parts = [row for row in rows if row["difficulty"] != ALL_DIFFICULTIES]
     folded = f"<details><summary>By difficulty</summary>{_comparison_table(parts)}</details>"
     return _comparison_table(whole) + folded
+
+
+def _controls(sweep: SweepTables) -> str:
+    rows = sweep.tables["controls"]
+    if not rows:
+        return _note(HOW_TO_CONTROL)
+    texts = [control_texts(row) for row in rows]
+    lines = ["".join(f"<td>{_text(text)}</td>" for text in shown.values()) for shown in texts]
+    sentences = control_sentences(sweep.verdicts, sweep.tables["comparisons"])
+    return _table(texts[0], lines) + (_list(sentences) if sentences else "")
 
 
 def _comparison_table(rows: Sequence[Row]) -> str:

@@ -27,6 +27,7 @@ class FakeTrial:
     trial_id: str
     thinking: bool = False
     curriculum: str = "standard"
+    method: str = "grpo"
     seed: int = 0
     model: str = "tiny"
     state: str | None = "FINISHED"
@@ -41,7 +42,8 @@ class FakeTrial:
 
     @property
     def cell(self) -> str:
-        return f"{self.model} {'think' if self.thinking else 'no-think'} {self.curriculum}"
+        name = f"{self.model} {'think' if self.thinking else 'no-think'} {self.curriculum}"
+        return name if self.method == "grpo" else f"{name} {self.method}"
 
     @property
     def baseline_key(self) -> dict[str, Any]:
@@ -77,6 +79,7 @@ def write_sweep(
                 "model": trial.model,
                 "thinking": trial.thinking,
                 "curriculum": trial.curriculum,
+                "method": trial.method,
                 "seed": trial.seed,
             }
             for trial in trials

@@ -7,6 +7,7 @@ import pytest
 from byte_llama import save_byte_llama
 
 from strictune.cli import main
+from strictune.config import TrialSpec, dump_yaml
 
 ROWS = (
     {"id": "a", "prompt": "Say so.", "schema": {"type": "boolean"}, "family": "truths"},
@@ -74,3 +75,72 @@ def test_a_control_is_compared_on_request_and_called_one(
     out = capsys.readouterr().out
     assert "+66.7 pp" in out
     assert "They did not start equal: grammar differ." in out
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a sweep with two seeds of one cell, none of them trained."""
+    folder = tmp_path_factory.mktemp("sweep") / "mine"
+    for seed in (0, 1):
+        spec = TrialSpec.model_validate(
+            {
+                "task": {"kind": "strict_json", "num_train_prompts": 3, "num_eval_prompts": 12},
+                "model": "builtin:tiny",
+                "quantization": "none",
+                "dtype": "float32",
+                "seed": seed,
+                "grpo": {"max_steps": 1},
+                "evaluation": {
+                    "num_prompts_per_difficulty": 1,
+                    "samples_per_prompt": 2,
+                    "max_new_tokens": 60,
+                    "final_split": "validation",
+                },
+            }
+        )
+        (folder / "trials" / spec.trial_id).mkdir(parents=True)
+        (folder / "trials" / spec.trial_id / "trial.yaml").write_text(dump_yaml(spec))
+    (folder / "plan.json").write_text("{}")
+    return folder
+
+
+def test_the_untrained_models_of_a_sweep_are_measured_once_under_its_decoding(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "--sweep", str(sweep), "--constrain", "--json"]) == 0
+    [document] = json.loads(capsys.readouterr().out)
+    [control] = (sweep / "controls").iterdir()
+    assert document["folder"] == str(control)
+    assert (document["num_prompts"], document["num_completions"]) == (3, 6)
+    assert document["tokens_per_s"] > 0
+    key = json.loads((control / "lock.json").read_text())["baseline_key"]
+    assert (key["split"], key["max_new_tokens"]) == ("validation", 60)
+    assert key["grammar"].startswith("llguidance")
+
+    before = (control / "outcome.json").read_bytes()
+    assert main(["evaluate", "--sweep", "mine", "--constrain", "--out", str(sweep.parent)]) == 0
+    out = capsys.readouterr().out
+    assert f"strictune report {sweep}" in out
+    assert "no-think" in out
+    assert [path.read_bytes() for path in sweep.glob("controls/*/outcome.json")] == [before]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param(["--sweep", "mine"], "Add --constrain", id="free"),
+        pytest.param(
+            ["--sweep", "mine", "--constrain", "--model", "builtin:tiny", "--samples", "2"],
+            "are the sweep's. Leave out --model, --samples.",
+            id="given-twice",
+        ),
+        pytest.param(["--sweep", "yours", "--constrain"], "no plan.json", id="no-sweep"),
+        pytest.param(["--model", "builtin:tiny"], "--suite: missing.", id="no-suite"),
+        pytest.param([], "--model and --suite: missing. Give both, or --sweep.", id="nothing"),
+    ],
+)
+def test_a_sweep_says_what_is_measured(
+    sweep: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", *options, "--out", str(sweep.parent)]) == 2
+    assert message in capsys.readouterr().err

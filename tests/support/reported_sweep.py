@@ -68,6 +68,19 @@ def write_reported_sweep(
     return trials
 
 
+def write_control(folder: Path, trial: TrialSpec, drawing: Drawing | None = None) -> None:
+    """Write the untrained model of a trial's cell under a grammar."""
+    drawing = drawing or Drawing()
+    control = folder / "controls" / _baseline(trial)
+    _write_run(control, trial, drawing, 0.9, 77, is_finished=True)
+    lock = json.loads((control / "lock.json").read_text())
+    for key in ("evaluation_key", "baseline_key"):
+        lock[key]["grammar"] = "llguidance 1, abc"
+    (control / "lock.json").write_text(json.dumps(lock))
+    summary = {"num_completions": 60, "completion_tokens_mean": 70.0, "seconds": 7.0}
+    (control / "eval" / "test" / "summary.json").write_text(json.dumps(summary))
+
+
 def _write_run(
     folder: Path, trial: TrialSpec, drawing: Drawing, rate: float, draw: int, *, is_finished: bool
 ) -> None:

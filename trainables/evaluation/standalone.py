@@ -4,7 +4,7 @@ A run that is cut off stays in its folder without an outcome and is not resumed.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -14,7 +14,7 @@ from transformers import logging as transformers_logging
 from strictune.config import SamplingSpec, dump_yaml
 from strictune.config.base import Spec
 from strictune.config.naming import short_model_name
-from strictune.errors import SpecError, StorageError
+from strictune.errors import StorageError
 from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import Measurement
 from trainables.evaluation.recording import record_measurement
@@ -22,10 +22,9 @@ from trainables.evaluation.suite import SuiteResult
 from trainables.evaluation.suite_source import load_suite, suite_name
 from trainables.models import resolve_adapter, resolve_model
 from trainables.tasks import TaskSettings, load_task
-from trainables.tasks.grammar import HasAnswerGrammar
+from trainables.tasks.grammar import answer_grammars
 from trainables.tasks.selection import select_prompts
 from trainables.tasks.strict_json.settings import StrictJsonSettings
-from trainables.tasks.task import Prompt, Task
 
 __all__ = ["Evaluation", "EvaluationRequest", "evaluate_model", "evaluation_name", "open_folder"]
 
@@ -112,7 +111,7 @@ def evaluate_model(
         thinking=request.thinking,
         sampling=request.sampling,
         max_prompt_tokens=max_prompt_tokens,
-        answer_grammars=_answer_grammars(task, prompts) if request.constrain else None,
+        answer_grammars=answer_grammars(task, prompts) if request.constrain else None,
     )
     keys = measurement_keys(measurement)
     open_folder(folder)
@@ -127,14 +126,6 @@ def evaluate_model(
     }
     result = record_measurement(measurement, keys, folder, facts=facts, on_progress=on_progress)
     return Evaluation(result, suite.dropped)
-
-
-def _answer_grammars(task: Task, prompts: Sequence[Prompt]) -> tuple[str, ...]:
-    if not isinstance(task, HasAnswerGrammar):
-        raise SpecError(
-            f"--constrain: no grammar describes the answers of task {task.kind}. Leave it out."
-        )
-    return tuple(task.answer_grammar(prompt) for prompt in prompts)
 
 
 def evaluation_name(request: EvaluationRequest) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
+from strictune.cli.evaluate_sweep import evaluate_sweep
 from strictune.cli.options import spec_from_options
 from strictune.cli.tables import table_console
 from strictune.cli.verb import Verb
@@ -39,20 +40,19 @@ _SAMPLING_OPTIONS = {
 }
 """Option and help of each field of ``SamplingSpec``."""
 _REQUEST_OPTIONS = ("model", "adapter", "suite", "max_prompt_tokens")
+_SINGLE_OPTIONS = (*_REQUEST_OPTIONS, "task", "thinking", "quantization", "dtype")
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="M",
-        required=True,
         help="hub id, folder, package:smollm2-135m or builtin:tiny",
     )
     parser.add_argument("--adapter", metavar="DIR", help="adapter in PEFT's format, in safetensors")
     parser.add_argument(
         "--suite",
         metavar="SUITE",
-        required=True,
         help="<task>:validation or <task>:test, e.g. strict_json:test; schemastore, "
         "bfcl-eval[:PART] or jsonschemabench[:PART]; or a file in the task's format, for "
         "strict_json JSONL with id, prompt, schema, optional difficulty and family",
@@ -79,6 +79,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="decode under the grammar of each prompt's JSON Schema, behind the think block: would "
         "a grammar have done it?",
     )
+    parser.add_argument(
+        "--sweep",
+        metavar="SWEEP",
+        help="instead of --model and --suite, with --constrain: the untrained models of a sweep on "
+        "its prompts, as the control arm of its report",
+    )
     parser.add_argument("--quantization", choices=("nf4", "none"), help="default: nf4")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), help="default: bfloat16")
     _add_sampling_options(parser)
@@ -86,7 +92,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="DIR",
         type=Path,
-        help=f"the run's folder, new or empty (default: one in {DEFAULT_OUT})",
+        help=f"the run's folder, new or empty (default: one in {DEFAULT_OUT}); with --sweep, "
+        "where sweeps lie by name (default: runs)",
     )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
@@ -106,6 +113,12 @@ def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _execute(args: argparse.Namespace) -> int:
+    if args.sweep is not None:
+        args.out = args.out or DEFAULT_OUT.parent
+        return evaluate_sweep(args, _given(args), progress=_progress)
+    missing = [option for option in ("--model", "--suite") if not getattr(args, option[2:])]
+    if missing:
+        raise SpecError(f"{' and '.join(missing)}: missing. Give both, or --sweep.")
     sampling = _sampling(args)
 
     # torch, transformers, pandas and scipy.
@@ -158,6 +171,13 @@ def _task(given: str | None, suite: str) -> dict[str, Any]:
             f"--task {given}: expected a sweep file, or one of {', '.join(sorted(TASKS))}."
         )
     return load_sweep(Path(given)).task.model_dump(mode="json")
+
+
+def _given(args: argparse.Namespace) -> list[str]:
+    """Return the options of a single evaluation that were given."""
+    names = {name: f"--{name.replace('_', '-')}" for name in _SINGLE_OPTIONS}
+    names |= {field: option for field, (option, _) in _SAMPLING_OPTIONS.items()}
+    return [option for name, option in names.items() if getattr(args, name) not in (None, False)]
 
 
 def _sampling(args: argparse.Namespace) -> SamplingSpec:

@@ -38,7 +38,8 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="keep the trials with this model, thinking, curriculum, variant or seed; repeatable",
+        help="keep the trials with this model, thinking, curriculum, method, variant or seed; "
+        "repeatable",
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["SEPARATOR", "cell_name", "short_model_name", "trial_slug"]
+__all__ = ["GRPO", "SEPARATOR", "cell_name", "short_model_name", "trial_slug"]
 
 SEPARATOR = " \N{MIDDLE DOT} "
 

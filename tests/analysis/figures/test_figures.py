@@ -51,6 +51,13 @@ CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
             }
         ],
     ),
+    "control_arms": (
+        figures.control_arms,
+        [
+            {"panel": "tiny, think", "name": name, "arm": name, **RATE}
+            for name in ("untrained", "grammar", "sft", "grpo")
+        ],
+    ),
     "baseline_against_trained": (figures.baseline_against_trained, sided(model="tiny")),
     "rung_ladder": (figures.rung_ladder, sided(rung="parsed") + sided(rung="strict")),
     "rates_by_difficulty": (figures.rates_by_difficulty, sided(difficulty="hard")),

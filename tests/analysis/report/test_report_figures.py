@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from reported_sweep import Drawing, write_reported_sweep
+from reported_sweep import Drawing, write_control, write_reported_sweep
 
 from analysis.report import catalogue, gather
 from analysis.report.catalogue import FIGURES, draw
@@ -13,7 +13,8 @@ from analysis.report.gathering import SweepTables
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> SweepTables:
     folder = tmp_path_factory.mktemp("figures") / "demo"
-    write_reported_sweep(folder, Drawing(num_prompts=24))
+    drawing = Drawing(num_prompts=24)
+    write_control(folder, write_reported_sweep(folder, drawing)[0], drawing)
     return gather(folder)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from reported_sweep import Drawing, write_reported_sweep
+from reported_sweep import Drawing, write_control, write_reported_sweep
 
 from analysis.report import Report, write_report
 from analysis.report.catalogue import FIGURES
@@ -31,7 +31,8 @@ BROWSER = next(
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     folder = tmp_path_factory.mktemp("page") / "demo"
-    write_reported_sweep(folder, Drawing(text=HOSTILE), unfinished=[3])
+    trials = write_reported_sweep(folder, Drawing(text=HOSTILE), unfinished=[3])
+    write_control(folder, trials[0], Drawing(text=HOSTILE))
     return write_report(folder)
 
 

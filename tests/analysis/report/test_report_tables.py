@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from reported_sweep import CONSTRUCTS, Drawing, write_reported_sweep
+from reported_sweep import CONSTRUCTS, Drawing, write_control, write_reported_sweep
 
 from analysis.report import gather
 from analysis.report.curve_rows import curve_tables
@@ -17,7 +17,8 @@ from analysis.report.selection import shown_trials, spread
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> SweepTables:
     folder = tmp_path_factory.mktemp("tables") / "demo"
-    write_reported_sweep(folder, Drawing(num_samples=2), unfinished=[3])
+    trials = write_reported_sweep(folder, Drawing(num_samples=2), unfinished=[3])
+    write_control(folder, trials[0])
     return gather(folder)
 
 

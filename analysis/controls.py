@@ -1,0 +1,183 @@
+"""The arms that trained models are held against: would a grammar, or examples, have done it?
+
+Beside its baseline each untrained model may have been measured under the grammar of its
+prompts' answers (``strictune evaluate --sweep SWEEP --constrain``), and cells may be trained on
+gold completions instead of rewards (``method: sft``).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from analysis.cells import stack
+from analysis.keys import differing_parts
+from analysis.measured import Interval, Measured, difference, measure
+from analysis.rates import wilson_rate
+from analysis.records import PlannedTrial, RunState, check_same_prompts, read_run
+from analysis.speeds import decoding_speed, training_totals
+from analysis.verdicts import Verdict, compared_verdict
+
+__all__ = ["CONTROLS", "Arm", "ArmKind", "MeasuredTrial", "control_arms"]
+
+CONTROLS = "controls"
+"""The folder of a sweep that holds its untrained models under a grammar."""
+GRAMMAR = "grammar"
+"""The part of the keys in which a control differs from its baseline."""
+
+ArmKind = Literal["untrained", "grammar", "sft", "grpo"]
+
+
+class MeasuredTrial(NamedTuple):
+    """A finished trial and the baseline beside it."""
+
+    plan: PlannedTrial
+    trial: Measured
+    baseline: Measured | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One row of the comparison, for one model with or without thinking."""
+
+    model: str
+    thinking: bool
+    kind: ArmKind
+    name: str
+    num_seeds: int | None
+    """Finished seeds; None for a model that was not trained."""
+    rate: Interval
+    """Pass@1 on the primary rung, over all seeds together."""
+    verdict: Verdict | None
+    """Against the baseline: the cell's, or that of the grammar; None for the baseline."""
+    completion_tokens: float
+    """That training read, mean over the seeds; NaN where nothing was trained or recorded."""
+    training_s: float
+    """Of the optimizer steps, mean over the seeds."""
+    tokens_per_s: float
+    """Of the final evaluation, mean over the seeds."""
+
+
+def control_arms(
+    sweep_dir: Path,
+    trials: Sequence[MeasuredTrial],
+    *,
+    rung: str,
+    verdicts: Mapping[str, Verdict],
+) -> tuple[Arm, ...]:
+    """Put baselines, grammars, supervised and learned cells beside each other.
+
+    Args:
+        sweep_dir: The sweep's folder.
+        trials: Its finished trials, in the order of the plan.
+        rung: The primary one.
+        verdicts: Of each cell against its baseline, by the cell's name.
+
+    Returns:
+        The arms of each model that has a control, in the order of the plan; empty without one.
+
+    Raises:
+        StorageError: A control is there but cannot be understood.
+    """
+    controls = _read_controls(sweep_dir)
+    groups: dict[tuple[str, bool], list[MeasuredTrial]] = {}
+    for found in trials:
+        groups.setdefault((found.plan.model, found.plan.thinking), []).append(found)
+    arms: list[Arm] = []
+    for members in groups.values():
+        baseline = next((one.baseline for one in members if one.baseline is not None), None)
+        held = [one for one in controls if baseline is not None and _is_control(one, baseline)]
+        if held or any(one.plan.method == "sft" for one in members):
+            arms += _untrained_arms(members[0].plan, baseline, held, rung)
+            arms += _trained_arms(members, rung, verdicts)
+    return tuple(arms)
+
+
+def _read_controls(sweep_dir: Path) -> list[Measured]:
+    records = (read_run(path) for path in sorted((sweep_dir / CONTROLS).glob("*")))
+    return [measure(record) for record in records if record.state is RunState.FINISHED]
+
+
+def _is_control(control: Measured, baseline: Measured) -> bool:
+    """Whether nothing but the grammar is between two measurements."""
+    parts = differing_parts(control.record.baseline_key, baseline.record.baseline_key)
+    return list(parts) == [GRAMMAR]
+
+
+def _untrained_arms(
+    plan: PlannedTrial, baseline: Measured | None, held: Sequence[Measured], rung: str
+) -> Iterator[Arm]:
+    if baseline is None:
+        return
+    yield _untrained(plan, "untrained", "untrained", baseline, rung, verdict=None)
+    for control in held:
+        name = "untrained, under the grammar"
+        check_same_prompts((control.table, baseline.table), names=(name, "its baseline"))
+        found = difference(control, baseline, rung)
+        verdict = compared_verdict(found, sides=("the grammar", "the untrained model without it"))
+        yield _untrained(plan, "grammar", name, control, rung, verdict=verdict)
+
+
+def _untrained(
+    plan: PlannedTrial,
+    kind: ArmKind,
+    name: str,
+    measured: Measured,
+    rung: str,
+    *,
+    verdict: Verdict | None,
+) -> Arm:
+    return Arm(
+        model=plan.model,
+        thinking=plan.thinking,
+        kind=kind,
+        name=name,
+        num_seeds=None,
+        rate=measured.rate(rung),
+        verdict=verdict,
+        completion_tokens=math.nan,
+        training_s=math.nan,
+        tokens_per_s=decoding_speed(measured.record),
+    )
+
+
+def _trained_arms(
+    members: Sequence[MeasuredTrial], rung: str, verdicts: Mapping[str, Verdict]
+) -> Iterator[Arm]:
+    """Yield supervised cells before learned ones, else in the order of the plan."""
+    cells: dict[str, list[MeasuredTrial]] = {}
+    for one in members:
+        cells.setdefault(one.plan.cell, []).append(one)
+    for name, seeds in sorted(cells.items(), key=lambda item: item[1][0].plan.method != "sft"):
+        plan = seeds[0].plan
+        totals = [training_totals(one.trial.record.folder) for one in seeds]
+        yield Arm(
+            model=plan.model,
+            thinking=plan.thinking,
+            kind="sft" if plan.method == "sft" else "grpo",
+            name=name,
+            num_seeds=len(seeds),
+            rate=_rate([one.trial for one in seeds], rung),
+            verdict=verdicts.get(name),
+            completion_tokens=_mean([found.completion_tokens for found in totals]),
+            training_s=_mean([found.seconds for found in totals]),
+            tokens_per_s=_mean([decoding_speed(one.trial.record) for one in seeds]),
+        )
+
+
+def _rate(runs: Sequence[Measured], rung: str) -> Interval:
+    """Average over seeds, prompt by prompt; the interval is about these runs."""
+    found = wilson_rate(
+        stack(runs, rung).mean(axis=0),
+        runs[0].families,
+        num_completions=sum(run.num_completions for run in runs),
+        level=0.95,
+    )
+    return Interval(float(found.estimate), float(found.low), float(found.high))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan

@@ -1,0 +1,95 @@
+"""The control arms as rows, as display strings and in sentences."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from analysis.controls import Arm
+from analysis.measured import Interval
+from analysis.report.comparisons import OVER_ALL, comparison_texts
+from analysis.report.run_rows import Row
+from analysis.report.trial_rows import ALL_DIFFICULTIES
+from analysis.sweep import SweepVerdicts
+from analysis.verdicts import effect_text
+from analysis.wording import NOT_MEASURED, contrast_sentences, rate_text
+from strictune.config.naming import short_model_name
+
+__all__ = ["HOW_TO_CONTROL", "control_rows", "control_sentences", "control_texts"]
+
+METHOD = "method"
+
+HOW_TO_CONTROL = (
+    "Would something simpler have done it? No control was run. matrix: {method: [sft, grpo]} in "
+    "the sweep file trains on gold completions beside GRPO; strictune evaluate --sweep SWEEP "
+    "--constrain measures the untrained models under a grammar."
+)
+
+
+def control_rows(arms: Sequence[Arm]) -> list[Row]:
+    """Return one row an arm; bounds and totals are NaN where nothing was measured."""
+    return [
+        {
+            "model": short_model_name(arm.model),
+            "thinking": "think" if arm.thinking else "no-think",
+            "arm": arm.kind,
+            "name": arm.name,
+            "num_seeds": arm.num_seeds,
+            "rate": arm.rate.estimate,
+            "low": arm.rate.low,
+            "high": arm.rate.high,
+            **_against_baseline(arm),
+            "completion_tokens": arm.completion_tokens,
+            "training_s": arm.training_s,
+            "tokens_per_s": arm.tokens_per_s,
+        }
+        for arm in arms
+    ]
+
+
+def control_texts(row: Row) -> dict[str, str]:
+    """Return a row as display strings, heading -> text."""
+    return {
+        "model": f"{row['model']}, {row['thinking']}",
+        "arm": str(row["name"]),
+        "seeds": NOT_MEASURED if row["num_seeds"] is None else str(row["num_seeds"]),
+        "Pass@1": rate_text(Interval(row["rate"], row["low"], row["high"])),
+        "against the baseline": row["difference"] or NOT_MEASURED,
+        "verdict": row["verdict"] or NOT_MEASURED,
+        "tokens trained on": _number(row["completion_tokens"]),
+        "seconds of steps": _number(row["training_s"]),
+        "tokens/s, evaluation": _number(row["tokens_per_s"]),
+    }
+
+
+def control_sentences(verdicts: SweepVerdicts, comparisons: Sequence[Row]) -> list[str]:
+    """Say what learning from rewards adds to supervised training, pair by pair.
+
+    Where the sweep file declared the contrast its verdict is given, else the interval alone.
+    """
+    if any(contrast.factor == METHOD for contrast in verdicts.contrasts):
+        return contrast_sentences(verdicts, factor=METHOD)
+    lines = []
+    for row in comparisons:
+        is_whole = row["difficulty"] == ALL_DIFFICULTIES and row["within"] != OVER_ALL
+        if row["factor"] == METHOD and is_whole:
+            shown = comparison_texts(row)
+            lines.append(
+                f"{shown['comparison']} ({shown['in']}): {shown['difference']}, exploratory: "
+                "contrasts: [method] in the sweep file plans the comparison."
+            )
+    return lines
+
+
+def _against_baseline(arm: Arm) -> Mapping[str, object]:
+    verdict = arm.verdict
+    if verdict is None:
+        return {"difference": None, "verdict": None, "text": None}
+    found, word = verdict.effect, verdict.word
+    return {
+        "difference": None if found is None else effect_text(found),
+        "verdict": "undecided" if word is None else word.value,
+        "text": verdict.text,
+    }
+
+
+def _number(value: float) -> str:
+    return NOT_MEASURED if math.isnan(value) else f"{value:,.0f}"

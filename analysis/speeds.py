@@ -1,0 +1,50 @@
+"""How much and how fast a run trained and generated, from its own records."""
+
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+from analysis.records import RunRecord
+
+__all__ = ["TrainingTotals", "decoding_speed", "training_totals"]
+
+
+class TrainingTotals(NamedTuple):
+    """What a trial's optimizer steps took together; NaN where it was not recorded."""
+
+    completion_tokens: float
+    """Tokens of completions that the loss read, each time that it did."""
+    seconds: float
+    """With GRPO its generation and scoring are in it; evaluations and checkpoints are not."""
+
+
+def training_totals(folder: Path) -> TrainingTotals:
+    """Add up a trial's ``metrics.jsonl``."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return TrainingTotals(math.nan, math.nan)
+    tokens, seconds, num_steps, before = math.nan, 0.0, 0, 0
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            record = json.loads(line)
+            metrics, step = record["metrics"], int(record["step"])
+            tokens = metrics.get("train/completion_tokens", tokens)
+            if "time/step_s" in metrics:
+                # The mean over the steps since the line before.
+                seconds += metrics["time/step_s"] * (step - before)
+                num_steps, before = num_steps + step - before, step
+    return TrainingTotals(tokens, seconds if num_steps else math.nan)
+
+
+def decoding_speed(record: RunRecord) -> float:
+    """Return the completion tokens a second of a run's final evaluation; NaN if not recorded.
+
+    Scoring is in the time, and loading the model is not.
+    """
+    path = record.samples_file.parent / "summary.json"
+    if not path.exists():
+        return math.nan
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    tokens = summary["num_completions"] * summary["completion_tokens_mean"]
+    return float(tokens / summary["seconds"]) if summary["seconds"] > 0 else math.nan

@@ -1,0 +1,118 @@
+"""``strictune evaluate --sweep``: the untrained models of a sweep, held to a grammar.
+
+Everything else (suite, samples, decoding, precision) is the sweep's, so that the results stand
+beside its baselines and its trained arms in the report.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from strictune.cli.sweep_folder import sweep_folder
+from strictune.cli.tables import table_console
+from strictune.config import TrialSpec, load_trial
+from strictune.errors import SpecError, TrialError
+
+__all__ = ["evaluate_sweep"]
+
+Progress = Callable[[int, int], None]
+
+
+def evaluate_sweep(
+    args: argparse.Namespace,
+    given: Sequence[str],
+    *,
+    progress: Callable[[], AbstractContextManager[Progress]],
+) -> int:
+    """Measure the controls of a sweep that are not there yet, and show all of them.
+
+    Args:
+        args: With ``sweep``, ``constrain``, ``out`` and ``json``.
+        given: The options that describe a single evaluation, as they were written.
+        progress: Shows how far one measurement is.
+    """
+    if given:
+        raise SpecError(
+            f"--sweep: model, prompts and decoding are the sweep's. Leave out {', '.join(given)}."
+        )
+    if not args.constrain:
+        raise SpecError(
+            "--sweep: the sweep has measured its untrained models itself, see its report. Add "
+            "--constrain to measure them under a grammar."
+        )
+    folder = sweep_folder(args)
+
+    # torch and transformers.
+    from analysis.controls import CONTROLS
+    from trainables.evaluation.control import measure_control
+
+    found = []
+    for trial in _one_for_each_model(folder):
+        try:
+            with progress() as on_progress:
+                control = measure_control(trial, folder / CONTROLS, on_progress=on_progress)
+        except TrialError as error:
+            raise SpecError(str(error)) from error
+        found.append(_document(trial, control))
+    if args.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    _print_table(found)
+    print(f"beside the trained arms: strictune report {folder}")
+    return 0
+
+
+def _one_for_each_model(folder: Path) -> list[TrialSpec]:
+    """Return a trial for each of the sweep's untrained models, with and without thinking."""
+    chosen: dict[tuple[object, ...], TrialSpec] = {}
+    for path in sorted(folder.glob("trials/*/trial.yaml")):
+        trial = load_trial(path)
+        key = (trial.model, trial.thinking, trial.quantization, trial.dtype)
+        chosen.setdefault(key, trial)
+    if not chosen:
+        raise SpecError(f"{folder}: the sweep has no trials yet. Run it first.")
+    return list(chosen.values())
+
+
+def _document(trial: TrialSpec, control: Path) -> dict[str, Any]:
+    from analysis.measured import measure
+    from analysis.records import read_run
+    from analysis.speeds import decoding_speed
+    from analysis.wording import rate_text
+
+    measured = measure(read_run(control))
+    rate = measured.rate(trial.task.primary_rung)
+    summary = json.loads((measured.record.samples_file.parent / "summary.json").read_text())
+    return {
+        "folder": str(control),
+        "model": trial.model_name,
+        "thinking": trial.thinking,
+        "rung": trial.task.primary_rung,
+        "pass_at_1": rate_text(rate),
+        "tokens_per_s": decoding_speed(measured.record),
+        **summary,
+    }
+
+
+def _print_table(found: Sequence[dict[str, Any]]) -> None:
+    table = Table(title="untrained, under the grammar of each prompt's answers")
+    for heading in ("model", "thinking"):
+        table.add_column(heading)
+    headings = ("prompts", f"{found[0]['rung']} Pass@1", "tokens/s", "decoded freely")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row in found:
+        table.add_row(
+            row["model"],
+            "think" if row["thinking"] else "no-think",
+            str(row["num_prompts"]),
+            row["pass_at_1"],
+            f"{row['tokens_per_s']:.0f}",
+            str(sum(row["grammar_problems"].values())),
+        )
+    table_console().print(table)

@@ -1,0 +1,77 @@
+"""The section on control arms: what the page and the Markdown say of them."""
+
+from pathlib import Path
+
+import pytest
+from reported_sweep import Drawing, write_control, write_reported_sweep
+
+from analysis.report import Report, write_report
+
+METHODS = (
+    "matrix={method: [sft, grpo], seed: [0, 1, 2]}",
+    "contrasts=[method]",
+)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder = tmp_path_factory.mktemp("controls") / "demo"
+    trials = write_reported_sweep(folder, Drawing(num_prompts=24), overrides=METHODS)
+    write_control(folder, trials[0], Drawing(num_prompts=24))
+    return write_report(folder)
+
+
+def section(report: Report) -> list[str]:
+    text = report.markdown.read_text()
+    return text.partition("## Control arms\n")[2].partition("\n## ")[0].strip().splitlines()
+
+
+def test_every_arm_is_a_row_of_the_table(report: Report) -> None:
+    _, _, *rows = [line for line in section(report) if line.startswith("|")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[1] for row in cells] == [
+        "untrained",
+        "untrained, under the grammar",
+        "tiny · no-think · standard · sft",
+        "tiny · no-think · standard",
+    ]
+    assert [row[2] for row in cells] == ["-", "-", "3", "3"]
+    assert cells[0][4:6] == ["-", "-"]
+    assert cells[1][8] == "600"
+    # 20 steps of 2 s
+    assert [row[7] for row in cells] == ["-", "-", "40", "40"]
+
+
+def test_the_contrast_of_the_methods_is_said_in_words(report: Report) -> None:
+    [line] = [line for line in section(report) if line.startswith("- ")]
+    assert line.startswith("- grpo against sft (tiny · no-think · standard): ")
+    assert "no clear difference" in line or "equivalent" in line
+
+
+def test_the_page_has_the_same_table_and_a_figure(report: Report) -> None:
+    page = report.html.read_text()
+    arms = page.partition('<section id="control-arms">')[2].partition("</section>")[0]
+    assert arms.count("<tr>") == 5
+    assert "untrained, under the grammar" in arms
+    assert 'id="figure-control_arms"' in page
+
+
+def test_a_sweep_without_controls_says_how_to_run_one(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    write_reported_sweep(folder, Drawing(num_prompts=12))
+    found = write_report(folder)
+    page = found.html.read_text()
+    arms = page.partition('<section id="control-arms">')[2].partition("</section>")[0]
+    assert "strictune evaluate --sweep SWEEP --constrain" in arms
+    assert "## Control arms" not in found.markdown.read_text()
+    assert 'id="figure-control_arms"' not in page
+
+
+def test_a_control_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    trials = write_reported_sweep(folder, Drawing(num_prompts=12))
+    write_control(folder, trials[0], Drawing(num_prompts=12))
+    (folder / "controls" / "plain" / "lock.json").write_text("{")
+    found = write_report(folder)
+    assert any("controls/plain/lock.json" in problem for problem in found.sweep.problems)
+    assert found.sweep.tables["controls"] == []

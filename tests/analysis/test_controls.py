@@ -1,0 +1,161 @@
+"""Control arms: what stands beside what, and what is not taken for a control."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from synthetic_sweep import SHARED_KEY, FakeTrial, write_run, write_sweep
+
+from analysis.controls import CONTROLS, Arm, MeasuredTrial, control_arms
+from analysis.measured import measure
+from analysis.records import read_run
+from analysis.report.control_rows import control_rows, control_sentences, control_texts
+from analysis.speeds import decoding_speed, training_totals
+from analysis.sweep import SweepVerdicts, sweep_verdicts
+from analysis.verdicts import Word
+
+SEEDS = (0, 1, 2)
+SFT_RATES, GRPO_RATES, GRAMMAR_RATES = (0.9, 0.6, 0.5), (0.9, 0.8, 0.7), (0.99, 0.95, 0.9)
+HELD_KEY = {**SHARED_KEY, "grammar": "llguidance 1, abc"}
+
+
+def trials(method: str, rates: tuple[float, float, float], **more: str) -> list[FakeTrial]:
+    return [
+        FakeTrial(trial_id=f"{method}-{seed}", method=method, seed=seed, rates=rates, **more)  # type: ignore[arg-type]
+        for seed in SEEDS
+    ]
+
+
+def write_control(folder: Path, trial: FakeTrial) -> Path:
+    return write_run(
+        folder / CONTROLS / trial.trial_id, trial, draw=99, rates=GRAMMAR_RATES, state="FINISHED"
+    )
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    planned = [*trials("sft", SFT_RATES), *trials("grpo", GRPO_RATES)]
+    folder = write_sweep(tmp_path / "sweep", planned, contrasts=("method",))
+    write_control(folder, FakeTrial(trial_id="held", evaluation_key=HELD_KEY))
+    for trial in planned:
+        lines = [
+            {"step": 2, "metrics": {"train/completion_tokens": 100.0, "time/step_s": 3.0}},
+            {"step": 4, "metrics": {"train/completion_tokens": 250.0, "time/step_s": 1.0}},
+            {"step": 4, "metrics": {"eval/strict/pass_at_1": 0.5, "time/eval_s": 70.0}},
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / "trials" / trial.trial_id / "metrics.jsonl").write_text(text)
+    return folder
+
+
+def arms_of(folder: Path) -> tuple[tuple[Arm, ...], SweepVerdicts]:
+    verdicts = sweep_verdicts(folder)
+    runs = []
+    for trial in verdicts.trials:
+        record = read_run(folder / "trials" / trial.plan.trial_id)
+        baseline = measure(read_run(record.baseline_folder))
+        runs.append(MeasuredTrial(trial.plan, measure(record), baseline))
+    cells = {cell.cell: cell.verdict for cell in verdicts.cells}
+    return control_arms(folder, runs, rung="strict", verdicts=cells), verdicts
+
+
+def test_the_arms_of_a_model_stand_from_untrained_to_learned(sweep: Path) -> None:
+    arms, _ = arms_of(sweep)
+    assert [arm.kind for arm in arms] == ["untrained", "grammar", "sft", "grpo"]
+    untrained, held, supervised, learned = (arm.rate.estimate for arm in arms)
+    assert untrained < supervised < learned < held
+    seeds = [measure(read_run(sweep / "trials" / f"sft-{seed}")) for seed in SEEDS]
+    assert supervised == pytest.approx(sum(run.rung("strict").mean() for run in seeds) / 3)
+    assert all(arm.rate.low < arm.rate.estimate < arm.rate.high for arm in arms)
+    assert [arm.num_seeds for arm in arms] == [None, None, 3, 3]
+    assert [arm.verdict and arm.verdict.word for arm in arms] == [None, *[Word.BETTER] * 3]
+
+
+def test_training_is_counted_in_tokens_and_seconds_of_steps(sweep: Path) -> None:
+    arms, _ = arms_of(sweep)
+    assert [arm.completion_tokens for arm in arms[2:]] == [250.0, 250.0]
+    # Two steps of 3 s and two of 1 s; evaluations are not training.
+    assert [arm.training_s for arm in arms[2:]] == [8.0, 8.0]
+    assert all(math.isnan(arm.training_s) for arm in arms[:2])
+
+
+def test_the_speed_is_that_of_the_final_evaluation(sweep: Path) -> None:
+    record = read_run(sweep / CONTROLS / "held")
+    assert math.isnan(decoding_speed(record))
+    summary = {"num_completions": 200, "completion_tokens_mean": 30.0, "seconds": 12.0}
+    (record.samples_file.parent / "summary.json").write_text(json.dumps(summary))
+    assert decoding_speed(record) == 500.0
+    arms, _ = arms_of(sweep)
+    assert [arm.tokens_per_s for arm in arms if arm.kind == "grammar"] == [500.0]
+
+
+def test_learning_is_held_against_supervised_training(sweep: Path) -> None:
+    _, verdicts = arms_of(sweep)
+    [contrast] = verdicts.contrasts
+    assert (contrast.level, contrast.against_level) == ("grpo", "sft")
+    assert contrast.verdict.word is Word.BETTER
+    assert contrast.is_same_baseline
+    [line] = control_sentences(verdicts, [])
+    assert line.startswith("grpo against sft (tiny no-think standard): +")
+
+
+def test_an_undeclared_pair_has_an_interval_and_no_verdict(tmp_path: Path) -> None:
+    planned = [*trials("sft", SFT_RATES), *trials("grpo", GRPO_RATES)]
+    _, verdicts = arms_of(write_sweep(tmp_path / "sweep", planned))
+    row = {
+        "factor": "method",
+        "level": "grpo",
+        "against": "sft",
+        "within": "tiny, no-think, standard",
+        "num_prompts": 240,
+        "difficulty": "all",
+        "is_planned": False,
+        **{"delta_pp": 20.0, "low_pp": 12.0, "high_pp": 28.0},
+    }
+    [line] = control_sentences(verdicts, [row, {**row, "difficulty": "hard"}])
+    assert line.startswith(
+        "grpo against sft (tiny, no-think, standard): +20.0 pp [12.0, 28.0], exploratory"
+    )
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        pytest.param(
+            FakeTrial(trial_id="held", evaluation_key={**HELD_KEY, "temperature": 0.1}),
+            id="other-decoding",
+        ),
+        pytest.param(
+            FakeTrial(trial_id="held", evaluation_key=HELD_KEY, model="other"), id="other-model"
+        ),
+        pytest.param(
+            FakeTrial(trial_id="held", evaluation_key=HELD_KEY, thinking=True), id="thinking"
+        ),
+        pytest.param(FakeTrial(trial_id="held"), id="no-grammar"),
+    ],
+)
+def test_only_the_grammar_may_be_between_a_control_and_its_baseline(
+    tmp_path: Path, control: FakeTrial
+) -> None:
+    folder = write_sweep(tmp_path / "sweep", trials("grpo", GRPO_RATES))
+    write_control(folder, control)
+    assert arms_of(folder)[0] == ()
+
+
+def test_a_sweep_without_controls_has_no_arms(tmp_path: Path) -> None:
+    assert arms_of(write_sweep(tmp_path / "sweep", trials("grpo", GRPO_RATES)))[0] == ()
+
+
+def test_a_cell_of_few_seeds_is_shown_undecided(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "sweep", trials("sft", SFT_RATES)[:1])
+    texts = [control_texts(row) for row in control_rows(arms_of(folder)[0])]
+    assert [text["verdict"] for text in texts] == ["-", "undecided"]
+    assert texts[1]["against the baseline"].startswith("+")
+    assert texts[1]["tokens trained on"] == "-"
+
+
+def test_a_trial_from_before_tokens_were_counted_has_none(tmp_path: Path) -> None:
+    assert math.isnan(training_totals(tmp_path).seconds)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "metrics": {"train/loss": 1.0}}\n')
+    assert all(math.isnan(value) for value in training_totals(tmp_path))

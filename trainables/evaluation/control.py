@@ -1,0 +1,48 @@
+"""The control of a cell: its untrained model, held to the grammar of each prompt's answers.
+
+Measured as the baseline is, on the same prompts with the same decoding, so that only the grammar
+is between the two: would a grammar have done it?
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from strictune.config import TrialSpec, dump_yaml
+from trainables.evaluation.keys import measurement_keys
+from trainables.evaluation.measurement import baseline_measurement
+from trainables.evaluation.recording import record_measurement
+from trainables.records import read_outcome
+from trainables.tasks.grammar import answer_grammars
+
+__all__ = ["measure_control"]
+
+
+def measure_control(
+    spec: TrialSpec, controls: Path, *, on_progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Put the control of a trial's cell into ``controls/<key digest>/`` and return that folder.
+
+    One that is there is not measured again.
+
+    Args:
+        spec: A trial of the cell.
+        controls: The folder of a sweep's controls.
+        on_progress: Told how many completions of how many there are.
+
+    Raises:
+        SpecError: No grammar describes the answers of the task.
+        TrialError: The model cannot be measured.
+    """
+    free = baseline_measurement(spec)
+    measurement = replace(free, answer_grammars=answer_grammars(free.task, free.prompts))
+    keys = measurement_keys(measurement)
+    folder = controls / keys.baseline_digest
+    ended = read_outcome(folder)
+    if ended is None or ended.state != "FINISHED":
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / "trial.yaml").write_text(dump_yaml(spec), encoding="utf-8")
+        record_measurement(measurement, keys, folder, facts={}, on_progress=on_progress)
+    return folder
