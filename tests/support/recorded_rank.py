@@ -1,0 +1,145 @@
+"""A trial that trains on given completions, and what its losses and gradients were.
+
+``python recorded_rank.py FOLDER`` is one rank of several, as torchrun would start it: its trial
+and the completions lie in the folder, and rank 0 leaves there what it saw.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import distributed
+from transformers import TrainerCallback
+
+from strictune.config import TrialSpec, load_trial
+from trainables.context import TrialContext
+from trainables.curriculum import plan_stages
+from trainables.grpo import build_grpo_trainer
+from trainables.models import load_tokenizer, resolve_model
+from trainables.ranks import Ranks
+from trainables.records import FollowedRecords, Progress, TrialRecords
+from trainables.tasks import load_task
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 200
+
+Rollouts = dict[str, list[list[int]]]
+"""Token ids of a prompt, as JSON, to those of the completions of its group."""
+
+
+class Seen(NamedTuple):
+    """What happened at each optimizer step."""
+
+    losses: list[float]
+    gradients: list[torch.Tensor]
+    """Of all trained weights, one after the other."""
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Notes the loss and the gradient of each step."""
+
+    def __init__(self) -> None:
+        self.seen = Seen([], [])
+
+    def on_pre_optimizer_step(self, *_: Any, model: Any, **__: Any) -> None:
+        """Take the gradient that the optimizer is about to use."""
+        trained = [weights for weights in model.parameters() if weights.requires_grad]
+        self.seen.gradients.append(torch.cat([weights.grad.flatten() for weights in trained]))
+
+    def on_log(self, *_: Any, logs: Mapping[str, float], **__: Any) -> None:
+        """Take the loss."""
+        if "loss" in logs:
+            self.seen.losses.append(logs["loss"])
+
+
+def train(spec: TrialSpec, folder: Path, *, rollouts: Rollouts, is_recording: bool = False) -> Seen:
+    """Train on completions, which are taken from ``rollouts``, or generated and put there."""
+    source, ranks = resolve_model(spec.model), Ranks.of_this_process()
+    records = TrialRecords(folder) if ranks.is_first else FollowedRecords(folder, Progress())
+    context = TrialContext(
+        spec=spec,
+        folder=folder,
+        task=load_task(spec.task),
+        source=source,
+        tokenizer=load_tokenizer(source),
+        records=records,
+        report=lambda step, metrics: None,
+        beat=lambda: None,
+        ranks=ranks,
+    )
+    trainer = build_grpo_trainer(
+        context, plan_stages(spec)[0], folder / "checkpoints", adapter=None
+    )
+    watch, generate = Watch(), trainer._generate_single_turn
+
+    def replay(prompts: list[list[int]], *rest: Any, **options: Any) -> Any:
+        if is_recording:
+            completions, logprobs = generate(prompts, *rest, **options)
+            for prompt, completion in zip(prompts, completions, strict=True):
+                rollouts.setdefault(json.dumps(prompt), []).append(completion)
+            return completions, logprobs
+        first = ranks.rank * len(prompts)
+        size = spec.grpo.num_generations
+        places = range(first, first + len(prompts))
+        given = [rollouts[json.dumps(p)][i % size] for p, i in zip(prompts, places, strict=True)]
+        return given, None
+
+    trainer._generate_single_turn = replay
+    trainer.add_callback(watch)
+    trainer.train()
+    if ranks.is_first:
+        records.close()
+    return watch.seen
+
+
+def train_in_ranks(spec: TrialSpec, folder: Path, *, rollouts: Rollouts, port: int) -> Seen:
+    """Train in as many processes as the trial has workers; returns what rank 0 saw."""
+    (folder / "trial.yaml").write_text(spec.model_dump_json())
+    (folder / "rollouts.json").write_text(json.dumps(rollouts))
+    count = spec.distributed.num_workers
+    common = {
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "platform")]),
+    }
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", __file__, str(folder)],
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+    try:
+        said = [rank.communicate(timeout=TIMEOUT_S)[0] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert [rank.returncode for rank in ranks] == [0] * count, "\n".join(said)
+    return Seen(*torch.load(folder / "seen.pt"))
+
+
+def main(folder: Path) -> None:
+    """Be the rank that the environment says."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", timeout=timedelta(seconds=TIMEOUT_S))
+    rollouts = json.loads((folder / "rollouts.json").read_text())
+    seen = train(load_trial(folder / "trial.yaml"), folder, rollouts=rollouts)
+    if distributed.get_rank() == 0:
+        torch.save(tuple(seen), folder / "seen.pt")
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
