@@ -2,12 +2,13 @@
 
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from analysis.records import RunRecord
 
-__all__ = ["TrainingTotals", "decoding_speed", "training_totals"]
+__all__ = ["TrainingTotals", "decoding_speed", "tokens_at", "training_totals"]
 
 
 class TrainingTotals(NamedTuple):
@@ -35,6 +36,23 @@ def training_totals(folder: Path) -> TrainingTotals:
                 seconds += metrics["time/step_s"] * (step - before)
                 num_steps, before = num_steps + step - before, step
     return TrainingTotals(tokens, seconds if num_steps else math.nan)
+
+
+def tokens_at(folder: Path, steps: Collection[int]) -> dict[int, float]:
+    """Return the completion tokens that a trial had trained on after each of some steps.
+
+    Steps that it has not reached, or for which nothing was recorded, are left out.
+    """
+    path = folder / "metrics.jsonl"
+    found: dict[int, float] = {}
+    if path.exists():
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                record = json.loads(line)
+                tokens = record["metrics"].get("train/completion_tokens")
+                if tokens is not None and int(record["step"]) in steps:
+                    found[int(record["step"])] = float(tokens)
+    return found
 
 
 def decoding_speed(record: RunRecord) -> float:

@@ -18,6 +18,7 @@ from analysis.report.comparisons import Run, comparison_rows
 from analysis.report.control_rows import control_rows
 from analysis.report.cost_rows import cost_rows
 from analysis.report.curve_rows import curve_tables
+from analysis.report.equal_tokens import equal_token_rows, waypoints
 from analysis.report.measure_rows import measure_rows
 from analysis.report.part_rows import part_rows
 from analysis.report.prompts import SweepPrompts, read_prompts
@@ -44,6 +45,7 @@ __all__ = ["TABLES", "OnPhase", "SweepTables", "gather", "reading_rules", "silen
 TABLES = (
     "differences",
     "comparisons",
+    "equal_tokens",
     "controls",
     "rungs",
     "difficulties",
@@ -150,6 +152,7 @@ def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
     contrasts = read_plan(folder).contrasts
     tables["comparisons"] = comparison_rows(reader.runs, verdicts.primary_rung, contrasts=contrasts)
     try:
+        tables["equal_tokens"] = _equal_token_rows(folder, verdicts, stages)
         tables["controls"] = _control_rows(folder, reader.runs, verdicts)
     except StrictuneError as error:
         problems.append(str(error))
@@ -223,6 +226,19 @@ def _stages(folder: Path) -> dict[str, tuple[Stage, ...]]:
             ends.append(Stage(stage.name, step))
         found[cell.name] = tuple(ends)
     return found
+
+
+def _equal_token_rows(
+    folder: Path, verdicts: SweepVerdicts, stages: Mapping[str, tuple[Stage, ...]]
+) -> list[Row]:
+    plans = [trial.plan for trial in verdicts.trials]
+    if len({plan.model for plan in plans}) < 2:
+        return []
+    trials = []
+    for plan in plans:
+        record = read_run(folder / TRIALS / plan.trial_id)
+        trials.append((plan, record, waypoints(record, stages.get(plan.cell, ()))))
+    return equal_token_rows(trials, verdicts.primary_rung)
 
 
 def _stage_tables(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import comparison_texts
 from analysis.report.control_rows import control_sentences, control_texts
+from analysis.report.equal_tokens import equal_token_texts
 from analysis.report.gathering import SweepTables, reading_rules
 from analysis.report.measure_rows import measure_texts
 from analysis.report.next_steps import NextStep
@@ -53,6 +54,7 @@ def report_markdown(
         ("## Contrasts", _items(contrast_sentences(verdicts))),
         ("## What the search found", _search(sweep)),
         ("## Cells against each other", _table(_comparisons(sweep))),
+        ("## Models at equal tokens", _table(_equal_tokens(sweep))),
         ("## Control arms", _controls(sweep)),
         ("## Figures", _figures(drawn, pictures)),
         ("## By difficulty", _tiers(sweep)),
@@ -74,6 +76,10 @@ def _controls(sweep: SweepTables) -> list[str]:
         return []
     sentences = control_sentences(sweep.verdicts, sweep.tables["comparisons"])
     return [*_table([control_texts(row) for row in rows]), "", *_items(sentences)]
+
+
+def _equal_tokens(sweep: SweepTables) -> list[dict[str, str]]:
+    return [equal_token_texts(row) for row in sweep.tables["equal_tokens"]]
 
 
 def _figures(drawn: Sequence[ReportFigure], pictures: str) -> list[str]:

@@ -16,6 +16,7 @@ from analysis.report.answers import Change
 from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import comparison_texts
 from analysis.report.control_rows import HOW_TO_CONTROL, control_sentences, control_texts
+from analysis.report.equal_tokens import equal_token_texts
 from analysis.report.gathering import SweepTables, reading_rules
 from analysis.report.next_steps import NextStep
 from analysis.report.packing import baseline_block, trial_block
@@ -60,7 +61,8 @@ def page_html(
         "next": _steps(steps),
         "sentences": _sentences(verdicts),
         "search": _search(sweep),
-        "comparisons": _comparisons(sweep.tables["comparisons"]),
+        "comparisons": _comparisons(sweep.tables["comparisons"])
+        + _equal_tokens(sweep.tables["equal_tokens"]),
         "controls": _controls(sweep),
         "figures": "\n".join(map(_figure, drawn)) or _note("No trial has finished yet."),
         "reading": _list(reading_rules(sweep)),
@@ -210,6 +212,14 @@ def _controls(sweep: SweepTables) -> str:
     lines = ["".join(f"<td>{_text(text)}</td>" for text in shown.values()) for shown in texts]
     sentences = control_sentences(sweep.verdicts, sweep.tables["comparisons"])
     return _table(texts[0], lines) + (_list(sentences) if sentences else "")
+
+
+def _equal_tokens(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    texts = [equal_token_texts(row) for row in rows]
+    lines = ["".join(f"<td>{_text(text)}</td>" for text in shown.values()) for shown in texts]
+    return f"<h3>Models at equal tokens</h3>\n{_table(texts[0], lines)}"
 
 
 def _comparison_table(rows: Sequence[Row]) -> str:

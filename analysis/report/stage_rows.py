@@ -13,7 +13,7 @@ from analysis.report.trial_rows import ALL_DIFFICULTIES, Facts
 from analysis.verdicts import effect
 from strictune.errors import StorageError
 
-__all__ = ["Stage", "stage_tables"]
+__all__ = ["Stage", "stage_samples", "stage_tables"]
 
 
 class Stage(NamedTuple):
@@ -31,9 +31,7 @@ def stage_tables(facts: Facts, record: RunRecord, stages: Sequence[Stage], rung:
     """
     tables: RunRows = {"stages": [], "stage_errors": [], "stage_differences": []}
     before: Measured | None = None
-    evaluated = [
-        (stage, _samples(record.folder / "eval" / "stages" / stage.name)) for stage in stages
-    ]
+    evaluated = [(stage, _samples(record.folder, stage.name)) for stage in stages]
     found = [(stage, samples) for stage, samples in evaluated if samples is not None]
     classes = error_class_names(*(samples for _, samples in found))
     for stage, samples in found:
@@ -49,16 +47,20 @@ def stage_tables(facts: Facts, record: RunRecord, stages: Sequence[Stage], rung:
     return tables
 
 
-def _samples(folder: Path) -> pd.DataFrame | None:
-    files = sorted(folder.glob("*/samples.parquet"))
-    if not files:
+def stage_samples(trial: Path, stage: str) -> Path | None:
+    """Return the samples that a trial gave at the end of a stage; None before."""
+    files = sorted((trial / "eval" / "stages" / stage).glob("*/samples.parquet"))
+    return files[0] if files else None
+
+
+def _samples(trial: Path, stage: str) -> pd.DataFrame | None:
+    path = stage_samples(trial, stage)
+    if path is None:
         return None
     try:
-        return pd.read_parquet(files[0]).sort_values(["prompt_id", "sample"])
+        return pd.read_parquet(path).sort_values(["prompt_id", "sample"])
     except (OSError, ValueError) as error:
-        raise StorageError(
-            f"{files[0]}: cannot be read as a table of samples ({error})."
-        ) from error
+        raise StorageError(f"{path}: cannot be read as a table of samples ({error}).") from error
 
 
 def _rates(measured: Measured, rung: str) -> Iterator[Row]:

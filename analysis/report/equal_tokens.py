@@ -1,0 +1,133 @@
+"""Model against model where both had trained on as many completion tokens.
+
+Models of one sweep take as many steps, and may write completions of other lengths meanwhile, so
+the one that ends higher may only have seen more. What is known of a trial on the way are the ends
+of its stages, on the validation split. Of two trials that differ in the model alone the latest
+two ends are compared whose tokens differ by a tenth at most. Exploratory: intervals, without p.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+from analysis.measured import Measured, difference
+from analysis.records import PlannedTrial, RunRecord, prompt_table, read_samples
+from analysis.report.run_rows import Row
+from analysis.report.stage_rows import Stage, stage_samples
+from analysis.speeds import tokens_at
+from analysis.verdicts import Effect, effect, effect_text
+from analysis.wording import NOT_MEASURED
+from strictune.config.naming import short_model_name
+
+__all__ = ["Waypoint", "equal_token_rows", "equal_token_texts", "waypoints"]
+
+TOLERANCE = 0.1
+"""How far the tokens of two trials may lie apart, as a share of the larger number."""
+
+
+class Waypoint(NamedTuple):
+    """What a trial reached at the end of a stage, on the validation split."""
+
+    stage: str
+    tokens: float
+    """Completion tokens trained on since the beginning."""
+    samples: Path
+
+
+def waypoints(record: RunRecord, stages: Sequence[Stage]) -> list[Waypoint]:
+    """Return the measured ends of a trial's stages; none where tokens were not recorded."""
+    tokens = tokens_at(record.folder, [stage.step for stage in stages])
+    found = [(stage, stage_samples(record.folder, stage.name)) for stage in stages]
+    return [
+        Waypoint(stage.name, tokens[stage.step], samples)
+        for stage, samples in found
+        if samples is not None and stage.step in tokens
+    ]
+
+
+def equal_token_rows(
+    trials: Sequence[tuple[PlannedTrial, RunRecord, Sequence[Waypoint]]], rung: str
+) -> list[Row]:
+    """Compare trials that differ in the model alone, in the order of the plan.
+
+    Returns:
+        One row a pair: delta_pp with bounds, the first model minus the second; NaN where no two
+        ends of stages have equal tokens, and those of the last ends then.
+
+    Raises:
+        StorageError: Samples cannot be read.
+    """
+    known = [trial for trial in trials if trial[2]]
+    rows = []
+    for (theirs, their_record, before), (ours, our_record, after) in combinations(known, 2):
+        if not _differ_in_model_alone(ours, theirs):
+            continue
+        found = _latest_equal(after, before)
+        first, second = found or (after[-1], before[-1])
+        row: Row = {
+            "level": short_model_name(ours.model),
+            "against": short_model_name(theirs.model),
+            "within": _within(ours),
+            "stages": [first.stage, second.stage],
+            "tokens": [first.tokens, second.tokens],
+            **_bounds(Effect(estimate_pp=math.nan, low_pp=math.nan, high_pp=math.nan)),
+        }
+        if found is not None:
+            sides = _measured(our_record, first), _measured(their_record, second)
+            if sides[0].table.index.equals(sides[1].table.index):
+                row |= _bounds(effect(difference(*sides, rung)))
+        rows.append(row)
+    return rows
+
+
+def equal_token_texts(row: Row) -> dict[str, str]:
+    """Return a row as display strings, heading -> text."""
+    stages, tokens = row["stages"], row["tokens"]
+    delta, low, high = row["delta_pp"], row["low_pp"], row["high_pp"]
+    is_measured = not math.isnan(delta)
+    return {
+        "models": f"{row['level']} against {row['against']}",
+        "in": str(row["within"]),
+        "after stage": stages[0] if stages[0] == stages[1] else f"{stages[0]} / {stages[1]}",
+        "tokens trained on": " / ".join(f"{number:,.0f}" for number in tokens),
+        "difference, validation": (
+            effect_text(Effect(estimate_pp=delta, low_pp=low, high_pp=high))
+            if is_measured
+            else f"{NOT_MEASURED} (never within {TOLERANCE:.0%})"
+        ),
+    }
+
+
+def _within(plan: PlannedTrial) -> str:
+    thinking = "think" if plan.thinking else "no-think"
+    own = [plan.variant] if plan.variant is not None else []
+    return ", ".join([thinking, plan.curriculum, plan.method, *own, f"seed {plan.seed}"])
+
+
+def _differ_in_model_alone(ours: PlannedTrial, theirs: PlannedTrial) -> bool:
+    same = ("thinking", "curriculum", "method", "variant", "seed")
+    return ours.model != theirs.model and all(
+        getattr(ours, key) == getattr(theirs, key) for key in same
+    )
+
+
+def _latest_equal(
+    ours: Sequence[Waypoint], theirs: Sequence[Waypoint]
+) -> tuple[Waypoint, Waypoint] | None:
+    pairs = (
+        (first, second)
+        for first in ours
+        for second in theirs
+        if abs(first.tokens - second.tokens) <= TOLERANCE * max(first.tokens, second.tokens)
+    )
+    return max(pairs, key=lambda pair: min(pair[0].tokens, pair[1].tokens), default=None)
+
+
+def _measured(record: RunRecord, waypoint: Waypoint) -> Measured:
+    return Measured(record, prompt_table(read_samples(waypoint.samples)))
+
+
+def _bounds(found: Effect) -> Row:
+    return {"delta_pp": found.estimate_pp, "low_pp": found.low_pp, "high_pp": found.high_pp}

@@ -1,0 +1,68 @@
+"""Models compared where they had trained on as many tokens."""
+
+import json
+from pathlib import Path
+
+import pytest
+from reported_sweep import Drawing, write_reported_sweep
+
+from analysis.report import write_report
+from analysis.report.equal_tokens import equal_token_texts
+from analysis.report.gathering import gather
+
+TWO_MODELS = (
+    "matrix.model=[builtin:tiny, package:smollm2-135m]",
+    "matrix.thinking=[false]",
+    "matrix.curriculum=[three_stage]",
+    "contrasts=[]",
+)
+
+
+def write_tokens(folder: Path, tokens: dict[str, list[float]]) -> None:
+    """Say how many tokens each model had trained on at the ends of its stages."""
+    plan = json.loads((folder / "plan.json").read_text())
+    for trial in plan["trials"]:
+        stages = next(cell for cell in plan["cells"] if cell["name"] == trial["cell"])["stages"]
+        step, lines = 0, []
+        for stage, number in zip(stages, tokens[trial["model"]], strict=False):
+            step += stage["steps"]
+            metrics = {"train/completion_tokens": number}
+            lines.append(json.dumps({"step": step, "time": 1e9, "metrics": metrics}) + "\n")
+        (folder / "trials" / trial["trial_id"] / "metrics.jsonl").write_text("".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("tiny", "smollm2", "stages", "is_measured"),
+    [
+        pytest.param([100, 200], [105, 390], ["format_basics"] * 2, True, id="an early end"),
+        pytest.param([100, 200], [10, 190], ["progressive"] * 2, True, id="the latest ends"),
+        pytest.param([100, 200], [30, 105], ["progressive", "format_basics"], True, id="crossed"),
+        pytest.param([100, 200], [300, 400], ["progressive"] * 2, False, id="never"),
+    ],
+)
+def test_the_latest_ends_of_equal_tokens_are_compared(
+    tmp_path: Path, tiny: list[float], smollm2: list[float], stages: list[str], is_measured: bool
+) -> None:
+    folder = tmp_path / "s"
+    write_reported_sweep(folder, Drawing(num_prompts=30), overrides=TWO_MODELS)
+    write_tokens(folder, {"builtin:tiny": tiny, "package:smollm2-135m": smollm2})
+    (row,) = gather(folder).tables["equal_tokens"]
+    assert (row["level"], row["against"]) == ("smollm2-135m", "tiny")
+    assert row["stages"] == stages
+    texts = equal_token_texts(row)
+    assert texts["in"] == "no-think, three_stage, grpo, seed 0"
+    assert ("pp [" in texts["difference, validation"]) is is_measured
+    assert ("never within 10%" in texts["difference, validation"]) is not is_measured
+
+
+def test_both_pages_show_them_and_one_model_has_none(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    write_reported_sweep(folder, Drawing(num_prompts=30), overrides=TWO_MODELS)
+    write_tokens(folder, {"builtin:tiny": [1e6, 2e6], "package:smollm2-135m": [1e6, 2e6]})
+    report = write_report(folder)
+    for page in (report.html, report.markdown):
+        text = page.read_text(encoding="utf-8")
+        assert "Models at equal tokens" in text
+        assert "2,000,000 / 2,000,000" in text
+    write_reported_sweep(tmp_path / "one", Drawing(num_prompts=30), overrides=TWO_MODELS[1:])
+    assert gather(tmp_path / "one").tables["equal_tokens"] == []
