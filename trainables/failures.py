@@ -16,7 +16,7 @@ from torch import distributed
 from strictune.errors import StrictuneError, TrialPaused
 
 __all__ = [
-    "DIVERGED",
+    "divergence_advice",
     "failure_reason",
     "has_lost_a_rank",
     "is_out_of_memory",
@@ -25,10 +25,6 @@ __all__ = [
 
 NOT_A_DISTRIBUTION = "probability tensor contains"
 """What ``torch.multinomial`` says of the logits of a model whose weights are NaN."""
-DIVERGED = (
-    "The training diverged: lower grpo.learning_rate or grpo.max_grad_norm, or train with "
-    "dtype = float32."
-)
 COLLECTIVE = re.compile(r"\bgloo\b|\bNCCL\b|\bProcessGroup", re.IGNORECASE)
 """What gloo and NCCL say when an exchange between ranks breaks off."""
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
@@ -68,18 +64,27 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(isinstance(cause, torch.OutOfMemoryError | MemoryError) for cause in _chain(error))
 
 
-def failure_reason(error: BaseException) -> str:
-    """Say in one text why a trial failed."""
+def divergence_advice(method: str) -> str:
+    """Say what to do about a training of ``method`` whose numbers are lost."""
+    return (
+        f"The training diverged: lower {method}.learning_rate or {method}.max_grad_norm, or train "
+        "with dtype = float32."
+    )
+
+
+def failure_reason(error: BaseException, *, method: str) -> str:
+    """Say in one text why a trial of ``method`` failed."""
     if isinstance(error, StrictuneError):
         return str(error)
     if is_out_of_memory(error):
         return (
-            f"out of memory: {_first_line(error)} Lower grpo.per_device_train_batch_size, "
+            f"out of memory: {_first_line(error)} Lower {method}.per_device_train_batch_size, "
             "grpo.max_completion_length or evaluation.batch_size, set "
-            "grpo.gradient_checkpointing = true, or raise resources.gpus_per_trial."
+            f"{method}.gradient_checkpointing = true, or raise resources.gpus_per_trial."
         )
     if isinstance(error, RuntimeError) and NOT_A_DISTRIBUTION in str(error):
-        return f"the model's next-token probabilities are no numbers any more. {DIVERGED}"
+        advice = divergence_advice(method)
+        return f"the model's next-token probabilities are no numbers any more. {advice}"
     return f"{type(error).__name__}: {error}"
 
 

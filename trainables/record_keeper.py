@@ -10,7 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from strictune.errors import TrialError
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage
-from trainables.failures import DIVERGED
+from trainables.failures import divergence_advice
 from trainables.memory.peak import PeakMeter
 
 __all__ = ["RecordKeeper"]
@@ -62,7 +62,7 @@ class RecordKeeper(TrainerCallback):  # type: ignore[misc]
         metrics = {_metric_key(name): value for name, value in logs.items()}
         metrics["train/completion_tokens"] = self._context.records.completion_tokens
         metrics |= self._peak.read()
-        _refuse_divergence(metrics, step)
+        _refuse_divergence(metrics, step, method=self._context.spec.method)
         self._context.records.log(step, metrics)
         measured = {name: float(value) for name, value in metrics.items() if value is not None}
         self._context.report(step, measured)
@@ -83,7 +83,7 @@ class RecordKeeper(TrainerCallback):  # type: ignore[misc]
         )
 
 
-def _refuse_divergence(metrics: Mapping[str, float | None], step: int) -> None:
+def _refuse_divergence(metrics: Mapping[str, float | None], step: int, *, method: str) -> None:
     """End the trial once its adapter is lost: every later number would be about nothing.
 
     Raises:
@@ -92,7 +92,7 @@ def _refuse_divergence(metrics: Mapping[str, float | None], step: int) -> None:
     for key in ("train/loss", "train/grad_norm"):
         value = metrics.get(key)
         if value is not None and not math.isfinite(value):
-            raise TrialError(f"{key} is {value} at step {step}. {DIVERGED}")
+            raise TrialError(f"{key} is {value} at step {step}. {divergence_advice(method)}")
 
 
 def _metric_key(name: str) -> str:

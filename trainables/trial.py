@@ -118,7 +118,7 @@ def _follow(spec: TrialSpec, folder: Path, ranks: Ranks, *, may_grow: bool) -> O
         if has_lost_a_rank(error):
             raise
         logger.exception("trial=%s failed in rank %d", spec.trial_id, ranks.rank)
-        raise TrialError(failure_reason(error)) from error
+        raise TrialError(failure_reason(error, method=spec.method)) from error
     return ranks.from_first(cast(Outcome, None))
 
 
@@ -145,7 +145,7 @@ def _train_locked(
         raise_if_paused(error, folder, may_grow=may_grow)
         if ranks.count > 1 and has_lost_a_rank(error):
             raise
-        return records.end("FAILED", failure_reason(error))
+        return records.end("FAILED", failure_reason(error, method=spec.method))
     finally:
         records.close()
 

@@ -13,7 +13,7 @@ from analysis.report.run_rows import Row
 from analysis.report.selection import MAX_PANELS, MAX_ROWS, MAX_SERIES, shown_trials, spread
 from analysis.report.trial_rows import ALL_DIFFICULTIES
 from analysis.study.pictures import draw_study
-from strictune.config.naming import short_model_name
+from strictune.config.naming import GRPO, short_model_name
 
 __all__ = ["FIGURES", "Figure", "ReportFigure", "draw"]
 
@@ -147,7 +147,8 @@ def _think_by_curriculum(sweep: SweepTables) -> list[Row]:
         key = (plan.model, arm, "baseline" if is_baseline else plan.trial_id)
         if key not in seen:
             seen.add(key)
-            curriculum = "baseline" if is_baseline else plan.curriculum
+            trained = f"{plan.curriculum}{_method_text(plan.method)}"
+            curriculum = "baseline" if is_baseline else trained
             trial = "baseline" if is_baseline else row["trial"]
             rows.append({**row, "trial": trial, "arm": arm, "curriculum": curriculum})
     return rows
@@ -172,9 +173,18 @@ def _lengths(sweep: SweepTables) -> list[Row]:
 def _progression(sweep: SweepTables) -> list[Row]:
     rows = [row for row in _staged(sweep, "stages", MAX_ROWS) if row["difficulty"] == "all"]
     return [
-        {**row, "panel": f"{short_model_name(str(row['model']))}, {row['thinking']}"}
+        {
+            **row,
+            "panel": f"{short_model_name(str(row['model']))}, {row['thinking']}"
+            f"{_method_text(str(row['method']))}",
+        }
         for row in rows
     ]
+
+
+def _method_text(method: str) -> str:
+    """Return what names a method beside others; GRPO goes without saying."""
+    return "" if method == GRPO else f", {method}"
 
 
 def _stage_tiers(sweep: SweepTables) -> list[Row]:

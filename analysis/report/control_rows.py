@@ -84,9 +84,10 @@ def _against_baseline(arm: Arm) -> Mapping[str, object]:
     if verdict is None:
         return {"difference": None, "verdict": None, "text": None}
     found, word = verdict.effect, verdict.word
+    unplanned = ", not planned" if arm.kind == "grammar" else ""
     return {
         "difference": None if found is None else effect_text(found),
-        "verdict": "undecided" if word is None else word.value,
+        "verdict": "undecided" if word is None else f"{word.value}{unplanned}",
         "text": verdict.text,
     }
 

@@ -251,6 +251,7 @@ def _stage_tables(
     facts = {
         **trial_facts(trial),
         "curriculum": trial.plan.curriculum,
+        "method": trial.plan.method,
         "thinking": "think" if trial.plan.thinking else "no-think",
     }
     record = read_run(folder / TRIALS / trial.plan.trial_id)

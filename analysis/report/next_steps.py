@@ -173,7 +173,7 @@ def _worse(verdicts: SweepVerdicts) -> Iterator[NextStep]:
         yield NextStep(
             f"{_names(worse)} ended worse than untrained. Read the regressed prompts in the "
             "completion browser and compare their error classes before training it again: a "
-            "lower grpo.learning_rate or fewer steps is the usual remedy."
+            "lower learning_rate or fewer steps is the usual remedy."
         )
 
 

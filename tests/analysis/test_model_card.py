@@ -57,6 +57,14 @@ def test_figures_are_those_of_the_verdicts(run: Path) -> None:
     assert "240 completions of 240 prompts in 60 families" in text
 
 
+def test_a_supervised_adapter_says_what_it_was_trained_on(tmp_path: Path) -> None:
+    trial = FakeTrial(trial_id="t1", method="sft")
+    text = card(judged_run(tmp_path / "sweep", trial, "trial.method=sft"))
+    assert "trained on gold completions of strict_json" in text
+    assert "tags: [sft, strictune]" in text
+    assert "reward weights" not in section(text, "Training")
+
+
 def test_training_is_told_from_the_records(run: Path) -> None:
     training = section(card(run), "Training")
     assert "base builtin:tiny, revision abc123" in training

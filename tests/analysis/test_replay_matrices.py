@@ -53,6 +53,16 @@ def test_what_no_checkpoint_made_durable_is_not_read(tmp_path: Path) -> None:
     assert cell.matrices[0].steps.max() == 3
 
 
+def test_supervised_trials_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    overrides = [*ONE_CELL, "matrix.method=[sft, grpo]"]
+    supervised, learned = write_reward_sweep(tmp_path / "s", random_draw, overrides)
+    found = read_matrices(tmp_path / "s")
+    assert [cell.name for cell in found.cells] == [learned.cell]
+    (skipped,) = found.skipped
+    assert skipped.trial_id == supervised.trial_id
+    assert skipped.reason == "it was trained by sft, without rewards."
+
+
 def test_trials_that_a_search_added_to_a_cell_are_read(tmp_path: Path) -> None:
     (trial,) = write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
     trials = tmp_path / "s" / "trials"

@@ -178,6 +178,19 @@ def test_a_task_without_gold_is_refused_before_anything_starts() -> None:
     )
 
 
+def test_variants_that_only_grpo_reads_share_one_supervised_trial() -> None:
+    variants = "{own: {}, high_kl: {grpo.beta: 0.1}, small: {lora.r: 4}}"
+    overrides = [f"matrix={{method: [sft, grpo], variant: {variants}}}", "contrasts=[method]"]
+    trials = expand(load_sweep(QUICKSTART, overrides))
+    assert [(spec.method, spec.variant) for spec in trials] == [
+        ("sft", "own"),
+        ("sft", "small"),
+        ("grpo", "own"),
+        ("grpo", "high_kl"),
+        ("grpo", "small"),
+    ]
+
+
 def test_the_plan_names_the_method() -> None:
     sweep = load_sweep(QUICKSTART, ["matrix={method: [sft, grpo]}", "contrasts=[method]"])
     plan = plan_document(sweep, expand(sweep))

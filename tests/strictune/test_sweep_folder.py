@@ -56,6 +56,15 @@ def test_a_changed_setting_of_begun_trials_is_refused_and_named(tmp_path: Path) 
     assert (tmp_path / "q" / "plan.json").read_bytes() == plan
 
 
+def test_a_method_may_be_added_to_a_begun_sweep(tmp_path: Path) -> None:
+    begin(tmp_path / "q", num_ended=1)
+    both = "matrix.method=[sft, grpo]"
+    changes = opened(tmp_path / "q", both).changes
+    assert [str(change) for change in changes] == ["matrix.method (null -> ['sft', 'grpo'])"]
+    folder = opened(tmp_path / "q", both, "trial.sft.learning_rate=0.001").folder
+    assert len(list((folder.path / "trials").iterdir())) == 12
+
+
 def test_a_setting_may_change_while_nothing_has_begun(tmp_path: Path) -> None:
     opened(tmp_path / "q")
     changes = opened(tmp_path / "q", "trial.grpo.learning_rate=0.001").changes

@@ -44,15 +44,23 @@ def expand(sweep: SweepSpec) -> tuple[TrialSpec, ...]:
 
 
 def expand_or_explain(sweep: SweepSpec) -> Expansion:
-    """Expand ``sweep`` and collect what is wrong, each problem once and in keys of the file."""
+    """Expand ``sweep`` and collect what is wrong, each problem once and in keys of the file.
+
+    A variant of what only GRPO reads makes no other supervised trial: the first one stands for all.
+    """
     trials: list[TrialSpec] = []
+    supervised: set[str] = set()
     problems: dict[Problem, None] = {}
     labels = _model_labels(_axis(sweep, "model"))
     for values in itertools.product(*(_axis(sweep, key) for key in MATRIX_KEYS)):
         point: dict[str, Any] = dict(zip(MATRIX_KEYS, values, strict=True))
         try:
             start = apply_settings(start_of(sweep), _settings(sweep, point["variant"]))
-            trials.append(_resolve(sweep, start, point, label=labels[str(point["model"])]))
+            trial = _resolve(sweep, start, point, label=labels[str(point["model"])])
+            if trial.method != "sft" or trial.fingerprint not in supervised:
+                trials.append(trial)
+            if trial.method == "sft":
+                supervised.add(trial.fingerprint)
         except (ValidationError, SettingsError) as error:
             for found in _cell_problems(error):
                 problems[_in_file_keys(found, sweep, point["variant"])] = None

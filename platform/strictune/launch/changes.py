@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from strictune.config import SweepSpec, TrialSpec
+from strictune.config.sweep import MATRIX_KEYS
 from strictune.errors import StorageError
 
 __all__ = ["Change", "refuse_mixing", "refuse_search_changes", "sweep_changes"]
@@ -113,7 +114,7 @@ def _differences(before: Any, after: Any, *, prefix: str) -> list[Change]:
 
 
 def _point(trial: TrialSpec) -> tuple[object, ...]:
-    return (trial.model, trial.thinking, trial.curriculum, trial.variant, trial.seed)
+    return tuple(getattr(trial, key) for key in MATRIX_KEYS)
 
 
 def _shown(value: object) -> str:
