@@ -4,15 +4,15 @@ A row asks for one or two properties of a made-up place. Its evidence states the
 the same properties of other places (wrong-entity traps) and other properties of the same
 one. Some rows lack what is asked: a good answer says so. The kind of place and the set of
 asked properties make the row's source, and a source's hash alone decides its split, so that
-no source crosses splits under any seed or size. Ids are single capital letters: one token to
-most tokenizers, so that a policy of a million parameters can copy them. Rows of files have any.
+no source crosses splits under any seed or size. Ids are slugs of what a text is about, such as
+``Marel-colour``: a policy of a million parameters can write them from the question, and cannot
+learn in minutes to look an arbitrary one up. Rows of files have any ids.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, cycle, islice
 from random import Random
-from string import ascii_uppercase
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -61,6 +61,12 @@ class _Fact(NamedTuple):
     value: str
 
     @property
+    def id(self) -> str:
+        """The name of the place and the last word of the property's."""
+        _, place, _ = self.place.split()
+        return f"{place}-{self.name.split()[-1]}"
+
+    @property
     def text(self) -> str:
         return f"The {self.name} of {self.place} is {self.value}."
 
@@ -107,8 +113,7 @@ def _draw_row(row_id: str, kind: str, asked: Sequence[str], rng: Random) -> Synt
     is_answerable = rng.random() >= UNANSWERABLE_FRAC
     facts = [*wrong, beside, *(right if is_answerable else [])]
     rng.shuffle(facts)
-    ids = rng.sample(ascii_uppercase, len(facts))
-    evidence = dict(zip(ids, (fact.text for fact in facts), strict=True))
+    evidence = {fact.id: fact.text for fact in facts}
     row = RefinerRow(
         id=row_id,
         question=_question(place, asked),
