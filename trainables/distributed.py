@@ -4,13 +4,16 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
 from strictune.config import TrialSpec
 from strictune.errors import TrialError
 from trainables.models import training_device
 
-__all__ = ["distributed_arguments"]
+__all__ = ["ZERO3", "deepspeed_obstacle", "distributed_arguments", "load_whole_models"]
 
 ZERO3 = Path(__file__).resolve().parents[1] / "cluster_configs" / "deepspeed" / "zero3.json"
+"""DeepSpeed's settings; "auto" takes the trial's."""
 
 
 def distributed_arguments(spec: TrialSpec) -> dict[str, Any]:
@@ -33,18 +36,21 @@ def distributed_arguments(spec: TrialSpec) -> dict[str, Any]:
         case "fsdp":
             return {"fsdp": True, "fsdp_config": {"version": 2}}
         case "zero3":
-            return {"deepspeed": str(_deepspeed_settings())}
+            obstacle = deepspeed_obstacle()
+            if obstacle is not None:
+                raise TrialError(f"distributed.strategy = zero3, but {obstacle}")
+            return {"deepspeed": str(ZERO3)}
 
 
-def _deepspeed_settings() -> Path:
+def load_whole_models() -> None:
+    """Let ``from_pretrained`` load models whole again: it shards while ZeRO-3 was once set up."""
+    unset_hf_deepspeed_config()
+
+
+def deepspeed_obstacle() -> str | None:
+    """Say why ZeRO-3 cannot run here and what would help, or None if it can."""
     if importlib.util.find_spec("deepspeed") is None:
-        raise TrialError(
-            "distributed.strategy = zero3, but DeepSpeed is not installed here. Install it with "
-            "`pip install deepspeed` on every machine, or set strategy to fsdp or ddp."
-        )
+        return "DeepSpeed is not installed. On every machine: pip install deepspeed."
     if not ZERO3.is_file():
-        raise TrialError(
-            f"distributed.strategy = zero3 reads its settings from {ZERO3}, which is missing. Run "
-            "from a checkout, or set strategy to fsdp or ddp."
-        )
-    return ZERO3
+        return f"its settings are not at {ZERO3}. Run from a checkout."
+    return None

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage
+from trainables.distributed import load_whole_models
 from trainables.grpo import build_grpo_trainer
 from trainables.models import ADAPTER_FILES
 from trainables.sft import build_sft_trainer
@@ -71,3 +72,4 @@ def _train_on(
     trainer = build(context, stage, checkpoints, adapter=adapter)
     resume_from = context.records.progress.checkpoint
     trainer.train(resume_from_checkpoint=str(context.folder / resume_from) if resume_from else None)
+    load_whole_models()

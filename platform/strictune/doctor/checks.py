@@ -18,7 +18,15 @@ from strictune.doctor.software import check_packages, check_python
 
 __all__ = ["CHECKS"]
 
-MODEL_TRIES = ("gpu", "nf4", "transformers", "continuous batching", "vllm", "chat templates")
+MODEL_TRIES = (
+    "gpu",
+    "nf4",
+    "transformers",
+    "continuous batching",
+    "vllm",
+    "deepspeed",
+    "chat templates",
+)
 PROCESS_LIMIT_S = 180.0
 """Generous: importing torch and starting Ray take half a minute on two busy cores."""
 CHECK_LIMIT_S = PROCESS_LIMIT_S + 15

@@ -26,6 +26,7 @@ from strictune.doctor.machine import hub_cache
 from strictune.doctor.processes import say_findings
 from strictune.errors import TrialError
 from trainables.builtin import BUILTIN_MODELS
+from trainables.distributed import deepspeed_obstacle
 from trainables.models import (
     ModelSource,
     load_base_model,
@@ -175,6 +176,17 @@ def try_vllm() -> Finding:
     return ok("vllm", f"{metadata.version('vllm')} is installed; it was not started")
 
 
+def try_deepspeed() -> Finding:
+    """Whether ZeRO-3 could run; it takes several GPUs, so that is left to a sweep."""
+    if not torch.cuda.is_available():
+        return ok("deepspeed", "not for this machine: ZeRO-3 shards over GPUs, and ddp does not")
+    obstacle = deepspeed_obstacle()
+    if obstacle is not None:
+        cure = f"For distributed.strategy: zero3. {obstacle[0].upper()}{obstacle[1:]}"
+        return warning("deepspeed", "cannot run", cure=cure)
+    return ok("deepspeed", f"{metadata.version('deepspeed')} is installed; it was not started")
+
+
 def try_chat_templates() -> Finding:
     """Render a conversation with every model that is at hand."""
     good: list[str] = []
@@ -202,6 +214,7 @@ NAMES = {
     "nf4": try_nf4,
     "continuous batching": try_continuous_batching,
     "vllm": try_vllm,
+    "deepspeed": try_deepspeed,
     "chat templates": try_chat_templates,
 }
 
