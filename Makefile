@@ -39,5 +39,6 @@ bench: $(INSTALLED)  ## Time the scoring of one completion.
 gpu-check: $(INSTALLED)  ## Check NF4, memory and packing on a GPU; MODELS="..." chooses models.
 	$(BIN)/python tests/gpu/check_gpu.py $(MODELS)
 
-tiny: $(INSTALLED)  ## Rebuild the committed builtin:tiny model.
+tiny: $(INSTALLED)  ## Rebuild the committed models builtin:tiny and builtin:tiny_citing.
 	$(BIN)/python -m trainables.tiny
+	$(BIN)/python -m trainables.tiny.citing

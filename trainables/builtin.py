@@ -24,4 +24,13 @@ BUILTIN_MODELS = {
             "Its card, trainables/tiny/model/README.md, says how it was warmed up."
         ),
     ),
+    "builtin:tiny_citing": BuiltinModel(
+        folder=Path(__file__).parent / "tiny" / "citing" / "model",
+        note=(
+            "builtin:tiny_citing shows that the path works, not that GRPO teaches citing: it is a "
+            "small Llama trained from scratch on made-up rows, partly on deliberately bad answers, "
+            "so part of any gain is planted sloppiness un-learned. Its card, "
+            "trainables/tiny/citing/model/README.md, says how it was warmed up."
+        ),
+    ),
 }

@@ -5,14 +5,11 @@ write a model whose strict Pass@1 lies outside the range that leaves something t
 """
 
 import argparse
-import json
 import logging
 import random
 import sys
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from strictune.config import EvaluationSpec
 from trainables.builtin import BUILTIN_MODELS
@@ -23,6 +20,7 @@ from trainables.tasks.strict_json.task import StrictJson
 from trainables.tasks.task import Prompt
 from trainables.tiny.card import card_text
 from trainables.tiny.examples import draw_example
+from trainables.tiny.saving import save_model
 from trainables.tiny.tokenizer import train_tokenizer
 from trainables.tiny.warm_up import WarmUp, new_model, warm_up
 
@@ -48,9 +46,7 @@ def build(out: Path) -> bool:
     tokenizer = train_tokenizer(_texts(prompts, PHASES[0]))
     model = new_model(tokenizer)
     efforts = [warm_up(model, tokenizer, prompts, phase) for phase in PHASES]
-    model.to(torch.bfloat16).save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    _one_line_tokenizer(out / "tokenizer.json")
+    save_model(model, tokenizer, out)
     summaries = {thinking: _measure(out, thinking=thinking) for thinking in (False, True)}
     parameters = sum(parameter.numel() for parameter in model.parameters())
     card = card_text(PHASES, efforts, summaries, num_parameters=parameters)
@@ -84,12 +80,6 @@ def _measure(folder: Path, *, thinking: bool) -> dict[str, Any]:
         sampling=EVALUATION,
     )
     return result.summary()
-
-
-def _one_line_tokenizer(path: Path) -> None:
-    """Write the vocabulary without indentation: it is data, and a tenth of the lines."""
-    document = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main() -> int:

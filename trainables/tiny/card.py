@@ -5,7 +5,7 @@ from typing import Any
 
 from trainables.tiny.warm_up import WarmUp
 
-__all__ = ["card_text"]
+__all__ = ["card_text", "phase_table"]
 
 CARD = """\
 # builtin:tiny
@@ -21,8 +21,6 @@ Some answers got one deliberate flaw: prose around the fence, another fence or n
 that lacks a key or has a wrong value, or a placeholder for a thought. Families of the validation
 and test splits were never seen.
 
-| phase | steps | tokens | minutes on two cores | flawed answers | factor on the learning rates |
-|---|---|---|---|---|---|
 {phases}
 
     make tiny
@@ -45,6 +43,10 @@ is the planted sloppiness un-learned, so a sweep on it shows that the path works
 teaches schemas. For that, use a real model.
 """
 
+PHASE_HEAD = """\
+| phase | steps | tokens | minutes on two cores | flawed answers | factor on the learning rates |
+|---|---|---|---|---|---|"""
+
 
 def card_text(
     phases: Sequence[WarmUp],
@@ -61,13 +63,17 @@ def card_text(
     ]
     return CARD.format(
         parameters=num_parameters,
-        phases="\n".join(
-            _phase_row(number, phase, effort)
-            for number, (phase, effort) in enumerate(zip(phases, efforts, strict=True), start=1)
-        ),
+        phases=phase_table(phases, efforts),
         prompts=summaries[False]["num_prompts"],
         rows="\n".join(rows),
     )
+
+
+def phase_table(phases: Sequence[WarmUp], efforts: Sequence[Mapping[str, float]]) -> str:
+    """Return how a model was warmed up, and what that took, as a Markdown table."""
+    pairs = enumerate(zip(phases, efforts, strict=True), start=1)
+    rows = [_phase_row(number, phase, effort) for number, (phase, effort) in pairs]
+    return "\n".join([PHASE_HEAD, *rows])
 
 
 def _row(*, thinking: bool, difficulty: str, rates: Mapping[str, float]) -> str:

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,9 +17,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from trainables.prompting import render_prompt
 from trainables.tasks.task import Prompt
-from trainables.tiny.examples import draw_example
+from trainables.tiny.examples import Example, draw_example
 
-__all__ = ["WarmUp", "new_model", "warm_up"]
+__all__ = ["DrawExample", "WarmUp", "new_model", "warm_up"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,13 @@ class WarmUp:
     muon_lr: float = 0.02
     adam_lr: float = 3e-3
     seed: int = 0
+
+
+class DrawExample(Protocol):
+    """Where supervised examples come from."""
+
+    def __call__(self, prompt: Prompt, rng: random.Random, *, sloppy_frac: float) -> Example:
+        """Put a prompt to the model with an answer, a share of them with a flaw."""
 
 
 class _Batch(NamedTuple):
@@ -74,8 +81,18 @@ def warm_up(
     tokenizer: PreTrainedTokenizerFast,
     prompts: Sequence[Prompt],
     settings: WarmUp,
+    *,
+    draw: DrawExample = draw_example,
 ) -> dict[str, float]:
-    """Train ``model`` in place and return the minutes and tokens that it took."""
+    """Train ``model`` in place and return the minutes and tokens that it took.
+
+    Args:
+        model: To be trained.
+        tokenizer: The model's.
+        prompts: What is asked.
+        settings: How long and how fast.
+        draw: Puts one prompt to the model, with its answer.
+    """
     torch.manual_seed(settings.seed)
     matrices = [
         parameter
@@ -91,7 +108,7 @@ def warm_up(
     started = time.monotonic()
     num_tokens = 0
     model.train()
-    for step, batch in enumerate(_batches(tokenizer, prompts, settings)):
+    for step, batch in enumerate(_batches(tokenizer, prompts, settings, draw)):
         left = 1 - step / settings.num_steps
         rate = settings.peak * min(1.0, step / 50, left / 0.7)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -110,7 +127,10 @@ def warm_up(
 
 
 def _batches(
-    tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Prompt], settings: WarmUp
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: Sequence[Prompt],
+    settings: WarmUp,
+    draw: DrawExample,
 ) -> Iterator[_Batch]:
     """Yield ``num_steps`` batches, the last part of them with sloppy answers among them."""
     rng = random.Random(settings.seed)
@@ -119,7 +139,10 @@ def _batches(
         is_late = left <= settings.num_steps * (1 - settings.sloppy_from)
         sloppy_frac = settings.sloppy_frac if is_late else 0.0
         pool = sorted(
-            (_encode(tokenizer, rng.choice(prompts), rng, sloppy_frac) for _ in range(POOL)),
+            (
+                _encode(tokenizer, draw(rng.choice(prompts), rng, sloppy_frac=sloppy_frac))
+                for _ in range(POOL)
+            ),
             key=lambda pair: len(pair[0]),
         )
         groups: list[list[tuple[list[int], int]]] = [[]]
@@ -133,11 +156,8 @@ def _batches(
         yield from (_collate(tokenizer, group) for group in groups)
 
 
-def _encode(
-    tokenizer: PreTrainedTokenizerFast, prompt: Prompt, rng: random.Random, sloppy_frac: float
-) -> tuple[list[int], int]:
+def _encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int], int]:
     """Return the ids of prompt and completion, and how many belong to the prompt."""
-    example = draw_example(prompt, rng, sloppy_frac=sloppy_frac)
     text, _ = render_prompt(tokenizer, example.messages, thinking=example.thinking)
     before = tokenizer(text)["input_ids"]
     after = tokenizer(example.completion + str(tokenizer.eos_token))["input_ids"]
