@@ -14,12 +14,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from analysis.cells import stack
+from analysis.differences import MIN_SEEDS, paired_difference, recipe_difference
 from analysis.keys import differing_parts
 from analysis.measured import Interval, Measured, difference, measure
 from analysis.rates import wilson_rate
 from analysis.records import PlannedTrial, RunState, check_same_prompts, read_run
 from analysis.speeds import decoding_speed, training_totals
-from analysis.verdicts import Verdict, compared_verdict
+from analysis.verdicts import Effect, Verdict, compared_verdict, effect
 
 __all__ = ["CONTROLS", "Arm", "ArmKind", "MeasuredTrial", "control_arms"]
 
@@ -53,6 +54,9 @@ class Arm:
     """Pass@1 on the primary rung, over all seeds together."""
     verdict: Verdict | None
     """Against the baseline: the cell's, or that of the grammar; None for the baseline."""
+    against_grammar: Effect | None = None
+    """A trained cell minus the untrained model under the grammar, where that was measured; with
+    three seeds about the recipe, else about these runs. Exploratory."""
     completion_tokens: float
     """That training read, mean over the seeds; NaN where nothing was trained or recorded."""
     training_s: float
@@ -92,7 +96,7 @@ def control_arms(
         held = [one for one in controls if baseline is not None and _is_control(one, baseline)]
         if held or any(one.plan.method == "sft" for one in members):
             arms += _untrained_arms(members[0].plan, baseline, held, rung)
-            arms += _trained_arms(members, rung, verdicts)
+            arms += _trained_arms(members, rung, verdicts, held=held[0] if held else None)
     return tuple(arms)
 
 
@@ -145,7 +149,11 @@ def _untrained(
 
 
 def _trained_arms(
-    members: Sequence[MeasuredTrial], rung: str, verdicts: Mapping[str, Verdict]
+    members: Sequence[MeasuredTrial],
+    rung: str,
+    verdicts: Mapping[str, Verdict],
+    *,
+    held: Measured | None,
 ) -> Iterator[Arm]:
     """Yield supervised cells before learned ones, else in the order of the plan."""
     cells: dict[str, list[MeasuredTrial]] = {}
@@ -153,19 +161,29 @@ def _trained_arms(
         cells.setdefault(one.plan.cell, []).append(one)
     for name, seeds in sorted(cells.items(), key=lambda item: item[1][0].plan.method != "sft"):
         plan = seeds[0].plan
-        totals = [training_totals(one.trial.record.folder) for one in seeds]
+        runs = [one.trial for one in seeds]
+        totals = [training_totals(run.record.folder) for run in runs]
         yield Arm(
             model=plan.model,
             thinking=plan.thinking,
             kind="sft" if plan.method == "sft" else "grpo",
             name=name,
             num_seeds=len(seeds),
-            rate=_rate([one.trial for one in seeds], rung),
+            rate=_rate(runs, rung),
             verdict=verdicts.get(name),
+            against_grammar=None if held is None else _against(runs, held, rung),
             completion_tokens=_mean([found.completion_tokens for found in totals]),
             training_s=_mean([found.seconds for found in totals]),
-            tokens_per_s=_mean([decoding_speed(one.trial.record) for one in seeds]),
+            tokens_per_s=_mean([decoding_speed(run.record) for run in runs]),
         )
+
+
+def _against(runs: Sequence[Measured], held: Measured, rung: str) -> Effect:
+    """Take a cell's difference to a measurement of the untrained model, on the same prompts."""
+    ours, theirs = stack(runs, rung), held.rung(rung)
+    if len(runs) < MIN_SEEDS:
+        return effect(paired_difference(ours.mean(axis=0), theirs, held.families))
+    return effect(recipe_difference(ours, theirs, held.families, is_theirs_baseline=True))
 
 
 def _rate(runs: Sequence[Measured], rung: str) -> Interval:

@@ -72,6 +72,17 @@ def test_the_arms_of_a_model_stand_from_untrained_to_learned(sweep: Path) -> Non
     assert [arm.verdict and arm.verdict.word for arm in arms] == [None, *[Word.BETTER] * 3]
 
 
+def test_trained_cells_are_held_against_the_grammar_too(sweep: Path) -> None:
+    arms, _ = arms_of(sweep)
+    held = arms[1].rate.estimate
+    assert [arm.against_grammar for arm in arms[:2]] == [None, None]
+    for arm in arms[2:]:
+        found = arm.against_grammar
+        assert found is not None
+        assert found.estimate_pp == pytest.approx(100 * (arm.rate.estimate - held))
+        assert found.low_pp < found.estimate_pp < found.high_pp < 0
+
+
 def test_training_is_counted_in_tokens_and_seconds_of_steps(sweep: Path) -> None:
     arms, _ = arms_of(sweep)
     assert [arm.completion_tokens for arm in arms[2:]] == [250.0, 250.0]

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from transformers import logging as transformers_logging
+
 from strictune.config import TrialSpec, dump_yaml
 from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import baseline_measurement
@@ -35,6 +37,8 @@ def measure_control(
         SpecError: No grammar describes the answers of the task.
         TrialError: The model cannot be measured.
     """
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     free = baseline_measurement(spec)
     measurement = replace(free, answer_grammars=answer_grammars(free.task, free.prompts))
     keys = measurement_keys(measurement)

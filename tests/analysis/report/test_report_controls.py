@@ -38,9 +38,10 @@ def test_every_arm_is_a_row_of_the_table(report: Report) -> None:
     assert [row[2] for row in cells] == ["-", "-", "3", "3"]
     assert cells[0][4:6] == ["-", "-"]
     assert cells[1][5] == "better, not planned"
-    assert cells[1][8] == "600"
+    assert [row[6].startswith("-") and row[6] != "-" for row in cells] == [False, False, True, True]
+    assert cells[1][9] == "600"
     # 20 steps of 2 s
-    assert [row[7] for row in cells] == ["-", "-", "40", "40"]
+    assert [row[8] for row in cells] == ["-", "-", "40", "40"]
 
 
 def test_the_contrast_of_the_methods_is_said_in_words(report: Report) -> None:
