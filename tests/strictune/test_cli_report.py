@@ -30,7 +30,7 @@ def test_the_verb_names_what_it_wrote_and_what_to_run_next(
     assert lines[1] == str(sweep / "report.md")
     assert lines[2].startswith("1. 1 trial of 2 has not ended.")
     assert lines[3] == f"   strictune run {sweep / 'sweep.yaml'} --resume --out {sweep.parent}"
-    assert lines[-1] == f"to bring it to MLflow: strictune track replay {sweep}"
+    assert lines[-1] == f"to bring the report to MLflow: strictune track replay {sweep}"
 
 
 def test_a_sweep_is_found_by_name_and_its_tables_are_json(
