@@ -19,6 +19,7 @@ from trainables.tasks.task import Attempt, Prompt, Score, Split, Task
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "own_task.md"
+SHIPPED = {"refiner", "strict_json"}
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 FILE = re.compile(r"^`(?P<path>[^`\n]+)`:\n\n```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -47,6 +48,8 @@ assert "torch" not in sys.modules
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout in which the page was followed."""
+    if own := sorted(set(trainables.tasks.TASKS) - SHIPPED):
+        pytest.skip(f"the registry, which the page changes, holds tasks of your own: {own}")
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("trainables", "platform", "search_spaces"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -19,7 +19,7 @@ BUILTIN_MODELS = {
         folder=Path(__file__).parent / "tiny" / "model",
         note=(
             "builtin:tiny shows that the path works, not that GRPO teaches schemas: it is a small "
-            "Llama trained from scratch on this task's own training families, partly on "
+            "Llama trained from scratch on strict_json's training families alone, partly on "
             "deliberately sloppy answers, so part of any gain is planted sloppiness un-learned. "
             "Its card, trainables/tiny/model/README.md, says how it was warmed up."
         ),

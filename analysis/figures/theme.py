@@ -96,7 +96,7 @@ def series_channels(column: str, names: Sequence[str]) -> Channel:
 
 def percent_axis(title: str | None, **axis: Any) -> dict[str, Any]:
     """Return axis and title of shares in [0, 1]."""
-    return {"axis": alt.Axis(format=".0%", **axis), "title": title}
+    return {"axis": alt.Axis(format=".1~%", **axis), "title": title}
 
 
 def finish(chart: Any) -> Any:

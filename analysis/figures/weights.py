@@ -58,7 +58,7 @@ def weight_importance(rows: Rows) -> Any:
         y=alt.Y("parameter:N", sort=in_order(rows, "parameter"), title=None),
         tooltip=["parameter:N", alt.Tooltip("share:Q", format=".0%"), "chance:N"],
     )
-    axis = alt.Axis(format=".0%")
+    axis = alt.Axis(format=".1~%")
     bar = base.mark_bar(height=14).encode(
         x=alt.X("share:Q", title="share of the importance", axis=axis), color=color
     )

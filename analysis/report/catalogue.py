@@ -245,8 +245,8 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "differences",
         "What training changed, all models in one",
-        "Trained minus baseline on the primary rung, with 95% intervals. An interval that "
-        "crosses 0 shows no clear difference.",
+        "Trained minus baseline on the primary rung, with 95% intervals. The mark is the verdict, "
+        "which also allows for the number of comparisons.",
         figures.differences,
         _differences,
         MAX_ROWS,
@@ -275,7 +275,7 @@ FIGURES: tuple[Figure, ...] = (
         "baseline_against_trained",
         "Baseline against trained, by model",
         "Pass@1 on the primary rung with Wilson intervals that allow for families. Judge "
-        "differences by the figure above: it pairs prompts, these intervals do not.",
+        "differences by the first figure: it pairs prompts, these intervals do not.",
         figures.baseline_against_trained,
         _primary,
         MAX_ROWS,
@@ -384,8 +384,8 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "plan_against_actual",
         "Plan and actual cost",
-        "What each cell was planned to take and what it took; the line is the spread of its "
-        "trials.",
+        "What each cell was planned to take, where trials of its shape had been measured before, "
+        "and what it took; the line is the spread of its trials.",
         figures.plan_against_actual,
         _costs,
         MAX_ROWS,

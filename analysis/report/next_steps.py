@@ -47,6 +47,7 @@ def next_steps(
     """
     steps = [
         *_missing(verdicts, folder),
+        *_out_of_reach(verdicts),
         *_unreadable(verdicts),
         *_without_signal(zero_std_groups),
         *_undecided(verdicts, folder),
@@ -65,20 +66,20 @@ def _missing(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
         yield NextStep(
             "The study has not come to its confirmation, so nothing is decided. If nothing runs "
             "the sweep, go on with it; then make this report again.",
-            _run(folder, "--resume"),
+            _run(verdicts, folder, "--resume"),
         )
     if is_open:
         yield NextStep(
             f"{_count(is_open, 'trial')} of {len(verdicts.trials)} {_have(is_open)} not ended. If "
             "nothing runs the sweep, go on with it; then make this report again.",
-            _run(folder, "--resume"),
+            _run(verdicts, folder, "--resume"),
         )
     if lost:
         yield NextStep(
             f"{_count(len(lost), 'trial')} did not finish: {_reasons(lost)}. Run again what can be "
             "mended: a missing trial keeps its place among the planned comparisons and makes the "
             "others harder to decide.",
-            _run(folder, "--resume", "--retry"),
+            _run(verdicts, folder, "--resume", "--retry"),
         )
     finished = (trial for trial in verdicts.trials if trial.state is RunState.FINISHED)
     alone = [trial for trial in finished if trial.comparison is None]
@@ -86,8 +87,29 @@ def _missing(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
         yield NextStep(
             f"{_count(len(alone), 'trial')} finished but cannot be compared: {_reasons(alone)}. "
             "Resuming the sweep measures baselines that are missing.",
-            _run(folder, "--resume"),
+            _run(verdicts, folder, "--resume"),
         )
+
+
+def _out_of_reach(verdicts: SweepVerdicts) -> Iterator[NextStep]:
+    """Say so where nobody, trained or not, ever reaches the primary rung."""
+    finished = [trial for trial in verdicts.trials if trial.result is not None]
+    missed = [
+        rung for rung in verdicts.rungs if not any(_reaches(trial, rung) for trial in finished)
+    ]
+    if finished and verdicts.primary_rung in missed:
+        yield NextStep(
+            f"No answer reached {verdicts.primary_rung}, untrained or trained, so nothing is "
+            f"decided by it. The lowest rung that nobody reaches is {missed[0]}: show its form in "
+            "the prompt or pay for steps towards it, before more seeds or steps."
+        )
+
+
+def _reaches(trial: TrialVerdict, rung: str) -> bool:
+    rates = [trial.result.rates[rung]] if trial.result is not None else []
+    if trial.comparison is not None:
+        rates += [tier.baseline for tier in trial.comparison.tiers if tier.rung == rung]
+    return any(rate.estimate > 0 for rate in rates)
 
 
 def _unreadable(verdicts: SweepVerdicts) -> Iterator[NextStep]:
@@ -140,7 +162,7 @@ def _undecided(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
         f"{_cells(few)} {'has' if len(few) == 1 else 'have'} fewer than {MIN_SEEDS} seeds. What "
         "helped may have been luck of one run: train more seeds, and the report says what the "
         "recipe gives. Trials that have finished are kept.",
-        _run(folder, "--set", f"matrix.seed={seeds}".replace(" ", ""), "--resume"),
+        _run(verdicts, folder, "--set", f"matrix.seed={seeds}".replace(" ", ""), "--resume"),
     )
 
 
@@ -236,6 +258,9 @@ def _was(number: int) -> str:
     return "was" if number == 1 else "were"
 
 
-def _run(folder: Path, *options: str) -> str:
+def _run(verdicts: SweepVerdicts, folder: Path, *options: str) -> str | None:
+    """Return the command; None for a copy, since a sweep's folder has the sweep's name."""
+    if folder.name != verdicts.sweep:
+        return None
     out = [] if str(folder.parent) == "runs" else ["--out", str(folder.parent)]
     return shlex.join(["strictune", "run", str(folder / "sweep.yaml"), *options, *out])

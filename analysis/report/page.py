@@ -162,7 +162,7 @@ def _steps(steps: Iterable[NextStep]) -> str:
 def _sentences(verdicts: SweepVerdicts) -> str:
     parts = {
         "Trials": [line for trial in verdicts.trials for line in trial_sentences(trial)],
-        "Cells: what training again would give": cell_sentences(verdicts),
+        "Cells": cell_sentences(verdicts),
         "Contrasts": contrast_sentences(verdicts),
     }
     return "\n".join(

@@ -16,7 +16,7 @@ OVERRIDES = ("matrix.curriculum=[standard]", "contrasts=[]")
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cli") / "demo"
+    folder = tmp_path_factory.mktemp("cli") / "quickstart"
     write_reported_sweep(folder, Drawing(num_prompts=24), overrides=OVERRIDES, unfinished=[1])
     return folder
 
@@ -30,13 +30,13 @@ def test_the_verb_names_what_it_wrote_and_what_to_run_next(
     assert lines[1] == str(sweep / "report.md")
     assert lines[2].startswith("1. 1 trial of 2 has not ended.")
     assert lines[3] == f"   strictune run {sweep / 'sweep.yaml'} --resume --out {sweep.parent}"
-    assert lines[-1] == f"to bring it to MLflow: strictune track replay {sweep}"
+    assert lines[-1] == f"to bring the report to MLflow: strictune track replay {sweep}"
 
 
 def test_a_sweep_is_found_by_name_and_its_tables_are_json(
     sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["report", "demo", "--out", str(sweep.parent), "--json"]) == 0
+    assert main(["report", "quickstart", "--out", str(sweep.parent), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["html_bytes"] == (sweep / "report.html").stat().st_size
     (row,) = document["tables"]["differences"]

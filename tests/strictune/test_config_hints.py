@@ -14,6 +14,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class Cat(Spec):
     kind: Literal["cat"]
     lives: Annotated[int, Field(ge=1, le=9)] = 9
+    toes: Annotated[int, Field(ge=4, multiple_of=2)] = 18
 
 
 class Dog(Spec):
@@ -46,6 +47,11 @@ def problems(data: dict[str, Any]) -> list[str]:
             {"pet": {"kind": "cat", "lives": 10}},
             ["pet.lives = 10, expected a whole number from 1 to 9."],
             id="inside-the-chosen-kind",
+        ),
+        pytest.param(
+            {"pet": {"kind": "cat", "toes": 7}},
+            ["pet.toes = 7, expected a whole number of 4 or more, a multiple of 2."],
+            id="a-multiple",
         ),
         pytest.param(
             {"pet": {"kind": "dog", "lives": 10}},

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+import trainables.tasks
 from strictune.config import SweepSpec, expand, load_sweep, resolve_point
-from strictune.errors import StorageError
+from strictune.errors import SpecError, StorageError
 from strictune.launch.folder import (
     OpenedFolder,
     open_sweep_folder,
@@ -13,7 +14,9 @@ from strictune.launch.folder import (
     write_plan,
     write_trial,
 )
+from strictune.launch.scorers import check_scorer
 from trainables.records import record_failure, write_json
+from trainables.tasks import load_task
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -139,3 +142,36 @@ def test_a_search_may_ask_its_judge_elsewhere_and_may_not_ask_another(tmp_path: 
     assert reopened(f"{keys[0]}=http://b/v1", f"{keys[1]}=8") == keys
     with pytest.raises(StorageError, match=r"task\.judge\.model \(m -> n\)"):
         reopened("task.judge.model=n")
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["more to train", "at its end"])
+def test_results_of_another_scorer_get_no_new_ones_beside_them(
+    tmp_path: Path, is_open: bool
+) -> None:
+    folder, trials = opened(tmp_path / "q").folder, expand(sweep())
+    for trial in trials[: -1 if is_open else None]:
+        write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": "FINISHED"})
+        write_json(folder.trial(trial.trial_id) / "lock.json", {"scorer_hash": "of then"})
+    if is_open:
+        with pytest.raises(StorageError, match=r"3 finished trials.*scored by other code of task"):
+            check_scorer(sweep(), trials, folder)
+    else:
+        (warning,) = check_scorer(sweep(), trials, folder)
+        assert "4 finished trials" in warning
+
+
+def test_results_of_this_scorer_are_added_to(tmp_path: Path) -> None:
+    folder, trials = opened(tmp_path / "q").folder, expand(sweep())
+    scorer = load_task(sweep().task).scorer_hash()
+    write_json(folder.trial(trials[0].trial_id) / "outcome.json", {"state": "FINISHED"})
+    write_json(folder.trial(trials[0].trial_id) / "lock.json", {"scorer_hash": scorer})
+    assert check_scorer(sweep(), trials, folder) == []
+
+
+def test_a_task_whose_entry_leads_nowhere_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"strict_json": "trainables.tasks.strict_json.task:StrictJsons"}
+    monkeypatch.setattr(trainables.tasks, "TASKS", entry)
+    with pytest.raises(SpecError, match=r"StrictJsons, its entry in TASKS of .* cannot be loaded"):
+        check_scorer(sweep(), (), opened(tmp_path / "q").folder)

@@ -10,6 +10,7 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
+from strictune.errors import SpecError
 from trainables.tasks.refiner.settings import RefinerSettings
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.task import Task
@@ -29,6 +30,17 @@ TASKS: Mapping[str, str] = MappingProxyType(
 
 
 def load_task(settings: TaskSettings) -> Task:
-    """Build the task that ``settings`` describe."""
+    """Build the task that ``settings`` describe.
+
+    Raises:
+        SpecError: Its entry in ``TASKS`` leads nowhere.
+    """
     module, name = TASKS[settings.kind].split(":")
-    return cast(Task, getattr(import_module(module), name)(settings))
+    try:
+        task_class = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SpecError(
+            f"task.kind = {settings.kind}: {module}:{name}, its entry in TASKS of "
+            f"trainables/tasks/__init__.py, cannot be loaded ({error})."
+        ) from error
+    return cast(Task, task_class(settings))

@@ -37,7 +37,7 @@ def _execute(args: argparse.Namespace) -> int:
         print(f"{number}. {step.text}")
         if step.command:
             print(f"   {step.command}")
-    print(f"to bring it to MLflow: strictune track replay {folder}")
+    print(f"to bring the report to MLflow: strictune track replay {folder}")
     return 0
 
 

@@ -66,6 +66,7 @@ def _execute(args: argparse.Namespace) -> int:
     from strictune.cli.promotion import promote_best
     from strictune.launch.folder import open_sweep_folder, reopen_trials
     from strictune.launch.job_request import refuse_temporary_folder
+    from strictune.launch.scorers import check_scorer
     from strictune.tracking import tracking_uri_for, without_password
 
     refuse_temporary_folder(args.out, os.environ)
@@ -79,11 +80,12 @@ def _execute(args: argparse.Namespace) -> int:
     tell = _tell_aside if args.json else _tell
     tell(f"results: {folder.path}\ntracking: {shown_uri}")
     tell(f"to resume: {resume}")
-    for change in changes:
-        tell(f"changed since the last run: {change}")
+    known = [f"changed since the last run: {change}" for change in changes]
     if args.retry:
         num_reopened = reopen_trials(folder, sweep, trials)
-        tell(f"running {num_reopened} trials again that failed or were stopped")
+        known.append(f"running {num_reopened} trials again that failed or were stopped")
+    for line in (*known, *check_scorer(sweep, trials, folder)):
+        tell(line)
     ran = _run(sweep, trials, folder, tracking_uri=tracking_uri, tell=tell)
     costs = compare_costs(folder.path)
     if args.json:

@@ -65,6 +65,11 @@ def _describe_array(node: Schema, schema: Schema) -> str:
 
 
 def _describe_limits(node: Schema) -> str:
+    limits = _describe_bounds(node)
+    return f"{limits}, a multiple of {node['multipleOf']:g}" if "multipleOf" in node else limits
+
+
+def _describe_bounds(node: Schema) -> str:
     low, high = node.get("minimum"), node.get("maximum")
     if low is not None and high is not None:
         return f" from {low:g} to {high:.0f}"

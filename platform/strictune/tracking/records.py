@@ -196,8 +196,9 @@ def sweep_record(
         key=RunKey("sweep", str(plan["sweep"])),
         path=path,
         name=str(plan["sweep"]),
-        started_ms=min([planned_ms, *(run.started_ms for run in runs)]),
-        ended_ms=max([planned_ms, *(run.ended_ms for run in runs)]),
+        # Baselines come from a cache and may be older than the sweep.
+        started_ms=min([planned_ms, *(run.started_ms for run in trials)]),
+        ended_ms=max([run.ended_ms for run in trials], default=planned_ms),
         tags=tags,
         status=_sweep_status(planned, trials),
         artifacts=artifacts,

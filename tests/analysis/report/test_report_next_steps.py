@@ -12,7 +12,7 @@ from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.trials import TrialVerdict
 from analysis.verdicts import Verdict, Word
 
-FOLDER = Path("runs/demo")
+FOLDER = Path("runs/quickstart")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_a_decided_sweep_is_to_be_tried_elsewhere(decided: SweepVerdicts) -> Non
     assert "6 trials ended better than untrained" in step.text
     assert "hold over seeds" in step.text
     assert str(step.command).startswith(
-        "strictune evaluate --model builtin:tiny --adapter runs/demo/"
+        "strictune evaluate --model builtin:tiny --adapter runs/quickstart/"
     )
 
 
@@ -53,7 +53,7 @@ def test_open_trials_come_first(decided: SweepVerdicts) -> None:
     states = {**dict.fromkeys(RunState, 0), RunState.RUNNING: 1, RunState.PENDING: 2}
     first = steps(dataclasses.replace(decided, states=states))[0]
     assert first.text.startswith("3 trials of 6 have not ended.")
-    assert first.command == "strictune run runs/demo/sweep.yaml --resume"
+    assert first.command == "strictune run runs/quickstart/sweep.yaml --resume"
 
 
 def test_failed_trials_are_to_be_run_again_with_their_reason(decided: SweepVerdicts) -> None:
@@ -62,14 +62,14 @@ def test_failed_trials_are_to_be_run_again_with_their_reason(decided: SweepVerdi
     )
     first = steps(failed)[0]
     assert first.text.startswith("1 trial did not finish: failed (out of memory). Run again")
-    assert first.command == "strictune run runs/demo/sweep.yaml --resume --retry"
+    assert first.command == "strictune run runs/quickstart/sweep.yaml --resume --retry"
 
 
 def test_trials_without_a_baseline_are_named(decided: SweepVerdicts) -> None:
     alone = with_first(decided, comparison=None, reason="baselines/x has no result: running.")
     first = steps(alone)[0]
     assert "1 trial finished but cannot be compared: baselines/x has no result" in first.text
-    assert first.command == "strictune run runs/demo/sweep.yaml --resume"
+    assert first.command == "strictune run runs/quickstart/sweep.yaml --resume"
 
 
 def test_few_seeds_ask_for_more_of_them(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_few_seeds_ask_for_more_of_them(tmp_path: Path) -> None:
     found = [step for step in steps(sweep_verdicts(folder)) if "fewer than 3 seeds" in step.text]
     (step,) = found
     assert step.command == (
-        "strictune run runs/demo/sweep.yaml --set 'matrix.seed=[5,0,1]' --resume"
+        "strictune run runs/quickstart/sweep.yaml --set 'matrix.seed=[5,0,1]' --resume"
     )
 
 
@@ -122,3 +122,19 @@ def test_groups_that_teach_nothing_are_judged_by_the_end_of_training(
 def test_a_trial_that_got_worse_is_to_be_read(decided: SweepVerdicts) -> None:
     worse = with_first(decided, verdict=Verdict(word=Word.WORSE, text=""))
     assert any("worse than untrained" in step.text for step in steps(worse))
+
+
+def test_a_copy_is_not_gone_on_with(decided: SweepVerdicts) -> None:
+    states = {**dict.fromkeys(RunState, 0), RunState.PENDING: 2}
+    waiting = dataclasses.replace(decided, states=states)
+    first = next_steps(waiting, Path("runs/copy"))[0]
+    assert "2 trials of 6 have not ended" in first.text
+    assert first.command is None
+
+
+def test_a_rung_that_nobody_reaches_comes_before_more_seeds(tmp_path: Path) -> None:
+    drawing = Drawing(num_prompts=24, baseline_rate=0.0, trained_rate=0.0)
+    write_reported_sweep(tmp_path / "q", drawing)
+    first, *others = steps(sweep_verdicts(tmp_path / "q"))
+    assert first.text.startswith("No answer reached strict, untrained or trained")
+    assert any("fewer than 3 seeds" in step.text for step in others)

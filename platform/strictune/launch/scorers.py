@@ -1,0 +1,49 @@
+"""Whether what a sweep's folder holds was scored as new trials would be."""
+
+import json
+from collections.abc import Sequence
+
+from strictune.config import SweepSpec, TrialSpec
+from strictune.errors import StorageError
+from strictune.launch.folder import SweepFolder
+from trainables.tasks import load_task
+
+__all__ = ["check_scorer"]
+
+
+def check_scorer(sweep: SweepSpec, trials: Sequence[TrialSpec], folder: SweepFolder) -> list[str]:
+    """Compare the task's scorer with the one behind the results of finished trials.
+
+    Loading the task here also shows within a second that it can be loaded.
+
+    Args:
+        sweep: The sweep.
+        trials: What is about to be run, as far as it has no end yet.
+        folder: Where the sweep has run, or will.
+
+    Returns:
+        What to know about the old results where nothing is added to them.
+
+    Raises:
+        StorageError: New results would stand beside others that they cannot be compared with.
+        SpecError: The task cannot be loaded.
+    """
+    scorer = load_task(sweep.task).scorer_hash()
+    others = [
+        outcome.parent.name
+        for outcome in sorted(folder.path.glob("trials/*/outcome.json"))
+        if json.loads(outcome.read_bytes())["state"] == "FINISHED"
+        and json.loads((outcome.parent / "lock.json").read_bytes())["scorer_hash"] != scorer
+    ]
+    if not others:
+        return []
+    found = (
+        f"{len(others)} finished trials, such as {others[0]}, were scored by other code of task "
+        f"{sweep.task.kind} than is here now"
+    )
+    if all(folder.outcome(trial.trial_id) is not None for trial in trials):
+        return [f"{found}: what is shown is by the code of then."]
+    raise StorageError(
+        f"{folder.path}: {found}, so new trials could not be compared with them. Bring the old "
+        "code back, or give the sweep another name."
+    )
