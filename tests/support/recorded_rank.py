@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pretended_gpus import PRETENDING, pretend_gpus
 from torch import distributed
+from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from strictune.config import TrialSpec, load_trial
@@ -24,6 +26,7 @@ from trainables.grpo import build_grpo_trainer
 from trainables.models import load_tokenizer, resolve_model
 from trainables.ranks import Ranks
 from trainables.records import FollowedRecords, Progress, TrialRecords
+from trainables.sft import build_sft_trainer
 from trainables.tasks import load_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +41,7 @@ class Seen(NamedTuple):
 
     losses: list[float]
     gradients: list[torch.Tensor]
-    """Of all trained weights, one after the other."""
+    """Of all trained weights, one after the other; none with DeepSpeed."""
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
@@ -49,8 +52,11 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_pre_optimizer_step(self, *_: Any, model: Any, **__: Any) -> None:
         """Take the gradient that the optimizer is about to use."""
-        trained = [weights for weights in model.parameters() if weights.requires_grad]
-        self.seen.gradients.append(torch.cat([weights.grad.flatten() for weights in trained]))
+        gradients = [weights.grad for weights in model.parameters() if weights.requires_grad]
+        if None in gradients:
+            return  # DeepSpeed has used them already.
+        whole = [g.full_tensor() if isinstance(g, DTensor) else g for g in gradients]
+        self.seen.gradients.append(torch.cat([gradient.flatten() for gradient in whole]))
 
     def on_log(self, *_: Any, logs: Mapping[str, float], **__: Any) -> None:
         """Take the loss."""
@@ -73,10 +79,9 @@ def train(spec: TrialSpec, folder: Path, *, rollouts: Rollouts, is_recording: bo
         beat=lambda: None,
         ranks=ranks,
     )
-    trainer = build_grpo_trainer(
-        context, plan_stages(spec)[0], folder / "checkpoints", adapter=None
-    )
-    watch, generate = Watch(), trainer._generate_single_turn
+    build = build_sft_trainer if spec.method == "sft" else build_grpo_trainer
+    trainer = build(context, plan_stages(spec)[0], folder / "checkpoints", adapter=None)
+    watch, generate = Watch(), getattr(trainer, "_generate_single_turn", None)
 
     def replay(prompts: list[list[int]], *rest: Any, **options: Any) -> Any:
         if is_recording:
@@ -99,7 +104,10 @@ def train(spec: TrialSpec, folder: Path, *, rollouts: Rollouts, is_recording: bo
 
 
 def train_in_ranks(spec: TrialSpec, folder: Path, *, rollouts: Rollouts, port: int) -> Seen:
-    """Train in as many processes as the trial has workers; returns what rank 0 saw."""
+    """Train in as many processes as the trial has workers; returns what rank 0 saw.
+
+    Where they hold the model in shards, each pretends to have a GPU.
+    """
     (folder / "trial.yaml").write_text(spec.model_dump_json())
     (folder / "rollouts.json").write_text(json.dumps(rollouts))
     count = spec.distributed.num_workers
@@ -109,6 +117,7 @@ def train_in_ranks(spec: TrialSpec, folder: Path, *, rollouts: Rollouts, port: i
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
+        **({} if spec.distributed.strategy == "ddp" else PRETENDING),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "platform")]),
     }
     ranks = [
@@ -133,9 +142,12 @@ def train_in_ranks(spec: TrialSpec, folder: Path, *, rollouts: Rollouts, port: i
 def main(folder: Path) -> None:
     """Be the rank that the environment says."""
     torch.set_num_threads(1)
+    spec = load_trial(folder / "trial.yaml")
+    if spec.distributed.strategy != "ddp":
+        pretend_gpus(spec.distributed.strategy)
     distributed.init_process_group("gloo", timeout=timedelta(seconds=TIMEOUT_S))
     rollouts = json.loads((folder / "rollouts.json").read_text())
-    seen = train(load_trial(folder / "trial.yaml"), folder, rollouts=rollouts)
+    seen = train(spec, folder, rollouts=rollouts)
     if distributed.get_rank() == 0:
         torch.save(tuple(seen), folder / "seen.pt")
     distributed.destroy_process_group()

@@ -1,8 +1,9 @@
 """Two processes that train one trial, over gloo on this machine."""
 
+import json
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
@@ -44,43 +45,86 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Alone(NamedTuple):
+    """One worker with the accumulation of two, on what it generated itself."""
+
+    seen: Seen
+    rollouts: Rollouts
+    folder: Path
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, Seen, Path, Path]:
-    """One worker with twice the accumulation, recorded, and two workers on its completions."""
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
     torch.set_num_threads(1)
-    alone, together = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     rollouts: Rollouts = {}
-    one = train(
-        trial(grpo={"gradient_accumulation_steps": 4}),
-        alone,
-        rollouts=rollouts,
-        is_recording=True,
-    )
+    folder = tmp_path_factory.mktemp("alone")
+    spec = trial(grpo={"gradient_accumulation_steps": 4})
+    seen = train(spec, folder, rollouts=rollouts, is_recording=True)
+    assert len(seen.losses) == len(seen.gradients) == STEPS
+    assert all(abs(loss) > 1e-3 for loss in seen.losses)
+    return Alone(seen, rollouts, folder)
+
+
+def train_two(alone: Alone, folder: Path, strategy: str) -> Seen:
     # Of the three groups of a step each worker has one, and half of the one between them.
-    spec = trial(grpo={"gradient_accumulation_steps": 2}, distributed={"num_workers": 2})
-    two = train_in_ranks(spec, together, rollouts=rollouts, port=free_port())
-    return one, two, alone, together
+    workers = {"num_workers": 2, "strategy": strategy}
+    spec = trial(grpo={"gradient_accumulation_steps": 2}, distributed=workers)
+    return train_in_ranks(spec, folder, rollouts=alone.rollouts, port=free_port())
 
 
-def test_two_workers_learn_what_one_learns_with_twice_the_accumulation(
-    runs: tuple[Seen, Seen, Path, Path],
+def check_gradients(ours: Seen, theirs: Seen) -> None:
+    for one, other in zip(ours.gradients, theirs.gradients, strict=True):
+        assert (one - other).norm() < 1e-4 * other.norm()
+
+
+def reward_rows(folder: Path) -> pd.DataFrame:
+    return pd.concat(pd.read_parquet(part) for part in sorted(folder.glob("rewards/*.parquet")))
+
+
+def test_two_workers_learn_and_record_what_one_does_with_twice_the_accumulation(
+    alone: Alone, tmp_path: Path
 ) -> None:
-    one, two, *_ = runs
-    assert len(one.losses) == len(two.losses) == len(two.gradients) == STEPS
-    assert all(abs(loss) > 1e-3 for loss in one.losses)
-    assert two.losses == pytest.approx(one.losses, rel=1e-4)
-    for ours, theirs in zip(two.gradients, one.gradients, strict=True):
-        assert theirs.norm() > 0.01
-        assert (ours - theirs).norm() < 1e-4 * theirs.norm()
+    two = train_two(alone, tmp_path, "ddp")
+    assert two.losses == pytest.approx(alone.seen.losses, rel=1e-4)
+    check_gradients(two, alone.seen)
+    rows = reward_rows(tmp_path)
+    assert len(rows) == STEPS * PER_STEP
+    pd.testing.assert_frame_equal(rows, reward_rows(alone.folder))
 
 
-def test_the_first_rank_records_the_completions_of_all_in_whole_groups(
-    runs: tuple[Seen, Seen, Path, Path],
-) -> None:
-    *_, alone, together = runs
+def test_two_workers_learn_from_golds_what_one_does(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    batch = {"per_device_train_batch_size": 3, "optim": "adamw_torch"}
     one, two = (
-        pd.concat(pd.read_parquet(part) for part in sorted(folder.glob("rewards/*.parquet")))
-        for folder in (alone, together)
+        trial(
+            method="sft",
+            grpo={"gradient_accumulation_steps": 4 // count},
+            sft={**batch, "gradient_accumulation_steps": 4 // count, "match": "completions"},
+            distributed={"num_workers": count},
+        )
+        for count in (1, 2)
     )
-    assert len(two) == STEPS * PER_STEP
-    pd.testing.assert_frame_equal(two, one)
+    assert one.stage_steps == two.stage_steps == (STEPS,)
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+    seen = train(one, alone, rollouts={})
+    found = train_in_ranks(two, together, rollouts={}, port=free_port())
+    assert found.losses == pytest.approx(seen.losses, rel=1e-4)
+    check_gradients(found, seen)
+    tokens = [json.loads((folder / "progress.json").read_text()) for folder in (alone, together)]
+    assert tokens[0]["completion_tokens"] == tokens[1]["completion_tokens"] > 0
+
+
+@pytest.mark.slow
+def test_shards_of_pytorch_change_no_number(alone: Alone, tmp_path: Path) -> None:
+    two = train_two(alone, tmp_path, "fsdp")
+    assert two.losses == pytest.approx(alone.seen.losses, rel=1e-4)
+    check_gradients(two, alone.seen)
+
+
+@pytest.mark.slow
+def test_shards_of_deepspeed_change_no_loss(alone: Alone, tmp_path: Path) -> None:
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed")
+    two = train_two(alone, tmp_path, "zero3")
+    assert two.losses == pytest.approx(alone.seen.losses, rel=1e-4)
