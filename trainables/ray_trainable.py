@@ -15,7 +15,7 @@ from typing import TypedDict
 
 import ray
 from ray import tune
-from ray.train import RunConfig, ScalingConfig, WorkerGroupError
+from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 
 from strictune.config import TrialSpec, load_trial
 from strictune.errors import TrialError, TrialPaused
@@ -112,7 +112,10 @@ def _train_on_workers(spec: TrialSpec, attempt: Attempt) -> Outcome:
             use_gpu=attempt["resources"].get("GPU", 0) > 0,
             resources_per_worker=dict(attempt["resources"]),
         ),
-        run_config=RunConfig(storage_path=tune.get_context().get_trial_dir()),
+        run_config=RunConfig(
+            storage_path=tune.get_context().get_trial_dir(),
+            failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
+        ),
     )
     try:
         trainer.fit()

@@ -7,6 +7,7 @@ import pytest
 
 from strictune.config import ResourcesSpec, expand, load_sweep
 from strictune.cost_book import CostBook
+from strictune.cost_plan import CellPlan, MemoryPlan, StepPlan, SweepCosts
 from strictune.costs import expected_costs, trials_to_probe
 from strictune.errors import BudgetError
 from strictune.packing import Card, Grant, Machine, grant_trial, needs_peak, one_size_up
@@ -104,6 +105,20 @@ def test_a_plan_counts_every_worker_and_probes_none(tmp_path: Path) -> None:
         for cell in expected_costs(sweep.resources, trials, [SERVER], book).cells.values()
     }
     assert grants == Grant(cpus=1, gpus=1, at_once=2, num_workers=2)
+
+
+def test_card_hours_count_the_card_of_every_worker() -> None:
+    cell = CellPlan(
+        num_trials=3,
+        num_steps=10,
+        memory=MemoryPlan(peak_gib=None, source="unknown"),
+        grant=Grant(cpus=1, gpus=1, at_once=2, num_workers=4),
+        problem=None,
+        step=StepPlan(step_s=None, evaluation_s=None, source="unknown"),
+        hours=0.5,
+    )
+    costs = SweepCosts(device=CARD.name, machines=[SERVER], cells={"cell": cell})
+    assert costs.card_hours == 6.0
 
 
 def test_costs_of_one_worker_say_nothing_of_two(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import psutil
 import pytest
+from recovery import Record, note_recovery
 from tiny_sweep import (
     ROOT,
     begun_trials,
@@ -61,7 +63,9 @@ def check_rewards(folder: Path) -> None:
     assert list(rows.groupby("step").size()) == [16] * 6
 
 
-def test_a_trial_goes_on_when_one_of_its_workers_is_killed(tmp_path: Path) -> None:
+def test_a_trial_goes_on_when_one_of_its_workers_is_killed(
+    tmp_path: Path, record_property: Record
+) -> None:
     driver = start_sweep(tmp_path, **TWO_WORKERS)
     try:
         wait_for(lambda: driver.poll() is not None or bool(begun_trials(tmp_path)))
@@ -69,6 +73,7 @@ def test_a_trial_goes_on_when_one_of_its_workers_is_killed(tmp_path: Path) -> No
         wait_for(lambda: driver.poll() is not None or durable_step(trial) >= 2)
         assert driver.poll() is None, driver.communicate()[0]
         workers(trial)["second"].kill()
+        killed = time.time()
         output, _ = driver.communicate(timeout=300)
     finally:
         driver.kill()
@@ -78,6 +83,7 @@ def test_a_trial_goes_on_when_one_of_its_workers_is_killed(tmp_path: Path) -> No
     assert [attempt["why"] for attempt in attempts(trial)] == [None, "its process died"]
     assert attempts(trial)[1]["step"] in (2, 4)
     assert "a trial has 2" in output
+    note_recovery(record_property, trial, since=killed)
 
 
 def broken_environment(tmp_path: Path, faults: dict[int, str], *, rank: int) -> dict[str, str]:
