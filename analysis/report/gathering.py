@@ -19,6 +19,7 @@ from analysis.report.control_rows import control_rows
 from analysis.report.cost_rows import cost_rows
 from analysis.report.curve_rows import curve_tables
 from analysis.report.equal_tokens import equal_token_rows, waypoints
+from analysis.report.judge_rows import judge_rows
 from analysis.report.measure_rows import measure_rows
 from analysis.report.part_rows import part_rows
 from analysis.report.prompts import SweepPrompts, read_prompts
@@ -55,6 +56,7 @@ TABLES = (
     "lengths",
     "measures",
     "parts",
+    "judge",
     "stages",
     "stage_errors",
     "stage_differences",
@@ -203,6 +205,7 @@ class _Reader:
         tables["error_classes"] = error_rows(trial, ours, theirs)
         tables["measures"] = measure_rows(facts, ours.measured, theirs.measured if theirs else None)
         tables["parts"] = part_rows(facts, record.folder)
+        tables["judge"] = judge_rows(facts, record.folder)
         if theirs is not None:
             changes = prompt_changes(ours.measured, theirs.measured, self.rung)
             tables["changes"] = change_rows(trial, ours, changes)

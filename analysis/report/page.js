@@ -226,6 +226,12 @@
       row.part, String(row.num_groups), row.first.toFixed(2), row.last.toFixed(2), percent(row.flat_frac)]));
   }
 
+  function judgeTable(rows) {
+    const text = (value) => (known(value) ? String(Number(value.toPrecision(3))) : "-");
+    return table(["judge, by step", "mean", "largest", "total"], rows.map((row) => [
+      row.fact.replaceAll("_", " "), text(row.mean), text(row.largest), text(row.total)]));
+  }
+
   const TABLES = [
     ["difficulties", "Rungs by difficulty", difficultyTable],
     ["changes", "What became of the prompts", changeTable],
@@ -233,6 +239,7 @@
     ["constructs", "Primary rung by construct", (rows, id) => sidedTable(rows, "construct", "construct", id)],
     ["measures", "Measures, with 95% intervals; exploratory", measureTable],
     ["parts", "Parts of the reward in training", partTable],
+    ["judge", "The judge in training", judgeTable],
     ["lengths", "Completion length", lengthTable],
     ["stages", "Primary rung after each stage", stageTable],
     ["stage_differences", "Stage against stage, exploratory", stageDifferenceTable],

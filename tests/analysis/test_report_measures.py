@@ -17,6 +17,7 @@ from analysis.records import read_run
 from analysis.report import Report, write_report
 from analysis.report.answers import read_answers
 from analysis.report.completions import run_block
+from analysis.report.judge_rows import judge_rows
 from analysis.report.measure_rows import measure_rows, measure_texts
 from analysis.report.part_rows import part_rows
 
@@ -122,3 +123,14 @@ def test_parts_are_counted_by_group(tmp_path: Path) -> None:
     assert (right["first"], right["last"]) == (0.25, 0.75)
     assert right["flat_frac"] == pytest.approx(2 / 3)
     assert part_rows(FACTS, tmp_path) == []
+
+
+def test_the_judge_of_a_trial_is_summed_up_over_its_steps(tmp_path: Path) -> None:
+    steps = [{"train/judge/calls": 3.0, "train/judge/failure_frac": 0.5, "train/loss": 1.0}]
+    steps += [{"train/judge/calls": 5.0, "train/judge/failure_frac": 0.0}, {"final/judge/calls": 9}]
+    lines = (json.dumps({"step": n, "metrics": found}) for n, found in enumerate(steps))
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    calls, failures = judge_rows(FACTS, tmp_path)
+    assert (calls["fact"], calls["mean"], calls["largest"], calls["total"]) == ("calls", 4, 5, 8)
+    assert (failures["mean"], failures["largest"], failures["total"]) == (0.25, 0.5, None)
+    assert judge_rows(FACTS, tmp_path / "none") == []
