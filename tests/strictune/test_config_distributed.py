@@ -105,6 +105,16 @@ def test_workers_do_not_pause_for_looks() -> None:
         trial(distributed={"num_workers": 2}, looks=(5,))
 
 
+def test_a_search_that_looks_at_trials_has_one_worker_each() -> None:
+    search = QUICKSTART.with_name("reward_weights_quickstart.yaml")
+    with pytest.raises(SpecError) as caught:
+        load_sweep(search, [TWO, "search.scheduler.kind=watch"])
+    assert (
+        "search.scheduler.kind pauses trials to look at them, which several workers cannot do. "
+        "Set it to none."
+    ) in str(caught.value)
+
+
 def test_only_more_than_one_worker_changes_a_name() -> None:
     names = [spec.trial_id for spec in expand(load_sweep(QUICKSTART))]
     same = [spec.trial_id for spec in expand(load_sweep(QUICKSTART, [TWO.replace("2", "1")]))]
