@@ -210,8 +210,11 @@ def _verdicts(source: CardSource) -> list[str]:
 
 def _data(source: CardSource) -> list[str]:
     task = source.spec.task
+    # Blocks of settings stand in the YAML of the whole trial.
     settings = ", ".join(
-        f"{name} {value}" for name, value in task.model_dump(mode="json").items() if name != "kind"
+        f"{name} {value}"
+        for name, value in task.model_dump(mode="json", exclude={"kind"}, exclude_none=True).items()
+        if not isinstance(value, dict)
     )
     return [
         f"task {task.kind}" + (f" ({settings})" if settings else ""),

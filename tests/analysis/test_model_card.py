@@ -117,3 +117,14 @@ def test_verdicts_that_cannot_be_read_are_an_error(run: Path) -> None:
     path.write_text('{"trials": 3}')
     with pytest.raises(StorageError, match="cannot be understood"):
         read_card_source(run)
+
+
+def test_blocks_of_a_tasks_settings_are_left_to_the_yaml(tmp_path: Path) -> None:
+    run = judged_run(tmp_path / "judged", FakeTrial(trial_id="t1"))
+    [spec] = expand(load_sweep(ROOT / "search_spaces" / "refiner_quickstart.yaml"))
+    (run / "trial.yaml").write_text(dump_yaml(spec))
+    text = card(run)
+    data = section(text, "Data")
+    assert "task refiner (data_seed 0, num_train_rows 2000, num_eval_rows 240," in data
+    assert "{" not in data and "None" not in data
+    assert "kind: lexical" in section(text, "Training")
