@@ -23,7 +23,7 @@ def trial(**changes: Any) -> TrialSpec:
         "num_generations": GROUP,
         "per_device_train_batch_size": 3,
         "max_completion_length": 48,
-        "learning_rate": 1e-2,
+        "learning_rate": 1e-3,
         "optim": "adamw_torch",
         "beta": 0.05,
         "gradient_checkpointing": False,
