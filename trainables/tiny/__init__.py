@@ -4,5 +4,5 @@ It exists so that the whole path, from sweep file to verdict, runs in minutes on
 without a model hub. It is trained from scratch on gold answers to strict_json's training
 families, then for a while on partly sloppy ones, so that reinforcement has something to
 mend. It is no language model: it knows nothing but this task. ``citing`` holds its like for
-the refiner.
+answers with citations.
 """
