@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strictune.launch.study.simplex import sticks_of, weights_of
@@ -11,6 +11,7 @@ NAMES = ("a", "b", "c", "d")
 
 
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.sampled_from([0.0, 0.02, 0.25]))
+@example([0.5, 0.75, 1.0], 0.0)
 def test_weights_add_up_to_one_and_keep_the_floor(sticks: list[float], floor: float) -> None:
     weights = weights_of(NAMES, sticks, min_weight=floor)
     assert list(weights) == list(NAMES)

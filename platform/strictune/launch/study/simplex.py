@@ -24,13 +24,14 @@ def weights_of(
         min_weight: Least weight; k of them are at most 1.
     """
     free = 1.0 - len(names) * min_weight
-    left = 1.0
+    left, rest = 1.0, 1.0
     weights = {}
     for index, (name, stick) in enumerate(zip(names[:-1], sticks, strict=True)):
         share = left * (1.0 - (1.0 - stick) ** (1.0 / (len(names) - 1 - index)))
-        weights[name] = round(min_weight + free * share, DECIMALS)
-        left -= share
-    weights[names[-1]] = round(max(1.0 - sum(weights.values()), 0.0), DECIMALS)
+        # Rounding up must not take what the last weights do not have.
+        weights[name] = min(round(min_weight + free * share, DECIMALS), rest)
+        left, rest = left - share, round(rest - weights[name], DECIMALS)
+    weights[names[-1]] = rest
     return weights
 
 
