@@ -64,6 +64,10 @@ class HeardRecords:
         self.prompts: list[Prompt] = []
         self.completions: list[Completion] = []
         self.metrics: dict[str, float] = {}
+        self.completion_tokens = 0
+
+    def count_tokens(self, completion_tokens: int) -> None:
+        self.completion_tokens += completion_tokens
 
     def add_rewards(
         self, step: int, prompts: list[Prompt], completions: list[Completion], *_: Any, **__: Any
