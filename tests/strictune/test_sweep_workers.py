@@ -25,6 +25,7 @@ from tiny_sweep import (
     trial_folders,
     wait_for,
 )
+from two_nodes import two_nodes
 
 pytestmark = pytest.mark.ray
 
@@ -84,6 +85,22 @@ def test_a_trial_goes_on_when_one_of_its_workers_is_killed(
     assert attempts(trial)[1]["step"] in (2, 4)
     assert "a trial has 2" in output
     note_recovery(record_property, trial, since=killed)
+
+
+@pytest.mark.slow
+def test_workers_of_one_trial_may_be_on_two_machines(tmp_path: Path) -> None:
+    with two_nodes() as cluster:
+        done = subprocess.run(
+            command(tmp_path / "runs", **TWO_WORKERS),
+            env={**environment(tmp_path), **cluster.driver_environment()},
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_complete(tmp_path, num_trials=1)
+    check_rewards(*trial_folders(tmp_path))
 
 
 def broken_environment(tmp_path: Path, faults: dict[int, str], *, rank: int) -> dict[str, str]:
