@@ -7,7 +7,7 @@ import optuna
 import pytest
 from study_fakes import search_sweep
 
-from strictune.config import expand
+from strictune.config import expand, resolve_point
 from strictune.errors import SpecError
 from strictune.launch.study.space import CellSpace, cell_space
 
@@ -44,6 +44,20 @@ def test_settings_lead_back_to_the_parameters_that_drew_them(
         # Weights are rounded to four decimals, so a stick comes back about as well.
         assert cell.params(settings) == pytest.approx(params, abs=0.02)
         assert set(cell.distributions(params)) == set(params)
+
+
+def test_a_setting_of_the_task_is_drawn_and_acts(tmp_path: Path) -> None:
+    key = "task.reward.citation_weight"
+    space = {"settings": {key: {"low": 0.1, "high": 1.0}}}
+    blocks = {"task": {"kind": "refiner"}, "matrix": {}}
+    sweep = search_sweep(tmp_path, {"space": space, "first": [{key: 0.5}]}, **blocks)
+    [trial] = expand(sweep)
+    cell = cell_space(sweep, trial)
+    assert cell.params({}) == {key: 0.2}
+    settings, params = drawn(cell, 0)
+    assert cell.params(settings) == params
+    point = resolve_point(sweep, trial, settings, variant="p000", seed=0)
+    assert point.task.reward.citation_weight == params[key]
 
 
 def test_a_setting_is_drawn_only_where_its_condition_holds(tmp_path: Path) -> None:
