@@ -30,10 +30,10 @@ def check_scorer(sweep: SweepSpec, trials: Sequence[TrialSpec], folder: SweepFol
     """
     scorer = load_task(sweep.task).scorer_hash()
     others = [
-        outcome.parent.name
-        for outcome in sorted(folder.path.glob("trials/*/outcome.json"))
-        if json.loads(outcome.read_bytes())["state"] == "FINISHED"
-        and json.loads((outcome.parent / "lock.json").read_bytes())["scorer_hash"] != scorer
+        lock.parent.name
+        for lock in sorted(folder.path.glob("trials/*/lock.json"))
+        if (folder.outcome(lock.parent.name) or {}).get("state") == "FINISHED"
+        and json.loads(lock.read_bytes())["scorer_hash"] != scorer
     ]
     if not others:
         return []
