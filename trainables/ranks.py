@@ -7,7 +7,7 @@ writes, evaluates and hears the wish to stop; the others compute and wait for it
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 from torch import distributed
 
@@ -40,12 +40,12 @@ class Ranks:
         if self.count > 1:
             distributed.barrier()
 
-    def from_first(self, value: T) -> T:
-        """Return the first one's value; those of the others are not looked at."""
+    def from_first(self, value: T | None = None) -> T:
+        """Return the value that the first one gives; the others give none."""
         values = [value]
         if self.count > 1:
             distributed.broadcast_object_list(values)
-        return values[0]
+        return cast(T, values[0])
 
     def gather(self, values: Sequence[T]) -> list[T]:
         """Return the values of all, in the order of the ranks."""

@@ -14,7 +14,6 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
 
 import torch
 from filelock import FileLock, Timeout
@@ -35,7 +34,6 @@ from trainables.ranks import Ranks
 from trainables.records import (
     FollowedRecords,
     Outcome,
-    Progress,
     TrialRecords,
     read_outcome,
     record_failure,
@@ -111,7 +109,7 @@ def train_trial(
 def _follow(spec: TrialSpec, folder: Path, ranks: Ranks, *, may_grow: bool) -> Outcome:
     """Train as a rank that writes no records, and wait while the first one evaluates."""
     try:
-        records = FollowedRecords(folder, ranks.from_first(Progress()))
+        records = FollowedRecords(folder, ranks.from_first())
         _train_stages(_context(spec, folder, records, ignore_report, lambda: None, ranks))
     except Exception as error:
         raise_if_paused(error, folder, may_grow=may_grow)
@@ -119,7 +117,7 @@ def _follow(spec: TrialSpec, folder: Path, ranks: Ranks, *, may_grow: bool) -> O
             raise
         logger.exception("trial=%s failed in rank %d", spec.trial_id, ranks.rank)
         raise TrialError(failure_reason(error, method=spec.method)) from error
-    return ranks.from_first(cast(Outcome, None))
+    return ranks.from_first()
 
 
 def _train_locked(
