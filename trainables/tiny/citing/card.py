@@ -1,5 +1,6 @@
 """The card of the tiny model that cites: what it is, how it was warmed up, what it can do."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,5 +66,6 @@ def card_text(
         rates=" | ".join(f"{rate:.1%}" for rate in rungs.values()),
         rubric_mean=measures["rubric_mean"],
         citation_f1=measures["citation_f1"],
-        invalid=measures["invalid_id_frac"],
+        # Absent where no answer cites anything.
+        invalid=measures.get("invalid_id_frac", math.nan),
     )
