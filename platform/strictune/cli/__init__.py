@@ -65,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return EXIT_BAD_INPUT
     try:
-        return int(args.execute(args))
+        code = int(args.execute(args))
+        sys.stdout.flush()  # While a reader that has gone can still be dealt with.
+        return code
     except StrictuneError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
