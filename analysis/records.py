@@ -5,7 +5,6 @@ trial never got so far is a state of that trial; a file that cannot be understoo
 error with its path.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from analysis.keys import Key
 from strictune.errors import SpecError, StorageError
+from strictune.logged_metrics import read_metrics
 
 __all__ = [
     "Lock",
@@ -247,10 +247,8 @@ def read_samples(path: Path) -> pd.DataFrame:
 def last_value(folder: Path, metric: str) -> float | None:
     """Return a metric's last value in a run's ``metrics.jsonl``; None if it has no finite one."""
     found = None
-    with (folder / "metrics.jsonl").open(encoding="utf-8") as lines:
-        for line in lines:
-            value = json.loads(line)["metrics"].get(metric)
-            found = value if value is not None else found
+    for _, metrics in read_metrics(folder):
+        found = metrics.get(metric, found)
     return found if found is None or math.isfinite(found) else None
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from analysis.records import RunRecord
+from strictune.logged_metrics import read_metrics
 
 __all__ = ["TrainingTotals", "decoding_speed", "tokens_at", "training_totals"]
+
+TOKENS = "train/completion_tokens"
 
 
 class TrainingTotals(NamedTuple):
@@ -22,19 +25,13 @@ class TrainingTotals(NamedTuple):
 
 def training_totals(folder: Path) -> TrainingTotals:
     """Add up a trial's ``metrics.jsonl``."""
-    path = folder / "metrics.jsonl"
-    if not path.exists():
-        return TrainingTotals(math.nan, math.nan)
     tokens, seconds, num_steps, before = math.nan, 0.0, 0, 0
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            record = json.loads(line)
-            metrics, step = record["metrics"], int(record["step"])
-            tokens = metrics.get("train/completion_tokens", tokens)
-            if "time/step_s" in metrics:
-                # The mean over the steps since the line before.
-                seconds += metrics["time/step_s"] * (step - before)
-                num_steps, before = num_steps + step - before, step
+    for step, metrics in read_metrics(folder):
+        tokens = metrics.get(TOKENS, tokens)
+        if "time/step_s" in metrics:
+            # The mean over the steps since the line before.
+            seconds += metrics["time/step_s"] * (step - before)
+            num_steps, before = num_steps + step - before, step
     return TrainingTotals(tokens, seconds if num_steps else math.nan)
 
 
@@ -43,16 +40,11 @@ def tokens_at(folder: Path, steps: Collection[int]) -> dict[int, float]:
 
     Steps that it has not reached, or for which nothing was recorded, are left out.
     """
-    path = folder / "metrics.jsonl"
-    found: dict[int, float] = {}
-    if path.exists():
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                record = json.loads(line)
-                tokens = record["metrics"].get("train/completion_tokens")
-                if tokens is not None and int(record["step"]) in steps:
-                    found[int(record["step"])] = float(tokens)
-    return found
+    return {
+        step: metrics[TOKENS]
+        for step, metrics in read_metrics(folder)
+        if step in steps and TOKENS in metrics
+    }
 
 
 def decoding_speed(record: RunRecord) -> float:

@@ -27,7 +27,7 @@ from analysis.wording import NOT_MEASURED
 from strictune.config.naming import GRPO, short_model_name
 from strictune.errors import SpecError
 
-__all__ = ["OVER_ALL", "Run", "comparison_rows", "comparison_texts"]
+__all__ = ["FACTORS", "OVER_ALL", "Run", "comparison_rows", "comparison_texts"]
 
 FACTORS = ("model", "thinking", "curriculum", "method", "variant")
 OVER_ALL = "over all pairs"

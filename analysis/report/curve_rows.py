@@ -5,7 +5,6 @@ span the mean over steps has a t interval, in which drift counts as noise. Seeds
 are put together.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.report.run_rows import Row, RunRows
+from strictune.logged_metrics import read_metrics
 
 __all__ = ["curve_tables"]
 
@@ -51,24 +51,12 @@ def _points(folders: Sequence[Path]) -> dict[str, list[tuple[int, float]]]:
     """Return step and value of every metric that is drawn, over all trials of a cell."""
     points: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for folder in folders:
-        for step, metrics in _records(folder / "metrics.jsonl"):
+        for step, metrics in read_metrics(folder):
             for key, value in metrics.items():
                 is_component = key.startswith(_REWARD) and key.endswith(_MEAN)
                 if is_component or key in _SHARES:
                     points[key].append((step, value))
     return points
-
-
-def _records(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                return  # The last line of a running trial, half written.
-            yield int(record["step"]), record["metrics"]
 
 
 def _spans(points: Sequence[tuple[int, float]], *, is_share: bool) -> Iterator[Row]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from analysis.measured import Measured, difference
 from analysis.records import PlannedTrial, RunRecord, prompt_table, read_samples
+from analysis.report.comparisons import FACTORS
 from analysis.report.run_rows import Row
 from analysis.report.stage_rows import Stage, stage_samples
 from analysis.speeds import tokens_at
@@ -107,10 +108,8 @@ def _within(plan: PlannedTrial) -> str:
 
 
 def _differ_in_model_alone(ours: PlannedTrial, theirs: PlannedTrial) -> bool:
-    same = ("thinking", "curriculum", "method", "variant", "seed")
-    return ours.model != theirs.model and all(
-        getattr(ours, key) == getattr(theirs, key) for key in same
-    )
+    differing = [key for key in (*FACTORS, "seed") if getattr(ours, key) != getattr(theirs, key)]
+    return differing == ["model"]
 
 
 def _latest_equal(

@@ -1,6 +1,5 @@
 """How the judge of a trial did while it trained: from the metrics that scoring itself reports."""
 
-import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from analysis.report.run_rows import Row
 from analysis.report.trial_rows import Facts
+from strictune.logged_metrics import read_metrics
 
 __all__ = ["judge_rows"]
 
@@ -24,9 +24,8 @@ def judge_rows(facts: Facts, folder: Path) -> list[Row]:
         sum says nothing.
     """
     values: dict[str, list[float]] = defaultdict(list)
-    path = folder / "metrics.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        for key, value in json.loads(line)["metrics"].items():
+    for _, metrics in read_metrics(folder):
+        for key, value in metrics.items():
             if key.startswith(JUDGE):
                 values[key.removeprefix(JUDGE)].append(float(value))
     return [

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from analysis.pages import item_lines, table_lines
 from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import comparison_texts
 from analysis.report.control_rows import control_sentences, control_texts
@@ -137,14 +138,11 @@ def _step(step: NextStep) -> list[str]:
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    if not rows:
-        return []
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return [f"| {' | '.join(_inline(cell).replace('|', '/') for cell in line)} |" for line in lines]
+    return table_lines([{_inline(key): _inline(cell) for key, cell in row.items()} for row in rows])
 
 
 def _items(lines: Iterable[str]) -> list[str]:
-    return [f"- {_inline(line)}" for line in lines]
+    return item_lines(map(_inline, lines))
 
 
 def _inline(text: str) -> str:

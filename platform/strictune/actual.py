@@ -6,13 +6,14 @@ the records of its trials.
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from strictune.config import load_trial
 from strictune.cost_book import CostBook
+from strictune.logged_metrics import read_metrics
 from trainables.memory.measured import TrialCost
 
 __all__ = ["CellCosts", "compare_costs", "read_trial_cost", "remember_costs"]
@@ -78,7 +79,7 @@ def read_trial_cost(folder: Path, *, gpus: float | None = None) -> TrialCost | N
     steps: list[float] = []
     evaluation_s = 0.0
     peaks: dict[str, float] = {}
-    for metrics in _metrics(folder):
+    for _, metrics in read_metrics(folder):
         steps += [metrics[STEP_KEY]] if STEP_KEY in metrics else []
         for key, value in metrics.items():
             if key.startswith("time/") and key not in STEP_KEYS:
@@ -123,17 +124,6 @@ def _compare_cell(name: str, trials: Sequence[Path], planned: Mapping[str, Any])
         planned_hours=planned.get("hours"),
         hours=statistics.median(finished) / 3600 if finished else None,
     )
-
-
-def _metrics(folder: Path) -> Iterator[Mapping[str, float]]:
-    path = folder / "metrics.jsonl"
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)["metrics"]
-        except ValueError:
-            return  # The last line of a running trial, half written.
 
 
 def _read_json(path: Path) -> dict[str, Any]:

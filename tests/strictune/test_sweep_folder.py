@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import trainables.tasks
+from strictune.cli import main
 from strictune.config import SweepSpec, expand, load_sweep, resolve_point
 from strictune.errors import SpecError, StorageError
 from strictune.launch.folder import (
@@ -154,9 +155,9 @@ def test_results_of_another_scorer_get_no_new_ones_beside_them(
         write_json(folder.trial(trial.trial_id) / "lock.json", {"scorer_hash": "of then"})
     if is_open:
         with pytest.raises(StorageError, match=r"3 finished trials.*scored by other code of task"):
-            check_scorer(sweep(), trials, folder)
+            check_scorer(sweep(), trials, folder, is_retrying=False)
     else:
-        (warning,) = check_scorer(sweep(), trials, folder)
+        (warning,) = check_scorer(sweep(), trials, folder, is_retrying=False)
         assert "4 finished trials" in warning
 
 
@@ -165,7 +166,7 @@ def test_results_of_this_scorer_are_added_to(tmp_path: Path) -> None:
     scorer = load_task(sweep().task).scorer_hash()
     write_json(folder.trial(trials[0].trial_id) / "outcome.json", {"state": "FINISHED"})
     write_json(folder.trial(trials[0].trial_id) / "lock.json", {"scorer_hash": scorer})
-    assert check_scorer(sweep(), trials, folder) == []
+    assert check_scorer(sweep(), trials, folder, is_retrying=False) == []
 
 
 def test_a_task_whose_entry_leads_nowhere_is_named(
@@ -174,4 +175,36 @@ def test_a_task_whose_entry_leads_nowhere_is_named(
     entry = {"strict_json": "trainables.tasks.strict_json.task:StrictJsons"}
     monkeypatch.setattr(trainables.tasks, "TASKS", entry)
     with pytest.raises(SpecError, match=r"StrictJsons, its entry in TASKS of .* cannot be loaded"):
-        check_scorer(sweep(), (), opened(tmp_path / "q").folder)
+        check_scorer(sweep(), (), opened(tmp_path / "q").folder, is_retrying=False)
+
+
+@pytest.mark.parametrize("is_retrying", [True, False])
+def test_a_failed_trial_counts_as_open_where_it_is_run_again(
+    tmp_path: Path, is_retrying: bool
+) -> None:
+    folder, trials = opened(tmp_path / "q").folder, expand(sweep())
+    for trial in trials:
+        state = "FAILED" if trial is trials[0] else "FINISHED"
+        write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": state})
+        write_json(folder.trial(trial.trial_id) / "lock.json", {"scorer_hash": "of then"})
+    if is_retrying:
+        with pytest.raises(StorageError, match="scored by other code"):
+            check_scorer(sweep(), trials, folder, is_retrying=True)
+    else:
+        assert len(check_scorer(sweep(), trials, folder, is_retrying=False)) == 1
+
+
+def test_a_resume_that_is_refused_for_its_scorer_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "quickstart"
+    folder = opened(path).folder
+    for trial in expand(sweep()):
+        write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": "FINISHED"})
+        write_json(folder.trial(trial.trial_id) / "lock.json", {"scorer_hash": "of then"})
+    before = {name: (path / name).read_bytes() for name in ("plan.json", "sweep.yaml")}
+    file = str(ROOT / "search_spaces" / "quickstart.yaml")
+    asked = ["--resume", "--out", str(tmp_path), "--set", "matrix.seed=[0,1]"]
+    assert main(["run", file, *asked]) == 2
+    assert "scored by other code" in capsys.readouterr().err
+    assert {name: (path / name).read_bytes() for name in before} == before

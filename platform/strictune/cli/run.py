@@ -64,12 +64,15 @@ def _execute(args: argparse.Namespace) -> int:
     from strictune.actual import compare_costs
     from strictune.cli.closing import closing_document, print_closing, print_costs, print_verdicts
     from strictune.cli.promotion import promote_best
-    from strictune.launch.folder import open_sweep_folder, reopen_trials
+    from strictune.launch.folder import SweepFolder, open_sweep_folder, reopen_trials
     from strictune.launch.job_request import refuse_temporary_folder
     from strictune.launch.scorers import check_scorer
     from strictune.tracking import tracking_uri_for, without_password
 
     refuse_temporary_folder(args.out, os.environ)
+    warnings = check_scorer(
+        sweep, trials, SweepFolder(args.out / sweep.name), is_retrying=args.retry
+    )
     folder, changes = open_sweep_folder(
         args.out / sweep.name, sweep, planned, is_resuming=args.resume
     )
@@ -84,7 +87,7 @@ def _execute(args: argparse.Namespace) -> int:
     if args.retry:
         num_reopened = reopen_trials(folder, sweep, trials)
         known.append(f"running {num_reopened} trials again that failed or were stopped")
-    for line in (*known, *check_scorer(sweep, trials, folder)):
+    for line in (*known, *warnings):
         tell(line)
     ran = _run(sweep, trials, folder, tracking_uri=tracking_uri, tell=tell)
     costs = compare_costs(folder.path)

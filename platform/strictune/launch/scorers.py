@@ -10,16 +10,22 @@ from trainables.tasks import load_task
 
 __all__ = ["check_scorer"]
 
+FINISHED = "FINISHED"
 
-def check_scorer(sweep: SweepSpec, trials: Sequence[TrialSpec], folder: SweepFolder) -> list[str]:
+
+def check_scorer(
+    sweep: SweepSpec, trials: Sequence[TrialSpec], folder: SweepFolder, *, is_retrying: bool
+) -> list[str]:
     """Compare the task's scorer with the one behind the results of finished trials.
 
-    Loading the task here also shows within a second that it can be loaded.
+    To be asked before anything of the folder is changed. Loading the task here also shows
+    within a second that it can be loaded.
 
     Args:
         sweep: The sweep.
         trials: What is about to be run, as far as it has no end yet.
         folder: Where the sweep has run, or will.
+        is_retrying: Trials that failed or were stopped are run again too.
 
     Returns:
         What to know about the old results where nothing is added to them.
@@ -32,7 +38,7 @@ def check_scorer(sweep: SweepSpec, trials: Sequence[TrialSpec], folder: SweepFol
     others = [
         lock.parent.name
         for lock in sorted(folder.path.glob("trials/*/lock.json"))
-        if (folder.outcome(lock.parent.name) or {}).get("state") == "FINISHED"
+        if _state(folder, lock.parent.name) == FINISHED
         and json.loads(lock.read_bytes())["scorer_hash"] != scorer
     ]
     if not others:
@@ -41,9 +47,15 @@ def check_scorer(sweep: SweepSpec, trials: Sequence[TrialSpec], folder: SweepFol
         f"{len(others)} finished trials, such as {others[0]}, were scored by other code of task "
         f"{sweep.task.kind} than is here now"
     )
-    if all(folder.outcome(trial.trial_id) is not None for trial in trials):
+    states = {_state(folder, trial.trial_id) for trial in trials}
+    if None not in states and (states == {FINISHED} or not is_retrying):
         return [f"{found}: what is shown is by the code of then."]
     raise StorageError(
         f"{folder.path}: {found}, so new trials could not be compared with them. Bring the old "
         "code back, or give the sweep another name."
     )
+
+
+def _state(folder: SweepFolder, trial_id: str) -> str | None:
+    outcome = folder.outcome(trial_id)
+    return None if outcome is None else str(outcome["state"])

@@ -66,3 +66,14 @@ def test_both_pages_show_them_and_one_model_has_none(tmp_path: Path) -> None:
         assert "2,000,000 / 2,000,000" in text
     write_reported_sweep(tmp_path / "one", Drawing(num_prompts=30), overrides=TWO_MODELS[1:])
     assert gather(tmp_path / "one").tables["equal_tokens"] == []
+
+
+def test_a_trial_that_is_just_writing_a_line_is_read_up_to_it(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    write_reported_sweep(folder, Drawing(num_prompts=30), overrides=TWO_MODELS, unfinished=[1])
+    write_tokens(folder, {"builtin:tiny": [1e6, 2e6], "package:smollm2-135m": [1e6, 2e6]})
+    for path in folder.glob("trials/*/metrics.jsonl"):
+        with path.open("a") as lines:
+            lines.write('{"step": 99, "metr')
+    (row,) = gather(folder).tables["equal_tokens"]
+    assert row["tokens"] == [2e6, 2e6]
