@@ -345,6 +345,24 @@ def test_a_baseline_is_a_run_of_its_own(sweep: FakeSweep) -> None:
     assert run.data.metrics["train/key0"] == 0.0
 
 
+def test_a_control_that_is_measured_after_the_sweep_is_a_run_beside_its_baseline(
+    sweep: FakeSweep,
+) -> None:
+    sweep.baseline().end(steps=0)
+    replay(sweep.path, sweep.uri)
+    control = sweep.control()
+    control.log([0])
+    control.end(steps=0)
+    assert replay(sweep.path, sweep.uri).num_runs == 3
+    stored = StoredRuns(sweep.uri)
+    run = stored.one("control")
+    assert run.info.run_name == "grammar · tiny · think"
+    assert run.data.tags["strictune.control"] == "c" * 16
+    assert "strictune.baseline" not in run.data.tags
+    assert run.data.tags["mlflow.parentRunId"] == stored.one("sweep").info.run_id
+    assert "eval/test/samples.parquet" in stored.files(run)
+
+
 def test_a_folder_that_cannot_be_read_is_a_problem_and_the_others_go_on(sweep: FakeSweep) -> None:
     broken = sweep.trial("t1")
     (broken.path / "progress.json").write_text("{")

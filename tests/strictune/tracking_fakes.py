@@ -32,7 +32,7 @@ def empty_store() -> bytes:
 
 
 class FakeTrial:
-    """One trial's or baseline's folder, written the way a trial writes it."""
+    """One trial's, baseline's or control's folder, written the way a trial writes it."""
 
     def __init__(self, path: Path, *, spec: Mapping[str, Any] = SPEC) -> None:
         self.path = path
@@ -109,6 +109,9 @@ class FakeSweep:
 
     def baseline(self) -> FakeTrial:
         return FakeTrial(self.path / "baselines" / ("b" * 16))
+
+    def control(self) -> FakeTrial:
+        return FakeTrial(self.path / "controls" / ("c" * 16))
 
 
 class StoredRuns:

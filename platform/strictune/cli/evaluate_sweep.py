@@ -64,6 +64,7 @@ def evaluate_sweep(
         return 0
     _print_table(found)
     print(f"beside the trained arms: strictune report {folder}")
+    print(f"to bring them to MLflow: strictune track replay {folder}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 | tag | on | says |
 |---|---|---|
-| ``strictune.kind`` | all | ``sweep``, ``trial`` or ``baseline`` |
+| ``strictune.kind`` | all | ``sweep``, ``trial``, ``baseline`` or ``control`` |
 | ``strictune.sweep`` | all | the sweep's name |
 | ``strictune.sweep_id`` | all | tells two sweeps of one name apart |
 | ``strictune.folder`` | all | host and folder of the records |
@@ -10,7 +10,8 @@
 | ``strictune.cell`` and the cell's parts ``task``, ``model``, ``thinking``, ``curriculum``, \
 ``method``, ``variant``, ``seed`` | trial | as in the plan |
 | ``strictune.baseline`` | trial, baseline | the baseline key's digest |
-| ``strictune.reason`` | trial, baseline | why it failed or was stopped |
+| ``strictune.control`` | control | the digest of its key: a baseline's, and the grammar |
+| ``strictune.reason`` | all but sweep | why it failed or was stopped |
 | ``strictune.verdict`` | trial | the adapter verdict |
 | ``strictune.num_trials`` and ``_finished``, ``_failed``, ``_killed`` | sweep | counts |
 | ``strictune.mirrored``, ``strictune.uploaded``, ``strictune.compared``, ``strictune.inputs`` \
@@ -21,12 +22,13 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 __all__ = [
     "BASELINE",
     "COMPARED",
     "FOLDER",
+    "ID_TAGS",
     "INPUTS",
     "KIND",
     "LOGGED_MODEL",
@@ -39,6 +41,7 @@ __all__ = [
     "TRIAL",
     "UPLOADED",
     "VERDICT",
+    "RunKind",
     "cut",
     "cut_table",
     "experiment_name",
@@ -46,6 +49,8 @@ __all__ = [
     "metric_key",
     "tag",
 ]
+
+RunKind = Literal["sweep", "trial", "baseline", "control"]
 
 MAX_KEY_CHARS: Final = 250
 MAX_PARAM_CHARS: Final = 6000
@@ -66,6 +71,13 @@ SWEEP_ID: Final = tag("sweep_id")
 FOLDER: Final = tag("folder")
 TRIAL: Final = tag("trial")
 BASELINE: Final = tag("baseline")
+ID_TAGS: Final[Mapping[RunKind, str]] = {
+    "sweep": SWEEP,
+    "trial": TRIAL,
+    "baseline": BASELINE,
+    "control": tag("control"),
+}
+"""By kind, the tag that tells a run from the others of its sweep."""
 REASON: Final = tag("reason")
 VERDICT: Final = tag("verdict")
 MIRRORED: Final = tag("mirrored")

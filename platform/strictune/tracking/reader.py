@@ -9,11 +9,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from strictune.errors import StorageError
+from strictune.tracking import names
 from strictune.tracking.records import (
     Artifact,
     FolderContent,
@@ -50,7 +51,7 @@ class SweepView:
     task: str
     sweep: RunRecord
     runs: tuple[RunRecord, ...]
-    """Baselines first, then trials, by folder name."""
+    """Baselines first, then controls and trials, by folder name."""
     problems: tuple[str, ...]
     """Folders that could not be read, and why."""
 
@@ -109,8 +110,9 @@ class SweepReader:
 
 
 def _run_folders(sweep_dir: Path) -> Iterator[tuple[RunKey, Path]]:
-    kinds: tuple[tuple[Literal["baseline", "trial"], str], ...] = (
+    kinds: tuple[tuple[names.RunKind, str], ...] = (
         ("baseline", "baselines"),
+        ("control", "controls"),
         ("trial", "trials"),
     )
     for kind, folder in kinds:

@@ -28,7 +28,7 @@ RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 _ENDED: tuple[RunStatus, ...] = ("FINISHED", "FAILED", "KILLED")
 
 _CELL_PARTS = ("cell", "model", "thinking", "curriculum", "method", "variant", "seed")
-_BASELINE_PARTS = ("model", "thinking")
+_UNTRAINED_PARTS = ("model", "thinking")
 _FINAL_ADAPTER = "adapter/final/"
 _DIGEST_CHARS = 16
 
@@ -36,7 +36,7 @@ _DIGEST_CHARS = 16
 class RunKey(NamedTuple):
     """What a run of the store stands for, within its sweep."""
 
-    kind: Literal["sweep", "trial", "baseline"]
+    kind: names.RunKind
     id: str
 
     def __str__(self) -> str:
@@ -136,7 +136,7 @@ def run_record(
     plan: Mapping[str, Any],
     artifacts: tuple[Artifact, ...],
 ) -> RunRecord:
-    """Say what the folder of a trial or baseline holds.
+    """Say what the folder of a trial, baseline or control holds.
 
     Raises:
         ValueError, KeyError, TypeError: A file does not have the content it should have.
@@ -225,13 +225,13 @@ def _sweep_status(planned: Set[str], trials: Sequence[RunRecord]) -> RunStatus:
 
 def _identity_tags(key: RunKey, spec: Mapping[str, Any], lock: Mapping[str, Any]) -> dict[str, str]:
     is_trial = key.kind == "trial"
-    parts = _CELL_PARTS if is_trial else _BASELINE_PARTS
+    parts = _CELL_PARTS if is_trial else _UNTRAINED_PARTS
     tags = {names.tag(part): _text(spec[part]) for part in parts if spec.get(part) is not None}
     if is_trial and lock.get("baseline"):
         tags[names.BASELINE] = str(lock["baseline"])
     if lock.get("git_sha"):
         tags["mlflow.source.git.commit"] = str(lock["git_sha"])
-    return tags | {names.TRIAL if is_trial else names.BASELINE: key.id}
+    return tags | {names.ID_TAGS[key.kind]: key.id}
 
 
 def _datasets(key: RunKey, content: FolderContent, *, task: str) -> tuple[DatasetUse, ...]:
@@ -281,10 +281,11 @@ def _names_of_point(key: RunKey, spec: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _default_name(key: RunKey, spec: Mapping[str, Any]) -> str:
-    if key.kind != "baseline" or "model" not in spec:
+    kind = {"baseline": "baseline", "control": "grammar"}.get(key.kind)
+    if kind is None or "model" not in spec:
         return key.id
     model = spec.get("model_label") or short_model_name(str(spec["model"]))
-    return SEPARATOR.join(("baseline", str(model), "think" if spec.get("thinking") else "no-think"))
+    return SEPARATOR.join((kind, str(model), "think" if spec.get("thinking") else "no-think"))
 
 
 def _ms(seconds: float | None) -> int | None:

@@ -1,4 +1,4 @@
-"""The runs of one sweep in one store: a parent, and a child for each baseline and trial.
+"""The runs of one sweep in one store: a parent, and a child for each of its folders.
 
 Finds what is there by tags, creates what is missing, and carries out the plans of
 ``planning``. It trusts what it knows of the store; after a failed call the caller opens
@@ -222,9 +222,7 @@ def find_sweep_id(store: TrackingStore, view: SweepView) -> str | None:
 
 
 def _key(run: KnownRun) -> RunKey:
-    kind = run.tags.get(names.KIND)
-    if kind == "trial":
-        return RunKey("trial", run.tags.get(names.TRIAL, run.run_id))
-    if kind == "baseline":
-        return RunKey("baseline", run.tags.get(names.BASELINE, run.run_id))
-    return RunKey("sweep", run.tags.get(names.SWEEP, run.run_id))
+    for kind, tag in names.ID_TAGS.items():
+        if run.tags.get(names.KIND) == kind:
+            return RunKey(kind, run.tags.get(tag, run.run_id))
+    raise ValueError(f"run {run.run_id}: its kind is {run.tags.get(names.KIND)!r}")
