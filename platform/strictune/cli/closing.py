@@ -58,7 +58,8 @@ def print_costs(cells: Sequence[CellCosts]) -> None:
 
 def print_closing(sweep: SweepSpec, trials: Sequence[TrialSpec], *, seconds: float) -> None:
     """Print how long the sweep took, and what a reader must know about committed models."""
-    print(f"\n{sweep.name} took {seconds / 60:.1f} minutes.")
+    took = f"{seconds:.0f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
+    print(f"\n{sweep.name} took {took}.")
     for model in dict.fromkeys(trial.model for trial in trials):
         if model in BUILTIN_MODELS:
             print(f"Note: {BUILTIN_MODELS[model].note}")
