@@ -72,4 +72,5 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "trials": [matrix.trial_id for matrix in cell.matrices],
         "num_completions": sum(matrix.num_completions for matrix in cell.matrices),
         "num_groups": sum(len(matrix.steps) for matrix in cell.matrices),
+        "num_unscored_groups": sum(matrix.num_unscored for matrix in cell.matrices),
     }

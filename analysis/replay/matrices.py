@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 MAXIMUM = 1.0
-"""Full marks of every reward component, in every task."""
+"""Full marks of every reward component, in every task with several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,8 @@ class RewardMatrix:
     """(N, G) the completion reaches the primary rung."""
     steps: NDArray[np.int64]
     """(G,) the optimizer step that a group trained."""
+    num_unscored: int = 0
+    """Groups that are left out, as one of their completions could not be scored."""
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -223,6 +225,10 @@ def read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
         StorageError: There is none yet, or it cannot be used.
     """
     components = [f"reward/{name}" for name in spec.task.components]
+    if len(components) == 1:
+        raise StorageError(
+            f"task {spec.task.kind} has one reward component, so there are no weights to replay."
+        )
     columns = ["step", "group", *components, f"rung/{rung}"]
     rows = _read_parts(folder, columns).sort_values(["step", "group"], kind="stable")
     group_size = spec.grpo.num_generations
@@ -235,20 +241,24 @@ def read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
             f"grpo.num_generations = {group_size}. Remove the trial's folder to train it again."
         )
     values = rows[components].to_numpy(dtype=np.float64)
-    is_valid = (np.isfinite(values) & (values <= MAXIMUM)).all(axis=0)  # (C,)
+    is_valid = (np.isnan(values) | (np.isfinite(values) & (values <= MAXIMUM))).all(axis=0)  # (C,)
     if not is_valid.all():
         raise StorageError(
             f"{folder / 'rewards'}: {components[int(np.argmin(is_valid))]} holds values that are "
-            f"missing, infinite or above {MAXIMUM:g}, the maximum of every reward component. Mend "
-            "the task's score function and train again."
+            f"infinite or above {MAXIMUM:g}, the maximum of every reward component. Mend the "
+            "task's score function and train again."
         )
     by_group = values.reshape(-1, group_size, len(components))  # (G, N, C)
-    passing = rows[f"rung/{rung}"].to_numpy(dtype=np.bool_).reshape(-1, group_size)
+    reached = rows[f"rung/{rung}"].to_numpy(dtype=object).reshape(-1, group_size)  # null: unknown
+    is_scored = ~(np.isnan(by_group).any(axis=(1, 2)) | pd.isna(reached).any(axis=1))  # (G,)
+    if not is_scored.any():
+        raise StorageError(f"{folder / 'rewards'}: no group of completions is scored whole.")
     return RewardMatrix(
         trial_id=folder.name,
-        rewards=np.ascontiguousarray(by_group.transpose(2, 1, 0)),
-        is_passing=np.ascontiguousarray(passing.T),
-        steps=rows["step"].to_numpy(dtype=np.int64)[::group_size],
+        rewards=np.ascontiguousarray(by_group[is_scored].transpose(2, 1, 0)),
+        is_passing=np.ascontiguousarray(reached[is_scored].astype(np.bool_).T),
+        steps=rows["step"].to_numpy(dtype=np.int64)[::group_size][is_scored],
+        num_unscored=int((~is_scored).sum()),
     )
 
 

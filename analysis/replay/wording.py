@@ -33,9 +33,15 @@ def count_sentences(sweep: SweepMatrices) -> list[str]:
     matrices = [matrix for cell in sweep.cells for matrix in cell.matrices]
     completions = sum(matrix.num_completions for matrix in matrices)
     groups = sum(len(matrix.steps) for matrix in matrices)
+    unscored = sum(matrix.num_unscored for matrix in matrices)
     return [
         f"{sweep.sweep}: {completions:,} training completions in {groups:,} groups, of "
         f"{len(matrices)} trials in {len(sweep.cells)} cells.",
+        *(
+            [f"Left out: {unscored:,} groups with a completion that could not be scored."]
+            if unscored
+            else []
+        ),
         *(f"Left out: {trial.trial_id}: {trial.reason}" for trial in sweep.skipped),
     ]
 

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from reward_sweep import Drawn, random_draw, write_matrix, write_reward_sweep
+from reward_sweep import QUICKSTART, Drawn, random_draw, write_matrix, write_reward_sweep
 
 from analysis.replay import read_matrices
-from strictune.config import TrialSpec
+from analysis.replay.matrices import read_matrix
+from analysis.replay.wording import count_sentences
+from strictune.config import TrialSpec, load_sweep
 from strictune.errors import StorageError
+from strictune.plan import expand
 
 ONE_CELL = ("matrix.thinking=[true]", "matrix.curriculum=[standard]")
 
@@ -91,11 +94,27 @@ def draw_broken(value: float, trial: TrialSpec) -> Drawn:
     return drawn
 
 
-@pytest.mark.parametrize("value", [np.nan, -np.inf, 1.5])
+@pytest.mark.parametrize("value", [-np.inf, 1.5])
 def test_a_value_that_is_no_reward_is_named(tmp_path: Path, value: float) -> None:
     write_reward_sweep(tmp_path / "s", lambda trial: draw_broken(value, trial), ONE_CELL)
     with pytest.raises(StorageError, match=r"no trial has a reward matrix.*reward/schema holds"):
         read_matrices(tmp_path / "s")
+
+
+def test_groups_that_are_not_scored_whole_are_left_out_and_counted(tmp_path: Path) -> None:
+    write_reward_sweep(tmp_path / "s", lambda trial: draw_broken(np.nan, trial), ONE_CELL)
+    found = read_matrices(tmp_path / "s")
+    (matrix,) = found.cells[0].matrices
+    assert matrix.num_unscored == 1
+    assert matrix.steps.tolist() == [1, *np.repeat(np.arange(2, 7), 2)]
+    assert np.isfinite(matrix.rewards).all()
+    assert "Left out: 1 groups" in count_sentences(found)[1]
+
+
+def test_a_task_with_one_component_has_nothing_to_weigh(tmp_path: Path) -> None:
+    (spec,) = expand(load_sweep(QUICKSTART.with_name("refiner_quickstart.yaml")))
+    with pytest.raises(StorageError, match="task refiner has one reward component"):
+        read_matrix(tmp_path, spec, rung="satisfied")
 
 
 def test_groups_of_another_size_are_refused(tmp_path: Path) -> None:
