@@ -13,6 +13,8 @@ __all__ = ["parse_cards", "this_machine"]
 
 QUERY = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
 QUERY_TIMEOUT_S = 10.0
+UUIDS = ("GPU-", "MIG-")
+"""How the entries of CUDA_VISIBLE_DEVICES begin that are no numbers."""
 
 FREE_FOR_OTHERS = 0.1
 """Share of the available main memory that is left to the driver, Ray and the system."""
@@ -42,11 +44,14 @@ def parse_cards(text: str, *, visible: str | None) -> list[Card]:
             cards.append(Card(name=name.strip(), memory_gib=int(mib) / 1024))
     if visible is None:
         return cards
-    chosen = [part.strip() for part in visible.split(",") if part.strip()]
-    if all(part.isdigit() for part in chosen):
-        return [cards[int(part)] for part in chosen if int(part) < len(cards)]
-    # UUIDs: the number of cards is right, and they are of one kind on nearly every machine.
-    return cards[: len(chosen)]
+    chosen: list[Card] = []
+    for entry in map(str.strip, visible.split(",")):
+        # A UUID takes the next card: their number is right, and nearly always they are of one kind.
+        number = str(len(chosen)) if entry.startswith(UUIDS) else entry
+        if not number.isdecimal() or int(number) >= len(cards):
+            break  # As in CUDA: the first entry that names no card hides itself and the rest.
+        chosen.append(cards[int(number)])
+    return chosen
 
 
 def _ask_driver() -> str:

@@ -17,7 +17,12 @@ A10 = Card(name="NVIDIA A10", memory_gib=23028 / 1024)
         pytest.param("1,0", [A10, H100], id="in-its-order"),
         pytest.param("5", [], id="beyond-the-list"),
         pytest.param("", [], id="none"),
+        pytest.param("-1", [], id="none-by-a-negative-number"),
+        pytest.param("NoDevFiles", [], id="none-by-a-word"),
+        pytest.param("1,-1,0", [A10], id="up-to-the-first-that-names-none"),
+        pytest.param("0,7,1", [H100], id="up-to-the-first-beyond-the-list"),
         pytest.param("GPU-5c9f", [H100], id="by-uuid"),
+        pytest.param("MIG-1, MIG-2, MIG-3", [H100, A10], id="by-parts-of-cards"),
     ],
 )
 def test_cards_that_cuda_hides_are_left_out(visible: str | None, cards: list[Card]) -> None:
