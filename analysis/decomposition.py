@@ -5,10 +5,12 @@ The rate of a rung is a product along the ladder below it, e.g.
     P(strict) = P(parsed) * P(conformant | parsed) * P(strict | conformant)
 
 and each factor belongs to a part, e.g. the first and the last to ``format`` (the fence, its
-syntax, what lies outside it), the middle one to ``schema``. The change of the product is
-shared out by Shapley's rule: switch the factors from before to after one at a time, and
-average what each switch changes over all orders. The shares add up to the change exactly,
-and no order is favoured. For two factors this is
+syntax, what lies outside it), the middle one to ``schema``. Where thinking was asked for the
+last factor is two, P(clean | conformant) * P(strict | clean), and what tells strict from clean
+there, a real think block, is a part of its own. The change of the product is shared out by
+Shapley's rule: switch the factors from before to after one at a time, and average what each
+switch changes over all orders. The shares add up to the change exactly, and no order is
+favoured. For two factors this is
 
     d(c * f) = dc * (f0 + f1) / 2  +  df * (c0 + c1) / 2
 
@@ -25,7 +27,7 @@ import numpy as np
 
 from analysis.families import Families, Floats, jackknife_se, leave_one_family_out
 
-__all__ = ["GAIN_CHAINS", "Link", "Share", "decompose_gain", "shapley_shares"]
+__all__ = ["Link", "Share", "decompose_gain", "gain_chain", "shapley_shares"]
 
 
 class Link(NamedTuple):
@@ -43,17 +45,34 @@ class Share(NamedTuple):
     part: str
     estimate: float
     standard_error: float
-    """Jackknife over families; NaN for a single one."""
+    """Jackknife over families, not below that of one prompt (see ``paired_difference``); NaN for a
+    single family."""
 
 
-GAIN_CHAINS: Mapping[str, tuple[Link, ...]] = {
-    "strict_json": (
+_GAIN_CHAINS: Mapping[tuple[str, bool], tuple[Link, ...]] = {
+    ("strict_json", False): (
         Link("parsed", "format"),
         Link("conformant", "schema"),
         Link("strict", "format"),
     ),
+    ("strict_json", True): (
+        Link("parsed", "format"),
+        Link("conformant", "schema"),
+        Link("clean", "format"),
+        Link("strict", "thinking"),
+    ),
 }
-"""The chain of each task whose gain is split, by the task's kind."""
+"""By the task's kind, and whether a think block was asked for."""
+
+
+def gain_chain(task: str, *, thinking: bool) -> tuple[Link, ...]:
+    """Return the links whose product is the primary rung; none for a task without a chain.
+
+    Args:
+        task: The task's kind.
+        thinking: A think block was asked for.
+    """
+    return _GAIN_CHAINS.get((task, thinking), ())
 
 
 def decompose_gain(
@@ -89,7 +108,7 @@ def decompose_gain(
     for part in dict.fromkeys(link.part for link in chain):
         rows = [index for index, link in enumerate(chain) if link.part == part]
         estimate = shares[rows].sum(axis=0)
-        error = jackknife_se(without[rows].sum(axis=0), estimate)
+        error = np.maximum(jackknife_se(without[rows].sum(axis=0), estimate), 1 / len(families))
         found.append(Share(part, float(estimate), float(error)))
     return tuple(found)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from analysis.decomposition import GAIN_CHAINS, decompose_gain
+from analysis.decomposition import decompose_gain, gain_chain
 from analysis.differences import Difference, Discordance, discordance
 from analysis.measured import (
     Interval,
@@ -189,7 +189,7 @@ def trial_verdict(
         reason=compared.problem,
         seconds=compared.record.seconds,
         result=_result(compared, plan),
-        comparison=None if gain is None else _table(gain, plan),
+        comparison=None if gain is None else _table(gain, plan, thinking=compared.plan.thinking),
         verdict=verdict,
     )
 
@@ -212,14 +212,14 @@ def _result(compared: Comparison, plan: Plan) -> TrialResult | None:
     )
 
 
-def _table(gain: Gain, plan: Plan) -> ComparisonTable:
+def _table(gain: Gain, plan: Plan, *, thinking: bool) -> ComparisonTable:
     trial, baseline, _ = gain
     return ComparisonTable(
         baseline=baseline.record.folder.name,
         rates={rung: baseline.rate(rung) for rung in plan.rungs},
         deltas={rung: effect(difference(trial, baseline, rung)) for rung in plan.rungs},
         tiers=_tiers(trial, baseline, plan.rungs),
-        shares=_shares(trial, baseline, plan),
+        shares=_shares(trial, baseline, plan, thinking=thinking),
         discordance=_discordance(trial, baseline, plan.primary_rung),
     )
 
@@ -236,8 +236,10 @@ def _tiers(trial: Measured, baseline: Measured, rungs: Sequence[str]) -> tuple[T
     return tuple(found)
 
 
-def _shares(trial: Measured, baseline: Measured, plan: Plan) -> tuple[GainShare, ...]:
-    chain = GAIN_CHAINS.get(plan.task, ())
+def _shares(
+    trial: Measured, baseline: Measured, plan: Plan, *, thinking: bool
+) -> tuple[GainShare, ...]:
+    chain = gain_chain(plan.task, thinking=thinking)
     if not chain or chain[-1].rung != plan.primary_rung:
         return ()
     sides: list[Mapping[str, np.ndarray]] = [

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.decomposition import GAIN_CHAINS, Link, decompose_gain, shapley_shares
+from analysis.decomposition import Link, decompose_gain, gain_chain, shapley_shares
 
 rates = st.lists(st.floats(0, 1), min_size=3, max_size=3).map(
     lambda factors: np.cumprod(np.asarray(factors))
@@ -50,11 +50,31 @@ def test_a_fence_and_tidiness_learned_is_format_and_a_schema_learned_is_schema()
         counts = {"parsed": fenced, "conformant": conformant, "strict": strict}
         return {rung: (ranks < count).astype(float) for rung, count in counts.items()}
 
-    chain = GAIN_CHAINS["strict_json"]
+    chain = gain_chain("strict_json", thinking=False)
     shares = decompose_gain(table(4, 2, 2), table(8, 8, 8), list("aabbccddee"), chain=chain)
     found = {share.part: share.estimate for share in shares}
     assert found == pytest.approx({"format": 0.3, "schema": 0.3})
     assert all(share.standard_error > 0 for share in shares)
+
+
+def test_think_blocks_alone_are_a_part_of_their_own() -> None:
+    document = (np.arange(10) % 2).astype(float)
+    before = dict.fromkeys(("parsed", "conformant", "clean"), document)
+    chain = gain_chain("strict_json", thinking=True)
+    shares = decompose_gain(
+        {**before, "strict": np.zeros(10)},
+        {**before, "strict": document},
+        list("aabbccddee"),
+        chain=chain,
+    )
+    found = {share.part: share.estimate for share in shares}
+    assert found == pytest.approx({"format": 0.0, "schema": 0.0, "thinking": 0.5})
+    # Every family shows the same, which is no knowledge of others: not below one prompt.
+    assert [share.standard_error for share in shares] == [pytest.approx(0.1)] * 3
+
+
+def test_a_task_that_names_no_chain_has_none() -> None:
+    assert gain_chain("refiner", thinking=False) == gain_chain("sums", thinking=True) == ()
 
 
 def test_the_chain_of_the_two_named_rungs() -> None:

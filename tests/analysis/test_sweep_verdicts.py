@@ -94,6 +94,14 @@ def test_the_gain_is_paired_with_the_shared_baseline(verdicts: SweepVerdicts) ->
     assert sum(shares) == pytest.approx(100 * gain)
 
 
+def test_a_trial_that_was_asked_to_think_has_thinking_as_a_part(verdicts: SweepVerdicts) -> None:
+    plain, think = verdicts.trials[0].comparison, verdicts.trials[3].comparison
+    assert plain is not None
+    assert think is not None
+    assert [share.part for share in plain.shares] == ["format", "schema"]
+    assert [share.part for share in think.shares] == ["format", "schema", "thinking"]
+
+
 def test_a_think_trial_that_does_not_think_is_flagged(verdicts: SweepVerdicts) -> None:
     row = verdict_rows(verdicts)[3]
     assert row["think"].endswith("% (low)")
