@@ -246,7 +246,10 @@ def test_a_token_that_crosses_a_network_in_clear_is_noticed(
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1:8265", "ray://head:10001", "http://", "http://head:8265/api", "auto"],
+    [
+        *("127.0.0.1:8265", "ray://head:10001", "http://", "http://head:8265/api", "auto"),
+        *("http://127.0.0.1:abc", "http://127.0.0.1:99999", "http://[::1:8265"),
+    ],
 )
 def test_an_address_of_something_else_is_refused(address: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="expected the cluster's job server as http://HOST:PORT"):

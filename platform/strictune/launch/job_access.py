@@ -71,13 +71,21 @@ def job_access(
 
 
 def _check(address: str) -> None:
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.username:
+    if not _is_of_a_server(address):
         raise SpecError(
             f"--address {address}: expected the cluster's job server as http://HOST:PORT, e.g. "
             "http://127.0.0.1:8265. It is the address of Ray's dashboard; port 6379 and ray:// "
             "belong to something else."
         )
+
+
+def _is_of_a_server(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        is_one = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        return False  # A port that is none, or half an IPv6 address.
+    return bool(is_one) and not (parts.path or parts.query or parts.fragment or parts.username)
 
 
 def _token(
