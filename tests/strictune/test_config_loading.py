@@ -1,5 +1,6 @@
 """Sweep files as people write them: what loads, and what each mistake is answered with."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -158,21 +159,33 @@ MISTAKES = [
     ),
     pytest.param(
         "resources.gpus_per_trial=1.5",
-        "resources.gpus_per_trial = 1.5, expected a number above 0 and at most 1, or auto. "
+        "resources.gpus_per_trial = 1.5, expected a number from 0.0001 to 1, or auto. "
         "Share of one GPU, e.g. 0.25 for four trials on one; auto takes the smallest share that "
         "holds a trial's measured peak. Without a GPU auto packs by main memory.",
         id="one-and-a-half-gpus",
     ),
     pytest.param(
+        "resources.gpus_per_trial=0.00001",
+        "resources.gpus_per_trial = 1e-05, expected a number from 0.0001 to 1, or auto. "
+        "Share of one GPU, e.g. 0.25 for four trials on one; auto takes the smallest share that "
+        "holds a trial's measured peak. Without a GPU auto packs by main memory.",
+        id="less-of-a-gpu-than-ray-can-count",
+    ),
+    pytest.param(
+        "name=mlflow.db",
+        "name = mlflow.db is what the tracking store beside the sweeps is called. Choose another.",
+        id="name-of-the-store",
+    ),
+    pytest.param(
         "trial.curricula={My-Own: [{name: a, steps_frac: 1}]}",
-        "trial.curricula.My-Own is not a name that matches ^[a-z0-9][a-z0-9_]*$.",
+        "trial.curricula.My-Own is not a name that matches ^[a-z0-9][a-z0-9_]{0,49}$.",
         id="curriculum-name",
     ),
     pytest.param(
         "resources.cpus_per_trial=many",
-        "resources.cpus_per_trial = many, expected a number above 0, or auto. CPU cores of a "
-        "trial, and its number of torch threads; auto shares the cores out among the trials that "
-        "run at the same time.",
+        "resources.cpus_per_trial = many, expected a number of 0.0001 or more, or auto. CPU "
+        "cores of a trial, and its number of torch threads; auto shares the cores out among the "
+        "trials that run at the same time.",
         id="neither-a-number-nor-auto",
     ),
     pytest.param(
@@ -283,6 +296,12 @@ matrix: [1]
         "trial.grpo.num_generations",
         "matrix",
     }
+
+
+@pytest.mark.parametrize("override", ["name={}", "matrix.variant={{{}: {{}}}}"])
+def test_a_name_fits_into_the_name_of_a_folder(sweep_file: Path, override: str) -> None:
+    [problem] = problems_of(sweep_file, override.format("a" * 300))
+    assert re.search(r"that matches .*\{0,(49|99)}\$", problem)
 
 
 def test_a_problem_of_several_cells_is_listed_once(sweep_file: Path) -> None:

@@ -17,6 +17,13 @@ __all__ = ["MATRIX_KEYS", "MatrixSpec", "ResourcesSpec", "SweepSpec"]
 MATRIX_KEYS = ("model", "thinking", "curriculum", "method", "variant", "seed")
 """In the order in which trials are expanded, outermost first."""
 
+SMALLEST_SHARE = 0.0001
+"""Of a card or a core: Ray counts with four digits, and takes less for nothing."""
+
+TAKEN_NAMES = frozenset(
+    {"mlartifacts", *(f"mlflow.db{end}" for end in ("", ".lock", "-journal", "-shm", "-wal"))}
+)
+"""What the default tracking store is called, which lies beside the sweeps' folders."""
 
 T = TypeVar("T", bound=Hashable)
 
@@ -74,10 +81,10 @@ class ResourcesSpec(Spec):
     trial's peak memory once for each model and shape; ``strictune.packing`` says when.
     """
 
-    gpus_per_trial: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = 1.0
+    gpus_per_trial: Annotated[float, Field(ge=SMALLEST_SHARE, le=1)] | Literal["auto"] = 1.0
     """Share of one GPU, e.g. 0.25 for four trials on one; auto takes the smallest share that
     holds a trial's measured peak. Without a GPU auto packs by main memory."""
-    cpus_per_trial: Annotated[float, Field(gt=0)] | Literal["auto"] = 1.0
+    cpus_per_trial: Annotated[float, Field(ge=SMALLEST_SHARE)] | Literal["auto"] = 1.0
     """CPU cores of a trial, and its number of torch threads; auto shares the cores out among
     the trials that run at the same time."""
     memory_gib_per_trial: Annotated[float, Field(gt=0)] | None = None
@@ -93,7 +100,7 @@ class ResourcesSpec(Spec):
 class SweepSpec(Spec):
     """A named set of trials."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     """Names the results folder and the parent run."""
     task: TaskSettings
     """Data, prompts and scoring."""
@@ -112,8 +119,24 @@ class SweepSpec(Spec):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        refuse([*self._model_problems(), *self._contrast_problems(), *self._search_problems()])
+        refuse(
+            [
+                *self._name_problems(),
+                *self._model_problems(),
+                *self._contrast_problems(),
+                *self._search_problems(),
+            ]
+        )
         return self
+
+    def _name_problems(self) -> list[Problem]:
+        if self.name.lower() in TAKEN_NAMES:
+            text = (
+                f"= {self.name} is what the tracking store beside the sweeps is called. Choose "
+                "another."
+            )
+            return [Problem("name", text)]
+        return []
 
     def _model_problems(self) -> list[Problem]:
         if self.trial.model is None and self.matrix.model is None:

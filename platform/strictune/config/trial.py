@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 Weights = dict[str, Annotated[float, Field(ge=0)]]
-CurriculumName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
-VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+CurriculumName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,49}$")]
+VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,49}$")]
 Method = Literal["grpo", "sft"]
 
 ID_HASH_CHARS = 8
