@@ -54,7 +54,7 @@ def sweep_verdicts(sweep_dir: Path) -> SweepVerdicts:
         planned.trial_id: compare_trial(
             sweep_dir / TRIALS / planned.trial_id,
             planned,
-            rung=plan.primary_rung,
+            plan,
             baseline_in=baseline_in,
         )
         for planned in plan.trials

@@ -24,7 +24,7 @@ from analysis.measured import (
 )
 from analysis.records import Plan, PlannedTrial, RunRecord, RunState, read_run
 from analysis.verdicts import Effect, Verdict, adapter_verdict, effect, no_verdict
-from strictune.errors import StrictuneError
+from strictune.errors import StorageError, StrictuneError
 
 __all__ = [
     "LOW_THINK_RATE",
@@ -137,8 +137,8 @@ class Comparison:
 def compare_trial(
     folder: Path,
     planned: PlannedTrial,
+    plan: Plan,
     *,
-    rung: str,
     baseline_in: Callable[[Path], Measured],
 ) -> Comparison:
     """Read a planned trial and its baseline, and take their difference where there is one.
@@ -146,7 +146,7 @@ def compare_trial(
     Args:
         folder: The trial's folder.
         planned: The trial.
-        rung: The primary rung.
+        plan: Names the rungs; a run that was not scored on all of them cannot be used.
         baseline_in: Measures the baseline in a folder; trials share baselines.
     """
     record = RunRecord(folder=folder, state=RunState.PENDING)
@@ -155,12 +155,12 @@ def compare_trial(
         record = read_run(folder)
         if record.state is not RunState.FINISHED:
             return Comparison(plan=planned, record=record, problem=f"{record.standing}.")
-        trial = measure(record)
-        baseline = baseline_in(record.baseline_folder)
+        trial = _scored(measure(record), plan)
+        baseline = _scored(baseline_in(record.baseline_folder), plan)
         check_comparable(trial, baseline, is_gain=True)
     except StrictuneError as error:
         return Comparison(plan=planned, record=record, trial=trial, problem=str(error))
-    gain = Gain(trial, baseline, difference(trial, baseline, rung))
+    gain = Gain(trial, baseline, difference(trial, baseline, plan.primary_rung))
     return Comparison(plan=planned, record=record, trial=trial, gain=gain)
 
 
@@ -192,6 +192,20 @@ def trial_verdict(
         comparison=None if gain is None else _table(gain, plan, thinking=compared.plan.thinking),
         verdict=verdict,
     )
+
+
+def _scored(run: Measured, plan: Plan) -> Measured:
+    """Check that a run has answers, scored on every rung of the plan."""
+    file = run.record.samples_file
+    if run.table.empty:
+        raise StorageError(f"{file}: holds no answers. Evaluate this run again.")
+    missing = [rung for rung in plan.rungs if rung not in run.rungs]
+    if missing:
+        raise StorageError(
+            f"{file}: not scored on {', '.join(missing)}, which plan.json names. "
+            "Evaluate this run again."
+        )
+    return run
 
 
 def _result(compared: Comparison, plan: Plan) -> TrialResult | None:

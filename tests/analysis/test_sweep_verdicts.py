@@ -236,6 +236,29 @@ def test_samples_written_twice_are_refused(tmp_path: Path) -> None:
     assert "sample 0 of prompt 'p0000' is there twice" in trial.verdict.text
 
 
+@pytest.mark.parametrize(
+    ("damage", "run", "reason"),
+    [
+        pytest.param("no rung", "trials/a", "not scored on clean, which plan.json", id="rung"),
+        pytest.param("no rows", "trials/a", "holds no answers. Evaluate this run", id="empty"),
+        pytest.param("no rung", "baselines/tiny-plain", "not scored on clean", id="its-baseline"),
+    ],
+)
+def test_a_run_that_cannot_be_used_leaves_the_others_their_verdicts(
+    tmp_path: Path, damage: str, run: str, reason: str
+) -> None:
+    trials = [FakeTrial(trial_id="a"), FakeTrial(trial_id="b", thinking=True)]
+    folder = write_sweep(tmp_path / "s", trials)
+    path = folder / run / "eval" / "test" / "samples.parquet"
+    table = pd.read_parquet(path)
+    table = table.iloc[:0] if damage == "no rows" else table.drop(columns="rung/clean")
+    table.to_parquet(path, index=False)
+    damaged, whole = sweep_verdicts(folder).trials
+    assert f"{run}/eval/test/samples.parquet: {reason}" in damaged.verdict.text
+    assert (damaged.result is None) is run.startswith("trials")
+    assert whole.verdict.word is Word.BETTER
+
+
 def test_nothing_started_is_a_table_of_pending_trials(tmp_path: Path) -> None:
     trials = [FakeTrial(trial_id=f"t{seed}", seed=seed, state=None) for seed in range(2)]
     verdicts = sweep_verdicts(write_sweep(tmp_path / "new", trials, contrasts=("thinking",)))
