@@ -55,6 +55,10 @@ def test_variants_can_be_contrasted(tmp_path: Path) -> None:
         ({"rewards.format": "a"}, "matrix.variant.bad.rewards.format = a, expected a number"),
         ({"lora.target_modules.9": "q"}, "matrix.variant.bad.lora.target_modules = {"),
         ({"rewards": {"formt": 1}}, "matrix.variant.bad.rewards.formt is no reward component"),
+        ({"thinking": True}, "matrix.variant.bad.thinking is crossed by the matrix, not set"),
+        ({"model": "builtin:tiny"}, "Use matrix.model."),
+        ({"seed": 3}, "matrix.variant.bad.seed is crossed"),
+        ({"variant": "a"}, "matrix.variant.bad.variant is not a known key"),
     ],
 )
 def test_a_wrong_setting_is_named_where_it_stands(
@@ -131,6 +135,13 @@ def test_training_prompts_may_differ_and_evaluation_prompts_may_not(tmp_path: Pa
     assert trial.task.num_train_prompts == 60
     with pytest.raises(SpecError, match=r"task\.num_eval_prompts decides"):
         load_sweep(written(tmp_path, matrix={"variant": {"a": {"task.num_eval_prompts": 60}}}))
+
+
+def test_a_first_point_of_a_search_sets_nothing_that_is_crossed(tmp_path: Path) -> None:
+    space = {"settings": {"grpo.beta": {"low": 0.0, "high": 1.0}}}
+    search = {"space": space, "num_trials": 2, "first": [{}, {"grpo.beta": 0.1, "thinking": True}]}
+    with pytest.raises(SpecError, match=r"search\.first\.1 .*trial\.thinking is crossed by the"):
+        load_sweep(written(tmp_path, search=search))
 
 
 def test_a_search_may_draw_what_the_task_pays(tmp_path: Path) -> None:

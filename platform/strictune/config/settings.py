@@ -62,11 +62,12 @@ def apply_settings(start: Start, settings: Mapping[str, JsonValue]) -> Start:
     """Return ``start`` with ``settings`` on top; a mapping is replaced as a whole.
 
     Raises:
-        SettingsError: The result makes no trial, is of another task, or would be measured in
-            another way than the rest of the sweep.
+        SettingsError: They hold what the matrix crosses, or the result makes no trial, is of
+            another task, or would be measured in another way than the rest of the sweep.
     """
     if not settings:
         return start
+    _refuse_crossed(settings)
     data: Any = start.model_dump(mode="json")
     for key, value in settings.items():
         if key == KIND and value != start.task.kind:
@@ -96,6 +97,20 @@ def setting_at(start: Spec, key: str) -> JsonValue:
         except (LookupError, TypeError, ValueError) as error:
             raise KeyError(key) from error
     return node  # type: ignore[no-any-return]
+
+
+def _refuse_crossed(settings: Mapping[str, JsonValue]) -> None:
+    """Refuse settings that the cell's own values would overwrite."""
+    firsts = {key: key.partition(".")[0] for key in settings}
+    crossed = {key: first for key, first in firsts.items() if first in CROSSED_KEYS}
+    if crossed:
+        raise SettingsError(
+            Problem(
+                file_key(key),
+                f"is crossed by the matrix, not set for a part of it. Use matrix.{first}.",
+            )
+            for key, first in crossed.items()
+        )
 
 
 def _with(node: Any, path: Sequence[str], value: JsonValue) -> Any:
