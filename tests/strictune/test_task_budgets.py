@@ -58,11 +58,14 @@ def test_a_trial_is_written_with_its_share_under_the_same_name(
     assert written.trial_id == trial.trial_id == folder.name
 
 
-def test_every_process_of_a_trial_asks_the_judge_on_its_own(sweep: SweepSpec) -> None:
+def test_the_processes_of_a_trial_divide_its_share_once(sweep: SweepSpec) -> None:
     trial = expand(sweep)[0]
     workers = trial.distributed.model_copy(update={"num_workers": 2})
     both = trial.model_copy(update={"distributed": workers})
-    assert with_share(both, 3).task.judge.max_concurrent_calls == 15
+    share = with_share(both, 3).task
+    assert share.judge.max_concurrent_calls == 30
+    each = share.shared_by(both.distributed.num_workers)  # As each process does.
+    assert list(each.limits().values()) == [15, 500]
     assert [found.process for found in shared_budgets([both], at_once=3)] == [15, 500]
 
 

@@ -46,9 +46,9 @@ def num_at_once(grants: Mapping[str, Grant]) -> int:
 
 
 def with_share(trial: TrialSpec, num_trials: int) -> TrialSpec:
-    """Give each process of a trial its share of what so many trials may use together.
+    """Give a trial its share of what so many trials may use together.
 
-    The trial's name stays: a budget changes no result.
+    Its processes divide the share among themselves. The trial's name stays: a budget changes
+    no result.
     """
-    num_processes = num_trials * trial.distributed.num_workers
-    return trial.model_copy(update={"task": trial.task.shared_by(num_processes)})
+    return trial.model_copy(update={"task": trial.task.shared_by(num_trials)})
