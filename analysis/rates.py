@@ -49,7 +49,8 @@ def wilson_rate(
         level: Coverage of the interval.
 
     Returns:
-        The rate; bounds are NaN for a single family, which shows nothing about others.
+        The rate; bounds are NaN for a single family, which shows nothing about others, and 0
+        and 1 where one of several holds nearly all prompts: the limit of a growing quantile.
     """
     estimate = np.asarray(prompt_means.mean(axis=-1))
     leave_out = leave_one_family_out(prompt_means, families)
@@ -65,9 +66,10 @@ def wilson_rate(
     design_effect = np.where(is_inside, np.maximum(ratio, 1.0), num_completions / num_prompts)
     effective = num_completions / design_effect
     quantile = stats.t.ppf((1 + level) / 2, effective_families(families) - 1)
-    low, high = proportion_confint(
-        estimate * effective, effective, alpha=2 * stats.norm.sf(quantile), method="wilson"
-    )
+    alpha = 2 * stats.norm.sf(quantile)
+    if alpha == 0:
+        return Rate(estimate, np.zeros_like(estimate), np.ones_like(estimate), design_effect)
+    low, high = proportion_confint(estimate * effective, effective, alpha=alpha, method="wilson")
     return Rate(estimate, np.asarray(low), np.asarray(high), design_effect)
 
 

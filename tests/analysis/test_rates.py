@@ -22,6 +22,16 @@ def test_families_that_answer_alike_count_as_one_answer_each() -> None:
     assert found.high - found.low > 0.25
 
 
+@pytest.mark.parametrize("sizes", [(98, 1, 1), (199, 1), (8, 1)])
+def test_families_of_which_one_holds_nearly_all_prompts_bound_nothing(
+    sizes: tuple[int, ...],
+) -> None:
+    families = np.repeat(np.arange(len(sizes)), sizes)
+    right = (np.arange(len(families)) % 3 == 0).astype(float)
+    found = wilson_rate(right, families, num_completions=len(families))
+    assert (found.low, found.high) == (0.0, 1.0)
+
+
 @pytest.mark.parametrize("right", [0.0, 1.0])
 def test_a_rate_at_the_edge_counts_prompts_not_samples(right: float) -> None:
     found = wilson_rate(np.full(100, right), np.arange(100), num_completions=400)
