@@ -157,10 +157,13 @@ def probe_sentences(audit: RewardAudit) -> list[str]:
     lines = []
     for weighting in audit.weightings:
         rows = [row for row in audit.probes if row.weighting == weighting.name]
-        fooled = [row for row in rows if row.num_above or row.num_tied]
+        wrong = [row for row in rows if row.num_wrong]
+        fooled = [row for row in wrong if row.num_above or row.num_tied]
         what = f"Under the weights of {weighting.name}"
-        if not fooled:
-            best = max((row for row in rows if row.num_wrong), key=lambda row: row.reward)
+        if not wrong:
+            lines.append(f"{what} nothing is known of wrong answers: every probe is a right one.")
+        elif not fooled:
+            best = max(wrong, key=lambda row: row.reward)
             lines.append(
                 f"{what} no wrong probe is paid as much as the right answer; the best paid is "
                 f"{best.probe}, with {best.reward:.0%} of it."

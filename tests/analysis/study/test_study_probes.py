@@ -65,6 +65,24 @@ def test_a_probe_that_is_paid_like_the_right_answer_is_named(cell: TrialSpec) ->
     ) in probe_sentences(audit)
 
 
+def test_probes_that_are_all_right_say_nothing_of_wrong_answers(cell: TrialSpec) -> None:
+    own = Weighting("default", cell.weights, GROUP)
+    right = ProbeAudit(
+        probe="minified",
+        weighting="default",
+        num_prompts=12,
+        num_wrong=0,
+        reward=math.nan,
+        num_tied=0,
+        num_above=0,
+    )
+    audit = RewardAudit(
+        weightings=(own,), num_trials=0, num_completions=0, components=(), probes=(right,)
+    )
+    (sentence,) = probe_sentences(audit)
+    assert sentence.endswith("nothing is known of wrong answers: every probe is a right one.")
+
+
 def test_every_weighting_is_audited_in_its_turn(cell: TrialSpec) -> None:
     (own,) = weightings_of("default", cell)
     other = Weighting("p007", {"schema": 0.9, "strictness": 0.1}, GROUP)
