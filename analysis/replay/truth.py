@@ -85,21 +85,32 @@ def spearman_interval(first: Floats, second: Floats) -> Interval:
 
 
 def truth_sentences(found: Sequence[Agreement]) -> list[str]:
-    """Say in words what was found; shown to predict is only what excludes 0."""
+    """Say in words what was found; each of several measures is judged by its own interval."""
     lines = []
     for agreement in found:
         where = f"{agreement.cell}: {agreement.measure} against the points' values"
         rho, low, high = agreement.correlation
         if math.isnan(rho):
-            why = f"{agreement.num_points} points, {MIN_POINTS} or more that differ are needed"
+            why = (
+                f"{MIN_POINTS} or more points that differ are needed, found {agreement.num_points}"
+            )
             lines.append(f"{where}: no rank correlation ({why}).")
             continue
-        word = "not shown to predict" if low <= 0 <= high else "predicts in this study"
         lines.append(
             f"{where}: rank correlation {rho:+.2f} [{low:+.2f}, {high:+.2f}] over "
-            f"{agreement.num_points} points; {word}."
+            f"{agreement.num_points} points; {_meaning(low, high)}."
         )
     return lines
+
+
+def _meaning(low: float, high: float) -> str:
+    if low <= 0 <= high:
+        return "not shown to predict"
+    kind = "better" if low > 0 else "worse"
+    return (
+        f"in this study more of it went with {kind} points, by an interval that is not adjusted "
+        f"for {len(PREDICTORS)} measures"
+    )
 
 
 def _study_agreement(study: Mapping[str, Any], cell: Cell) -> list[Agreement]:
@@ -111,7 +122,9 @@ def _study_agreement(study: Mapping[str, Any], cell: Cell) -> list[Agreement]:
     ]
     sign = 1.0 if study["objectives"][0]["mode"] == "max" else -1.0
     values = np.array([sign * point["values"][0] for point in points])
-    replayed = [_replay_point(point, cell, matrices) for point in points]
+    # A lone point leaves no others to replay, and few have no correlation worth the time.
+    is_enough = len(points) >= MIN_POINTS
+    replayed = [_replay_point(point, cell, matrices) for point in points] if is_enough else []
     return [
         Agreement(
             cell=cell.name,

@@ -70,7 +70,9 @@ def test_a_truth_that_follows_the_weights_is_found(tmp_path: Path) -> None:
     assert rung.correlation.low > 0
     assert found["wrong_best_frac"].correlation.rho < -0.6
     [sentence] = [line for line in truth_sentences([rung]) if "rung_correlation" in line]
-    assert sentence.endswith("over 12 points; predicts in this study.")
+    assert "over 12 points; in this study more of it went with better points" in sentence
+    assert sentence.endswith("by an interval that is not adjusted for 4 measures.")
+    assert "went with worse points" in truth_sentences([found["wrong_best_frac"]])[0]
 
 
 def test_values_without_a_reason_are_not_predicted(tmp_path: Path) -> None:
@@ -81,11 +83,14 @@ def test_values_without_a_reason_are_not_predicted(tmp_path: Path) -> None:
     assert "not shown to predict" in truth_sentences([found["rung_correlation"]])[0]
 
 
-def test_few_points_have_no_interval(tmp_path: Path) -> None:
-    planted_search(tmp_path / "s", num_points=4)
+@pytest.mark.parametrize("num_points", [1, 4])
+def test_few_points_have_no_interval(tmp_path: Path, num_points: int) -> None:
+    planted_search(tmp_path / "s", num_points=num_points)
     found = replay_agreement(tmp_path / "s")
     assert all(math.isnan(agreement.correlation.rho) for agreement in found)
-    assert "5 or more that differ are needed" in truth_sentences(found)[0]
+    assert (
+        f"5 or more points that differ are needed, found {num_points})" in truth_sentences(found)[0]
+    )
 
 
 def test_the_interval_covers_a_known_correlation_about_as_often_as_it_says() -> None:
