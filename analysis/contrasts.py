@@ -11,10 +11,15 @@ from itertools import combinations
 from typing import NamedTuple
 
 from analysis.cells import CellRuns, adjust, stack
-from analysis.differences import MIN_SEEDS, Difference, paired_difference, recipe_difference
-from analysis.families import Floats
-from analysis.measured import check_comparable
-from analysis.records import Plan, PlannedTrial
+from analysis.differences import MIN_SEEDS, Difference
+from analysis.pairs import (
+    comparison_problem,
+    differing_factors,
+    level_texts,
+    seed_gains,
+    seeded_difference,
+)
+from analysis.records import Plan
 from analysis.verdicts import (
     Effect,
     Verdict,
@@ -23,11 +28,8 @@ from analysis.verdicts import (
     recipe_verdict,
     undecided_verdict,
 )
-from strictune.errors import SpecError
 
 __all__ = ["ContrastVerdict", "contrast_verdicts"]
-
-_FACTORS = ("model", "thinking", "curriculum", "method", "variant")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,8 @@ class ContrastVerdict:
     verdict: Verdict
     """On the final rates."""
     gain_effect: Effect | None
-    """Difference of the gains over the baselines; None where a baseline is missing."""
+    """Difference of the gains over the baselines, of the seeds of the verdict; None where one of
+    them has no baseline, or another than the rest of its cell."""
     is_same_baseline: bool
     """Then the difference of gains is the difference of rates."""
 
@@ -100,12 +103,8 @@ def _planned_pairs(plan: Plan, cells: Mapping[str, CellRuns]) -> list[_Pair]:
         _Pair(factor, ours=second, theirs=first)
         for factor in plan.contrasts
         for first, second in combinations(cells.values(), 2)
-        if _differing(first.planned[0], second.planned[0]) == [factor]
+        if differing_factors(first.planned[0], second.planned[0]) == [factor]
     ]
-
-
-def _differing(first: PlannedTrial, second: PlannedTrial) -> list[str]:
-    return [key for key in _FACTORS if getattr(first, key) != getattr(second, key)]
 
 
 def _problem(pair: _Pair) -> str | None:
@@ -113,46 +112,34 @@ def _problem(pair: _Pair) -> str | None:
     for runs in (pair.ours, pair.theirs):
         if not runs.trials:
             return f"no run of {runs.name} finished."
-    first = pair.ours.trials[0]
-    try:
-        for run in (*pair.ours.trials[1:], *pair.theirs.trials):
-            check_comparable(run, first, is_gain=False)
-    except SpecError as error:
-        return str(error)
-    return None
+    return comparison_problem([*pair.ours.trials, *pair.theirs.trials])
 
 
 def _rate_difference(pair: _Pair, rung: str) -> Difference:
     ours, theirs = stack(pair.ours.trials, rung), stack(pair.theirs.trials, rung)
-    return _seeded_difference(ours, theirs, pair.ours.trials[0].families)
+    return seeded_difference(ours, theirs, pair.ours.trials[0].families)
 
 
 def _gain_difference(pair: _Pair, rung: str) -> Difference | None:
     """Return the difference of gains; None where a cell lacks its baseline."""
-    gains = []
-    for runs in (pair.ours, pair.theirs):
-        if not runs.gains:
-            return None
-        trained = stack([gain.trial for gain in runs.gains], rung)
-        gains.append(trained - runs.gains[0].baseline.rung(rung))
-    return _seeded_difference(gains[0], gains[1], pair.ours.gains[0].baseline.families)
-
-
-def _seeded_difference(ours: Floats, theirs: Floats, families: list[str]) -> Difference:
-    """Compare recipes where seeds allow it, else only these runs: (S, P), (S, P)."""
-    if min(len(ours), len(theirs)) >= MIN_SEEDS:
-        return recipe_difference(ours, theirs, families)
-    return paired_difference(ours.mean(axis=0), theirs.mean(axis=0), families)
+    ours, theirs = (
+        seed_gains(runs.trials, [gain.baseline for gain in runs.gains], rung)
+        for runs in (pair.ours, pair.theirs)
+    )
+    if ours is None or theirs is None:
+        return None
+    return seeded_difference(ours, theirs, pair.ours.trials[0].families)
 
 
 def _contrast_verdict(pair: _Pair, verdict: Verdict, gains: Difference | None) -> ContrastVerdict:
     baselines = {
         gain.baseline.record.folder for gain in (*pair.ours.gains[:1], *pair.theirs.gains[:1])
     }
+    level, against_level = level_texts(pair.ours.planned[0], pair.theirs.planned[0], pair.factor)
     return ContrastVerdict(
         factor=pair.factor,
-        level=_level(pair.ours.planned[0], pair.factor),
-        against_level=_level(pair.theirs.planned[0], pair.factor),
+        level=level,
+        against_level=against_level,
         cell=pair.ours.name,
         against_cell=pair.theirs.name,
         num_seeds=pair.num_seeds,
@@ -160,9 +147,3 @@ def _contrast_verdict(pair: _Pair, verdict: Verdict, gains: Difference | None) -
         gain_effect=None if gains is None else effect(gains),
         is_same_baseline=gains is not None and len(baselines) == 1,
     )
-
-
-def _level(trial: PlannedTrial, factor: str) -> str:
-    if factor == "thinking":
-        return "think" if trial.thinking else "no-think"
-    return str(getattr(trial, factor))

@@ -16,20 +16,28 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.differences import MIN_SEEDS, Difference, paired_difference, recipe_difference
+from analysis.cells import stack
+from analysis.differences import Difference
 from analysis.families import Floats
-from analysis.measured import Measured, check_comparable
+from analysis.measured import Measured
+from analysis.pairs import (
+    FACTORS,
+    comparison_problem,
+    differing_factors,
+    level_text,
+    level_texts,
+    seed_gains,
+    seeded_difference,
+)
 from analysis.records import PlannedTrial
 from analysis.report.run_rows import Row
 from analysis.report.trial_rows import ALL_DIFFICULTIES
 from analysis.verdicts import Effect, effect, effect_text
 from analysis.wording import NOT_MEASURED
-from strictune.config.naming import GRPO, short_model_name
-from strictune.errors import SpecError
+from strictune.config.naming import GRPO
 
 __all__ = ["FACTORS", "OVER_ALL", "Run", "comparison_rows", "comparison_texts"]
 
-FACTORS = ("model", "thinking", "curriculum", "method", "variant")
 OVER_ALL = "over all pairs"
 
 
@@ -72,8 +80,9 @@ def comparison_rows(runs: Sequence[Run], rung: str, *, contrasts: Sequence[str] 
     reference = runs[0].plan.variant if runs else None
     for first, second in combinations(cells.values(), 2):
         factor = _factor(first[0].plan, second[0].plan, reference=reference)
-        if factor is not None and _is_comparable(first, second):
-            levels = _level(second[0].plan, factor), _level(first[0].plan, factor)
+        trials = [run.trial for run in (*first, *second)]
+        if factor is not None and comparison_problem(trials) is None:
+            levels = level_texts(second[0].plan, first[0].plan, factor)
             grouped[factor, *levels].append(_pair(second, first, factor, rung))
     rows: list[Row] = []
     for (factor, level, against), pairs in grouped.items():
@@ -105,51 +114,34 @@ def _effect_text(row: Row, prefix: str) -> str:
 
 def _factor(first: PlannedTrial, second: PlannedTrial, *, reference: str | None) -> str | None:
     """Return the one key in which two cells differ; variants stand against the first one."""
-    differing = [key for key in FACTORS if getattr(first, key) != getattr(second, key)]
+    differing = differing_factors(first, second)
     if len(differing) != 1 or (differing == ["variant"] and first.variant != reference):
         return None
     return differing[0]
 
 
-def _level(plan: PlannedTrial, factor: str) -> str:
-    if factor == "thinking":
-        return "think" if plan.thinking else "no-think"
-    if factor == "model":
-        return short_model_name(plan.model)
-    return str(getattr(plan, factor) or "own settings")
-
-
-def _is_comparable(first: Sequence[Run], second: Sequence[Run]) -> bool:
-    try:
-        for run in (*first[1:], *second):
-            check_comparable(run.trial, first[0].trial, is_gain=False)
-    except SpecError:
-        return False
-    return True
-
-
 def _pair(ours: Sequence[Run], theirs: Sequence[Run], factor: str, rung: str) -> _Pair:
-    plan = ours[0].plan
-    rest = [_level(plan, key) for key in FACTORS[:3] if key != factor]
-    if factor != "method" and plan.method != GRPO:
-        rest.append(plan.method)
     return _Pair(
-        within=", ".join(rest),
-        trial_ids=(plan.trial_id, theirs[0].plan.trial_id),
-        ours=_rates(ours, rung),
-        theirs=_rates(theirs, rung),
+        within=_within(ours[0].plan, factor),
+        trial_ids=(ours[0].plan.trial_id, theirs[0].plan.trial_id),
+        ours=stack([run.trial for run in ours], rung),
+        theirs=stack([run.trial for run in theirs], rung),
         our_gains=_gains(ours, rung),
         their_gains=_gains(theirs, rung),
     )
 
 
-def _rates(runs: Sequence[Run], rung: str) -> Floats:
-    return np.stack([run.trial.rung(rung) for run in runs])
+def _within(plan: PlannedTrial, factor: str) -> str:
+    """Return what a pair has in common; method and variant only where they are to be named."""
+    common = [level_text(plan, key) for key in FACTORS[:3] if key != factor]
+    if factor != "method" and plan.method != GRPO:
+        common.append(plan.method)
+    return ", ".join(common)
 
 
 def _gains(runs: Sequence[Run], rung: str) -> Floats | None:
-    baselines = [run.baseline.rung(rung) for run in runs if run.baseline is not None]
-    return _rates(runs, rung) - np.stack(baselines) if len(baselines) == len(runs) else None
+    baselines = [run.baseline for run in runs if run.baseline is not None]
+    return seed_gains([run.trial for run in runs], baselines, rung)
 
 
 def _pair_rows(pairs: Sequence[_Pair], measured: Measured) -> Iterator[Row]:
@@ -181,7 +173,7 @@ def _mean(sides: Sequence[Floats | None]) -> Floats:
 def _part_rows(pair: _Pair, measured: Measured) -> Iterator[Row]:
     families = np.asarray(measured.families)
     for difficulty, part in _parts(measured):
-        found = _difference(pair.ours[:, part], pair.theirs[:, part], families[part].tolist())
+        found = seeded_difference(pair.ours[:, part], pair.theirs[:, part], families[part].tolist())
         row: Row = {
             "within": pair.within,
             "ours_trial_id": pair.trial_ids[0],
@@ -193,7 +185,7 @@ def _part_rows(pair: _Pair, measured: Measured) -> Iterator[Row]:
         }
         if pair.our_gains is not None and pair.their_gains is not None:
             ours, theirs = pair.our_gains[:, part], pair.their_gains[:, part]
-            row |= _bounds("gain_", _difference(ours, theirs, families[part].tolist()))
+            row |= _bounds("gain_", seeded_difference(ours, theirs, families[part].tolist()))
         yield row
 
 
@@ -202,12 +194,6 @@ def _parts(measured: Measured) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     yield ALL_DIFFICULTIES, np.ones(len(difficulties), dtype=bool)
     for name in dict.fromkeys(difficulties.tolist()):
         yield name, difficulties == name
-
-
-def _difference(ours: Floats, theirs: Floats, families: list[str]) -> Difference:
-    if min(len(ours), len(theirs)) >= MIN_SEEDS:
-        return recipe_difference(ours, theirs, families)
-    return paired_difference(ours.mean(axis=0), theirs.mean(axis=0), families)
 
 
 def _bounds(prefix: str, found: Difference) -> Row:

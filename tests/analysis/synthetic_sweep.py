@@ -28,8 +28,10 @@ class FakeTrial:
     thinking: bool = False
     curriculum: str = "standard"
     method: str = "grpo"
+    variant: str | None = None
     seed: int = 0
     model: str = "tiny"
+    quantization: str = "none"
     state: str | None = "FINISHED"
     """None: its folder was never made."""
     reason: str | None = None
@@ -43,15 +45,18 @@ class FakeTrial:
     @property
     def cell(self) -> str:
         name = f"{self.model} {'think' if self.thinking else 'no-think'} {self.curriculum}"
-        return name if self.method == "grpo" else f"{name} {self.method}"
+        marks = [self.method if self.method != "grpo" else None, self.variant]
+        return " ".join([name, *(mark for mark in marks if mark is not None)])
 
     @property
     def baseline_key(self) -> dict[str, Any]:
-        return {**self.evaluation_key, "model": self.model, "thinking": self.thinking}
+        own = {"model": self.model, "thinking": self.thinking, "quantization": self.quantization}
+        return {**self.evaluation_key, **own}
 
     @property
     def baseline(self) -> str:
-        return f"{self.model}-{'think' if self.thinking else 'plain'}"
+        name = f"{self.model}-{'think' if self.thinking else 'plain'}"
+        return name if self.quantization == "none" else f"{name}-{self.quantization}"
 
 
 def write_sweep(
@@ -80,6 +85,7 @@ def write_sweep(
                 "thinking": trial.thinking,
                 "curriculum": trial.curriculum,
                 "method": trial.method,
+                "variant": trial.variant,
                 "seed": trial.seed,
             }
             for trial in trials

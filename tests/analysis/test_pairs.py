@@ -1,0 +1,100 @@
+"""Pairs of cells: contrasts and the report's comparisons name, measure and refuse them alike."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from synthetic_sweep import FakeTrial, write_sweep
+
+from analysis.contrasts import ContrastVerdict
+from analysis.measured import measure
+from analysis.records import read_run
+from analysis.report.comparisons import Run, comparison_rows
+from analysis.report.run_rows import Row
+from analysis.sweep import sweep_verdicts
+
+
+class Found(NamedTuple):
+    """What both say of the same sweep."""
+
+    contrasts: tuple[ContrastVerdict, ...]
+    rows: list[Row]
+    """Over all prompts."""
+
+
+def compared(folder: Path, factors: Sequence[str]) -> Found:
+    verdicts = sweep_verdicts(folder)
+    runs = []
+    for trial in verdicts.trials:
+        record = read_run(folder / "trials" / trial.plan.trial_id)
+        baseline = measure(read_run(record.baseline_folder)) if trial.comparison else None
+        runs.append(Run(trial.plan, measure(record), baseline))
+    rows = comparison_rows(runs, "strict", contrasts=factors)
+    return Found(verdicts.contrasts, [row for row in rows if row["difficulty"] == "all"])
+
+
+def seeds(name: str, *, odd_quantization: str = "none", **more: object) -> list[FakeTrial]:
+    """Three seeds of a cell, the last of them in another precision."""
+    return [
+        FakeTrial(
+            trial_id=f"{name}-{seed}",
+            seed=seed,
+            quantization=odd_quantization if seed == 2 else "none",
+            **more,  # type: ignore[arg-type]
+        )
+        for seed in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        pytest.param(["tiny-think-nf4"], id="a-seed-lacks-its-baseline"),
+        pytest.param([], id="seeds-have-two-baselines"),
+    ],
+)
+def test_gains_rest_on_the_seeds_of_the_rates_or_are_not_given(
+    tmp_path: Path, lost: Sequence[str]
+) -> None:
+    planned = [*seeds("plain"), *seeds("think", thinking=True, odd_quantization="nf4")]
+    folder = write_sweep(tmp_path / "sweep", planned, contrasts=("thinking",))
+    for baseline in lost:
+        shutil.rmtree(folder / "baselines" / baseline)
+    found = compared(folder, ("thinking",))
+    [contrast], [row] = found
+    assert contrast.num_seeds == (3, 3)
+    assert row["num_seeds"] == [3, 3]
+    assert contrast.gain_effect is None
+    assert "gain_delta_pp" not in row
+
+
+def test_gains_over_all_seeds_are_given_by_both(tmp_path: Path) -> None:
+    planned = [*seeds("plain"), *seeds("think", thinking=True, rates=(0.9, 0.8, 0.7))]
+    folder = write_sweep(tmp_path / "sweep", planned, contrasts=("thinking",))
+    [contrast], [row] = compared(folder, ("thinking",))
+    assert contrast.gain_effect is not None
+    assert row["gain_delta_pp"] == pytest.approx(contrast.gain_effect.estimate_pp)
+    assert row["gain_low_pp"] == pytest.approx(contrast.gain_effect.low_pp)
+
+
+@pytest.mark.parametrize(
+    ("factor", "levels", "expected"),
+    [
+        pytest.param("variant", ("p001", None), ("own settings", "p001"), id="no-variant"),
+        pytest.param("model", ("lab/Tiny-1B-it", "lab/Big-2B"), ("big-2b", "tiny-1b"), id="short"),
+        pytest.param("model", ("a/Tiny", "b/Tiny"), ("b/Tiny", "a/Tiny"), id="alike-when-short"),
+    ],
+)
+def test_contrasts_and_comparisons_call_a_level_the_same(
+    tmp_path: Path, factor: str, levels: tuple[str, str], expected: tuple[str, str]
+) -> None:
+    planned = [
+        FakeTrial(trial_id=f"t{index}", **{factor: level})  # type: ignore[arg-type]
+        for index, level in enumerate(levels)
+    ]
+    folder = write_sweep(tmp_path / "sweep", planned, contrasts=(factor,))
+    [contrast], [row] = compared(folder, (factor,))
+    assert (contrast.level, contrast.against_level) == expected
+    assert (row["level"], row["against"]) == expected
