@@ -16,6 +16,7 @@ from strictune.errors import StorageError
 from strictune.tracking import names
 from strictune.tracking.mirror import Mirror, replay
 from strictune.tracking.store import TrackingStore
+from trainables.records import TrialRecords
 
 
 @pytest.fixture
@@ -232,6 +233,28 @@ def test_a_run_ends_as_its_outcome_says(sweep: FakeSweep, state: str) -> None:
     assert run.info.status == state
     assert run.info.end_time == 1_000_000_009_000
     assert run.data.tags.get("strictune.reason") == (None if state == "FINISHED" else "why")
+
+
+@pytest.mark.parametrize(
+    ("torn", "num_points"),
+    [
+        pytest.param(b"", 0, id="nothing-logged"),
+        pytest.param(b'{"step": 1, "ti', 0, id="first-line-cut-off"),
+        pytest.param(b'{"step": 1, "time": 1, "metrics": {"a": 1}}\n{"ste', 1, id="last-line"),
+    ],
+)
+def test_a_trial_that_fails_before_a_whole_line_is_logged_is_a_failed_run(
+    sweep: FakeSweep, torn: bytes, num_points: int
+) -> None:
+    trial = sweep.trial()
+    TrialRecords(trial.path).end("FAILED", "the model was not found")
+    (trial.path / "metrics.jsonl").write_bytes(torn)
+    report = replay(sweep.path, sweep.uri)
+    assert (report.problems, report.num_points) == ((), num_points)
+    stored = StoredRuns(sweep.uri)
+    assert stored.one("trial").info.status == "FAILED"
+    assert stored.one("trial").data.tags["strictune.reason"] == "the model was not found"
+    assert stored.one("sweep").data.tags["strictune.num_trials_failed"] == "1"
 
 
 @pytest.mark.parametrize(

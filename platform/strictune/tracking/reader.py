@@ -5,6 +5,7 @@ with its spec and nothing else, and no record; a folder that cannot be read is a
 to report, and the others go on.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -147,8 +148,15 @@ def _read_content(path: Path) -> FolderContent:
 
 
 def _last_line(path: Path) -> dict[str, Any]:
-    *_, last = path.read_bytes().splitlines()
-    return dict(json.loads(last))
+    """Read the last whole line; empty for a run that ended before it logged anything.
+
+    A kill or a full disk may have cut off what follows it.
+    """
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    for line in reversed(whole.splitlines()):
+        with contextlib.suppress(ValueError, TypeError):
+            return dict(json.loads(line))
+    return {}
 
 
 def _read_sweep(sweep_dir: Path, plan: Mapping[str, Any], runs: list[RunRecord]) -> RunRecord:
