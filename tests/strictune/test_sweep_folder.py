@@ -60,6 +60,19 @@ def test_a_changed_setting_of_begun_trials_is_refused_and_named(tmp_path: Path) 
     assert (tmp_path / "q" / "plan.json").read_bytes() == plan
 
 
+def test_a_changed_variant_of_begun_trials_is_refused_and_named(tmp_path: Path) -> None:
+    def variants(beta: float) -> tuple[str, str]:
+        return f"matrix={{variant: {{low: {{grpo.beta: {beta}}}, none: {{}}}}}}", "contrasts=[]"
+
+    folder = opened(tmp_path / "q", *variants(0.1)).folder
+    for trial in expand(sweep(*variants(0.1))):
+        (folder.trial(trial.trial_id) / "metrics.jsonl").touch()
+    with pytest.raises(StorageError) as refused:
+        opened(tmp_path / "q", *variants(0.2))
+    assert "1 trials have begun under other settings" in str(refused.value)
+    assert "has now: matrix.variant.low.grpo.beta (0.1 -> 0.2)." in str(refused.value)
+
+
 def test_a_method_may_be_added_to_a_begun_sweep(tmp_path: Path) -> None:
     begin(tmp_path / "q", num_ended=1)
     both = "matrix.method=[sft, grpo]"

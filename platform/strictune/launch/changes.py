@@ -14,8 +14,8 @@ from strictune.errors import StorageError
 
 __all__ = ["Change", "refuse_mixing", "refuse_search_changes", "sweep_changes"]
 
-SHARED = ("task", "trial", "evaluation")
-"""The blocks that all trials of a sweep have in common."""
+TRAINED_WITH = ("task", "trial", "evaluation", "matrix.variant")
+"""The blocks that say how a cell is trained and measured; all others only say which cells."""
 FREE_IN_SEARCH = ("search.num_trials", "search.confirm", "resources", "trial.checkpoint")
 """What a sweep with a search may change once it has points."""
 
@@ -60,7 +60,7 @@ def refuse_mixing(
     now = {_point(trial): trial.trial_id for trial in planned}
     moved = [trial for trial in begun if now.get(_point(trial), trial.trial_id) != trial.trial_id]
     if moved:
-        causes = [change for change in changes if change.key.startswith(SHARED)]
+        causes = [change for change in changes if change.key.startswith(TRAINED_WITH)]
         raise StorageError(
             f"{folder}: {len(moved)} trials have begun under other settings than the sweep file "
             f"has now: {', '.join(map(str, causes))}. Results under different settings do not "
