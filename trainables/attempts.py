@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from trainables.pulse import HANG_FILE
 from trainables.records import durable_step
@@ -38,8 +38,8 @@ def begin_attempt(folder: Path, *, driver: str, why: str | None = None) -> list[
         "step": durable_step(folder),
         "why": why or _why(folder, attempts, driver=driver),
     }
-    with (folder / "attempts.jsonl").open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(attempt) + "\n")
+    with (folder / "attempts.jsonl").open("ab+") as lines:
+        lines.write(_end_of_line(lines) + json.dumps(attempt).encode() + b"\n")
     return [*attempts, attempt]
 
 
@@ -53,6 +53,14 @@ def read_attempts(folder: Path) -> list[dict[str, Any]]:
         except ValueError:
             logger.warning("%s holds a broken line", path)
     return attempts
+
+
+def _end_of_line(lines: BinaryIO) -> bytes:
+    """Return what ends a line that a full disk cut off; the next one must not be glued to it."""
+    if not lines.seek(0, os.SEEK_END):
+        return b""
+    lines.seek(-1, os.SEEK_END)
+    return b"" if lines.read(1) == b"\n" else b"\n"
 
 
 def _why(folder: Path, attempts: list[dict[str, Any]], *, driver: str) -> str | None:
