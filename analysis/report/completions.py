@@ -153,10 +153,6 @@ def _sample(
     }
 
 
-def _measured(row: Mapping[Hashable, Any], measures: Sequence[str]) -> list[float | None]:
-    return [_rounded(row[f"measure/{name}"]) for name in measures]
-
-
 def _details(text: str) -> dict[str, Any]:
     """Return marked spans and named scores, see ``trainables.tasks.details``; empty without any."""
     details = json.loads(text) if text else {}
