@@ -1,5 +1,8 @@
 """What a sweep's folder accepts when it is opened again."""
 
+import resource
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -96,6 +99,30 @@ def test_contrasts_are_fixed_once_a_result_is_there(tmp_path: Path, num_ended: i
             opened(tmp_path / "q", "contrasts=[thinking]")
     else:
         assert opened(tmp_path / "q", "contrasts=[thinking]").changes
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[], None]]:
+    """Give what fills the disk: from then on no file of this process grows."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_full_disk_leaves_a_resumed_sweep_as_it_was(
+    tmp_path: Path, full_disk: Callable[[], None]
+) -> None:
+    folder = opened(tmp_path / "q").folder
+    specs = [folder.path / "sweep.yaml", *folder.path.glob("trials/*/trial.yaml")]
+    before = [path.read_bytes() for path in specs]
+    full_disk()
+    with pytest.raises(OSError, match="File too large"):
+        opened(tmp_path / "q", "resources.cpus_per_trial=2")
+    with pytest.raises(OSError, match="File too large"):
+        write_trial(folder, expand(sweep())[0])
+    assert [path.read_bytes() for path in specs] == before
 
 
 def test_a_cell_that_left_the_file_stays_on_disk(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
+from analysis.pages import replace_text
 from strictune.errors import StorageError
 from strictune.launch.folder import SweepFolder
 
@@ -38,7 +39,7 @@ def driving(folder: SweepFolder) -> Iterator[str]:
         folder.stop_request.unlink(missing_ok=True)
         started = time.time()
         who = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
-        folder.driver.write_text(json.dumps(who) + "\n", encoding="utf-8")
+        replace_text(folder.driver, json.dumps(who) + "\n")
         with _interrupting_when_asked(folder):
             yield f"{who['host']}:{who['pid']}:{started:.0f}"
     finally:

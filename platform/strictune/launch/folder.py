@@ -101,7 +101,7 @@ def open_sweep_folder(
     _refuse_occupied(folder, sweep, is_resuming=is_resuming)
     changes = _check_changes(folder, sweep, trials)
     folder.path.mkdir(parents=True, exist_ok=True)
-    (folder.path / "sweep.yaml").write_text(dump_yaml(sweep), encoding="utf-8")
+    replace_text(folder.path / "sweep.yaml", dump_yaml(sweep))
     if sweep.search is None:
         write_plan(folder, sweep, trials)
     elif not (folder.path / "plan.json").exists():
@@ -122,7 +122,7 @@ def write_trial(folder: SweepFolder, trial: TrialSpec) -> Path:
     """Write a trial's resolved spec into its folder, and return the folder."""
     path = folder.trial(trial.trial_id)
     path.mkdir(parents=True, exist_ok=True)
-    (path / "trial.yaml").write_text(dump_yaml(trial), encoding="utf-8")
+    replace_text(path / "trial.yaml", dump_yaml(trial))
     return path
 
 
