@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.differences import Discordance, discordance, paired_difference
-from analysis.keys import differing_parts
+from analysis.keys import check_baseline_key, differing_parts
 from analysis.measured import Interval, Measured, check_comparable, difference, measure
 from analysis.records import read_plan, read_run
-from analysis.verdicts import Effect, Verdict, compared_verdict, effect
+from analysis.verdicts import Effect, Verdict, compared_verdict, effect, effect_text
 from analysis.wording import rate_text
-from strictune.errors import SpecError, StorageError
+from strictune.errors import SpecError, StorageError, StrictuneError
 
 __all__ = ["RunComparison", "compare_runs", "comparison_lines"]
 
@@ -34,7 +34,7 @@ class RunComparison:
     contrast_parts: dict[str, tuple[str, str]]
     """Parts of the baseline keys that differ, with both values: the runs did not start equal."""
     gain_effect: Effect | None
-    """Difference of the gains, where the baselines differ and both are there."""
+    """Difference of the gains, where the baselines differ and both can be used."""
 
 
 def compare_runs(
@@ -53,9 +53,8 @@ def compare_runs(
         StorageError: A run has no result.
     """
     first, second = (_measured(folder) for folder in (ours, theirs))
-    is_gain = first.record.is_baseline != second.record.is_baseline
-    check_comparable(first, second, is_gain=is_gain, across=across)
-    judged = _judged_rung(first, rung)
+    _check(first, second, across)
+    judged = _judged_rung(first, second, rung)
     found = difference(first, second, judged)
     names = _names(first, second)
     one_each = all(side.num_completions == len(side.table) for side in (first, second))
@@ -103,11 +102,8 @@ def comparison_lines(compared: RunComparison) -> list[str]:
     if compared.contrast_parts:
         lines.append(f"They did not start equal: {', '.join(compared.contrast_parts)} differ.")
     if compared.gain_effect is not None:
-        found = compared.gain_effect
-        lines.append(
-            f"Difference of their gains over their baselines: {found.estimate_pp:+.1f} pp "
-            f"[{found.low_pp:.1f}, {found.high_pp:.1f}]."
-        )
+        shown = effect_text(compared.gain_effect)
+        lines.append(f"Difference of their gains over their baselines: {shown}.")
     return lines
 
 
@@ -117,17 +113,28 @@ def _measured(folder: Path) -> Measured:
             f"{folder}: there is no such folder. Give a run's folder, "
             "e.g. runs/quickstart/trials/<trial id>."
         )
-    return measure(read_run(folder.resolve()))
+    found = measure(read_run(folder.resolve()))
+    if found.table.empty:
+        raise StorageError(f"{found.record.samples_file}: holds no answers. Evaluate it again.")
+    return found
 
 
-def _judged_rung(run: Measured, rung: str | None) -> str:
-    scored = ", ".join(run.rungs)
+def _check(first: Measured, second: Measured, across: Collection[str]) -> None:
+    check_comparable(first, second, is_gain=False, across=across)
+    if first.record.is_baseline != second.record.is_baseline:
+        keys = first.record.baseline_key, second.record.baseline_key
+        check_baseline_key(*keys, names=(first.record.name, second.record.name), across=across)
+
+
+def _judged_rung(first: Measured, second: Measured, rung: str | None) -> str:
     if rung is None:
-        rung = run.record.locked.primary_rung or _planned_rung(run, scored)
-    if rung not in run.rungs:
-        raise SpecError(
-            f"--rung {rung}: not scored in {run.record.name}, expected one of {scored}."
-        )
+        rung = first.record.locked.primary_rung or _planned_rung(first, ", ".join(first.rungs))
+    for run in (first, second):
+        if rung not in run.rungs:
+            scored = ", ".join(run.rungs)
+            raise SpecError(
+                f"--rung {rung}: not scored in {run.record.name}, expected one of {scored}."
+            )
     return rung
 
 
@@ -148,13 +155,18 @@ def _names(first: Measured, second: Measured) -> tuple[str, str]:
 
 
 def _gain_effect(first: Measured, second: Measured, rung: str) -> Effect | None:
-    """Return the difference of gains of two trials; None where a baseline was not measured."""
+    """Return the difference of gains of two trials; None where a baseline cannot be used."""
     runs = (first, second)
-    if any(run.record.is_baseline or not run.record.baseline_folder.is_dir() for run in runs):
+    if any(run.record.is_baseline for run in runs):
         return None
     gains = []
     for run in runs:
-        baseline = measure(read_run(run.record.baseline_folder))
-        check_comparable(run, baseline, is_gain=True)
+        try:
+            baseline = measure(read_run(run.record.baseline_folder))
+            check_comparable(run, baseline, is_gain=True)
+        except StrictuneError:
+            return None
+        if rung not in baseline.rungs:
+            return None
         gains.append(run.rung(rung) - baseline.rung(rung))
     return effect(paired_difference(gains[0], gains[1], first.families))

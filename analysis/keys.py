@@ -35,22 +35,24 @@ def check_evaluation_key(
     Raises:
         SpecError: Another part differs; the message names it with both values.
     """
-    mine, other = (
-        {part: value for part, value in key.items() if part not in across} for key in (ours, theirs)
-    )
-    _check("evaluation", mine, other, names)
+    _check("evaluation", ours, theirs, names, across)
 
 
-def check_baseline_key(ours: Key, theirs: Key, *, names: tuple[str, str]) -> None:
+def check_baseline_key(
+    ours: Key, theirs: Key, *, names: tuple[str, str], across: Collection[str] = ()
+) -> None:
     """Refuse to call the difference of two results a gain over a baseline.
 
     Arguments and errors as in ``check_evaluation_key``.
     """
-    _check("baseline", ours, theirs, names)
+    _check("baseline", ours, theirs, names, across)
 
 
-def _check(kind: str, ours: Key, theirs: Key, names: tuple[str, str]) -> None:
-    found = differing_parts(ours, theirs)
+def _check(
+    kind: str, ours: Key, theirs: Key, names: tuple[str, str], across: Collection[str]
+) -> None:
+    parts = differing_parts(ours, theirs).items()
+    found = {part: values for part, values in parts if part not in across}
     if found:
         listed = "; ".join(
             f"{part} is {mine} in {names[0]} but {other} in {names[1]}"

@@ -1,6 +1,8 @@
 import json
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from synthetic_sweep import SHARED_KEY, FakeTrial, write_sweep
 
@@ -60,6 +62,72 @@ def test_trials_that_did_not_start_equal_show_the_difference_of_gains(sweep: Pat
     assert compared.num_completions == (480, 240)
     assert compared.discordance is None
     assert any("They did not start equal: thinking" in line for line in comparison_lines(compared))
+
+
+def two_starts(folder: Path) -> tuple[Path, Path]:
+    """Write two trials that did not start equal, each with its baseline."""
+    trials = [FakeTrial(trial_id="a"), FakeTrial(trial_id="b", thinking=True)]
+    write_sweep(folder, trials)
+    return folder / "trials" / "a", folder / "trials" / "b"
+
+
+@pytest.mark.parametrize("outcome", ["FAILED", None], ids=["failed", "still-running"])
+def test_a_baseline_without_a_result_leaves_trials_comparable(
+    tmp_path: Path, outcome: str | None
+) -> None:
+    runs = two_starts(tmp_path / "s")
+    path = tmp_path / "s" / "baselines" / "tiny-plain" / "outcome.json"
+    path.unlink()
+    if outcome is not None:
+        path.write_text(json.dumps({"state": outcome, "reason": "out of memory"}))
+    compared = compare_runs(*runs)
+    assert compared.verdict.effect is not None
+    assert compared.gain_effect is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        pytest.param("no rows", StorageError, "samples.parquet: holds no answers", id="empty"),
+        pytest.param("no rung", SpecError, "--rung strict: not scored in trials/b", id="rung"),
+    ],
+)
+def test_samples_that_cannot_be_used_are_named(
+    tmp_path: Path, damage: str, error: type[Exception], message: str
+) -> None:
+    ours, theirs = two_starts(tmp_path / "s")
+    path = theirs / "eval" / "test" / "samples.parquet"
+    table = pd.read_parquet(path)
+    table = table.iloc[:0] if damage == "no rows" else table.drop(columns="rung/strict")
+    table.to_parquet(path, index=False)
+    with pytest.raises(error, match=message):
+        compare_runs(ours, theirs)
+
+
+def test_a_single_family_has_no_interval_of_gains(tmp_path: Path) -> None:
+    runs = two_starts(tmp_path / "s")
+    for path in (tmp_path / "s").rglob("samples.parquet"):
+        pd.read_parquet(path).assign(family="one").to_parquet(path, index=False)
+    line = comparison_lines(compare_runs(*runs))[-1]
+    assert line.startswith("Difference of their gains over their baselines: ")
+    assert line.endswith(" pp (no interval).")
+
+
+def test_a_control_is_compared_with_its_own_baseline_across_the_grammar(tmp_path: Path) -> None:
+    two_starts(tmp_path / "s")
+    baseline, control = (tmp_path / "s" / name for name in ("baselines/tiny-plain", "controls/g"))
+    shutil.copytree(baseline, control)
+    lock = json.loads((control / "lock.json").read_text())
+    for key in ("evaluation_key", "baseline_key"):
+        lock[key]["grammar"] = "llguidance"
+    (control / "lock.json").write_text(json.dumps(lock))
+    with pytest.raises(SpecError, match="evaluation keys differ: grammar"):
+        compare_runs(control, baseline)
+    assert compare_runs(control, baseline, across=["grammar"]).contrast_parts.keys() == {"grammar"}
+    lock["baseline_key"]["dtype"] = "float32"
+    (control / "lock.json").write_text(json.dumps(lock))
+    with pytest.raises(SpecError, match="baseline keys differ: dtype is 'float32'"):
+        compare_runs(control, baseline, across=["grammar"])
 
 
 def test_the_other_order_changes_the_sign(sweep: Path) -> None:
