@@ -5,7 +5,8 @@ thinking against not, curriculum against curriculum, GRPO against supervised tra
 (such as other weights) against the first variant, or against the cell's own settings. Only the
 contrasts that the sweep file declared carry verdicts, and those are given elsewhere; here are
 intervals, without p. With three seeds on each side an interval speaks of the recipe, else of
-these runs; over all pairs it always speaks of these runs.
+these runs; over all pairs it always speaks of these runs, and is there only if all pairs were
+measured alike.
 """
 
 from collections import defaultdict
@@ -54,6 +55,8 @@ class _Pair(NamedTuple):
 
     within: str
     trial_ids: tuple[str, str]
+    measured: Measured
+    """One of the runs: its table says what the prompts of all of them are."""
     ours: Floats
     theirs: Floats
     our_gains: Floats | None
@@ -86,7 +89,7 @@ def comparison_rows(runs: Sequence[Run], rung: str, *, contrasts: Sequence[str] 
             grouped[factor, *levels].append(_pair(second, first, factor, rung))
     rows: list[Row] = []
     for (factor, level, against), pairs in grouped.items():
-        for row in _pair_rows(pairs, runs[0].trial):
+        for row in _pair_rows(pairs):
             is_whole = row["difficulty"] == ALL_DIFFICULTIES and row["within"] != OVER_ALL
             is_planned = factor in contrasts and is_whole
             facts = {"factor": factor, "level": level, "against": against}
@@ -124,6 +127,7 @@ def _pair(ours: Sequence[Run], theirs: Sequence[Run], factor: str, rung: str) ->
     return _Pair(
         within=_within(ours[0].plan, factor),
         trial_ids=(ours[0].plan.trial_id, theirs[0].plan.trial_id),
+        measured=ours[0].trial,
         ours=stack([run.trial for run in ours], rung),
         theirs=stack([run.trial for run in theirs], rung),
         our_gains=_gains(ours, rung),
@@ -144,11 +148,11 @@ def _gains(runs: Sequence[Run], rung: str) -> Floats | None:
     return seed_gains([run.trial for run in runs], baselines, rung)
 
 
-def _pair_rows(pairs: Sequence[_Pair], measured: Measured) -> Iterator[Row]:
-    if len(pairs) > 1:
-        yield from _part_rows(_over_all(pairs), measured)
+def _pair_rows(pairs: Sequence[_Pair]) -> Iterator[Row]:
+    if len(pairs) > 1 and comparison_problem([pair.measured for pair in pairs]) is None:
+        yield from _part_rows(_over_all(pairs))
     for pair in pairs:
-        yield from _part_rows(pair, measured)
+        yield from _part_rows(pair)
 
 
 def _over_all(pairs: Sequence[_Pair]) -> _Pair:
@@ -157,6 +161,7 @@ def _over_all(pairs: Sequence[_Pair]) -> _Pair:
     return _Pair(
         within=OVER_ALL,
         trial_ids=pairs[0].trial_ids,
+        measured=pairs[0].measured,
         ours=_mean([pair.ours for pair in pairs]),
         theirs=_mean([pair.theirs for pair in pairs]),
         our_gains=_mean([pair.our_gains for pair in pairs]) if has_gains else None,
@@ -170,9 +175,9 @@ def _mean(sides: Sequence[Floats | None]) -> Floats:
     return np.asarray(means.mean(axis=0, keepdims=True), dtype=np.float64)
 
 
-def _part_rows(pair: _Pair, measured: Measured) -> Iterator[Row]:
-    families = np.asarray(measured.families)
-    for difficulty, part in _parts(measured):
+def _part_rows(pair: _Pair) -> Iterator[Row]:
+    families = np.asarray(pair.measured.families)
+    for difficulty, part in _parts(pair.measured):
         found = seeded_difference(pair.ours[:, part], pair.theirs[:, part], families[part].tolist())
         row: Row = {
             "within": pair.within,

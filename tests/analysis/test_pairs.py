@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from synthetic_sweep import FakeTrial, write_sweep
+from synthetic_sweep import SHARED_KEY, FakeTrial, write_sweep
 
 from analysis.contrasts import ContrastVerdict
 from analysis.measured import measure
 from analysis.records import read_run
-from analysis.report.comparisons import Run, comparison_rows
+from analysis.report.comparisons import OVER_ALL, Run, comparison_rows
 from analysis.report.run_rows import Row
 from analysis.sweep import sweep_verdicts
 
@@ -98,3 +98,45 @@ def test_contrasts_and_comparisons_call_a_level_the_same(
     [contrast], [row] = compared(folder, (factor,))
     assert (contrast.level, contrast.against_level) == expected
     assert (row["level"], row["against"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("suite", "num_prompts"),
+    [
+        pytest.param("new", 120, id="fewer-prompts"),
+        pytest.param("new", 240, id="other-prompts-of-the-same-number"),
+    ],
+)
+def test_pairs_that_were_measured_differently_stand_beside_each_other_without_a_mean(
+    tmp_path: Path, suite: str, num_prompts: int
+) -> None:
+    planned = [
+        FakeTrial(trial_id=f"{model}-{curriculum}", model=model, curriculum=curriculum, **more)  # type: ignore[arg-type]
+        for model, more in (
+            ("old", {}),
+            (
+                "later",
+                {"num_prompts": num_prompts, "evaluation_key": {**SHARED_KEY, "suite": suite}},
+            ),
+        )
+        for curriculum in ("standard", "three_stage")
+    ]
+    _, rows = compared(write_sweep(tmp_path / "sweep", planned), ())
+    assert {row["within"]: row["num_prompts"] for row in rows} == {
+        "old, no-think": 240,
+        "later, no-think": num_prompts,
+    }
+
+
+def test_pairs_that_were_measured_alike_have_a_mean(tmp_path: Path) -> None:
+    planned = [
+        FakeTrial(trial_id=f"{model}-{curriculum}", model=model, curriculum=curriculum)
+        for model in ("first", "second")
+        for curriculum in ("standard", "three_stage")
+    ]
+    _, rows = compared(write_sweep(tmp_path / "sweep", planned), ())
+    assert [row["within"] for row in rows if row["factor"] == "curriculum"] == [
+        OVER_ALL,
+        "first, no-think",
+        "second, no-think",
+    ]
