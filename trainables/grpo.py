@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PrinterCallback
+from transformers import (
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl import GRPOTrainer
 
 from trainables.adapters import continue_adapter, widen_adapter
@@ -66,6 +72,7 @@ def build_grpo_trainer(
         peft_config=lora_config(spec.lora),
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_KeepGenerationSteps(trainer))
     engine.settle(trainer)
     widen_adapter(trainer.model)
     if adapter is not None:
@@ -84,6 +91,28 @@ def _row(prompt: Prompt, text: str) -> dict[str, Any]:
     }
 
 
+class _KeepGenerationSteps(TrainerCallback):  # type: ignore[misc]
+    """Makes a resumed trainer generate in the steps in which an uninterrupted one does.
+
+    TRL 1.16 counts micro-batches from 0 at each start, so that after a checkpoint between two
+    iterations over one batch every later batch would come a step late. The prompts of the
+    interrupted batch are answered anew for the iterations that are left of it.
+    """
+
+    def __init__(self, trainer: GRPOTrainer) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Count on from the checkpoint."""
+        self._trainer._step = state.global_step * args.gradient_accumulation_steps
+
+
 class _RewardRecorder:
     """Writes scored training completions to the trial's reward matrix."""
 
@@ -91,7 +120,8 @@ class _RewardRecorder:
         self._records = context.records
         self._weights = context.spec.stage_weights(stage.spec)
         self._grpo = context.spec.grpo
-        self._first_step = stage.first_step
+        self._looks = context.spec.looks
+        self._stage = stage
 
     def __call__(
         self,
@@ -101,7 +131,7 @@ class _RewardRecorder:
         scores: Sequence[Score],
     ) -> None:
         self._records.add_rewards(
-            self._first_step + step,
+            self._stage.first_step + step,
             prompts,
             completions,
             scores,
@@ -110,4 +140,11 @@ class _RewardRecorder:
         )
         masked = self._grpo.mask_truncated_completions
         tokens = sum(c.num_tokens for c in completions if not (masked and c.is_truncated))
-        self._records.count_tokens(tokens * self._grpo.num_iterations)
+        self._records.count_tokens(tokens * self._num_iterations(step))
+
+    def _num_iterations(self, step: int) -> int:
+        """Return how often the loss reads what was generated in a step: a pause ends it early."""
+        done, each = step - 1, self._grpo.num_iterations
+        looks = (look - self._stage.first_step for look in self._looks)
+        ends = [self._stage.num_steps, *(look for look in looks if look > done)]
+        return min(each - done % each, min(ends) - done)

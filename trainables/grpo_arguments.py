@@ -3,6 +3,7 @@
 Everything that a sweep file may set is passed on under its own name.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,15 @@ def grpo_arguments(
         folder: Where its checkpoints go.
         rollouts: What the trial's engine adds.
     """
+    shared = trainer_arguments(spec, stage, folder=folder, without=NOT_TRL_FIELDS)
+    # Between two iterations over one batch its completions would be lost.
+    per_batch = spec.grpo.num_iterations
+    shared["save_steps"] = math.ceil(shared["save_steps"] / per_batch) * per_batch
     return GRPOConfig(
         max_completion_length=spec.max_completion_tokens,
         temperature=stage.spec.temperature or spec.grpo.temperature,
         reward_weights=[spec.stage_weights(stage.spec)[name] for name in components],
         remove_unused_columns=False,
-        **trainer_arguments(spec, stage, folder=folder, without=NOT_TRL_FIELDS),
+        **shared,
         **rollouts,
     )
