@@ -140,6 +140,8 @@ def _within(plan: PlannedTrial, factor: str) -> str:
     common = [level_text(plan, key) for key in FACTORS[:3] if key != factor]
     if factor != "method" and plan.method != GRPO:
         common.append(plan.method)
+    if factor != "variant" and plan.variant is not None:
+        common.append(plan.variant)
     return ", ".join(common)
 
 

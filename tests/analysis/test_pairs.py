@@ -140,3 +140,26 @@ def test_pairs_that_were_measured_alike_have_a_mean(tmp_path: Path) -> None:
         "first, no-think",
         "second, no-think",
     ]
+
+
+def test_pairs_of_several_variants_name_theirs(tmp_path: Path) -> None:
+    planned = [
+        FakeTrial(trial_id=f"{model}-{variant}", model=model, variant=variant, rates=rates)
+        for model, variant, rates in (
+            ("m1", "a", (0.9, 0.7, 0.3)),
+            ("m1", "b", (0.9, 0.7, 0.6)),
+            ("m2", "a", (0.9, 0.7, 0.5)),
+            ("m2", "b", (0.9, 0.7, 0.5)),
+        )
+    ]
+    _, rows = compared(write_sweep(tmp_path / "sweep", planned), ())
+    labels = [(row["level"], row["against"], row["within"]) for row in rows]
+    assert labels[1:3] == [
+        ("b", "a", "m1, no-think, standard"),
+        ("b", "a", "m2, no-think, standard"),
+    ]
+    assert labels[4:] == [
+        ("m2", "m1", "no-think, standard, a"),
+        ("m2", "m1", "no-think, standard, b"),
+    ]
+    assert len(set(labels)) == len(labels) == 6
