@@ -1,7 +1,10 @@
 """What a sweep's folder accepts when it is opened again."""
 
+import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +14,10 @@ import trainables.tasks
 from strictune.cli import main
 from strictune.config import SweepSpec, expand, load_sweep, resolve_point
 from strictune.errors import SpecError, StorageError
+from strictune.launch.driver import driving, holding
 from strictune.launch.folder import (
     OpenedFolder,
+    SweepFolder,
     open_sweep_folder,
     reopen_trials,
     write_plan,
@@ -248,3 +253,64 @@ def test_a_resume_that_is_refused_for_its_scorer_changes_nothing(
     assert main(["run", file, *asked]) == 2
     assert "scored by other code" in capsys.readouterr().err
     assert {name: (path / name).read_bytes() for name in before} == before
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A sweep's folder below ``tmp_path``, and a process that holds it and has not said so."""
+    path = tmp_path / "quickstart"
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from strictune.launch.driver import holding\n"
+        "from strictune.launch.folder import SweepFolder\n"
+        "with holding(SweepFolder(Path(sys.argv[1]))):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    imports = os.pathsep.join((str(ROOT), str(ROOT / "platform")))
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        env=os.environ | {"PYTHONPATH": imports},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield path, holder
+        holder.kill()
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {str(found): found.read_bytes() for found in path.rglob("*") if found.is_file()}
+
+
+def test_a_second_driver_changes_nothing(
+    held: tuple[Path, subprocess.Popen[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, _ = held
+    folder = opened(path).folder
+    record_failure(folder.trial(expand(sweep())[0].trial_id), "it broke")
+    before = contents(path)
+    file = str(ROOT / "search_spaces" / "quickstart.yaml")
+    asked = ["--resume", "--retry", "--out", str(path.parent), "--set", "matrix.seed=[0,1]"]
+    assert main(["run", file, *asked]) == 2
+    assert f"{path} is being run by another process" in capsys.readouterr().err
+    assert contents(path) == before
+
+
+def test_a_killed_driver_lets_go_of_its_folder(held: tuple[Path, subprocess.Popen[str]]) -> None:
+    path, holder = held
+    with pytest.raises(StorageError, match="is being run by"), holding(SweepFolder(path)):
+        pass
+    holder.kill()
+    holder.wait()
+    with holding(SweepFolder(path)), driving(SweepFolder(path)):
+        assert opened(path, is_resuming=False).folder.path == path
+
+
+def test_what_holds_no_sweep_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(StorageError, match="holds no sweep"), holding(SweepFolder(tmp_path)):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -60,52 +60,37 @@ def _execute(args: argparse.Namespace) -> int:
     trials = select(planned, parse_only(args.only))
 
     # Ray, MLflow and pandas are imported once the input is known to be good.
-    from analysis.study import findings_document, findings_lines
-    from strictune.actual import compare_costs
-    from strictune.cli.closing import closing_document, print_closing, print_costs, print_verdicts
     from strictune.cli.promotion import promote_best
+    from strictune.launch.driver import holding
     from strictune.launch.folder import SweepFolder, open_sweep_folder, reopen_trials
     from strictune.launch.job_request import refuse_temporary_folder
     from strictune.launch.scorers import check_scorer
     from strictune.tracking import tracking_uri_for, without_password
 
     refuse_temporary_folder(args.out, os.environ)
-    warnings = check_scorer(
-        sweep, trials, SweepFolder(args.out / sweep.name), is_retrying=args.retry
-    )
-    folder, changes = open_sweep_folder(
-        args.out / sweep.name, sweep, planned, is_resuming=args.resume
-    )
-    _log_to(folder.log)
-    tracking_uri = tracking_uri_for(folder.path, args.tracking_uri)
-    shown_uri = without_password(tracking_uri)
-    resume = _resume_command(args, shown_uri=shown_uri)
+    folder = SweepFolder((args.out / sweep.name).resolve())
+    warnings = check_scorer(sweep, trials, folder, is_retrying=args.retry)
     tell = _tell_aside if args.json else _tell
-    tell(f"results: {folder.path}\ntracking: {shown_uri}")
-    tell(f"to resume: {resume}")
-    known = [f"changed since the last run: {change}" for change in changes]
-    if args.retry:
-        num_reopened = reopen_trials(folder, sweep, trials)
-        known.append(f"running {num_reopened} trials again that failed or were stopped")
-    for line in (*known, *warnings):
-        tell(line)
-    ran = _run(sweep, trials, folder, tracking_uri=tracking_uri, tell=tell)
-    costs = compare_costs(folder.path)
-    if args.json:
-        document = closing_document(ran.verdicts, costs, ran.end, seconds=ran.seconds)
-        if ran.findings is not None:
-            document["findings"] = findings_document(ran.findings)
-        print(json.dumps(document, indent=2, ensure_ascii=False))
-    else:
-        print_verdicts(ran.verdicts)
-        for line in findings_lines(ran.findings) if ran.findings is not None else ():
-            print(f"- {line}")
-        print_costs(costs)
-        print_closing(sweep, trials, seconds=ran.seconds)
-    if not ran.is_delivered:
-        tell(f"MLflow did not get everything; later: strictune track replay {folder.path}")
-    elif not ran.end.is_interrupted:
-        promote_best(folder.path, tracking_uri, ran.verdicts, tell=tell)
+    with holding(folder):
+        changes = open_sweep_folder(folder.path, sweep, planned, is_resuming=args.resume).changes
+        _log_to(folder.log)
+        tracking_uri = tracking_uri_for(folder.path, args.tracking_uri)
+        shown_uri = without_password(tracking_uri)
+        resume = _resume_command(args, shown_uri=shown_uri)
+        tell(f"results: {folder.path}\ntracking: {shown_uri}")
+        tell(f"to resume: {resume}")
+        known = [f"changed since the last run: {change}" for change in changes]
+        if args.retry:
+            num_reopened = reopen_trials(folder, sweep, trials)
+            known.append(f"running {num_reopened} trials again that failed or were stopped")
+        for line in (*known, *warnings):
+            tell(line)
+        ran = _run(sweep, trials, folder, tracking_uri=tracking_uri, tell=tell)
+        _show(sweep, trials, folder, ran, as_json=args.json)
+        if not ran.is_delivered:
+            tell(f"MLflow did not get everything; later: strictune track replay {folder.path}")
+        elif not ran.end.is_interrupted:
+            promote_best(folder.path, tracking_uri, ran.verdicts, tell=tell)
     if ran.end.is_interrupted:
         tell(f"{ran.end.num_by_state['open']} trials have not ended; go on with: {resume}")
     return 0 if ran.end.is_clean else EXIT_FAILED_TRIALS
@@ -157,6 +142,33 @@ def _run(
     finally:
         is_delivered = mirror.stop(status)
     return _Ran(end, verdicts, findings, is_delivered, time.monotonic() - started)
+
+
+def _show(
+    sweep: SweepSpec,
+    trials: Sequence[TrialSpec],
+    folder: "SweepFolder",
+    ran: _Ran,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what helped and what it took."""
+    from analysis.study import findings_document, findings_lines
+    from strictune.actual import compare_costs
+    from strictune.cli.closing import closing_document, print_closing, print_costs, print_verdicts
+
+    costs = compare_costs(folder.path)
+    if as_json:
+        document = closing_document(ran.verdicts, costs, ran.end, seconds=ran.seconds)
+        if ran.findings is not None:
+            document["findings"] = findings_document(ran.findings)
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    print_verdicts(ran.verdicts)
+    for line in findings_lines(ran.findings) if ran.findings is not None else ():
+        print(f"- {line}")
+    print_costs(costs)
+    print_closing(sweep, trials, seconds=ran.seconds)
 
 
 def _tell(line: str) -> None:

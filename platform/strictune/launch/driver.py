@@ -13,11 +13,34 @@ from filelock import FileLock, Timeout
 
 from analysis.pages import replace_text
 from strictune.errors import StorageError
-from strictune.launch.folder import SweepFolder
+from strictune.launch.folder import SweepFolder, refuse_foreign
 
-__all__ = ["driving"]
+__all__ = ["driving", "holding"]
 
 STOP_POLL_S = 0.5
+
+
+@contextmanager
+def holding(folder: SweepFolder) -> Iterator[None]:
+    """Have a sweep's folder to oneself for the time of the body, before anything in it changes.
+
+    The operating system unlocks it when the process ends, however it ends; the lock's file
+    stays. A process that holds the folder may take it once more.
+
+    Raises:
+        StorageError: Another process runs the sweep, or the folder holds something else.
+    """
+    refuse_foreign(folder)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.lock, is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StorageError(folder.taken()) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -30,22 +53,17 @@ def driving(folder: SweepFolder) -> Iterator[str]:
     Raises:
         StorageError: Another process runs the sweep.
     """
-    lock = FileLock(folder.path / ".driver.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StorageError(folder.taken()) from error
-    try:
-        folder.stop_request.unlink(missing_ok=True)
-        started = time.time()
-        who = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
-        replace_text(folder.driver, json.dumps(who) + "\n")
-        with _interrupting_when_asked(folder):
-            yield f"{who['host']}:{who['pid']}:{started:.0f}"
-    finally:
-        folder.driver.unlink(missing_ok=True)
-        folder.stop_request.unlink(missing_ok=True)
-        lock.release()
+    with holding(folder):
+        try:
+            folder.stop_request.unlink(missing_ok=True)
+            started = time.time()
+            who = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
+            replace_text(folder.driver, json.dumps(who) + "\n")
+            with _interrupting_when_asked(folder):
+                yield f"{who['host']}:{who['pid']}:{started:.0f}"
+        finally:
+            folder.driver.unlink(missing_ok=True)
+            folder.stop_request.unlink(missing_ok=True)
 
 
 @contextmanager

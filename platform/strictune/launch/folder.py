@@ -26,6 +26,7 @@ __all__ = [
     "OpenedFolder",
     "SweepFolder",
     "open_sweep_folder",
+    "refuse_foreign",
     "reopen_trials",
     "write_plan",
     "write_trial",
@@ -51,6 +52,11 @@ class SweepFolder:
         return self.path / "strictune.log"
 
     @property
+    def lock(self) -> Path:
+        """Locked by the process that runs the sweep; the file itself says nothing."""
+        return self.path / ".driver.lock"
+
+    @property
     def driver(self) -> Path:
         """Who runs the sweep, while somebody does."""
         return self.path / "driver.json"
@@ -63,7 +69,10 @@ class SweepFolder:
     def taken(self) -> str:
         """Say that the folder is in use, and by whom."""
         driver = read_driver(self.path)
-        who = "another process" if driver is None else f"process {driver.pid} on {driver.host}"
+        if driver is None or driver.status() == "gone":  # The next one has yet to say who it is.
+            who = "another process"
+        else:
+            who = f"process {driver.pid} on {driver.host}"
         return (
             f"{self.path} is being run by {who}. Look at it with `strictune watch {self.path}`, "
             f"or end it with `strictune stop {self.path}`."
@@ -91,14 +100,16 @@ def open_sweep_folder(
 ) -> OpenedFolder:
     """Create a sweep's folder, or open the one that is resumed, and write its plan.
 
-    Trials that ended keep their results; trials that the file has gained are added.
+    Trials that ended keep their results; trials that the file has gained are added. The caller
+    holds the folder, see ``driver.holding``.
 
     Raises:
         StorageError: Trials of the folder have begun and the sweep is not being resumed, the
             file would mix results (see ``refuse_mixing``), or the folder holds no sweep.
     """
     folder = SweepFolder(path.resolve())
-    _refuse_occupied(folder, sweep, is_resuming=is_resuming)
+    refuse_foreign(folder)
+    _refuse_begun(folder, sweep, is_resuming=is_resuming)
     changes = _check_changes(folder, sweep, trials)
     folder.path.mkdir(parents=True, exist_ok=True)
     replace_text(folder.path / "sweep.yaml", dump_yaml(sweep))
@@ -108,6 +119,23 @@ def open_sweep_folder(
         # Points are drawn while the sweep runs, and what confirms a winner is planned then.
         write_plan(folder, sweep, ())
     return OpenedFolder(folder, changes)
+
+
+def refuse_foreign(folder: SweepFolder) -> None:
+    """Raise if something else than a sweep lies where the sweep's folder is to be.
+
+    Raises:
+        StorageError: It does; it stays as it is.
+    """
+    if not folder.path.exists() or (folder.path.is_dir() and not any(folder.path.iterdir())):
+        return
+    # The lock's file is there first: a start that was cut off before its plan is gone over again.
+    if folder.lock.exists() or (folder.path / "plan.json").is_file():
+        return
+    raise StorageError(
+        f"{folder.path} exists and holds no sweep. Move it away, or choose another folder "
+        "with --out."
+    )
 
 
 def write_plan(folder: SweepFolder, sweep: SweepSpec, trials: Sequence[TrialSpec]) -> None:
@@ -174,17 +202,7 @@ def _check_changes(
     return changes
 
 
-def _refuse_occupied(folder: SweepFolder, sweep: SweepSpec, *, is_resuming: bool) -> None:
-    if not folder.path.exists() or (folder.path.is_dir() and not any(folder.path.iterdir())):
-        return
-    driver = read_driver(folder.path)
-    if driver is not None and driver.status() == "alive":
-        raise StorageError(folder.taken())
-    if not (folder.path / "plan.json").is_file():
-        raise StorageError(
-            f"{folder.path} exists and holds no sweep. Move it away, or choose another folder "
-            "with --out."
-        )
+def _refuse_begun(folder: SweepFolder, sweep: SweepSpec, *, is_resuming: bool) -> None:
     begun = [path for path in folder.path.glob("trials/*") if (path / "metrics.jsonl").exists()]
     if is_resuming or not begun:
         return
