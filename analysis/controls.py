@@ -7,7 +7,7 @@ gold completions instead of rewards (``method: sft``).
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from analysis.cells import stack
 from analysis.differences import MIN_SEEDS, paired_difference, recipe_difference
 from analysis.keys import differing_parts
 from analysis.measured import Interval, Measured, difference, measure
+from analysis.pairs import comparison_problem
 from analysis.rates import wilson_rate
 from analysis.records import PlannedTrial, RunState, check_same_prompts, read_run
 from analysis.speeds import decoding_speed, training_totals
@@ -28,6 +29,9 @@ CONTROLS = "controls"
 """The folder of a sweep that holds its untrained models under a grammar."""
 GRAMMAR = "grammar"
 """The part of the keys in which a control differs from its baseline."""
+
+_LETTERS = 12
+"""Of a part of a key: enough for words, and to tell two hashes apart."""
 
 ArmKind = Literal["untrained", "grammar", "sft", "grpo"]
 
@@ -42,12 +46,13 @@ class MeasuredTrial(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One row of the comparison, for one model with or without thinking."""
+    """One row of the comparison, for one baseline."""
 
     model: str
     thinking: bool
     kind: ArmKind
     name: str
+    """Ends with what tells its baseline from others of the model, e.g. ``quantization nf4``."""
     num_seeds: int | None
     """Finished seeds; None for a model that was not trained."""
     rate: Interval
@@ -81,23 +86,57 @@ def control_arms(
         verdicts: Of each cell against its baseline, by the cell's name.
 
     Returns:
-        The arms of each model that has a control, in the order of the plan; empty without one.
+        The arms of each baseline that has a control, in the order of the plan; empty without one.
+        Runs that were measured otherwise than their baseline are in none of them.
 
     Raises:
         StorageError: A control is there but cannot be understood.
+        SpecError: It was measured on other prompts than its baseline.
     """
     controls = _read_controls(sweep_dir)
-    groups: dict[tuple[str, bool], list[MeasuredTrial]] = {}
-    for found in trials:
-        groups.setdefault((found.plan.model, found.plan.thinking), []).append(found)
+    groups = _by_baseline(trials)
     arms: list[Arm] = []
-    for members in groups.values():
-        baseline = next((one.baseline for one in members if one.baseline is not None), None)
+    for members in groups:
+        baseline = members[0].baseline
         held = [one for one in controls if baseline is not None and _is_control(one, baseline)]
         if held or any(one.plan.method == "sft" for one in members):
-            arms += _untrained_arms(members[0].plan, baseline, held, rung)
-            arms += _trained_arms(members, rung, verdicts, held=held[0] if held else None)
+            setting = _setting(members[0], [others[0] for others in groups])
+            found = (
+                *_untrained_arms(members[0].plan, baseline, held, rung),
+                *_trained_arms(members, rung, verdicts, held=held[0] if held else None),
+            )
+            arms += [replace(arm, name=f"{arm.name}{setting}") for arm in found]
     return tuple(arms)
+
+
+def _by_baseline(trials: Sequence[MeasuredTrial]) -> list[list[MeasuredTrial]]:
+    """Gather the runs of each baseline; those measured otherwise than it are left out."""
+    groups: dict[Path, list[MeasuredTrial]] = {}
+    for found in trials:
+        groups.setdefault(found.trial.record.baseline_folder, []).append(found)
+    return list(map(_measured_alike, groups.values()))
+
+
+def _measured_alike(members: Sequence[MeasuredTrial]) -> list[MeasuredTrial]:
+    """Keep the runs that have the baseline beside them, or, without one, those like the first.
+
+    A baseline stands beside a run only if keys and prompts of the two are the same.
+    """
+    compared = [one for one in members if one.baseline is not None]
+    first = members[0].trial
+    return compared or [one for one in members if comparison_problem((first, one.trial)) is None]
+
+
+def _setting(one: MeasuredTrial, others: Sequence[MeasuredTrial]) -> str:
+    """Return what tells a trial's baseline from others of its model, thinking or not."""
+    key = one.trial.record.baseline_key
+    differing = dict.fromkeys(
+        part
+        for other in others
+        if (other.plan.model, other.plan.thinking) == (one.plan.model, one.plan.thinking)
+        for part in differing_parts(key, other.trial.record.baseline_key)
+    )
+    return "".join(f", {part} {str(key.get(part))[:_LETTERS]}" for part in differing)
 
 
 def _read_controls(sweep_dir: Path) -> list[Measured]:

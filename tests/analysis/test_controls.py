@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def arms_of(folder: Path) -> tuple[tuple[Arm, ...], SweepVerdicts]:
     runs = []
     for trial in verdicts.trials:
         record = read_run(folder / "trials" / trial.plan.trial_id)
-        baseline = measure(read_run(record.baseline_folder))
+        baseline = measure(read_run(record.baseline_folder)) if trial.comparison else None
         runs.append(MeasuredTrial(trial.plan, measure(record), baseline))
     cells = {cell.cell: cell.verdict for cell in verdicts.cells}
     return control_arms(folder, runs, rung="strict", verdicts=cells), verdicts
@@ -152,6 +153,54 @@ def test_only_the_grammar_may_be_between_a_control_and_its_baseline(
     folder = write_sweep(tmp_path / "sweep", trials("grpo", GRPO_RATES))
     write_control(folder, control)
     assert arms_of(folder)[0] == ()
+
+
+def test_every_precision_is_held_against_its_own_control(tmp_path: Path) -> None:
+    planned = [
+        FakeTrial(trial_id=name, variant=name, quantization=name, rates=GRPO_RATES)
+        for name in ("none", "nf4")
+    ]
+    folder = write_sweep(tmp_path / "sweep", planned)
+    rates = {"none": (0.9, 0.7, 0.6), "nf4": (0.9, 0.4, 0.3)}
+    for name, rate in rates.items():
+        held = FakeTrial(trial_id=name, quantization=name, evaluation_key=HELD_KEY, rates=rate)
+        write_run(folder / CONTROLS / name, held, draw=99)
+    arms, _ = arms_of(folder)
+    assert [arm.name for arm in arms] == [
+        "untrained, quantization none",
+        "untrained, under the grammar, quantization none",
+        "tiny no-think standard none, quantization none",
+        "untrained, quantization nf4",
+        "untrained, under the grammar, quantization nf4",
+        "tiny no-think standard nf4, quantization nf4",
+    ]
+    for start in (0, 3):
+        _, held_arm, trained = arms[start : start + 3]
+        assert trained.against_grammar is not None
+        assert trained.against_grammar.estimate_pp == pytest.approx(
+            100 * (trained.rate.estimate - held_arm.rate.estimate)
+        )
+
+
+@pytest.mark.parametrize("is_baseline_lost", [False, True])
+def test_a_seed_that_was_measured_on_other_prompts_is_in_no_arm(
+    tmp_path: Path, is_baseline_lost: bool
+) -> None:
+    later = FakeTrial(
+        trial_id="later",
+        method="sft",
+        seed=1,
+        num_prompts=120,
+        evaluation_key={**SHARED_KEY, "suite": "new"},
+    )
+    first = FakeTrial(trial_id="first", method="sft")
+    folder = write_sweep(tmp_path / "sweep", [first, later])
+    if is_baseline_lost:
+        shutil.rmtree(folder / "baselines" / first.baseline)
+    *_, trained = arms_of(folder)[0]
+    assert (trained.name, trained.num_seeds) == ("tiny no-think standard sft", 1)
+    only = measure(read_run(folder / "trials" / "first"))
+    assert trained.rate.estimate == pytest.approx(only.rung("strict").mean())
 
 
 def test_a_sweep_without_controls_has_no_arms(tmp_path: Path) -> None:
