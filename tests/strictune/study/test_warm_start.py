@@ -7,9 +7,10 @@ import pytest
 from optuna.trial import TrialState
 from study_fakes import RATE, end_trial, open_study, search_sweep
 
-from strictune.config import SweepSpec
+from strictune.config import SweepSpec, dump_yaml, load_trial
 from strictune.errors import SpecError
 from strictune.launch.folder import SweepFolder
+from strictune.launch.grants import with_share
 from strictune.launch.study.cell_study import CellStudy
 from strictune.launch.study.document import best_point, study_document, write_studies
 from strictune.launch.study.warm_start import add_earlier_points
@@ -65,6 +66,51 @@ def test_values_under_other_settings_are_refused(tmp_path: Path) -> None:
     study = later_study(tmp_path, search_sweep(tmp_path))
     with pytest.raises(SpecError, match=r"were measured under another grpo\.max_steps"):
         add_earlier_points(study, [str(earlier)])
+
+
+def judged_by(url: str = "http://a/v1", model: str = "m", **more: Any) -> dict[str, Any]:
+    judge = {"kind": "openai", "base_url": url, "model": model, **more}
+    return {"kind": "refiner", "judge": judge}
+
+
+SETTINGS = {
+    "space": {"settings": {"grpo.beta": {"low": 0.001, "high": 0.1}}},
+    "objectives": [{"metric": RATE, "mode": "max"}],
+}
+
+
+def shared_sweep(path: Path, **blocks: Any) -> Path:
+    """Write an earlier sweep whose trials had a share of what the task may use."""
+    earlier = earlier_sweep(path, search=SETTINGS, **blocks)
+    for file in (earlier / "trials").glob("*/trial.yaml"):
+        file.write_text(dump_yaml(with_share(load_trial(file), 4)))
+    return earlier
+
+
+def test_how_hard_and_where_servers_are_asked_changes_no_value(tmp_path: Path) -> None:
+    trial = {"model": "builtin:tiny", "grpo": {"max_steps": 8}, "quantization": "none"}
+    rollouts = {"engine": "vllm", "vllm": {"mode": "server", "server_port": 8001}}
+    task = judged_by(max_concurrent_calls=128)
+    earlier = shared_sweep(tmp_path / "earlier", task=task, trial=trial | {"rollouts": rollouts})
+    rollouts = {"engine": "vllm", "vllm": {"mode": "server", "server_port": 8002}}
+    task = judged_by("http://b/v1", max_concurrent_calls=64)
+    sweep = search_sweep(tmp_path, SETTINGS, task=task, trial=trial | {"rollouts": rollouts})
+    assert add_earlier_points(later_study(tmp_path, sweep), [str(earlier)]) == 4
+
+
+def test_values_by_another_judge_are_refused(tmp_path: Path) -> None:
+    earlier = shared_sweep(tmp_path / "earlier", task=judged_by())
+    sweep = search_sweep(tmp_path, SETTINGS, task=judged_by(model="other"))
+    with pytest.raises(SpecError, match=r"under another task\.judge\.model"):
+        add_earlier_points(later_study(tmp_path, sweep), [str(earlier)])
+
+
+def test_searched_weights_of_a_stage_are_no_other_setting(tmp_path: Path) -> None:
+    blocks: dict[str, Any] = {"matrix": {"curriculum": ["three_stage"]}}
+    search = {"space": {"stage_rewards": {"format_basics": {"min_weight": 0.02}}}}
+    earlier = earlier_sweep(tmp_path / "earlier", search=search, **blocks)
+    study = later_study(tmp_path, search_sweep(tmp_path, search, **blocks))
+    assert add_earlier_points(study, [str(earlier)]) == 4
 
 
 def test_a_sweep_without_this_cell_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,13 @@ __all__ = ["add_earlier_points"]
 
 logger = logging.getLogger(__name__)
 
+MEANS_NOTHING: dict[str, bool | set[str]] = {
+    **dict.fromkeys(("seed", "variant", "looks", "model_label", "checkpoint", "allow_ties"), True),
+    **dict.fromkeys(("distributed", "sft"), True),
+    "grpo": {"logging_steps"},
+}
+"""Keys of a trial in which points of one study may differ, or that say nothing in this form."""
+
 
 def add_earlier_points(study: CellStudy, sweeps: Sequence[str]) -> int:
     """Give a new study the finished points of the same cell in earlier sweeps.
@@ -92,18 +99,35 @@ def _check_same_meaning(
 
 
 def _searched(study: CellStudy) -> set[str]:
-    return {"rewards", "rewards_no_think", *study.space.spec.settings}
+    spec = study.space.spec
+    stages = {
+        f"{study.space.curriculum}.{index}.rewards"
+        for index, stage in enumerate(study.cell.stages)
+        if stage.name in spec.stage_rewards
+    }
+    return {"rewards", "rewards_no_think", *spec.settings, *stages}
 
 
 def _differences(theirs: TrialSpec, ours: TrialSpec, *, but: set[str]) -> list[str]:
-    ignored = {*but, "seed", "variant", "looks", "model_label", "checkpoint", "allow_ties"}
-    first, second = _flat(theirs.model_dump(mode="json")), _flat(ours.model_dump(mode="json"))
+    first, second = _flat(_meaning(theirs)), _flat(_meaning(ours))
     return [
         key
         for key in dict.fromkeys([*first, *second])
         if first.get(key) != second.get(key)
-        and not any(f"{key}.".startswith(f"{name}.") for name in ignored)
+        and not any(f"{key}.".startswith(f"{name}.") for name in but)
     ]
+
+
+def _meaning(trial: TrialSpec) -> dict[str, Any]:
+    """Return what can change a trial's values: not where or how hard a server is asked."""
+    stages = {str(index): stage.model_dump(mode="json") for index, stage in enumerate(trial.stages)}
+    return {
+        **trial.model_dump(mode="json", exclude=MEANS_NOTHING),
+        **trial.distributed.identity,
+        "task": trial.task.identity(),
+        "rollouts": trial.rollouts.identity,
+        "curricula": {trial.curriculum: stages},
+    }
 
 
 def _flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
