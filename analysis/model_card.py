@@ -169,8 +169,9 @@ def _results(source: CardSource) -> list[str]:
     comparison = source.judged.comparison if source.judged else None
     lines = [
         f"Pass@1 on the {measured.record.split} split: {measured.num_completions} completions of "
-        f"{len(measured.table)} prompts in {len(set(measured.families))} families that training "
-        f"never saw. {_decoding(key)}",
+        f"{len(measured.table)} prompts in {len(set(measured.families))} families"
+        f"{' that training never saw' if _is_split_by_family(source.spec) else ''}. "
+        f"{_decoding(key)}",
         "",
         "| rung | this model | untrained baseline | difference |",
         "|---|---|---|---|",
@@ -220,8 +221,15 @@ def _data(source: CardSource) -> list[str]:
         f"task {task.kind}" + (f" ({settings})" if settings else ""),
         f"data set {source.lock.get('data_hash', 'unknown')}",
         f"scorer {source.lock.get('scorer_hash', 'unknown')}",
-        "no family of prompts is in two splits",
+        "no family of prompts is in two splits"
+        if _is_split_by_family(source.spec)
+        else "prompts are read from files: whether a family is in two splits was not checked",
     ]
+
+
+def _is_split_by_family(spec: TrialSpec) -> bool:
+    """Whether the task drew the splits itself; files of a user's own divide them as they may."""
+    return not any(getattr(spec.task, split, None) for split in ("train", "validation", "test"))
 
 
 def _training(source: CardSource) -> list[str]:

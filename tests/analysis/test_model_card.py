@@ -99,6 +99,23 @@ def test_limits_follow_from_the_trial(tmp_path: Path) -> None:
     assert "a note" in section(card(run, notes=("a note",)), "Limits")
 
 
+def test_files_of_a_users_own_are_not_said_to_be_split_by_family(run: Path, tmp_path: Path) -> None:
+    drawn = card(run)
+    assert "- no family of prompts is in two splits" in section(drawn, "Data")
+    assert "families that training never saw" in section(drawn, "Results")
+    folder = tmp_path / "of-files"
+    files = [f"task.{split}={folder / split}.jsonl" for split in ("train", "validation", "test")]
+    sweep = load_sweep(
+        ROOT / "search_spaces" / "refiner_quickstart.yaml", [*files, "matrix.seed=[0]"]
+    )
+    own = judged_run(folder, FakeTrial(trial_id="t1"))
+    (own / "trial.yaml").write_text(dump_yaml(expand(sweep)[0]))
+    text = card(own)
+    assert "whether a family is in two splits was not checked" in section(text, "Data")
+    assert "no family of prompts" not in text
+    assert "never saw" not in text
+
+
 def test_without_verdicts_the_card_says_so(tmp_path: Path) -> None:
     text = card(judged_run(tmp_path / "sweep", FakeTrial(trial_id="t1"), is_judged=False))
     assert "not judged" in section(text, "Verdict")
