@@ -1,22 +1,35 @@
 """Markdown pages: tables and lists as lines, and files that no reader sees half of."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["item_lines", "replace_text", "table_lines"]
+__all__ = ["inline_text", "item_lines", "replace_text", "table_lines"]
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+"""What may open a tag; ``p < 0.05`` opens none."""
 
 
 def table_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return a Markdown table; no lines without rows."""
+    """Return a Markdown table, each row on one line; no lines without rows."""
     if not rows:
         return []
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
+    return [f"| {' | '.join(map(_cell, line))} |" for line in lines]
 
 
 def item_lines(lines: Iterable[str]) -> list[str]:
-    """Return a Markdown list."""
-    return [f"- {line}" for line in lines]
+    """Return a Markdown list, each item on one line."""
+    return [f"- {inline_text(line)}" for line in lines]
+
+
+def inline_text(text: str) -> str:
+    """Keep text on one line, and tags in it from being tags: reasons and names are data."""
+    return _TAG.sub("&lt;", " ".join(text.split()))
+
+
+def _cell(text: str) -> str:
+    return inline_text(text).replace("|", "/")
 
 
 def replace_text(path: Path, text: str) -> None:

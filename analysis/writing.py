@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from analysis.pages import item_lines, replace_text, table_lines
+from analysis.pages import inline_text, item_lines, replace_text, table_lines
 from analysis.records import TRIALS
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.trials import TrialVerdict
@@ -63,10 +63,11 @@ def verdicts_markdown(verdicts: SweepVerdicts) -> str:
     tiers: list[str] = []
     for trial in verdicts.trials:
         if rows := tier_rows(trial):
-            tiers += [*([""] if tiers else []), f"### {trial.plan.name}", "", *table_lines(rows)]
+            title = f"### {inline_text(trial.plan.name)}"
+            tiers += [*([""] if tiers else []), title, "", *table_lines(rows)]
     sections = [
         (
-            f"# {verdicts.sweep}",
+            f"# {inline_text(verdicts.sweep)}",
             [count_sentence(verdicts), "", *table_lines(verdict_rows(verdicts))],
         ),
         ("## Trials", item_lines(line for t in verdicts.trials for line in trial_sentences(t))),

@@ -1,8 +1,8 @@
 """The report as Markdown: verdicts, what to run next, sentences, and pictures beside it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
-from analysis.pages import item_lines, table_lines
+from analysis.pages import inline_text, item_lines, table_lines
 from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import comparison_texts
 from analysis.report.control_rows import control_sentences, control_texts
@@ -47,20 +47,20 @@ def report_markdown(
     verdicts = sweep.verdicts
     trials = [line for trial in verdicts.trials for line in trial_sentences(trial)]
     sections = [
-        (f"# {_inline(verdicts.sweep)}", [_inline(summary)]),
-        ("## Verdicts", _table(verdict_rows(verdicts))),
+        (f"# {inline_text(verdicts.sweep)}", [inline_text(summary)]),
+        ("## Verdicts", table_lines(verdict_rows(verdicts))),
         ("## What to run next", [line for step in steps for line in _step(step)]),
-        ("## Trials", _items(trials)),
-        ("## Cells", _items(cell_sentences(verdicts))),
-        ("## Contrasts", _items(contrast_sentences(verdicts))),
+        ("## Trials", item_lines(trials)),
+        ("## Cells", item_lines(cell_sentences(verdicts))),
+        ("## Contrasts", item_lines(contrast_sentences(verdicts))),
         ("## What the search found", _search(sweep)),
-        ("## Cells against each other", _table(_comparisons(sweep))),
-        ("## Models at equal tokens", _table(_equal_tokens(sweep))),
+        ("## Cells against each other", table_lines(_comparisons(sweep))),
+        ("## Models at equal tokens", table_lines(_equal_tokens(sweep))),
         ("## Control arms", _controls(sweep)),
         ("## Figures", _figures(drawn, pictures)),
         ("## By difficulty", _tiers(sweep)),
         ("## Measures", _measures(sweep)),
-        ("## How to read this", _items(reading_rules(sweep))),
+        ("## How to read this", item_lines(reading_rules(sweep))),
     ]
     lines = [line for title, body in sections if body for line in (title, "", *body, "")]
     return "\n".join(lines).rstrip() + "\n"
@@ -76,7 +76,7 @@ def _controls(sweep: SweepTables) -> list[str]:
     if not rows:
         return []
     sentences = control_sentences(sweep.verdicts, sweep.tables["comparisons"])
-    return [*_table([control_texts(row) for row in rows]), "", *_items(sentences)]
+    return [*table_lines([control_texts(row) for row in rows]), "", *item_lines(sentences)]
 
 
 def _equal_tokens(sweep: SweepTables) -> list[dict[str, str]]:
@@ -101,10 +101,10 @@ def _figures(drawn: Sequence[ReportFigure], pictures: str) -> list[str]:
 def _search(sweep: SweepTables) -> list[str]:
     lines: list[str] = []
     for found in sweep.search.studies if sweep.search is not None else ():
-        lines += [f"### {_inline(found.study.cell)}", "", count_sentence(found), ""]
+        lines += [f"### {inline_text(found.study.cell)}", "", count_sentence(found), ""]
         for section in study_sections(found):
             lines += [f"#### {section.title}", ""]
-            for part in (_items(section.sentences), _table(section.rows)):
+            for part in (item_lines(section.sentences), table_lines(section.rows)):
                 lines += [*part, ""] if part else []
     return lines[:-1]
 
@@ -116,7 +116,7 @@ def _tiers(sweep: SweepTables) -> list[str]:
     return [
         line
         for trial in trials
-        for line in (f"### {_inline(trial.plan.name)}", "", *_table(tier_rows(trial)), "")
+        for line in (f"### {inline_text(trial.plan.name)}", "", *table_lines(tier_rows(trial)), "")
     ][:-1]
 
 
@@ -128,23 +128,10 @@ def _measures(sweep: SweepTables) -> list[str]:
     lines = []
     for name in names:
         texts = [measure_texts(row) for row in rows if row["trial"] == name]
-        lines += [f"### {_inline(name)}", "", *_table(texts), ""]
+        lines += [f"### {inline_text(name)}", "", *table_lines(texts), ""]
     return lines[:-1]
 
 
 def _step(step: NextStep) -> list[str]:
-    lines = [f"1. {_inline(step.text)}"]
+    lines = [f"1. {inline_text(step.text)}"]
     return [*lines, "", "   ```bash", f"   {step.command}", "   ```", ""] if step.command else lines
-
-
-def _table(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    return table_lines([{_inline(key): _inline(cell) for key, cell in row.items()} for row in rows])
-
-
-def _items(lines: Iterable[str]) -> list[str]:
-    return item_lines(map(_inline, lines))
-
-
-def _inline(text: str) -> str:
-    """Keep text on one line, and tags in it from being tags."""
-    return " ".join(text.split()).replace("<", "&lt;")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.pages import item_lines, replace_text, table_lines
+from analysis.pages import inline_text, item_lines, replace_text, table_lines
 from analysis.study.findings import Findings, StudyFindings, study_findings
 from analysis.study.importance import NUM_RESAMPLES
 from analysis.study.sections import study_sections
@@ -79,9 +79,9 @@ def findings_lines(findings: Findings) -> list[str]:
 
 
 def _markdown(findings: Findings, pictures: Mapping[str, Sequence["Picture"]]) -> str:
-    lines = [f"# {findings.sweep}: what the search found", ""]
+    lines = [f"# {inline_text(findings.sweep)}: what the search found", ""]
     for found in findings.studies:
-        lines += [f"## {found.study.cell}", "", count_sentence(found), ""]
+        lines += [f"## {inline_text(found.study.cell)}", "", count_sentence(found), ""]
         for section in study_sections(found):
             lines += [f"### {section.title}", ""]
             for part in (item_lines(section.sentences), table_lines(section.rows)):

@@ -306,6 +306,17 @@ def test_the_folder_receives_table_page_and_deltas(mixed: Path) -> None:
         assert trial.verdict.text in page
 
 
+def test_a_reason_of_several_lines_breaks_no_page(tmp_path: Path) -> None:
+    reason = "CUDA out of memory.\n\n  <b>Tried</b> | to allocate"
+    trials = [FakeTrial(trial_id="a"), FakeTrial(trial_id="b", state="FAILED", reason=reason)]
+    write_verdicts(write_sweep(tmp_path / "s", trials))
+    lines = (tmp_path / "s" / "verdicts.md").read_text().splitlines()
+    assert any("memory. &lt;b>Tried&lt;/b> | to allocate" in line for line in lines)
+    assert any("p < 0.001" in line for line in lines)
+    table = [line for line in lines if line.startswith("| ")]
+    assert len({line.count("|") for line in table[:4]}) == 1
+
+
 def test_a_single_family_is_written_without_nan(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "narrow", [FakeTrial(trial_id="only", num_prompts=4)])
     (trial,) = write_verdicts(folder).trials
