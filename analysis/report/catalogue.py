@@ -137,20 +137,23 @@ def _constructs(sweep: SweepTables) -> list[Row]:
 
 
 def _think_by_curriculum(sweep: SweepTables) -> list[Row]:
-    plans = {trial.plan.trial_id: trial.plan for trial in sweep.verdicts.trials}
+    trials = {trial.plan.trial_id: trial for trial in sweep.verdicts.trials}
     rows, seen = [], set()
     # Baselines first: the axis keeps the order of the rows.
     for row in sorted(_primary(sweep), key=lambda row: str(row["side"] != "baseline")):
-        plan = plans[row["trial_id"]]
-        is_baseline = row["side"] == "baseline"
-        arm = "think" if plan.thinking else "no-think"
-        key = (plan.model, arm, "baseline" if is_baseline else plan.trial_id)
-        if key not in seen:
-            seen.add(key)
+        found = trials[row["trial_id"]]
+        plan, baseline = found.plan, None
+        if found.comparison is not None and row["side"] == "baseline":
+            baseline = found.comparison.baseline
+        if (baseline or plan.trial_id) not in seen:
+            seen.add(baseline or plan.trial_id)
             trained = f"{plan.curriculum}{_method_text(plan.method)}"
-            curriculum = "baseline" if is_baseline else trained
-            trial = "baseline" if is_baseline else row["trial"]
-            rows.append({**row, "trial": trial, "arm": arm, "curriculum": curriculum})
+            names = {
+                "trial": f"baseline of {row['trial']}" if baseline else row["trial"],
+                "arm": "think" if plan.thinking else "no-think",
+                "curriculum": "baseline" if baseline else trained,
+            }
+            rows.append({**row, **names})
     return rows
 
 

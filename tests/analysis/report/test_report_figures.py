@@ -1,5 +1,6 @@
 """Which figures a sweep gets, and what their captions admit."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from reported_sweep import Drawing, write_control, write_reported_sweep
 from analysis.report import catalogue, gather
 from analysis.report.catalogue import FIGURES, draw
 from analysis.report.gathering import SweepTables
+from analysis.report.run_rows import Row
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,23 @@ def test_a_figure_that_shows_some_trials_says_which(
         "Of 4 finished trials the 1 with the smallest and the 2 with the largest gain are shown; "
         "the tables hold all."
     )
+
+
+def rows_of(sweep: SweepTables, name: str) -> list[Row]:
+    (figure,) = (figure for figure in FIGURES if figure.name == name)
+    return figure.rows(sweep)
+
+
+def test_every_baseline_of_a_model_is_drawn_once(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    overrides = ["matrix={seed: [0, 1, 2]}", "contrasts=[]"]
+    *_, trial = write_reported_sweep(folder, Drawing(num_prompts=12), overrides=overrides)
+    shutil.copytree(folder / "baselines" / "plain", folder / "baselines" / "nf4")
+    lock = folder / "trials" / trial.trial_id / "lock.json"
+    lock.write_text(lock.read_text().replace('"plain"', '"nf4"'))
+    rows = rows_of(gather(folder), "think_by_curriculum")
+    assert [row["curriculum"] for row in rows] == ["baseline"] * 2 + ["standard"] * 3
+    assert len({row["trial"] for row in rows}) == 5
 
 
 def test_without_results_there_are_no_figures_of_results(tmp_path: Path) -> None:
