@@ -2,7 +2,8 @@
 
 One JSON file for each shape and device in the user's cache directory. It holds the probe's
 result and the costs of the last trials; the plan of the next sweep reads from it. A file that
-cannot be read is no reason to stop: it counts as empty and is written anew.
+cannot be read is no reason to stop: it counts as empty and is written anew. Nor is one that
+cannot be written: what it should hold is known for as long as the book is open.
 """
 
 import json
@@ -11,10 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
+from analysis.pages import replace_text
 from strictune.config import TrialSpec
 from strictune.packing import Peak
 from trainables.memory.measured import Probe, TrialCost
@@ -62,39 +63,51 @@ class CostBook:
     def __init__(self, folder: Path | None = None) -> None:
         """Open the book in ``folder``, by default in the user's cache directory."""
         self._folder = folder or cache_folder() / "costs"
+        self._unwritten: dict[Path, KnownCosts] = {}
 
     def read(self, spec: TrialSpec, *, device: str) -> KnownCosts:
         """Return what is known of trials of this shape on ``device``."""
-        return _parse(self._path(spec, device))
+        return self._known(self._path(spec, device))
 
     def add_probe(self, spec: TrialSpec, probe: Probe) -> None:
         """Write down what the probe measured, in place of an earlier probe."""
-        self._update(spec, probe.device, probe=asdict(probe))
+        self._update(spec, probe.device, KnownCosts(probe=probe))
 
     def add_trial(self, spec: TrialSpec, cost: TrialCost) -> None:
         """Write down what a finished trial took; a second time changes nothing."""
-        self._update(spec, cost.device, trials={spec.trial_id: asdict(cost)})
+        self._update(spec, cost.device, KnownCosts(trials={spec.trial_id: cost}))
 
     def _path(self, spec: TrialSpec, device: str) -> Path:
         slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
         return self._folder / f"{shape_digest(spec)}-{slug}.json"
 
-    def _update(self, spec: TrialSpec, device: str, **news: Any) -> None:
+    def _known(self, path: Path) -> KnownCosts:
+        return _merged(_parse(path), self._unwritten.get(path, KnownCosts()))
+
+    def _update(self, spec: TrialSpec, device: str, news: KnownCosts) -> None:
         path = self._path(spec, device)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            known = _parse(path)
-            trials = {name: asdict(cost) for name, cost in known.trials.items()}
-            trials |= news.get("trials", {})
-            document = {
-                "shape": shape_of(spec),
-                "device": device,
-                "probe": news.get("probe", asdict(known.probe) if known.probe else None),
-                "trials": dict(list(trials.items())[-MAX_TRIALS:]),
-            }
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-            temporary.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):
+                costs = _merged(self._known(path), news)
+                replace_text(path, _document(spec, device, costs))
+        except OSError as error:
+            logger.warning("measured costs cannot be kept for later sweeps (%s)", error)
+            self._unwritten[path] = _merged(self._unwritten.get(path, KnownCosts()), news)
+        else:
+            self._unwritten.pop(path, None)
+
+
+def _merged(known: KnownCosts, news: KnownCosts) -> KnownCosts:
+    trials = {**known.trials, **news.trials}
+    return KnownCosts(
+        probe=news.probe or known.probe, trials=dict(list(trials.items())[-MAX_TRIALS:])
+    )
+
+
+def _document(spec: TrialSpec, device: str, costs: KnownCosts) -> str:
+    document = {"shape": shape_of(spec), "device": device, **asdict(costs)}
+    return json.dumps(document, indent=2) + "\n"
 
 
 def _largest(sources: Sequence[Probe | TrialCost]) -> Peak | None:

@@ -75,6 +75,25 @@ def test_a_file_that_cannot_be_read_is_written_anew(
     assert len(book.read(trial, device=CPU).trials) == 1
 
 
+def test_what_cannot_be_written_is_known_until_the_book_is_closed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    [trial] = trials_of()
+    (tmp_path / "costs").touch()
+    book = CostBook(tmp_path / "costs")
+    book.add_probe(trial, a_probe())
+    book.add_trial(trial, a_cost())
+    assert "cannot be kept for later sweeps" in caplog.text
+    assert book.read(trial, device=CPU) == KnownCosts(
+        probe=a_probe(), trials={trial.trial_id: a_cost()}
+    )
+    (tmp_path / "costs").unlink()
+    book.add_trial(trial, a_cost(step_s=20.0))
+    assert CostBook(tmp_path / "costs").read(trial, device=CPU) == KnownCosts(
+        probe=a_probe(), trials={trial.trial_id: a_cost(step_s=20.0)}
+    )
+
+
 def test_writers_at_the_same_time_lose_nothing(book: CostBook) -> None:
     trials = trials_of(matrix={"seed": list(range(16))})
     with ThreadPoolExecutor(8) as pool:
