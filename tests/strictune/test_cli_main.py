@@ -76,6 +76,43 @@ def test_errors_are_one_message_on_stderr(capsys: pytest.CaptureFixture[str]) ->
     assert all(line.startswith("error: --set ") for line in lines)
 
 
+def test_a_folder_that_cannot_be_made_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["run", QUICKSTART, "--out", str(tmp_path / "file")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {tmp_path / 'file' / 'quickstart'}: Not a directory. ")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        pytest.param(
+            OSError(28, "No space left", "/a"), 2, "error: /a: No space left. ", id="path"
+        ),
+        pytest.param(OSError("no answer"), 2, "error: OSError: no answer\n", id="no-path"),
+        pytest.param(KeyboardInterrupt(), 130, "interrupted\n", id="ctrl-c"),
+    ],
+)
+def test_what_ends_a_verb_from_outside_is_one_line_and_no_failed_trial(
+    error: BaseException,
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("strictune.cli.plan.load_sweep", fail)
+    assert main(["plan", QUICKSTART]) == code
+    err = capsys.readouterr().err
+    assert err.startswith(message)
+    assert len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -2,10 +2,11 @@
 
 Each verb is a module of its own with a ``VERB``, listed in ``VERBS``; this module parses,
 delegates and turns errors into one message and an exit code: 0 done, 1 some trials failed,
-2 bad input.
+2 bad input or a file that cannot be used, 130 interrupted.
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ from strictune.errors import StrictuneError, TrialError
 
 __all__ = ["VERBS", "main"]
 
+logger = logging.getLogger(__name__)
+
 VERBS = (
     run.VERB,
     submit.VERB,
@@ -55,6 +58,8 @@ VERBS = (
 
 EXIT_FAILED_TRIALS = 1
 EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells have it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,6 +82,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         # more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        logger.info("the command was ended by an error", exc_info=error)
+        print(f"error: {_system_error(error)}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _system_error(error: OSError) -> str:
+    """Say what the operating system refused, and where if it says so."""
+    if error.filename is None or error.strerror is None:
+        return f"{type(error).__name__}: {error}"
+    return (
+        f"{error.filename}: {error.strerror}. Look at that path, who may write to it and the "
+        "room on its disk, or name another one."
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
         usage="strictune VERB ...",
         description="Sweeps of GRPO fine-tuning, from a sweep file to verdicts.",
         epilog=f"verbs (each has its own --help):\n{verbs}\n\nexamples:\n{examples}\n\n"
-        "exit codes: 0 done, 1 some trials failed, 2 bad input",
+        "exit codes: 0 done, 1 some trials failed, 2 bad input or unusable files, "
+        "130 interrupted",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"strictune {__version__}")
