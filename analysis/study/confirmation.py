@@ -14,7 +14,8 @@ import numpy as np
 
 from analysis.contrasts import ContrastVerdict
 from analysis.records import TRIALS, PlannedTrial, RunState, last_value, read_plan, read_run
-from analysis.study.records import Point, Study
+from analysis.study.points import NOT_ASKED, count_points
+from analysis.study.records import Point, PointState, Study
 from analysis.sweep import SweepVerdicts
 from strictune.config.naming import SEPARATOR
 
@@ -51,8 +52,12 @@ class Confirmation:
     """What training again has shown."""
 
     metric: str
+    sign: float
+    """What makes more of the metric better: 1, or -1 where it is minimized."""
     variants: tuple[Retrained, ...]
-    """The winner first; empty where nothing was trained again."""
+    """The winner first, where it was trained again; empty where nothing was."""
+    holds_winner: bool
+    """Whether the winner is among them: the best point may have moved since they were planned."""
     contrasts: tuple[ContrastVerdict, ...]
     """The winner against each other variant, on the final split."""
     note: str | None
@@ -70,7 +75,7 @@ def confirm(
         verdicts: Of the sweep.
         has_variants: The plan holds confirming trials, of this study or of others.
     """
-    metric, winner = study.objectives[0].metric, study.best
+    objective, winner = study.objectives[0], study.best
     trials = confirming_trials(sweep_dir, study)
     contrasts = tuple(
         contrast
@@ -81,8 +86,10 @@ def confirm(
     )
     names = sorted(trials, key=lambda name: winner is None or name != winner.name)
     return Confirmation(
-        metric=metric,
+        metric=objective.metric,
+        sign=objective.sign,
         variants=tuple(_retrained(sweep_dir, study, name, trials[name]) for name in names),
+        holds_winner=winner is not None and winner.name in trials,
         contrasts=contrasts,
         note=None if contrasts else _note(study, winner, has_variants=has_variants),
     )
@@ -98,7 +105,8 @@ def confirming_trials(sweep_dir: Path, study: Study) -> dict[str, list[PlannedTr
 
 
 def _note(study: Study, winner: Point | None, *, has_variants: bool) -> str:
-    if any(point.state == "open" for point in study.points) or len(study.points) < study.num_trials:
+    counts = count_points(study)
+    if counts[PointState.OPEN.value] or counts[NOT_ASKED]:
         return "the study is not through yet."
     if winner is None:
         return "no point of the study finished, or none is feasible."

@@ -11,7 +11,7 @@ from analysis.records import TRIALS, read_run
 from analysis.study.records import Objective, Point, PointState, Study
 from strictune.errors import StrictuneError
 
-__all__ = ["count_points", "pareto_front", "ranked_points", "rate_of"]
+__all__ = ["NOT_ASKED", "count_points", "pareto_front", "ranked_points", "rate_of"]
 
 INFEASIBLE = "infeasible"
 NOT_ASKED = "not asked for"

@@ -72,7 +72,8 @@ def winner_sentences(confirmation: Confirmation) -> list[str]:
 def selection_sentences(confirmation: Confirmation) -> list[str]:
     """Return what each variant was worth when it was selected, and after training again."""
     variants, metric = confirmation.variants, confirmation.metric
-    leads = [_lead_sentence(variants[0], other, metric) for other in variants[1:]]
+    rivals = variants[1:] if confirmation.holds_winner else ()
+    leads = [_lead_sentence(variants[0], other, confirmation) for other in rivals]
     return [
         *(_retrained_sentence(one, metric) for one in variants),
         *(lead for lead in leads if lead is not None),
@@ -247,15 +248,18 @@ def _retrained_sentence(one: Retrained, metric: str) -> str:
     )
 
 
-def _lead_sentence(winner: Retrained, other: Retrained, metric: str) -> str | None:
-    """Name the selection bias: the lead at selection beside the lead after training again."""
+def _lead_sentence(winner: Retrained, other: Retrained, found: Confirmation) -> str | None:
+    """Name the selection bias: the lead at selection beside the lead after training again.
+
+    A lead is positive where the winner is better, of a metric that is minimized too.
+    """
     if winner.mean is None or other.mean is None:
         return None
     what = f"the winner's lead over {_NAMES.get(other.variant, other.variant)}"
-    again = _change_text(winner.mean - other.mean, metric)
+    again = _change_text(found.sign * (winner.mean - other.mean), found.metric)
     if winner.selected is None or other.selected is None:
         return f"After training again, {what} is {again} on the prompts of the search."
-    selected = _change_text(winner.selected - other.selected, metric)
+    selected = _change_text(found.sign * (winner.selected - other.selected), found.metric)
     return (
         f"Selection bias: {what} was {selected} when it was picked as the best of many, and is "
         f"{again} after training again, on the same prompts."

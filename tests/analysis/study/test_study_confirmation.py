@@ -1,11 +1,12 @@
 """The winner after training again: verdict, selection bias in numbers, and why there is none."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from searched_sweep import TOKENS, drawn_weights, point, write_search
 from searched_sweep import confirm as confirm_trials
-from searched_sweep import drawn_weights, point, write_search
 
 from analysis.study.confirmation import Confirmation, confirm
 from analysis.study.records import read_studies
@@ -63,6 +64,39 @@ def test_the_first_point_is_a_rival_too(tmp_path: Path) -> None:
     lead = selection_sentences(found)[-1]
     assert "lead over the study's first point was +15.0 pp" in lead
     assert "is +30.0 pp" in lead
+
+
+def test_no_lead_is_said_of_a_point_that_is_no_longer_the_best(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    later = point(2, drawn_weights(2)[1], values=[0.5])
+    sweep = write_search(folder, [*POINTS, later], winner=2)
+    variants = {"default": {}, "p001": POINTS[1]["settings"]}
+    confirm_trials(folder, sweep, variants, rates={"default": 0.3, "p001": 0.4})
+    found = confirmation(folder)
+    assert found.note == "the confirming trials do not hold this winner. Resume the sweep."
+    sentences = selection_sentences(found)
+    assert [sentence.split(":")[0] for sentence in sentences] == ["default", "p001"]
+
+
+def test_the_lead_in_what_is_minimized_is_how_much_less_of_it_there_is(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    points = [point(0, values=[310.0]), point(1, WEIGHTS, values=[90.0])]
+    sweep = write_search(folder, points, winner=1, objectives=[{"metric": TOKENS, "mode": "min"}])
+    variants = {"default": {}, "p001": POINTS[1]["settings"]}
+    trials = confirm_trials(folder, sweep, variants, rates={"default": 0.3, "p001": 0.3})
+    for trial in trials:
+        tokens = 100.0 if trial.variant == "p001" else 300.0
+        line = json.dumps({"step": 6, "time": 0.0, "metrics": {TOKENS: tokens}})
+        (folder / "trials" / trial.trial_id / "metrics.jsonl").write_text(line + "\n")
+    lead = selection_sentences(confirmation(folder))[-1]
+    assert "was +220 when it was picked as the best of many, and is +200 after" in lead
+
+
+def test_points_of_earlier_sweeps_do_not_bring_a_study_to_its_end(tmp_path: Path) -> None:
+    before = [point(n, WEIGHTS, values=[0.4], is_from_before=True) for n in (1, 2, 3)]
+    write_search(tmp_path / "s", [point(0, values=[0.3]), *before], winner=3, num_trials=4)
+    found = confirmation(tmp_path / "s", has_variants=False)
+    assert found.note == "the study is not through yet."
 
 
 def test_one_fresh_seed_decides_nothing(tmp_path: Path) -> None:
