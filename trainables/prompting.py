@@ -26,6 +26,8 @@ __all__ = [
 
 THINK_OPENING = "<think>\n"
 """What the prompt ends with when thinking is on: the model starts inside the block."""
+NO_THOUGHT = "\n\n</think>\n\n"
+"""What makes an opened block an empty one."""
 
 
 class RenderedPrompt(NamedTuple):
@@ -41,6 +43,9 @@ def render_prompt(
 ) -> RenderedPrompt:
     """Apply the model's own chat template and, with thinking on, open the think block.
 
+    A template that opens the block whether it is asked to or not (DeepSeek-R1's distillations)
+    gets an empty one with thinking off, as Qwen3's own template writes it.
+
     A template that has no place for a system role (Gemma 2 raises, others drop it) gets the
     system text at the head of the first user turn.
 
@@ -54,11 +59,11 @@ def render_prompt(
         )
     text = _apply_template(tokenizer, messages, thinking=thinking)
     text = _without_second_bos(tokenizer, text)
+    is_open = text.rstrip().endswith(THINK_OPENING.strip())
     if not thinking:
+        text = text.rstrip() + NO_THOUGHT if is_open else text
         return RenderedPrompt(text, think_prefilled=False)
-    if not text.rstrip().endswith(THINK_OPENING.strip()):
-        text += THINK_OPENING
-    return RenderedPrompt(text, think_prefilled=True)
+    return RenderedPrompt(text if is_open else text + THINK_OPENING, think_prefilled=True)
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]) -> int:

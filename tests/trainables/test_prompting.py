@@ -30,6 +30,13 @@ def test_a_template_that_opens_the_block_itself_is_not_doubled() -> None:
     assert render_prompt(tokenizer, MESSAGES, thinking=True).text.count("<think>") == 1
 
 
+def test_a_block_that_the_template_opens_unasked_is_closed_empty() -> None:
+    tokenizer = character_tokenizer(CHATML + "<think>\n")
+    rendered = render_prompt(tokenizer, MESSAGES, thinking=False)
+    assert not rendered.think_prefilled
+    assert rendered.text.endswith("<think>\n\n</think>\n\n")
+
+
 @pytest.mark.parametrize(
     "template",
     [pytest.param(GEMMA, id="raises"), pytest.param(DROPS_SYSTEM, id="drops-it")],
