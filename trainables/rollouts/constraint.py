@@ -27,7 +27,7 @@ THINK_CLOSING = "</think>"
 # Thoughts end at the first closing tag, so that they hold nothing that looks like one.
 _THINKING = """\
 start: thought closing /\\n{{1,2}}/ answer
-thought{limit}: /([^<]|<[^\\/])*/
+thought{limit}: /([^<]|<+[^<\\/])*/
 closing: {closing}
 """
 _POSITION = re.compile(r"^at \d+\(\d+\): ")

@@ -128,6 +128,19 @@ def test_the_think_block_comes_first_and_is_closed(
         assert not limit or len(tokenizer.encode(thought, add_special_tokens=False)) <= limit + 1
 
 
+@pytest.mark.parametrize("thought", ["1 < 2, a <b>, <<x", "a <</think>\nmore ", "no <"])
+def test_a_thought_holds_no_closing_tag(tokenizer: PreTrainedTokenizerBase, thought: str) -> None:
+    from llguidance import LLMatcher
+    from llguidance.hf import from_tokenizer
+
+    grammar = full_grammar('answer: "done"\n', tokenizer, thinking=True, max_think_tokens=0)
+    matcher = LLMatcher(from_tokenizer(tokenizer), grammar)
+    ids = tokenizer.encode(f"{thought}</think>\ndone", add_special_tokens=False)
+    is_whole = matcher.try_consume_tokens(ids) == len(ids)
+    # What ends in "<" would leave it open where the tag begins.
+    assert is_whole == ("</think>" not in thought and not thought.endswith("<"))
+
+
 def test_a_tag_that_is_ordinary_text_closes_too(
     model: PreTrainedModel, random_tokenizer: PreTrainedTokenizerBase
 ) -> None:
