@@ -24,7 +24,13 @@ __all__ = [
 ]
 
 NOT_A_DISTRIBUTION = "probability tensor contains"
-"""What ``torch.multinomial`` says of the logits of a model whose weights are NaN."""
+"""What ``torch.multinomial`` says of the logits of a model whose weights are NaN, on a CPU."""
+DEVICE_ASSERT = "device-side assert triggered"
+"""What every CUDA call says once a kernel has refused its input, such as those logits."""
+NO_MEMORY = re.compile(
+    r"CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
+)
+"""How CUDA and its libraries say it where torch's own allocator is not asked."""
 COLLECTIVE = re.compile(r"\bgloo\b|\bNCCL\b|\bProcessGroup", re.IGNORECASE)
 """What gloo and NCCL say when an exchange between ranks breaks off."""
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
@@ -61,7 +67,11 @@ def has_lost_a_rank(error: BaseException) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device, or the host, had no more memory to give."""
-    return any(isinstance(cause, torch.OutOfMemoryError | MemoryError) for cause in _chain(error))
+    return any(
+        isinstance(cause, torch.OutOfMemoryError | MemoryError)
+        or (isinstance(cause, RuntimeError) and NO_MEMORY.search(str(cause)) is not None)
+        for cause in _chain(error)
+    )
 
 
 def divergence_advice(method: str) -> str:
@@ -85,6 +95,12 @@ def failure_reason(error: BaseException, *, method: str) -> str:
     if isinstance(error, RuntimeError) and NOT_A_DISTRIBUTION in str(error):
         advice = divergence_advice(method)
         return f"the model's next-token probabilities are no numbers any more. {advice}"
+    if isinstance(error, RuntimeError) and DEVICE_ASSERT in str(error):
+        return (
+            "a CUDA kernel refused its input, as sampling does once the model's next-token "
+            f"probabilities are no numbers any more. {divergence_advice(method)} If it did not, "
+            "run with CUDA_LAUNCH_BLOCKING=1 to see which kernel it was."
+        )
     return f"{type(error).__name__}: {error}"
 
 

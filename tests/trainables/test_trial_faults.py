@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from strictune.config import TrialSpec, expand, load_sweep
-from strictune.errors import TrialPaused
+from strictune.errors import TrialError, TrialPaused
 from trainables import trial as trial_module
+from trainables.failures import failure_reason, is_out_of_memory
 from trainables.pulse import STOP_FILE
 from trainables.records import durable_step, read_outcome
 from trainables.tasks import load_task
@@ -122,6 +123,29 @@ def test_a_trial_stops_when_its_user_asks_and_keeps_its_checkpoint(
     assert (outcome.state, outcome.reason) == ("KILLED", "stopped by its user after step 2")
     assert durable_step(tmp_path) == 2
     assert not (tmp_path / "eval").exists()
+
+
+@pytest.mark.parametrize(
+    "too_much",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+        torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError(),
+    ],
+    ids=["allocator", "context", "cublas", "host"],
+)
+def test_memory_can_run_out_in_many_words(too_much: Exception) -> None:
+    assert is_out_of_memory(too_much)
+    assert not is_out_of_memory(TrialError("scoring failed"))
+    assert "Lower grpo.per_device_train_batch_size" in failure_reason(too_much, method="grpo")
+
+
+def test_logits_that_a_card_refuses_to_sample_from_are_explained() -> None:
+    error = torch.AcceleratorError("CUDA error: device-side assert triggered")
+    reason = failure_reason(error, method="grpo")
+    assert "The training diverged: lower grpo.learning_rate" in reason
+    assert "CUDA_LAUNCH_BLOCKING=1" in reason
 
 
 def test_running_out_of_memory_pauses_a_trial_that_can_grow_and_fails_the_last_size(
