@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 from analysis import figures
 from analysis.report.gathering import SweepTables
 from analysis.report.run_rows import Row
-from analysis.report.selection import MAX_PANELS, MAX_ROWS, MAX_SERIES, shown_trials, spread
+from analysis.report.selection import (
+    MAX_PANELS,
+    MAX_ROWS,
+    MAX_SERIES,
+    shown_trials,
+    spread,
+    trials_left_out,
+)
 from analysis.report.trial_rows import ALL_DIFFICULTIES
 from analysis.study.pictures import draw_study
 from strictune.config.naming import GRPO, short_model_name
@@ -75,14 +82,7 @@ def _search_figures(sweep: SweepTables) -> list[ReportFigure]:
 def _left_out(sweep: SweepTables, rows: Sequence[Row], limit: int) -> str:
     """Say which trials or cells a figure does not show; empty if it shows all."""
     if "trial" in rows[0]:
-        num_trials = sum(trial.result is not None for trial in sweep.verdicts.trials)
-        half = limit // 2
-        return (
-            f" Of {num_trials} finished trials the {half} with the smallest and the "
-            f"{limit - half} with the largest gain are shown; the tables hold all."
-            if num_trials > limit
-            else ""
-        )
+        return trials_left_out(sweep.verdicts, {row["trial_id"] for row in rows}, limit)
     if "within" in rows[0]:
         num_pairs = len(_whole_comparisons(sweep))
         return f" {len(rows)} of {num_pairs} comparisons are shown." * (len(rows) < num_pairs)

@@ -325,7 +325,7 @@
   async function showCompletions() {
     const known = sweep.trials.filter((trial) => trial.block);
     if (!known.length) {
-      byId("cards").replaceChildren(element("p", { className: "note" }, "No trial has finished yet."));
+      byId("cards").replaceChildren(element("p", { className: "note" }, "No trial has a result yet."));
       return;
     }
     if (!known.some((trial) => trial.id === filters.trial)) filters.trial = known[0].id;

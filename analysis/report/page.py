@@ -64,7 +64,7 @@ def page_html(
         "comparisons": _comparisons(sweep.tables["comparisons"])
         + _equal_tokens(sweep.tables["equal_tokens"]),
         "controls": _controls(sweep),
-        "figures": "\n".join(map(_figure, drawn)) or _note("No trial has finished yet."),
+        "figures": "\n".join(map(_figure, drawn)) or _note("No trial has a result yet."),
         "reading": _list(reading_rules(sweep)),
         "sweep": script_json(_index(sweep)),
         "documents": script_json({figure.name: figure.document for figure in drawn}),

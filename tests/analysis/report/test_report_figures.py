@@ -58,6 +58,37 @@ def test_every_baseline_of_a_model_is_drawn_once(tmp_path: Path) -> None:
     assert len({row["trial"] for row in rows}) == 5
 
 
+def without_baselines(folder: Path, *, lost: str, overrides: list[str]) -> SweepTables:
+    write_reported_sweep(folder, Drawing(num_prompts=12), overrides=overrides)
+    shutil.rmtree(folder / "baselines" / lost)
+    return gather(folder)
+
+
+def test_trials_without_a_baseline_are_shown_where_there_is_room(tmp_path: Path) -> None:
+    overrides = [
+        "matrix={thinking: [false, true], curriculum: [standard], seed: [0, 1, 2, 3, 4, 5, 6]}",
+        "contrasts=[]",
+    ]
+    sweep = without_baselines(tmp_path / "demo", lost="plain", overrides=overrides)
+    shown = {row["trial_id"] for row in rows_of(sweep, "rung_ladder")}
+    compared = {trial.plan.trial_id for trial in sweep.verdicts.trials if trial.comparison}
+    assert (len(compared), len(shown)) == (7, 12)
+    assert compared < shown
+    endings = {figure.name: figure.caption.partition(" Not shown: ")[2] for figure in draw(sweep)}
+    rest = " of 14 finished trials, without a gain over a baseline; the tables hold all."
+    assert endings["rung_ladder"] == f"2{rest}"
+    assert endings["differences"] == f"7{rest}"
+    assert endings["baseline_against_trained"] == ""
+
+
+def test_a_result_without_its_baseline_is_drawn(tmp_path: Path) -> None:
+    overrides = ["matrix={seed: [0]}", "contrasts=[]"]
+    sweep = without_baselines(tmp_path / "demo", lost="plain", overrides=overrides)
+    for name in ("baseline_against_trained", "rung_ladder", "completion_length"):
+        assert {row["side"] for row in rows_of(sweep, name)} == {"trained"}
+    assert rows_of(sweep, "differences") == []
+
+
 def test_without_results_there_are_no_figures_of_results(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     write_reported_sweep(folder, Drawing(num_prompts=12), unfinished=range(4))
