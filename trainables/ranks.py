@@ -1,7 +1,7 @@
 """The processes that train one trial together, as one of them sees them.
 
-Whoever starts them sets up ``torch.distributed`` first, as Ray Train and torchrun do; without it
-a process is alone, and everything here does nothing. The first rank locks the trial's folder,
+Whoever starts them sets up ``torch.distributed`` and the device first, as Ray Train does; without
+it a process is alone, and everything here does nothing. The first rank locks the trial's folder,
 writes, evaluates and hears the wish to stop; the others compute and wait for it.
 """
 
