@@ -84,6 +84,8 @@ def test_trials_that_waited_when_the_user_interrupts_are_left_open(tmp_path: Pat
     ended = threading.Event()
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
-    left_open, folders = run(tmp_path, wait, num_trials=3)
-    assert left_open == []
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, wait, num_trials=3)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    folders = list((tmp_path / "sweep" / "trials").iterdir())
     assert [read_outcome(folder) for folder in folders] == [None] * 3

@@ -47,7 +47,7 @@ def holding(folder: SweepFolder) -> Iterator[None]:
 def driving(folder: SweepFolder) -> Iterator[str]:
     """Be the driver of a sweep for the time of the body; yields a name for this run of it.
 
-    While it lasts, ``driver.json`` says who runs the sweep, and a file named ``stop`` in the
+    While it lasts, ``driver.json`` says who runs the sweep, and each file named ``stop`` in the
     folder interrupts it as Ctrl-C would.
 
     Raises:
@@ -75,7 +75,6 @@ def _interrupting_when_asked(folder: SweepFolder) -> Iterator[None]:
             if folder.stop_request.exists():
                 folder.stop_request.unlink(missing_ok=True)
                 os.kill(os.getpid(), signal.SIGINT)
-                return
 
     thread = threading.Thread(target=listen, name="stop-request", daemon=True)
     thread.start()

@@ -12,6 +12,7 @@ from strictune.errors import SpecError
 from strictune.launch.baselines import measure_baselines
 from strictune.launch.cluster import ray_cluster
 from strictune.launch.driver import driving
+from strictune.launch.fitting import fit
 from strictune.launch.folder import SweepFolder, write_plan, write_trial
 from strictune.launch.grants import num_at_once, with_share
 from strictune.launch.progress import reporting
@@ -154,7 +155,9 @@ def _search(
     )
     rung = sweep.task.primary_rung
     with reporting(runner.folder, primary_rung=rung, say=say, every_s=every_s):
-        tuner_for(runner, name="search", grants=grants.values(), searcher=searcher).fit()
+        tuner = tuner_for(runner, name="search", grants=grants.values(), searcher=searcher)
+        if fit(tuner).is_interrupted:
+            raise KeyboardInterrupt
     left_open = list(dict.fromkeys(searcher.left_open))
     for reason in left_open:
         say(f"left open: {reason}")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ray import tune
 from ray.tune.search import Searcher
 
+from strictune.launch.fitting import fit
 from strictune.launch.folder import SweepFolder
 from strictune.packing import Grant, Machine, one_size_up
 from trainables.ray_trainable import Attempt, run_trial
@@ -58,13 +59,16 @@ class Runner:
 
 
 def run_trials(trials: Sequence[GrantedTrial], runner: Runner) -> list[str]:
-    """Run the trials to their ends; returns early when the user interrupts.
+    """Run the trials to their ends.
 
     A trial that runs out of memory is run once more, one size up. One whose process died more
     often than ``MAX_RESTARTS`` is recorded as FAILED here, because it could not do so itself.
 
     Returns:
         Why trials are left open, one message each.
+
+    Raises:
+        KeyboardInterrupt: The user interrupts; trials without an end are open.
     """
     paused = _run_pass(trials, runner, why=None)
     grown = []
@@ -115,7 +119,8 @@ def _run_pass(
         attempts=list(attempts.values()),
     )
     paused = {}
-    for result in tuner.fit():
+    fitted = fit(tuner)
+    for result in fitted.results:
         # By its folder: a trial whose process never answered has no config.
         attempt = attempts[Path(result.path).name]
         pause = pause_of(result.metrics or {}, result.error, may_grow=attempt["may_grow"])
@@ -123,6 +128,8 @@ def _run_pass(
             paused[Path(attempt["folder"]).name] = pause
         elif result.error is not None:
             record_lost(Path(attempt["folder"]), result.error)
+    if fitted.is_interrupted:
+        raise KeyboardInterrupt
     return paused
 
 
