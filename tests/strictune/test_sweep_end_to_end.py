@@ -21,6 +21,8 @@ from tiny_sweep import (
     wait_for,
 )
 
+from trainables.builtin import BUILTIN_MODELS
+
 pytestmark = pytest.mark.ray
 
 
@@ -115,9 +117,10 @@ def test_an_interrupted_sweep_resumes(
 
 
 def test_a_model_that_cannot_be_found_fails_its_trials_only(tmp_path: Path) -> None:
+    found = os.path.relpath(BUILTIN_MODELS["builtin:tiny"].folder)
     done = run_sweep(
         tmp_path,
-        matrix__model="[no/such-model, builtin:tiny]",
+        matrix__model=f"[no/such-model, {found}]",
         matrix__thinking="[false]",
         matrix__curriculum="[standard]",
         contrasts="[]",

@@ -19,6 +19,8 @@ __all__ = ["ray_cluster"]
 
 WORKER_ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Tune and Train stay where the sweep was started, so that relative paths mean what they say.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TOKENIZERS_PARALLELISM": "false",
 }
 

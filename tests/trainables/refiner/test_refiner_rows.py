@@ -176,21 +176,6 @@ def test_a_missing_file_and_a_hub_source_without_a_split_say_so(tmp_path: Path) 
         load_rows("hub:me/rows")
 
 
-def test_relative_paths_mean_the_folder_that_the_sweep_was_started_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started_in, moved_to = tmp_path / "start", tmp_path / "trial"
-    for folder in (started_in, moved_to):
-        folder.mkdir()
-    write(started_in / "rows.jsonl", WHOLE)
-    monkeypatch.chdir(started_in)
-    [here] = load_rows("rows.jsonl")
-    monkeypatch.chdir(moved_to)
-    monkeypatch.setenv("TUNE_ORIG_WORKING_DIR", str(started_in))
-    assert load_rows("rows.jsonl") == (here,)
-    assert load_rows(str(started_in / "rows.jsonl")) == (here,)
-
-
 def test_a_hub_split_is_checked_like_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
 

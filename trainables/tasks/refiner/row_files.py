@@ -3,7 +3,6 @@
 All three give the same checked rows, and an error names the file and the row's number.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +17,6 @@ __all__ = ["HUB", "load_rows"]
 
 HUB = "hub:"
 """``hub:<data set>@<split>`` names a split of a hub data set."""
-
-ORIGINAL_FOLDER = "TUNE_ORIG_WORKING_DIR"
-"""The environment variable that holds the folder which relative paths start from."""
 
 _BATCH_ROWS = 1024
 
@@ -48,8 +44,7 @@ def load_rows(source: str) -> tuple[RefinerRow, ...]:
 def _raw_rows(source: str) -> Iterator[Row]:
     if source.startswith(HUB):
         return _hub_rows(source)
-    # Ray moves each trial into a folder of its own and says where it came from.
-    path = Path(os.environ.get(ORIGINAL_FOLDER, "")) / Path(source).expanduser()
+    path = Path(source).expanduser()
     return _parquet_rows(path) if path.suffix == ".parquet" else read_rows(path)
 
 
