@@ -100,6 +100,12 @@ def test_a_sweep_file_outside_the_checkout_cannot_be_sent(tmp_path: Path) -> Non
             "--env MLFLOW_TRACKING_PASSWORD",
             id="password",
         ),
+        pytest.param(
+            RunOptions(out=OUT, tracking_uri="postgresql://me:#secret@tracking/mlflow"),
+            {},
+            "--env MLFLOW_TRACKING_PASSWORD",
+            id="password-behind-a-hash",
+        ),
     ],
 )
 def test_what_would_lose_results_or_secrets_is_refused(

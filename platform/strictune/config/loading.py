@@ -16,6 +16,7 @@ from strictune.config.sweep import SweepSpec
 from strictune.config.trial import TrialSpec
 from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError
+from strictune.passwords import without_password
 
 __all__ = ["load_sweep", "load_trial"]
 
@@ -88,7 +89,7 @@ def _stop(problems: Sequence[Problem], *, where: str, overrides: Sequence[Overri
     lines = []
     for problem in problems:
         origin = next((o.text for o in overrides if o.covers(problem.key)), None)
-        place = f"--set {origin}" if origin else where
+        place = f"--set {without_password(origin)}" if origin else where
         lines.append(f"{place}: {problem.key} {problem.text}")
     if lines:
         raise SpecError("\n".join(lines))

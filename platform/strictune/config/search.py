@@ -6,12 +6,12 @@ beside the settings of its cell, and only these trials open the final split.
 """
 
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, model_validator
 
 from strictune.config.base import Problem, Spec, refuse
 from strictune.config.settings import Settings
+from strictune.passwords import has_password
 
 __all__ = [
     "ConfirmSpec",
@@ -183,7 +183,7 @@ class SearchSpec(Spec):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        if self.storage is not None and urlsplit(self.storage).password is not None:
+        if self.storage is not None and has_password(self.storage):
             text = (
                 "holds a password, and sweep files are copied. Give it as PGPASSWORD or the like."
             )

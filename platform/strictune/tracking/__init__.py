@@ -7,7 +7,8 @@
 ``store`` imports mlflow, when a store is opened.
 """
 
-from strictune.tracking.address import default_tracking_uri, without_password
+from strictune.passwords import without_password
+from strictune.tracking.address import default_tracking_uri
 from strictune.tracking.background import MirrorThread
 from strictune.tracking.identity import tracking_uri_for
 from strictune.tracking.mirror import Mirror, SyncReport, replay

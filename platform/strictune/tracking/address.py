@@ -1,9 +1,8 @@
-"""Addresses of tracking stores: the default one, SQLite files, and what may be shown."""
+"""Addresses of tracking stores: the default one, and SQLite files."""
 
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-__all__ = ["default_tracking_uri", "has_password", "sqlite_path", "without_password"]
+__all__ = ["default_tracking_uri", "sqlite_path"]
 
 _SQLITE = "sqlite:///"
 
@@ -18,16 +17,3 @@ def sqlite_path(tracking_uri: str) -> Path | None:
     if not tracking_uri.startswith(_SQLITE):
         return None
     return Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0])
-
-
-def has_password(tracking_uri: str) -> bool:
-    """Whether the address carries a user's name or password."""
-    return "@" in urlsplit(tracking_uri).netloc
-
-
-def without_password(tracking_uri: str) -> str:
-    """Return the address as it may be shown and logged."""
-    if not has_password(tracking_uri):
-        return tracking_uri
-    parts = urlsplit(tracking_uri)
-    return urlunsplit(parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}"))

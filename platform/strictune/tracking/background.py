@@ -9,7 +9,7 @@ import threading
 import time
 
 from strictune.errors import StorageError
-from strictune.tracking.address import without_password
+from strictune.passwords import without_password
 from strictune.tracking.mirror import Mirror, SyncReport
 from strictune.tracking.records import RunStatus
 

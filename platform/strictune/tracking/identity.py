@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from strictune.errors import StorageError
-from strictune.tracking.address import default_tracking_uri, has_password, sqlite_path
+from strictune.passwords import without_password
+from strictune.tracking.address import default_tracking_uri, sqlite_path
 
 __all__ = [
     "SweepIdentity",
@@ -33,7 +34,7 @@ class SweepIdentity(NamedTuple):
 
     sweep_id: str
     tracking_uri: str | None
-    """Where the sweep was mirrored last; not kept if it carries a password."""
+    """Where the sweep was mirrored last; not kept if it carries a user or a password."""
 
 
 def new_sweep_id(name: str) -> str:
@@ -91,7 +92,7 @@ def write_identity(sweep_dir: Path, identity: SweepIdentity) -> None:
     """
     path = sweep_dir / _FILE
     uri = identity.tracking_uri
-    kept = identity._replace(tracking_uri=None if uri and has_password(uri) else uri)
+    kept = identity._replace(tracking_uri=uri if uri and uri == without_password(uri) else None)
     draft = path.with_suffix(".json.new")
     try:
         draft.write_text(json.dumps(kept._asdict(), indent=2) + "\n", encoding="utf-8")

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from strictune.errors import StorageError
-from strictune.tracking.address import sqlite_path, without_password
+from strictune.passwords import hide_passwords, without_password
+from strictune.tracking.address import sqlite_path
 from strictune.tracking.planning import KnownRun
 from strictune.tracking.records import Artifact, DatasetUse, RunStatus
 from strictune.tracking.spool import Point
@@ -27,7 +28,6 @@ __all__ = ["TrackingStore"]
 
 _T = TypeVar("_T")
 
-_USER_INFO = re.compile(r"//[^/@\s]+@")
 _SERVERS = ("http", "https", "databricks")
 _PARAMS_PER_CALL = 100
 _REFUSED_IN_MODEL_NAMES = re.compile(r"[/:.%\"']")
@@ -259,8 +259,8 @@ def _translated(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        reason = _USER_INFO.sub("//***@", reason)  # MLflow quotes the whole address.
-        raise StorageError(f"{what} failed: {reason}") from error
+        # MLflow quotes the whole address.
+        raise StorageError(f"{what} failed: {hide_passwords(reason)}") from error
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from study_fakes import search_sweep
 
-from strictune.config import expand, resolve_point
+from strictune.config import expand, load_sweep, resolve_point
 from strictune.errors import SpecError
 from strictune.launch.study.space import CellSpace, cell_space
 
@@ -156,7 +156,21 @@ def test_an_objective_that_no_look_measures_is_refused_with_early_stopping(tmp_p
     search_sweep(tmp_path, {"objectives": objectives})
 
 
-def test_a_storage_with_a_password_is_refused_without_repeating_it(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"search\.storage holds a password") as caught:
-        search_sweep(tmp_path, {"storage": "postgresql://me:secret@127.0.0.1/optuna"})
-    assert "secret" not in str(caught.value)
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "postgresql://me:secret@127.0.0.1/optuna",
+        "postgresql://me:#secret@127.0.0.1/optuna",
+        "postgresql://127.0.0.1/optuna?user=me&password=secret",
+    ],
+)
+def test_a_storage_with_a_password_is_refused_without_repeating_it(
+    tmp_path: Path, storage: str
+) -> None:
+    search_sweep(tmp_path, {"storage": "postgresql://me@127.0.0.1/optuna"})
+    refused = pytest.raises(SpecError, match=r"search\.storage holds a password")
+    with refused as on_command_line:
+        load_sweep(tmp_path / "search.yaml", [f"search.storage={storage}"])
+    with refused as in_file:
+        search_sweep(tmp_path, {"storage": storage})
+    assert "secret" not in f"{on_command_line.value} {in_file.value}"

@@ -1,0 +1,50 @@
+"""Passwords in addresses of servers and databases, hidden from what is shown, logged or kept.
+
+Whoever reads an address ends its user's part somewhere else: browsers at the first ``/``, ``?``
+or ``#``, SQLAlchemy at an ``@`` only, so that ``postgresql://ann:pa#ss@db/x`` connects. Here
+everything up to the last ``@`` counts as the user's, so that too much is hidden, never too little.
+"""
+
+import re
+
+__all__ = ["has_password", "hide_passwords", "without_password"]
+
+_QUERY_KEY = r"(?P<key>[?&;][^=&;]*(?:passw|pwd|token|secret|api_?key|odbc_connect)[^=&;]*=)"
+"""Also ``sslpassword`` and ``access_token``; ``odbc_connect`` holds a whole connection string."""
+_HIDDEN = "***"
+
+
+def has_password(address: str) -> bool:
+    """Say whether a password stands in an address; a user's name alone is none."""
+    query, user = _ADDRESS
+    return bool(query.search(address)) or any(found["rest"] for found in user.finditer(address))
+
+
+def without_password(address: str) -> str:
+    """Return one address as it may be shown and logged: without its user, which may be a token."""
+    return _hide(address, _ADDRESS)
+
+
+def hide_passwords(text: str) -> str:
+    """Return a message as it may be shown and logged, whatever addresses it quotes."""
+    return _hide(text, _MESSAGE)
+
+
+def _patterns(character: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return what finds secret values of a query, and the user of an address.
+
+    ``character`` is what an address may consist of where it is quoted.
+    """
+    query = re.compile(rf"{_QUERY_KEY}(?:(?!&){character})*", re.IGNORECASE | re.DOTALL)
+    user = re.compile(rf"(?<=://)[^:/\s]*(?P<rest>:{character}*)?@", re.DOTALL)
+    return query, user
+
+
+_ADDRESS = _patterns(".")
+_MESSAGE = _patterns(r"\S")
+
+
+def _hide(text: str, patterns: tuple[re.Pattern[str], re.Pattern[str]]) -> str:
+    query, user = patterns
+    # Values of the query first: an @ among them belongs to no user.
+    return user.sub(f"{_HIDDEN}@", query.sub(rf"\g<key>{_HIDDEN}", text))
