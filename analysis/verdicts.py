@@ -20,6 +20,7 @@ from analysis.differences import (
 
 __all__ = [
     "ALPHA",
+    "DECIDED",
     "MARGIN",
     "Effect",
     "Verdict",
@@ -47,6 +48,10 @@ class Word(StrEnum):
     WORSE = "worse"
     EQUIVALENT = "equivalent"
     UNCLEAR = "no clear difference"
+
+
+DECIDED = (Word.BETTER, Word.WORSE, Word.EQUIVALENT)
+"""Outcomes that say how the two sides stand; the other one says that this is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from analysis.records import RunState
 from analysis.report import NextStep, next_steps
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.trials import TrialVerdict
-from analysis.verdicts import Verdict, Word
+from analysis.verdicts import Effect, Verdict, Word
 
 FOLDER = Path("runs/quickstart")
 
@@ -117,6 +117,36 @@ def test_groups_that_teach_nothing_are_judged_by_the_end_of_training(
 ) -> None:
     assert any("earn the same" in step.text for step in steps(decided, share=0.8))
     assert not any("earn the same" in step.text for step in steps(decided, share=0.2))
+
+
+def settled(verdicts: SweepVerdicts, word: Word, detectable_pp: float = 2.0) -> SweepVerdicts:
+    """Give every planned comparison the same outcome."""
+    verdict = Verdict(
+        word=word,
+        text="",
+        effect=Effect(estimate_pp=0.0, low_pp=-1.0, high_pp=1.0),
+        detectable_pp=detectable_pp,
+    )
+    return dataclasses.replace(
+        verdicts,
+        trials=tuple(dataclasses.replace(trial, verdict=verdict) for trial in verdicts.trials),
+        cells=tuple(dataclasses.replace(cell, verdict=verdict) for cell in verdicts.cells),
+    )
+
+
+def test_nothing_is_left_open_only_where_everything_is_decided(decided: SweepVerdicts) -> None:
+    (step,) = steps(settled(decided, Word.EQUIVALENT))
+    assert step.text == "Nothing is left open: every planned comparison is decided."
+    (step,) = steps(settled(decided, Word.UNCLEAR))
+    assert step.text.startswith("8 comparisons are undecided, although a difference of 5 points")
+
+
+def test_a_wide_recipe_asks_for_seeds_or_prompts(decided: SweepVerdicts) -> None:
+    equal = settled(decided, Word.EQUIVALENT)
+    wide = settled(decided, Word.UNCLEAR, detectable_pp=7.5).cells[0]
+    (step,) = steps(dataclasses.replace(equal, cells=(wide, *equal.cells[1:])))
+    assert step.text.startswith(f"{wide.cell} shows no clear difference over seeds, and this")
+    assert "sees none below 7.5 points" in step.text
 
 
 def test_a_trial_that_got_worse_is_to_be_read(decided: SweepVerdicts) -> None:
