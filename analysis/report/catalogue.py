@@ -286,7 +286,8 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "think_by_curriculum",
         "Thinking and curriculum",
-        "Pass@1 on the primary rung of each trial, and of the untrained model on the left.",
+        "Pass@1 on the primary rung of each trial, and of the untrained model, where it was "
+        "measured, on the left.",
         figures.think_by_curriculum,
         _think_by_curriculum,
         MAX_ROWS,
