@@ -5,18 +5,22 @@ What the command line, the Markdown file and the tracking store show is worded h
 
 import math
 
+from analysis.cells import CellVerdict
+from analysis.differences import MIN_SEEDS
 from analysis.measured import Interval
 from analysis.sweep import SweepVerdicts
 from analysis.trials import LOW_THINK_RATE, TrialVerdict
-from analysis.verdicts import effect_text
+from analysis.verdicts import DECIDED, effect_text
 
 __all__ = [
     "HOW_TO_READ",
+    "NAMED",
     "NOT_MEASURED",
     "cell_sentences",
     "contrast_sentences",
     "count_sentence",
     "rate_text",
+    "recipe_sentence",
     "summary_lines",
     "tier_rows",
     "trial_sentences",
@@ -24,6 +28,8 @@ __all__ = [
 ]
 
 NOT_MEASURED = "-"
+NAMED = 3
+"""Names that a sentence holds; of more it says how many."""
 
 HOW_TO_READ = (
     "Differences are paired on prompts; intervals are 95% t intervals with errors clustered by "
@@ -111,6 +117,21 @@ def cell_sentences(verdicts: SweepVerdicts) -> list[str]:
     return lines
 
 
+def recipe_sentence(verdicts: SweepVerdicts) -> str:
+    """Return how many cells are decided, and why the others are not."""
+    decided = sum(cell.verdict.word in DECIDED for cell in verdicts.cells)
+    whys: dict[str, list[str]] = {}
+    for cell in verdicts.cells:
+        if cell.verdict.word not in DECIDED:
+            whys.setdefault(_why_open(cell), []).append(cell.cell)
+    listed = "; ".join(
+        f"{why}: {', '.join(cells) if len(cells) <= NAMED else f'{len(cells)} cells'}"
+        for why, cells in whys.items()
+    )
+    counted = f"Recipes decided: {decided} of {len(verdicts.cells)}"
+    return f"{counted} ({listed})." if listed else f"{counted}."
+
+
 def contrast_sentences(verdicts: SweepVerdicts, *, factor: str | None = None) -> list[str]:
     """Return what each declared contrast shows, with the difference of gains where it differs.
 
@@ -135,6 +156,14 @@ def rate_text(rate: Interval) -> str:
     if math.isnan(rate.low):
         return f"{_percent(rate.estimate, 1)} (no interval)"
     return f"{_percent(rate.estimate, 1)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+
+
+def _why_open(cell: CellVerdict) -> str:
+    if cell.verdict.word is not None:
+        return cell.verdict.word.value
+    if cell.verdict.effect is None:
+        return "not compared"
+    return f"fewer than {MIN_SEEDS} seeds with a result"
 
 
 def _row(trial: TrialVerdict, verdicts: SweepVerdicts) -> dict[str, str]:

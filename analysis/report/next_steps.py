@@ -11,10 +11,11 @@ from pathlib import Path
 from analysis.records import RunState
 from analysis.report.deciding import closing_step, deciding_steps
 from analysis.report.run_rows import Row
-from analysis.report.step_wording import NAMED, NextStep, cell_names, run_command, trial_names
+from analysis.report.step_wording import NextStep, cell_names, run_command, trial_names
 from analysis.sweep import SweepVerdicts
 from analysis.trials import TrialVerdict
 from analysis.verdicts import Word
+from analysis.wording import NAMED
 
 __all__ = ["NextStep", "next_steps"]
 

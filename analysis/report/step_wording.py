@@ -8,11 +8,9 @@ from typing import NamedTuple
 from analysis.cells import CellVerdict
 from analysis.sweep import SweepVerdicts
 from analysis.trials import TrialVerdict
+from analysis.wording import NAMED
 
-__all__ = ["NAMED", "NextStep", "cell_names", "listed", "run_command", "trial_names"]
-
-NAMED = 3
-"""Names that a sentence holds; of more it says how many."""
+__all__ = ["NextStep", "cell_names", "listed", "run_command", "trial_names"]
 
 
 class NextStep(NamedTuple):

@@ -15,7 +15,7 @@ from analysis.report.next_steps import NextStep, next_steps
 from analysis.report.packing import blocks
 from analysis.report.page import block_html, page_html
 from analysis.sweep import SweepVerdicts
-from analysis.wording import count_sentence
+from analysis.wording import count_sentence, recipe_sentence
 from analysis.writing import plain
 
 __all__ = ["MAX_BYTES", "PICTURES", "Report", "report_document", "write_report"]
@@ -96,13 +96,7 @@ def _summary(verdicts: SweepVerdicts) -> str:
         trial.verdict.word.value for trial in verdicts.trials if trial.verdict.word is not None
     )
     counted = ", ".join(f"{count} {word}" for word, count in words.most_common())
-    decided = sum(cell.verdict.word is not None for cell in verdicts.cells)
-    recipes = (
-        "No recipe is decided: that takes three seeds of a cell."
-        if not decided
-        else f"{decided} of {len(verdicts.cells)} recipes are decided."
-    )
-    against = f"Against their baselines: {counted}. {recipes}" if counted else ""
+    against = f"Against their baselines: {counted}. {recipe_sentence(verdicts)}" if counted else ""
     made = time.strftime("%Y-%m-%d %H:%M")
     return f"{count_sentence(verdicts)} {against} Task {verdicts.task}, judged by " + (
         f"{verdicts.primary_rung}. Made {made}."

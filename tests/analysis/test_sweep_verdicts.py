@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -10,7 +11,13 @@ from synthetic_sweep import RUNGS, SHARED_KEY, FakeTrial, write_sweep
 from analysis.records import RunState
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.verdicts import Word
-from analysis.wording import contrast_sentences, count_sentence, summary_lines, verdict_rows
+from analysis.wording import (
+    contrast_sentences,
+    count_sentence,
+    recipe_sentence,
+    summary_lines,
+    verdict_rows,
+)
 from analysis.writing import write_verdicts
 from strictune.errors import StorageError
 
@@ -181,6 +188,21 @@ def test_three_seeds_on_both_sides_judge_a_contrast(tmp_path: Path) -> None:
     assert contrast.gain_effect is not None
     assert contrast.verdict.effect is not None
     assert contrast.gain_effect.estimate_pp == pytest.approx(contrast.verdict.effect.estimate_pp)
+
+
+def test_recipes_are_counted_as_decided_only_where_their_verdict_decides(
+    verdicts: SweepVerdicts,
+) -> None:
+    assert recipe_sentence(verdicts) == (
+        "Recipes decided: 1 of 3 (fewer than 3 seeds with a result: tiny think standard; "
+        "not compared: tiny no-think three_stage)."
+    )
+    first = verdicts.cells[0]
+    unclear = dataclasses.replace(first.verdict, word=Word.UNCLEAR)
+    cells = tuple(dataclasses.replace(first, verdict=unclear) for _ in range(4))
+    assert recipe_sentence(dataclasses.replace(verdicts, cells=cells)) == (
+        "Recipes decided: 0 of 4 (no clear difference: 4 cells)."
+    )
 
 
 def test_a_trial_measured_otherwise_than_its_baseline_is_refused(tmp_path: Path) -> None:
