@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from ray._private.runtime_env import constants
+from ray._private.runtime_env import constants, packaging
 
 from strictune.errors import SpecError, StorageError
 from strictune.launch.job_access import job_access
@@ -19,6 +19,7 @@ from strictune.launch.job_request import (
     names_a_secret,
     refuse_temporary_folder,
 )
+from strictune.launch.job_upload import path_in_upload
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
@@ -74,6 +75,39 @@ def test_the_environment_names_folders_of_the_checkout() -> None:
 def test_a_sweep_file_outside_the_checkout_cannot_be_sent(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="Copy the file into search_spaces"):
         request(file=tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["runs/quickstart/sweep.yaml", "tests/mine.yaml", "search_spaces/notes.log", ".venv/x.yaml"],
+)
+def test_a_sweep_file_that_is_not_sent_is_refused(name: str) -> None:
+    with pytest.raises(SpecError, match=r"job\.yaml, \.gitignore or \.rayignore leave it out"):
+        request(file=ROOT / name)
+
+
+def test_what_is_sent_is_what_ray_packs(tmp_path: Path) -> None:
+    excludes = ["/runs/", "*.tmp"]
+    ignored = {".gitignore": "build/\n!keep.tmp\n", "deep/.gitignore": "own.yaml\n"}
+    names = ["a.yaml", "b.tmp", "keep.tmp", "runs/a.yaml", "deep/own.yaml", "deep/build/a.yaml"]
+    names += ["own.yaml", "deep/runs/a.yaml"]
+    for name, text in (dict.fromkeys(names, "") | ignored).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    packed: list[Path] = []
+    rules = [packaging._get_excludes(tmp_path, excludes)]
+    packaging._dir_travel(tmp_path, rules, packed.append, include_gitignore=True)
+    assert {name for name in names if is_sent(tmp_path, name, excludes)} == (
+        {name for name in names if tmp_path / name in packed}
+    )
+    assert {name for name in names if tmp_path / name in packed} >= {"a.yaml", "own.yaml"}
+
+
+def is_sent(root: Path, name: str, excludes: list[str]) -> bool:
+    try:
+        return path_in_upload(root / name, root, excludes=excludes, source="x") == Path(name)
+    except SpecError:
+        return False
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError, StorageError
+from strictune.launch.job_upload import path_in_upload
 from strictune.tracking import without_password
 
 __all__ = [
@@ -114,12 +115,14 @@ def job_request(
     )
     environment["working_dir"] = str(root / environment["working_dir"])
     environment["py_modules"] = [str(root / path) for path in environment["py_modules"]]
+    excludes = environment.get("excludes", [])
+    sent = path_in_upload(file, root, excludes=excludes, source=RUNTIME_ENVIRONMENT)
     sha = _git_sha(root)
     commit = {GIT_SHA_VARIABLE: sha} if sha else {}
     environment["env_vars"] = {**environment["env_vars"], **commit, **variables}
     return JobRequest(
         job_id=f"{name}-{secrets.token_hex(4)}",
-        entrypoint=shlex.join(_command(_in_checkout(file, root), options)),
+        entrypoint=shlex.join(_command(sent, options)),
         runtime_env=environment,
         variables=variables,
     )
@@ -182,15 +185,6 @@ def _command(file: Path, options: RunOptions) -> list[str]:
     if options.num_points is not None:
         command += ["--trials", options.num_points]
     return command
-
-
-def _in_checkout(file: Path, root: Path) -> Path:
-    if not file.resolve().is_relative_to(root):
-        raise SpecError(
-            f"{file} lies outside {root}, and the job is sent that folder only. Copy the file "
-            "into search_spaces/."
-        )
-    return file.resolve().relative_to(root)
 
 
 def _refuse_lost_results(options: RunOptions, variables: Mapping[str, str]) -> None:
