@@ -1,27 +1,27 @@
 """The control arms as rows, as display strings and in sentences."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from analysis.controls import Arm
+from analysis.controls import CONTROLS, Arm
 from analysis.measured import Interval
 from analysis.report.comparisons import OVER_ALL, comparison_texts
+from analysis.report.prompts import SweepPrompts
 from analysis.report.run_rows import Row
 from analysis.report.trial_rows import ALL_DIFFICULTIES
+from analysis.study.records import FILE as STUDIES
 from analysis.sweep import SweepVerdicts
 from analysis.verdicts import effect_text
 from analysis.wording import NOT_MEASURED, contrast_sentences, rate_text
 from strictune.config.naming import short_model_name
 
-__all__ = ["HOW_TO_CONTROL", "control_rows", "control_sentences", "control_texts"]
+__all__ = ["control_note", "control_rows", "control_sentences", "control_texts"]
 
 METHOD = "method"
 
-HOW_TO_CONTROL = (
-    "Would something simpler have done it? No control was run. matrix: {method: [sft, grpo]} in "
-    "the sweep file trains on gold completions beside GRPO; strictune evaluate --sweep SWEEP "
-    "--constrain measures the untrained models under a grammar."
-)
+SFT = "sft"
 
 
 def control_rows(arms: Sequence[Arm]) -> list[Row]:
@@ -62,6 +62,37 @@ def control_texts(row: Row) -> dict[str, str]:
     }
 
 
+def control_note(folder: Path, verdicts: SweepVerdicts, prompts: SweepPrompts) -> str:
+    """Say why a sweep has no table of control arms, and how to get one where none was run.
+
+    Args:
+        folder: The sweep's.
+        verdicts: Its verdicts, for the supervised trials that are planned.
+        prompts: What is known of its task.
+    """
+    states = Counter(t.state.word for t in verdicts.trials if t.plan.method == SFT)
+    constrained = sum(path.is_dir() for path in (folder / CONTROLS).glob("*"))
+    begun = [
+        *([f"supervised trials: {_counted(states)}"] if states else []),
+        *([f"measurements under a grammar: {constrained}"] if constrained else []),
+    ]
+    question = "Would something simpler have done it?"
+    if begun:
+        return f"{question} No control can be shown ({'; '.join(begun)})."
+    ways = []
+    # A search knows no methods: it is about rewards.
+    if prompts.has_gold and not (folder / STUDIES).exists():
+        ways.append(
+            "matrix: {method: [sft, grpo]} in the sweep file trains on gold completions beside GRPO"
+        )
+    if prompts.has_grammar:
+        ways.append(
+            "strictune evaluate --sweep SWEEP --constrain measures the untrained models under a "
+            "grammar"
+        )
+    return " ".join([f"{question} No control was run.", *(f"{way}." for way in ways)])
+
+
 def control_sentences(verdicts: SweepVerdicts, comparisons: Sequence[Row]) -> list[str]:
     """Say what learning from rewards adds to supervised training, pair by pair.
 
@@ -92,6 +123,10 @@ def _against_baseline(arm: Arm) -> Mapping[str, object]:
         "verdict": "undecided" if word is None else f"{word.value}{unplanned}",
         "text": verdict.text,
     }
+
+
+def _counted(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in states.items())
 
 
 def _number(value: float) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from analysis.report.answers import Change
 from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import comparison_texts
-from analysis.report.control_rows import HOW_TO_CONTROL, control_sentences, control_texts
+from analysis.report.control_rows import control_note, control_sentences, control_texts
 from analysis.report.equal_tokens import equal_token_texts
 from analysis.report.gathering import SweepTables, reading_rules
 from analysis.report.next_steps import NextStep
@@ -207,7 +207,7 @@ def _comparisons(rows: Sequence[Row]) -> str:
 def _controls(sweep: SweepTables) -> str:
     rows = sweep.tables["controls"]
     if not rows:
-        return _note(HOW_TO_CONTROL)
+        return _note(control_note(sweep.folder, sweep.verdicts, sweep.prompts))
     texts = [control_texts(row) for row in rows]
     lines = ["".join(f"<td>{_text(text)}</td>" for text in shown.values()) for shown in texts]
     sentences = control_sentences(sweep.verdicts, sweep.tables["comparisons"])

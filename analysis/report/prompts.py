@@ -6,12 +6,14 @@ build others than the sweep saw, none are shown rather than the wrong ones.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from strictune.config import load_trial
 from strictune.errors import StrictuneError
 from trainables.tasks import load_task
+from trainables.tasks.gold import HasGold
+from trainables.tasks.grammar import HasAnswerGrammar
 from trainables.tasks.task import Prompt
 
 __all__ = ["SweepPrompts", "read_prompts"]
@@ -24,6 +26,10 @@ class SweepPrompts:
     by_id: Mapping[str, Prompt] = field(default_factory=dict)
     difficulties: Sequence[str] = ()
     """Easiest first; empty if the task is not known."""
+    has_gold: bool = False
+    """The task knows right answers to train on."""
+    has_grammar: bool = False
+    """The task can hold answers to a grammar."""
     problem: str | None = None
     """Why there are no prompts, where there are none."""
 
@@ -35,14 +41,19 @@ def read_prompts(folder: Path | None) -> SweepPrompts:
     try:
         spec = load_trial(folder / "trial.yaml")
         task = load_task(spec.task)
+        shared = SweepPrompts(
+            difficulties=task.difficulties,
+            has_gold=isinstance(task, HasGold),
+            has_grammar=isinstance(task, HasAnswerGrammar),
+        )
         found = {prompt.id: prompt for prompt in task.prompts(spec.evaluation.final_split)}
         is_the_same = task.data_hash() == _recorded_hash(folder)
     except (StrictuneError, OSError) as error:
         return SweepPrompts(problem=str(error))
     if not is_the_same:
         problem = f"the task {task.kind} builds other prompts now than when the sweep ran."
-        return SweepPrompts(difficulties=task.difficulties, problem=problem)
-    return SweepPrompts(by_id=found, difficulties=task.difficulties)
+        return replace(shared, problem=problem)
+    return replace(shared, by_id=found)
 
 
 def _recorded_hash(folder: Path) -> str | None:

@@ -6,6 +6,9 @@ import pytest
 from reported_sweep import Drawing, write_control, write_reported_sweep
 
 from analysis.report import Report, write_report
+from analysis.report.control_rows import control_note
+from analysis.report.prompts import SweepPrompts
+from analysis.sweep import sweep_verdicts
 
 METHODS = (
     "matrix={method: [sft, grpo], seed: [0, 1, 2]}",
@@ -67,6 +70,52 @@ def test_a_sweep_without_controls_says_how_to_run_one(tmp_path: Path) -> None:
     assert "strictune evaluate --sweep SWEEP --constrain" in arms
     assert "## Control arms" not in found.markdown.read_text()
     assert 'id="figure-control_arms"' not in page
+
+
+@pytest.mark.parametrize(
+    ("is_planned", "is_measured", "said"),
+    [
+        pytest.param(True, False, "shown (supervised trials: 1 running).", id="sft-runs"),
+        pytest.param(False, True, "shown (measurements under a grammar: 1).", id="unread"),
+    ],
+)
+def test_controls_that_cannot_be_shown_are_not_advised(
+    tmp_path: Path, is_planned: bool, is_measured: bool, said: str
+) -> None:
+    folder = tmp_path / "demo"
+    methods = "[sft, grpo]" if is_planned else "[grpo]"
+    overrides = [f"matrix={{method: {methods}, seed: [0]}}", "contrasts=[]"]
+    trials = write_reported_sweep(
+        folder, Drawing(num_prompts=12), overrides=overrides, unfinished=[0] if is_planned else []
+    )
+    if is_measured:
+        write_control(folder, trials[0], Drawing(num_prompts=12))
+        (folder / "controls" / "plain" / "outcome.json").unlink()
+    note = control_note(folder, sweep_verdicts(folder), SweepPrompts(has_gold=True))
+    assert note == f"Would something simpler have done it? No control can be {said}"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "is_search", "advised"),
+    [
+        pytest.param(SweepPrompts(has_gold=True, has_grammar=True), False, (True, True), id="all"),
+        pytest.param(SweepPrompts(has_gold=True), False, (True, False), id="no-grammar"),
+        pytest.param(
+            SweepPrompts(has_gold=True, has_grammar=True), True, (False, True), id="search"
+        ),
+        pytest.param(SweepPrompts(), False, (False, False), id="nothing-simpler"),
+    ],
+)
+def test_only_controls_that_the_task_allows_are_advised(
+    tmp_path: Path, prompts: SweepPrompts, is_search: bool, advised: tuple[bool, bool]
+) -> None:
+    folder = tmp_path / "demo"
+    write_reported_sweep(folder, Drawing(num_prompts=12))
+    if is_search:
+        (folder / "studies.json").write_text("{}")
+    note = control_note(folder, sweep_verdicts(folder), prompts)
+    assert "No control was run." in note
+    assert ("method: [sft, grpo]" in note, "--constrain" in note) == advised
 
 
 def test_a_control_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> None:
