@@ -54,8 +54,8 @@ def equal_token_rows(
     """Compare trials that differ in the model alone, in the order of the plan.
 
     Returns:
-        One row a pair: delta_pp with bounds, the first model minus the second; NaN where no two
-        ends of stages have equal tokens, and those of the last ends then.
+        One row a pair: delta_pp with bounds, the first model minus the second; NaN where there is
+        a ``problem``. Without ends of equal tokens the row is about the last ends.
 
     Raises:
         StorageError: Samples cannot be read.
@@ -74,11 +74,13 @@ def equal_token_rows(
             "stages": [first.stage, second.stage],
             "tokens": [first.tokens, second.tokens],
             **_bounds(Effect(estimate_pp=math.nan, low_pp=math.nan, high_pp=math.nan)),
+            "problem": f"never within {TOLERANCE:.0%}",
         }
         if found is not None:
             sides = _measured(our_record, first), _measured(their_record, second)
+            row["problem"] = "on different prompts"
             if sides[0].table.index.equals(sides[1].table.index):
-                row |= _bounds(effect(difference(*sides, rung)))
+                row |= {**_bounds(effect(difference(*sides, rung))), "problem": None}
         rows.append(row)
     return rows
 
@@ -87,7 +89,6 @@ def equal_token_texts(row: Row) -> dict[str, str]:
     """Return a row as display strings, heading -> text."""
     stages, tokens = row["stages"], row["tokens"]
     delta, low, high = row["delta_pp"], row["low_pp"], row["high_pp"]
-    is_measured = not math.isnan(delta)
     return {
         "models": f"{row['level']} against {row['against']}",
         "in": str(row["within"]),
@@ -95,8 +96,8 @@ def equal_token_texts(row: Row) -> dict[str, str]:
         "tokens trained on": " / ".join(f"{number:,.0f}" for number in tokens),
         "difference, validation": (
             effect_text(Effect(estimate_pp=delta, low_pp=low, high_pp=high))
-            if is_measured
-            else f"{NOT_MEASURED} (never within {TOLERANCE:.0%})"
+            if row["problem"] is None
+            else f"{NOT_MEASURED} ({row['problem']})"
         ),
     }
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from reported_sweep import Drawing, write_reported_sweep
 
@@ -53,6 +54,17 @@ def test_the_latest_ends_of_equal_tokens_are_compared(
     assert texts["in"] == "no-think, three_stage, grpo, seed 0"
     assert ("pp [" in texts["difference, validation"]) is is_measured
     assert ("never within 10%" in texts["difference, validation"]) is not is_measured
+
+
+def test_equal_tokens_on_different_prompts_are_not_called_unequal(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    write_reported_sweep(folder, Drawing(num_prompts=30), overrides=TWO_MODELS)
+    write_tokens(folder, {"builtin:tiny": [100, 200], "package:smollm2-135m": [100, 200]})
+    for path in sorted(folder.glob("trials/*/eval/stages"))[0].rglob("samples.parquet"):
+        table = pd.read_parquet(path)
+        table[table["prompt_id"] != "test-00000"].to_parquet(path, index=False)
+    (row,) = gather(folder).tables["equal_tokens"]
+    assert equal_token_texts(row)["difference, validation"] == "- (on different prompts)"
 
 
 def test_both_pages_show_them_and_one_model_has_none(tmp_path: Path) -> None:
