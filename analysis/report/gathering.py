@@ -151,13 +151,16 @@ def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
             for name, rows in part.items():
                 tables[name] += rows
     on_phase("comparing cells")
-    contrasts = read_plan(folder).contrasts
-    tables["comparisons"] = comparison_rows(reader.runs, verdicts.primary_rung, contrasts=contrasts)
-    try:
-        tables["equal_tokens"] = _equal_token_rows(folder, verdicts, stages)
-        tables["controls"] = _control_rows(folder, reader.runs, verdicts)
-    except StrictuneError as error:
-        problems.append(str(error))
+    comparing: dict[str, Callable[[], list[Row]]] = {
+        "comparisons": lambda: _comparison_rows(folder, reader.runs, verdicts),
+        "equal_tokens": lambda: _equal_token_rows(folder, verdicts, stages),
+        "controls": lambda: _control_rows(folder, reader.runs, verdicts),
+    }
+    for name, rows_of in comparing.items():
+        try:
+            tables[name] = rows_of()
+        except StrictuneError as error:
+            problems.append(str(error))
     tables.update(curve_tables(_curve_folders(folder, verdicts)))
     on_phase("reading costs and prompts")
     tables["costs"] = cost_rows(folder, verdicts)
@@ -229,6 +232,11 @@ def _stages(folder: Path) -> dict[str, tuple[Stage, ...]]:
             ends.append(Stage(stage.name, step))
         found[cell.name] = tuple(ends)
     return found
+
+
+def _comparison_rows(folder: Path, runs: Sequence[Run], verdicts: SweepVerdicts) -> list[Row]:
+    contrasts = read_plan(folder).contrasts
+    return comparison_rows(runs, verdicts.primary_rung, contrasts=contrasts)
 
 
 def _equal_token_rows(

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from reported_sweep import CONSTRUCTS, Drawing, write_control, write_reported_sweep
 
-from analysis.report import gather
+from analysis.report import gather, gathering
 from analysis.report.curve_rows import curve_tables
 from analysis.report.gathering import TABLES, SweepTables
 from analysis.report.selection import shown_trials, spread
+from strictune.errors import SpecError
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,21 @@ def test_of_many_trials_both_ends_are_shown(sweep: SweepTables) -> None:
     shown = shown_trials(sweep.verdicts, 2)
     assert {gains[name] for name in shown} == {min(gains.values()), max(gains.values())}
     assert set(shown_trials(sweep.verdicts, 3)) == set(gains)
+
+
+def test_cells_that_cannot_be_compared_are_a_problem_of_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise SpecError("trials/a and trials/b cannot be compared.")
+
+    trials = write_reported_sweep(tmp_path / "s", Drawing(num_prompts=12))
+    write_control(tmp_path / "s", trials[0], Drawing(num_prompts=12))
+    monkeypatch.setattr(gathering, "comparison_rows", refuse)
+    found = gather(tmp_path / "s")
+    assert found.problems == ("trials/a and trials/b cannot be compared.",)
+    assert found.tables["comparisons"] == []
+    assert found.tables["controls"]
 
 
 def test_many_cells_are_thinned_evenly() -> None:
