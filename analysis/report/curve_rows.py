@@ -15,7 +15,7 @@ from scipy import stats
 from analysis.report.run_rows import Row, RunRows
 from strictune.logged_metrics import read_metrics
 
-__all__ = ["curve_tables"]
+__all__ = ["curve_tables", "flat_groups_at_end"]
 
 MIN_STEPS = 5
 """Fewest steps of a span, where there are as many."""
@@ -45,6 +45,21 @@ def curve_tables(cells: Mapping[str, Sequence[Path]]) -> RunRows:
                     component = key.removeprefix(_REWARD).removesuffix(_MEAN)
                     tables["rewards"].append({"cell": cell, "component": component, **row})
     return tables
+
+
+def flat_groups_at_end(cells: Mapping[str, Sequence[Path]]) -> dict[str, float]:
+    """Return each cell's share of groups without any spread, over its last span of steps.
+
+    Args:
+        cells: The folders of each cell's trials that have ended; one that recorded no such share
+            adds nothing.
+    """
+    found = {}
+    for cell, folders in cells.items():
+        if points := _points(folders).get(_ZERO_STD):
+            *_, last = _spans(points, is_share=True)
+            found[cell] = float(last["mean"])
+    return found
 
 
 def _points(folders: Sequence[Path]) -> dict[str, list[tuple[int, float]]]:

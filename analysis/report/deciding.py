@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,10 @@ class _Judged(NamedTuple):
     verdict: Verdict
 
 
-def deciding_steps(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
+def deciding_steps(verdicts: SweepVerdicts, folder: Path, *, is_search: bool) -> Iterator[NextStep]:
     """Say what would decide what finished trials leave open."""
     yield from _measured_apart(verdicts)
-    yield from _few_seeds(verdicts, folder)
+    yield from _few_seeds(verdicts, folder, is_search=is_search)
     yield from _of_one_family(verdicts)
     yield from _wide_trials(verdicts)
     yield from _wide_recipes(verdicts)
@@ -74,19 +75,21 @@ def _measured_apart(verdicts: SweepVerdicts) -> Iterator[NextStep]:
         )
 
 
-def _few_seeds(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
+def _few_seeds(verdicts: SweepVerdicts, folder: Path, *, is_search: bool) -> Iterator[NextStep]:
     few = [cell for cell in verdicts.cells if cell.seed_rates and cell.num_planned < MIN_SEEDS]
     if not few:
         return
     seeds = sorted({trial.plan.seed for trial in verdicts.trials})
-    fresh = (seed for seed in range(len(seeds) + MIN_SEEDS) if seed not in seeds)
+    # The seeds of a search's points are the small ones, and no winner is confirmed with them.
+    key, start = ("search.confirm.seeds", seeds[-1]) if is_search else ("matrix.seed", 0)
+    fresh = (seed for seed in count(start) if seed not in seeds)
     while len(seeds) < MIN_SEEDS:
         seeds.append(next(fresh))
     yield NextStep(
         f"{cell_names(few)} {'has' if len(few) == 1 else 'have'} fewer than {MIN_SEEDS} seeds. "
         "What helped may have been luck of one run: train more seeds, and the report says what "
         "the recipe gives. Trials that have finished are kept.",
-        run_command(verdicts, folder, "--set", f"matrix.seed={seeds}".replace(" ", ""), "--resume"),
+        run_command(verdicts, folder, "--set", f"{key}={seeds}".replace(" ", ""), "--resume"),
     )
 
 

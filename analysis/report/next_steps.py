@@ -5,12 +5,11 @@ what would decide, what to look at. Nothing here is a verdict.
 """
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from analysis.records import RunState
 from analysis.report.deciding import closing_step, deciding_steps
-from analysis.report.run_rows import Row
 from analysis.report.step_wording import NextStep, cell_names, run_command, trial_names
 from analysis.sweep import SweepVerdicts
 from analysis.trials import TrialVerdict
@@ -24,21 +23,26 @@ MANY_ZERO_STD = 0.5
 
 
 def next_steps(
-    verdicts: SweepVerdicts, folder: Path, *, zero_std_groups: Sequence[Row] = ()
+    verdicts: SweepVerdicts,
+    folder: Path,
+    *,
+    flat_groups: Mapping[str, float] | None = None,
+    is_search: bool = False,
 ) -> list[NextStep]:
     """Say what to do next.
 
     Args:
         verdicts: The sweep's.
         folder: The sweep's, for commands.
-        zero_std_groups: The table of that name: the share of groups without any spread.
+        flat_groups: Each cell's share of groups without any spread, at the end of training.
+        is_search: The trials confirm the winners of studies.
     """
     steps = [
         *_missing(verdicts, folder),
         *_out_of_reach(verdicts),
         *_unreadable(verdicts),
-        *_without_signal(zero_std_groups),
-        *deciding_steps(verdicts, folder),
+        *_without_signal(flat_groups or {}),
+        *deciding_steps(verdicts, folder, is_search=is_search),
         *_worse(verdicts),
         *_better(verdicts, folder),
     ]
@@ -85,10 +89,17 @@ def _out_of_reach(verdicts: SweepVerdicts) -> Iterator[NextStep]:
         rung for rung in verdicts.rungs if not any(_reaches(trial, rung) for trial in finished)
     ]
     if finished and verdicts.primary_rung in missed:
+        is_whole = all(trial.comparison is not None for trial in finished)
+        who = (
+            f"No answer reached {verdicts.primary_rung}, untrained or trained"
+            if is_whole
+            else f"No trained answer reached {verdicts.primary_rung}, and not every baseline is "
+            "measured"
+        )
         yield NextStep(
-            f"No answer reached {verdicts.primary_rung}, untrained or trained, so nothing is "
-            f"decided by it. The lowest rung that nobody reaches is {missed[0]}: show its form in "
-            "the prompt or pay for steps towards it, before more seeds or steps."
+            f"{who}, so nothing is decided by it. The lowest rung that nobody is known to reach is "
+            f"{missed[0]}: show its form in the prompt or pay for steps towards it, before more "
+            "seeds or steps."
         )
 
 
@@ -125,9 +136,8 @@ def _unreadable(verdicts: SweepVerdicts) -> Iterator[NextStep]:
         )
 
 
-def _without_signal(rows: Sequence[Row]) -> Iterator[NextStep]:
-    last = {str(row["cell"]): float(row["mean"]) for row in rows}
-    flat = [cell for cell, share in last.items() if share > MANY_ZERO_STD]
+def _without_signal(flat_groups: Mapping[str, float]) -> Iterator[NextStep]:
+    flat = [cell for cell, share in flat_groups.items() if share > MANY_ZERO_STD]
     if flat:
         listed = ", ".join(flat[:NAMED]) + (", ..." if len(flat) > NAMED else "")
         yield NextStep(

@@ -1,19 +1,22 @@
 """Writes ``report.html``, ``report.md`` and its pictures into a sweep's folder."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis import figures
 from analysis.pages import replace_text
+from analysis.records import TRIALS, RunState
 from analysis.report.catalogue import ReportFigure, draw
+from analysis.report.curve_rows import flat_groups_at_end
 from analysis.report.gathering import OnPhase, SweepTables, gather, silent
 from analysis.report.markdown import report_markdown
 from analysis.report.next_steps import NextStep, next_steps
 from analysis.report.packing import blocks
 from analysis.report.page import block_html, page_html
+from analysis.study.records import FILE as STUDIES
 from analysis.sweep import SweepVerdicts
 from analysis.wording import count_sentence, recipe_sentence
 from analysis.writing import plain
@@ -51,7 +54,12 @@ def write_report(folder: Path, *, max_bytes: int = MAX_BYTES, on_phase: OnPhase 
         StorageError: ``plan.json`` is missing or cannot be understood.
     """
     sweep = gather(folder, on_phase=on_phase)
-    steps = next_steps(sweep.verdicts, folder, zero_std_groups=sweep.tables["zero_std_groups"])
+    steps = next_steps(
+        sweep.verdicts,
+        folder,
+        flat_groups=flat_groups_at_end(_finished(folder, sweep.verdicts)),
+        is_search=(folder / STUDIES).exists(),
+    )
     on_phase("drawing figures")
     drawn = draw(sweep)
     summary = _summary(sweep.verdicts)
@@ -89,6 +97,15 @@ def report_document(report: Report) -> dict[str, Any]:
         "tables": plain(dict(sweep.tables)),
         "problems": list(sweep.problems),
     }
+
+
+def _finished(folder: Path, verdicts: SweepVerdicts) -> dict[str, list[Path]]:
+    """Return the folders of each cell's trials that trained to their end."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for trial in verdicts.trials:
+        if trial.state is RunState.FINISHED:
+            found[trial.plan.cell].append(folder / TRIALS / trial.plan.trial_id)
+    return found
 
 
 def _summary(verdicts: SweepVerdicts) -> str:

@@ -1,13 +1,16 @@
 """What to run next: one rule at a time."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 from reported_sweep import Drawing, write_reported_sweep
 
 from analysis.records import RunState
-from analysis.report import NextStep, next_steps
+from analysis.report import NextStep, next_steps, write_report
+from analysis.report.selection import MAX_SERIES
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.trials import TrialVerdict
 from analysis.verdicts import Effect, Verdict, Word
@@ -25,8 +28,7 @@ def decided(tmp_path_factory: pytest.TempPathFactory) -> SweepVerdicts:
 
 
 def steps(verdicts: SweepVerdicts, share: float = 0.1) -> list[NextStep]:
-    rows = [{"cell": "a", "mean": 0.9}, {"cell": "a", "mean": share}]
-    return next_steps(verdicts, FOLDER, zero_std_groups=rows)
+    return next_steps(verdicts, FOLDER, flat_groups={"a": share, "b": 0.1})
 
 
 def with_first(verdicts: SweepVerdicts, **changes: object) -> SweepVerdicts:
@@ -83,6 +85,15 @@ def test_few_seeds_ask_for_more_of_them(tmp_path: Path) -> None:
     )
 
 
+def test_more_seeds_of_a_search_are_seeds_of_its_confirmation(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    overrides = ["matrix.curriculum=[standard]", "contrasts=[]", "matrix.seed=[101]"]
+    write_reported_sweep(folder, Drawing(num_prompts=24), overrides=overrides)
+    found = next_steps(sweep_verdicts(folder), FOLDER, is_search=True)
+    (step,) = [step for step in found if "fewer than 3 seeds" in step.text]
+    assert "--set 'search.confirm.seeds=[101,102,103]' --resume" in str(step.command)
+
+
 def test_a_wide_design_says_how_many_prompts_it_would_take(decided: SweepVerdicts) -> None:
     unclear = Verdict(word=Word.UNCLEAR, text="", detectable_pp=10.0)
     texts = [step.text for step in steps(with_first(decided, verdict=unclear))]
@@ -112,11 +123,37 @@ def test_components_without_weight_are_named(decided: SweepVerdicts) -> None:
     assert any("put no weight on schema" in text for text in texts)
 
 
-def test_groups_that_teach_nothing_are_judged_by_the_end_of_training(
-    decided: SweepVerdicts,
-) -> None:
-    assert any("earn the same" in step.text for step in steps(decided, share=0.8))
+def test_groups_that_teach_nothing_are_named(decided: SweepVerdicts) -> None:
+    (text,) = [step.text for step in steps(decided, share=0.8) if "earn the same" in step.text]
+    assert text.startswith("At the end of training more than 50% of the groups of a earn the same")
     assert not any("earn the same" in step.text for step in steps(decided, share=0.2))
+
+
+def write_flat_groups(folder: Path, shares: dict[int, list[float]]) -> None:
+    """Write the share of flat groups at each step of some trials, by place in the plan."""
+    plan = json.loads((folder / "plan.json").read_text())
+    for place, values in shares.items():
+        lines = [
+            json.dumps({"step": step, "metrics": {"reward/zero_std_groups_frac": value}}) + "\n"
+            for step, value in enumerate(values, start=1)
+        ]
+        trial = folder / "trials" / plan["trials"][place]["trial_id"]
+        (trial / "metrics.jsonl").write_text("".join(lines))
+
+
+def test_flat_groups_are_those_of_the_end_of_every_finished_cell(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    models = "matrix.model=[builtin:tiny, package:smollm2-135m]"
+    overrides = ["contrasts=[]", "matrix.seed=[0]", models]
+    write_reported_sweep(folder, Drawing(num_prompts=12), overrides=overrides, unfinished=[0])
+    plan = json.loads((folder / "plan.json").read_text())
+    assert len(plan["cells"]) == 8 > MAX_SERIES
+    early, late = [0.9] * 10 + [0.1] * 10, [0.1] * 10 + [0.9] * 10
+    # Of eight cells the fourth and the last are not drawn.
+    write_flat_groups(folder, {0: late, 1: early, 7: late})
+    report = write_report(folder)
+    (text,) = [step.text for step in report.steps if "earn the same" in step.text]
+    assert f"the groups of {plan['trials'][7]['cell']} earn the same" in text
 
 
 def settled(verdicts: SweepVerdicts, word: Word, detectable_pp: float = 2.0) -> SweepVerdicts:
@@ -168,3 +205,12 @@ def test_a_rung_that_nobody_reaches_comes_before_more_seeds(tmp_path: Path) -> N
     first, *others = steps(sweep_verdicts(tmp_path / "q"))
     assert first.text.startswith("No answer reached strict, untrained or trained")
     assert any("fewer than 3 seeds" in step.text for step in others)
+
+
+def test_what_the_untrained_model_reaches_is_not_said_before_it_is_measured(tmp_path: Path) -> None:
+    write_reported_sweep(tmp_path / "q", Drawing(num_prompts=24, trained_rate=0.0))
+    shutil.rmtree(tmp_path / "q" / "baselines")
+    (text,) = [
+        step.text for step in steps(sweep_verdicts(tmp_path / "q")) if "reached" in step.text
+    ]
+    assert text.startswith("No trained answer reached strict, and not every baseline is measured,")
