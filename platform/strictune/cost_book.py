@@ -15,7 +15,6 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from analysis.pages import replace_text
 from strictune.config import TrialSpec
 from strictune.packing import Peak
 from trainables.memory.measured import Probe, TrialCost
@@ -90,7 +89,9 @@ class CostBook:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
                 costs = _merged(self._known(path), news)
-                replace_text(path, _document(spec, device, costs))
+                temporary = path.with_suffix(".tmp")
+                temporary.write_text(_document(spec, device, costs), encoding="utf-8")
+                temporary.replace(path)
         except OSError as error:
             logger.warning("measured costs cannot be kept for later sweeps (%s)", error)
             self._unwritten[path] = _merged(self._unwritten.get(path, KnownCosts()), news)
