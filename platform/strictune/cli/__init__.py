@@ -74,8 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # While a reader that has gone can still be dealt with.
         return code
     except StrictuneError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        _print_error(str(error))
         return EXIT_FAILED_TRIALS if isinstance(error, TrialError) else EXIT_BAD_INPUT
     except BrokenPipeError:
         # The reader of our output, such as ``head``, has gone. Python would complain once
@@ -84,11 +83,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         logger.info("the command was ended by an error", exc_info=error)
-        print(f"error: {_system_error(error)}", file=sys.stderr)
+        _print_error(_system_error(error))
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _print_error(text: str) -> None:
+    for line in text.splitlines():
+        print(f"error: {line}", file=sys.stderr)
 
 
 def _system_error(error: OSError) -> str:
