@@ -163,7 +163,8 @@ def _better(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
     if not trials:
         return
     best = max(trials, key=lambda t: t.verdict.effect.estimate_pp if t.verdict.effect else 0.0)
-    confirmed = f" {cell_names(cells)} hold over seeds." if cells else ""
+    holds = "holds" if len(cells) == 1 else "hold"
+    confirmed = f" {cell_names(cells)} {holds} over seeds." if cells else ""
     yield NextStep(
         f"{trial_names(trials)} ended better than untrained.{confirmed} The gain is measured on "
         "the task's own prompts: try the adapter of the one that gained most on prompts of yours.",
