@@ -1,6 +1,6 @@
 """A completion that could not be scored: no reward in training, no row in evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,6 +100,33 @@ def test_a_task_is_told_everything_of_an_evaluation_at_once() -> None:
         ("b", False),
     ]
     assert (thinking, purpose) == (True, "evaluation")
+
+
+def test_a_task_that_scores_slowly_is_given_the_trials_sign_of_life() -> None:
+    class SlowTask(HalfTask):
+        def score_slowly(
+            self, attempts: Sequence[Attempt], *, thinking: bool, on_progress: Callable[[], None]
+        ) -> BatchScore:
+            for _ in attempts:
+                on_progress()
+            return self.score_batch(attempts, thinking=thinking, purpose="evaluation")
+
+    beats: list[str] = []
+    task: Any = SlowTask()
+    completions = made("x", "?", "xx", "x")
+    scored = score_samples(
+        task,
+        PROMPTS,
+        completions,
+        thinking=False,
+        think_prefilled=[False, False],
+        on_progress=lambda: beats.append("beat"),
+    )
+    assert len(beats) == 4
+    unattended = score_samples(
+        task, PROMPTS, completions, thinking=False, think_prefilled=[False, False]
+    )
+    assert scored.samples.equals(unattended.samples) and len(beats) == 4
 
 
 def test_a_prompt_without_any_score_ends_the_evaluation() -> None:

@@ -5,14 +5,15 @@ every comparison still meets the same prompts, a prompt without any row ends the
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from strictune.errors import TrialError
 from trainables.rollouts.completion import Completion
-from trainables.tasks.task import Attempt, Prompt, Score, Task
+from trainables.tasks.slow_scoring import HasSlowScoring
+from trainables.tasks.task import Attempt, BatchScore, Prompt, Score, Task
 
 __all__ = ["ScoredSamples", "score_samples"]
 
@@ -35,6 +36,7 @@ def score_samples(
     *,
     thinking: bool,
     think_prefilled: Sequence[bool],
+    on_progress: Callable[[], None] | None = None,
 ) -> ScoredSamples:
     """Score completions together.
 
@@ -44,6 +46,7 @@ def score_samples(
         completions: As many for each prompt, one prompt's after the other's (P x samples,).
         thinking: A think block was asked for.
         think_prefilled: Each prompt opened the think block (P,).
+        on_progress: Called now and then while a task takes its time.
 
     Raises:
         TrialError: None of a prompt's completions could be scored.
@@ -54,7 +57,7 @@ def score_samples(
         Attempt(made.text, prompts[place], made.is_truncated, think_prefilled[place])
         for made, (place, _) in zip(completions, places, strict=True)
     ]
-    scores, metrics = task.score_batch(attempts, thinking=thinking, purpose="evaluation")
+    scores, metrics = _score(task, attempts, thinking=thinking, on_progress=on_progress)
     rows = [
         _row(task, prompts[place], completion, score, sample=sample)
         for (place, sample), completion, score in zip(places, completions, scores, strict=True)
@@ -62,6 +65,20 @@ def score_samples(
     ]
     _refuse_lost_prompts(prompts, {row["prompt_id"] for row in rows}, num_samples=num_samples)
     return ScoredSamples(pd.DataFrame(rows), len(completions) - len(rows), metrics)
+
+
+def _score(
+    task: Task,
+    attempts: Sequence[Attempt],
+    *,
+    thinking: bool,
+    on_progress: Callable[[], None] | None,
+) -> BatchScore:
+    if isinstance(task, HasSlowScoring):
+        return task.score_slowly(
+            attempts, thinking=thinking, on_progress=on_progress or (lambda: None)
+        )
+    return task.score_batch(attempts, thinking=thinking, purpose="evaluation")
 
 
 def _row(

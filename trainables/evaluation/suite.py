@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,8 @@ def evaluate_suite(
         sampling: Samples and decoding.
         max_prompt_tokens: Longer prompts are refused; None is the task's limit.
         answer_grammars: What the answer to each prompt is held to; None decodes freely.
-        on_progress: Told how many completions of how many there are.
+        on_progress: Told how many completions of how many there are; again and again while
+            scoring them takes its time.
 
     Raises:
         TrialError: A prompt is longer than the limit with this tokenizer.
@@ -158,6 +160,7 @@ def evaluate_suite(
         completions,
         thinking=thinking,
         think_prefilled=[opened for _, opened in rendered],
+        on_progress=on_progress and partial(on_progress, len(completions), len(completions)),
     )
     samples = scored.samples
     if grammars is not None:

@@ -35,7 +35,9 @@ class ScriptedJudge:
         self.health = health or {}
         self.asked: list[Question] = []
 
-    def judge(self, questions: Sequence[Question]) -> Judgement:
+    def judge(
+        self, questions: Sequence[Question], *, on_progress: Callable[[], None] | None = None
+    ) -> Judgement:
         assert len(set(questions)) == len(questions)
         self.asked += questions
         return Judgement([self.reply(question) for question in questions], self.health)

@@ -24,7 +24,7 @@ from fake_judge_server import (
 )
 from pydantic import ValidationError
 
-from strictune.errors import TrialError
+from strictune.errors import TrialError, TrialStopped
 from trainables.tasks.refiner.judge import Question, RubricQuestion, SupportQuestion
 from trainables.tasks.refiner.judge_prompt import chat_question
 from trainables.tasks.refiner.judge_settings import OpenAiSettings
@@ -36,11 +36,13 @@ KEY = "sk-very-secret"
 
 @contextmanager
 def judging(
-    server: FakeJudge, *, cache_file: Path | None = None, **settings: Any
+    server: FakeJudge, *, cache_file: Path | None = None, pulse_s: float = 0.05, **settings: Any
 ) -> Iterator[OpenAiJudge]:
     values = {"max_retries": 3, "call_timeout_s": 5.0, "startup_timeout_s": 0.0, **settings}
     spec = OpenAiSettings(kind="openai", base_url=server.base_url, model="judge", **values)
-    judge = OpenAiJudge(spec, cache_file=cache_file, pause_s=0.01, probe_pause_s=0.05)
+    judge = OpenAiJudge(
+        spec, cache_file=cache_file, pause_s=0.01, probe_pause_s=0.05, pulse_s=pulse_s
+    )
     try:
         yield judge
     finally:
@@ -233,6 +235,81 @@ def test_what_is_late_for_the_whole_batch_is_missing() -> None:
         assert health["timeout_frac"] == 0.1
         assert judge.judge(claims(1, "other")).answers == truth(claims(1, "other"))
     assert time.monotonic() - started < 10
+
+
+def slowly(delay_s: float) -> Behaviour:
+    return unless_probe(lambda request, n: honest(request, n)._replace(delay_s=delay_s))
+
+
+def test_an_evaluation_may_take_as_long_as_answers_come() -> None:
+    beats: list[float] = []
+    with (
+        serving(slowly(0.05)) as server,
+        judging(server, max_concurrent_calls=4, batch_deadline_s=0.6) as judge,
+    ):
+        answers, health = judge.judge(
+            claims(120), on_progress=lambda: beats.append(time.monotonic())
+        )
+        assert answers == truth(claims(120))
+        sent = [asked(request) for request in server.requests if not is_probe(request)]
+        assert len(sent) == len(set(sent)) == 120
+        assert (health["calls"], health["failure_frac"], health["retries"]) == (120, 0, 0)
+        assert health["batch_s"] > 1.2 and len(beats) >= 5
+        # A training step cannot wait: what is late is missing, and that is too much here.
+        with pytest.raises(TrialError, match=r"deadline; e\.g\. not answered within 0\.6 s"):
+            judge.judge(claims(120, "other"))
+
+
+def test_an_evaluation_gives_up_a_judge_that_stops_answering() -> None:
+    def dies(request: Request, before: int) -> Response:
+        number = int(asked(request).partition("claim ")[2].split()[0])
+        return honest(request, before)._replace(delay_s=30 if number >= 60 else 0)
+
+    started = time.monotonic()
+    with (
+        serving(unless_probe(dies)) as server,
+        judging(server, call_timeout_s=60, batch_deadline_s=0.5) as judge,
+        pytest.raises(TrialError, match="40 of the latest 100 calls") as error,
+    ):
+        judge.judge(claims(100), on_progress=lambda: None)
+    assert time.monotonic() - started < 10
+    message = str(error.value)
+    assert "(in this batch: 40 deadline;" in message
+    assert "raise task.judge.batch_deadline_s" in message and "step_timeout_s" in message
+    assert "call_timeout_s" not in message
+
+
+def test_an_evaluation_of_a_judge_that_fails_too_often_is_not_asked_to_its_end() -> None:
+    def even_fails(request: Request, before: int) -> Response:
+        number = int(asked(request).partition("claim ")[2].split()[0])
+        return FAILURES["empty"] if number % 2 else honest(request, before)
+
+    with (
+        serving(unless_probe(even_fails)) as server,
+        judging(server, max_retries=0, max_concurrent_calls=8, max_failure_frac=0.4) as judge,
+        pytest.raises(TrialError, match="unreadable"),
+    ):
+        judge.judge(claims(4000), on_progress=lambda: None)
+    assert 512 <= len(server.requests) < 3000
+
+
+def test_a_stopped_evaluation_leaves_its_answers_and_no_call(tmp_path: Path) -> None:
+    cache = tmp_path / "scores.db"
+
+    def stop() -> None:
+        if len(server.requests) > 22:
+            raise TrialStopped("enough")
+
+    with (
+        serving(slowly(0.05)) as server,
+        judging(server, cache_file=cache, max_concurrent_calls=4) as judge,
+    ):
+        with pytest.raises(TrialStopped, match="enough"):
+            judge.judge(claims(200), on_progress=stop)
+        num_sent = len(server.requests)
+        time.sleep(0.2)
+        assert len(server.requests) == num_sent < 100
+        assert judge.judge(claims(16)).health["cache_hit_frac"] == 1
 
 
 def test_the_trial_stops_once_too_many_calls_have_failed() -> None:

@@ -15,10 +15,13 @@ import torch
 from fake_judge_server import Request, Response, asked, honest, is_probe, said, serving
 from refiner_material import GOOD, ROW, WRONG
 
-from strictune.config import TrialSpec, expand, load_sweep
+from strictune.config import SamplingSpec, TrialSpec, expand, load_sweep
 from trainables import rewards
+from trainables.evaluation import suite
+from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.rollouts.completion import Completion
-from trainables.tasks.refiner.settings import RUNGS
+from trainables.tasks.refiner.settings import RUNGS, RefinerSettings
+from trainables.tasks.refiner.task import Refiner
 from trainables.trial import train_trial
 
 SWEEP = """
@@ -121,3 +124,41 @@ def test_a_trial_without_its_judge_fails_with_its_first_batch(tmp_path: Path) ->
     outcome = train_trial(spec, folder=tmp_path / "trial")
     assert outcome.state == "FAILED"
     assert "cannot be used: ClientConnectorError" in str(outcome.reason)
+
+
+def test_an_evaluation_outlasts_a_steps_deadline_and_shows_that_it_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gold(self: object, texts: Sequence[str], *args: object, **kwargs: object) -> Any:
+        return [Completion(str(p.gold), 1, False) for p in prompts for _ in range(2)]
+
+    def slow(request: Request, before: int) -> Response:
+        return honest(request, before)._replace(delay_s=0 if is_probe(request) else 0.1)
+
+    monkeypatch.setattr(suite.TransformersEngine, "generate", gold)
+    told: list[tuple[int, int]] = []
+    source = resolve_model("builtin:tiny_citing")
+    with serving(slow) as server:
+        judge = {
+            "kind": "openai",
+            "base_url": server.base_url,
+            "model": "m",
+            "use_cache": False,
+            "max_concurrent_calls": 2,
+            "batch_deadline_s": 0.5,
+        }
+        task = Refiner(RefinerSettings.model_validate({"kind": "refiner", "judge": judge}))
+        prompts = task.prompts("test")[:4]
+        result = suite.evaluate_suite(
+            load_base_model(source, quantization="none", dtype="float32"),
+            load_tokenizer(source),
+            task=task,
+            prompts=prompts,
+            split="test",
+            thinking=False,
+            sampling=SamplingSpec(samples_per_prompt=2, max_new_tokens=8),
+            on_progress=lambda done, total: told.append((done, total)),
+        )
+    assert result.num_missing == 0 and result.scoring["judge/failure_frac"] == 0
+    assert result.scoring["judge/batch_s"] > 2 * 0.5
+    assert told and set(told) == {(8, 8)}

@@ -5,7 +5,7 @@ An answer is a tuple of scores in [0, 1], or None when the judge could not say: 
 is missing, never 0, because a 0 on a negative rubric would pay full marks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -69,8 +69,15 @@ class Judge(Protocol):
     def identity(self) -> str:
         """Names everything that can change its scores; part of the scorer's hash."""
 
-    def judge(self, questions: Sequence[Question]) -> Judgement:
+    def judge(
+        self, questions: Sequence[Question], *, on_progress: Callable[[], None] | None = None
+    ) -> Judgement:
         """Answer a batch of distinct questions.
+
+        Args:
+            questions: What is asked.
+            on_progress: Called now and then, and may raise; a batch that has one may take as long
+                as answers come. None: it has to be there in time for a training step.
 
         Raises:
             TrialError: So many questions failed that going on would train on what is left.

@@ -1,6 +1,6 @@
 """How a judge is doing: counters of one batch, and the share of failures over the latest calls."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -30,6 +30,8 @@ class BatchHealth:
     num_retries: int = 0
     faults: Counter[CallFault] = field(default_factory=Counter)
     """Questions that stayed without an answer, by the last try's fault."""
+    example: str = ""
+    """What the first of those failures said."""
     latencies_s: list[float] = field(default_factory=list)
     """Of the requests that were answered, without waiting for a turn."""
     prompt_tokens: int = 0
@@ -69,30 +71,48 @@ class BatchHealth:
 
 
 class FailureWatch:
-    """The share of failures among a judge's latest calls."""
+    """The share of failures among a judge's latest calls, a batch's own always among them."""
 
     def __init__(self, max_failure_frac: float) -> None:
         self._max_frac = max_failure_frac
-        self._latest: deque[bool] = deque(maxlen=WINDOW_CALLS)
+        self._earlier: list[bool] = []
 
-    def add(self, health: BatchHealth) -> None:
-        """Take the calls of a batch."""
-        num_failed = health.faults.total()
-        self._latest.extend([True] * num_failed + [False] * (health.num_calls - num_failed))
+    def refuse(self, health: BatchHealth, *, num_answered: int, is_over: bool, judge: str) -> None:
+        """Look at a batch, whole or as far as it has ended, and stop once too much is missing.
 
-    def refuse(self, *, judge: str, faults: Mapping[CallFault, int], example: str) -> None:
-        """Stop once too much is missing.
+        Args:
+            health: Knows the calls of it that failed.
+            num_answered: Those that did not.
+            is_over: All have ended. Before that only a full window counts, since those that fail
+                at once end first.
+            judge: Whose calls they are.
 
         Raises:
             TrialError: More of the latest calls failed than may.
         """
-        num_calls, num_failed = len(self._latest), sum(self._latest)
-        if num_calls < MIN_CALLS or num_failed <= self._max_frac * num_calls:
+        batch = [True] * health.faults.total() + [False] * num_answered
+        latest = (self._earlier + batch)[-max(WINDOW_CALLS, len(batch)) :]
+        if is_over:
+            self._earlier = latest
+        num_calls, num_failed = len(latest), sum(latest)
+        is_few = num_calls < (MIN_CALLS if is_over else WINDOW_CALLS)
+        if not health.faults or is_few or num_failed <= self._max_frac * num_calls:
             return
-        kinds = ", ".join(f"{number} {fault}" for fault, number in sorted(faults.items()))
+        kinds = ", ".join(f"{number} {fault}" for fault, number in sorted(health.faults.items()))
         raise TrialError(
             f"{num_failed} of the latest {num_calls} calls of the judge {judge} failed, more than "
             f"task.judge.max_failure_frac = {self._max_frac:g} allows (in this batch: {kinds}; "
-            f"e.g. {example}). What is left would be a biased reward. Look at the judge's server, "
-            "lower max_concurrent_calls, or raise call_timeout_s."
+            f"e.g. {health.example}). What is left would be a biased reward. {_cure(health.faults)}"
         )
+
+
+def _cure(faults: Mapping[CallFault, int]) -> str:
+    cures = ["Look at the judge's server."]
+    if "deadline" in faults:
+        cures.append(
+            "Where it is sound but slow, raise task.judge.batch_deadline_s (and keep "
+            "resources.step_timeout_s above it), or max_concurrent_calls if it can take more."
+        )
+    if faults.keys() - {"deadline"}:
+        cures.append("Where it is overloaded, lower max_concurrent_calls, or raise call_timeout_s.")
+    return " ".join(cures)

@@ -67,7 +67,8 @@ class OpenAiSettings(_Settings):
     call_timeout_s: Positive = 60.0
     """A call that takes longer is given up and tried again."""
     batch_deadline_s: Positive = 600.0
-    """What is not answered by then is missing; keep it below ``resources.step_timeout_s``."""
+    """What a training batch has no answer to by then is missing; an evaluation goes on for as long
+    as answers come in such a time. Keep it below ``resources.step_timeout_s``."""
     max_retries: Annotated[int, Field(ge=0, le=20)] = 4
     """Further tries of a call that failed in a way that may pass."""
     startup_timeout_s: Annotated[float, Field(ge=0)] = 120.0

@@ -4,6 +4,9 @@ All calls of a process run in one event loop on a thread of its own, so that one
 limit hold for training and evaluation alike. Before the first batch a probe waits for the
 judge, finds out how it can be asked for JSON, and checks that it can tell a right answer
 from a wrong one. No other judge ever takes over.
+
+A training step waits for its batch, so the batch has a deadline. An evaluation may take as long as
+answers come: only a judge that gives none for that time is given up.
 """
 
 import asyncio
@@ -11,10 +14,11 @@ import atexit
 import hashlib
 import json
 import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +27,7 @@ from strictune.errors import TrialError
 from trainables.packaged import cache_folder
 from trainables.tasks.refiner.judge import Judgement, Question, RubricQuestion
 from trainables.tasks.refiner.judge_cache import JudgeCache, cache_key
+from trainables.tasks.refiner.judge_calls import EndedCalls, OpenCalls
 from trainables.tasks.refiner.judge_client import PAUSE_S, CallError, JudgeClient, OutputMode
 from trainables.tasks.refiner.judge_health import BatchHealth, FailureWatch
 from trainables.tasks.refiner.judge_prompt import ChatQuestion, chat_question, wording_hash
@@ -37,6 +42,9 @@ PROBE_MARGIN = 0.2
 """By so much the right answer of the probe must beat the wrong one."""
 PROBE_PAUSE_S = 2.0
 """Between two looks at a judge that does not answer yet."""
+
+PULSE_S = 5.0
+"""Between two signs of life while an evaluation's calls are open."""
 
 _WEAKER: Mapping[OutputMode, OutputMode] = {"json_schema": "json_object", "json_object": "none"}
 _REFUSED_FORMAT = frozenset({400, 415, 422, 501})
@@ -56,6 +64,7 @@ class OpenAiJudge:
         cache_file: Path | None = None,
         pause_s: float = PAUSE_S,
         probe_pause_s: float = PROBE_PAUSE_S,
+        pulse_s: float = PULSE_S,
     ) -> None:
         """Prepare a judge; nothing is sent before the first batch.
 
@@ -64,12 +73,14 @@ class OpenAiJudge:
             cache_file: Where answers are kept; None keeps none.
             pause_s: Scale of the pauses between tries.
             probe_pause_s: Between two looks at a judge that does not answer yet.
+            pulse_s: Between two signs of life of an evaluation.
         """
         self._settings = settings
         self._cache_file = cache_file
         self._cache: JudgeCache | None = None
         self._pause_s = pause_s
         self._probe_pause_s = probe_pause_s
+        self._pulse_s = pulse_s
         self._watch = FailureWatch(settings.max_failure_frac)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: JudgeClient | None = None
@@ -80,8 +91,15 @@ class OpenAiJudge:
         text = json.dumps([self._settings.identity(), wording_hash()], sort_keys=True)
         return f"openai:{self._settings.model}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
-    def judge(self, questions: Sequence[Question]) -> Judgement:
+    def judge(
+        self, questions: Sequence[Question], *, on_progress: Callable[[], None] | None = None
+    ) -> Judgement:
         """Answer a batch: from the cache where it can, over the network where it must.
+
+        Args:
+            questions: What is asked.
+            on_progress: Called every few seconds while calls are open; with it, the deadline is
+                for the next answer, without it for all of them.
 
         Raises:
             TrialError: The judge cannot be used, or failed too often.
@@ -95,23 +113,12 @@ class OpenAiJudge:
         if self._cache is None and self._cache_file is not None:
             self._cache = JudgeCache(self._cache_file)
         known = self._cache.get(keys) if self._cache else {}
-        open_calls = [call for call, key in zip(calls, keys, strict=True) if key not in known]
-        health.num_calls, health.num_cache_hits = len(open_calls), len(calls) - len(open_calls)
-        answered = self._ask_all(open_calls, health) if open_calls else []
-        new: dict[bytes, tuple[float, ...]] = {}
-        errors: list[CallError] = []
-        open_keys = (key for key in keys if key not in known)
-        for key, answer in zip(open_keys, answered, strict=True):
-            if isinstance(answer, CallError):
-                health.faults[answer.fault] += 1
-                errors.append(answer)
-            else:
-                new[key] = answer
-        if self._cache and new:
-            self._cache.put(new)
+        open_calls = {k: call for k, call in zip(keys, calls, strict=True) if k not in known}
+        health.num_calls = len(open_calls)
+        health.num_cache_hits = sum(key in known for key in keys)
+        answered = self._ask(open_calls, health, on_progress) if open_calls else {}
+        scores = known | answered
         health.seconds = time.monotonic() - started
-        self._refuse_failures(health, errors)
-        scores = known | new
         prices = (
             self._settings.usd_per_million_prompt_tokens,
             self._settings.usd_per_million_completion_tokens,
@@ -127,35 +134,51 @@ class OpenAiJudge:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._loop, self._client = None, None
 
-    def _refuse_failures(self, health: BatchHealth, errors: Sequence[CallError]) -> None:
-        self._watch.add(health)
-        if errors:
-            logger.warning(
-                "judge=%s failed %d of %d calls, e.g. %s",
-                self._settings.model,
-                len(errors),
-                health.num_calls,
-                errors[0],
-            )
-            self._watch.refuse(
-                judge=self._settings.model, faults=health.faults, example=str(errors[0])
-            )
-
-    def _ask_all(
-        self, calls: Sequence[ChatQuestion], health: BatchHealth
-    ) -> list[tuple[float, ...] | CallError]:
+    def _ask(
+        self,
+        calls: Mapping[bytes, ChatQuestion],
+        health: BatchHealth,
+        on_progress: Callable[[], None] | None,
+    ) -> dict[bytes, tuple[float, ...]]:
+        """Return the scores of those calls, by cache key, that were answered in time."""
         client = self._opened_client()
-        deadline_s = self._settings.batch_deadline_s
+        found: dict[bytes, tuple[float, ...]] = {}
+        open_calls = OpenCalls(
+            deadline_s=self._settings.batch_deadline_s, is_patient=on_progress is not None
+        )
+        self._run(open_calls.start(client, calls, health))
+        try:
+            while open_calls:
+                within_s = self._pulse_s if on_progress else math.inf
+                ended = self._run(open_calls.look(within_s=within_s))
+                if self._cache and ended.scores:
+                    self._cache.put(ended.scores)
+                found |= ended.scores
+                self._count_failures(ended, health)
+                self._watch.refuse(
+                    health,
+                    num_answered=len(found),
+                    is_over=not open_calls,
+                    judge=self._settings.model,
+                )
+                if on_progress:
+                    on_progress()
+        finally:
+            self._run(open_calls.give_up())
+        return found
 
-        async def ask_all() -> list[tuple[float, ...] | CallError]:
-            tasks = [asyncio.create_task(client.ask(call, health)) for call in calls]
-            _, late = await asyncio.wait(tasks, timeout=deadline_s)
-            for task in late:
-                task.cancel()
-            found = await asyncio.gather(*tasks, return_exceptions=True)
-            return [_answer_or_error(answer, deadline_s) for answer in found]
-
-        return self._run(ask_all())
+    def _count_failures(self, ended: EndedCalls, health: BatchHealth) -> None:
+        if not ended.errors:
+            return
+        health.faults.update(error.fault for error in ended.errors)
+        health.example = health.example or str(ended.errors[0])
+        logger.warning(
+            "judge=%s failed %d of %d calls, e.g. %s",
+            self._settings.model,
+            len(ended.errors),
+            len(ended.errors) + len(ended.scores),
+            ended.errors[0],
+        )
 
     def _opened_client(self) -> JudgeClient:
         """Return the client, opened and probed once."""
@@ -257,13 +280,3 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_forever()
     finally:
         loop.close()
-
-
-def _answer_or_error(
-    answer: tuple[float, ...] | BaseException, deadline_s: float
-) -> tuple[float, ...] | CallError:
-    if isinstance(answer, asyncio.CancelledError):
-        return CallError("deadline", f"not answered within {deadline_s:g} s", may_pass=False)
-    if isinstance(answer, BaseException) and not isinstance(answer, CallError):
-        raise answer
-    return answer

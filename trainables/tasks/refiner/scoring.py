@@ -13,7 +13,7 @@ rightly says nothing at all), ``supported`` (citation F1 is good enough), ``sati
 the rubric mean). The first two need no judge.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainables.tasks.refiner.answer import Answer, Reading, read_answer
@@ -58,8 +58,19 @@ class RefinerScorer:
     asks_each_rubric: bool
     """One question for each rubric, or one for all of an answer."""
 
-    def score_batch(self, attempts: Sequence[Attempt], *, purpose: Purpose) -> BatchScore:
+    def score_batch(
+        self,
+        attempts: Sequence[Attempt],
+        *,
+        purpose: Purpose,
+        on_progress: Callable[[], None] | None = None,
+    ) -> BatchScore:
         """Score completions; the judge is asked each distinct question once.
+
+        Args:
+            attempts: What is scored.
+            purpose: What for.
+            on_progress: See ``Judge.judge``.
 
         Raises:
             TrialError: The judge failed too often.
@@ -69,7 +80,7 @@ class RefinerScorer:
         answers: Answers = {}
         metrics: dict[str, float] = {}
         if asked:
-            judgement = self.judge.judge(list(asked))
+            judgement = self.judge.judge(list(asked), on_progress=on_progress)
             answers = dict(zip(asked, judgement.answers, strict=True))
             metrics = {f"judge/{name}": value for name, value in judgement.health.items()}
         scores = [self._score(draft, answers) for draft in drafts]

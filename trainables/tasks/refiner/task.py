@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -79,7 +79,21 @@ class Refiner:
         Raises:
             TrialError: The judge cannot be used, or failed too often.
         """
+        if purpose == "evaluation":
+            return self.score_slowly(attempts, thinking=thinking, on_progress=lambda: None)
         return self._scorers[purpose].score_batch(attempts, purpose=purpose)
+
+    def score_slowly(
+        self, attempts: Sequence[Attempt], *, thinking: bool, on_progress: Callable[[], None]
+    ) -> BatchScore:
+        """Score an evaluation's completions, the judge asked in rounds; see ``HasSlowScoring``.
+
+        Raises:
+            TrialError: The judge cannot be used, or failed too often.
+        """
+        return self._scorers["evaluation"].score_batch(
+            attempts, purpose="evaluation", on_progress=on_progress
+        )
 
     def probes(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
         """Return the gold answer and what tries to be paid like it, see ``HasProbes``."""
