@@ -15,6 +15,7 @@ import yaml
 from strictune.cli import _parser
 from strictune.config import expand, load_sweep
 from strictune.launch.job_request import checkout
+from strictune.packing import Machine, before_peak, has_room
 from strictune.plan import parse_only, select
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,6 +105,14 @@ def test_the_launcher_file_is_one_of_rays() -> None:
         assert "0.0.0.0" not in commands[-1]
     for local in read_yaml("aws.yaml")["file_mounts"].values():
         assert local.startswith("~") or (ROOT / local).exists()
+
+
+def test_a_machine_of_the_launcher_has_room_for_a_trial_of_its_page() -> None:
+    has = read_yaml("aws.yaml")["available_node_types"]["gpu"]["resources"]
+    worker = Machine(cpus=has["CPU"], memory_gib=32, gpus=has["GPU"])
+    for words in commands_of((FOLDER / "aws.md").read_text()):
+        sweep = load_sweep(ROOT / _parser().parse_args(words).sweep)
+        assert has_room([worker], before_peak(sweep.resources))
 
 
 def check_shell(commands: list[str]) -> None:

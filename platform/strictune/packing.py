@@ -24,7 +24,9 @@ __all__ = [
     "Grant",
     "Machine",
     "Peak",
+    "before_peak",
     "grant_trial",
+    "has_room",
     "needs_peak",
     "one_size_up",
     "smallest_share",
@@ -185,6 +187,26 @@ def without_measuring(spec: ResourcesSpec) -> ResourcesSpec:
     )
 
 
+def before_peak(spec: ResourcesSpec, *, num_workers: int = 1) -> Grant:
+    """Return what a process of a trial is known to need before its peak is: most on a card."""
+    plain = without_measuring(spec)
+    return Grant(
+        cpus=float(plain.cpus_per_trial),
+        gpus=1.0 if num_workers > 1 else float(plain.gpus_per_trial),
+        memory_gib=spec.memory_gib_per_trial,
+        at_once=1,
+        num_workers=num_workers,
+    )
+
+
+def has_room(machines: Sequence[Machine], process: Grant) -> bool:
+    """Say whether a trial of such processes fits; without a card anywhere it takes none."""
+    usable = _gpu_machines(machines)
+    if not usable:
+        usable, process = list(machines), replace(process, gpus=0.0)
+    return sum(_places(machine, process) for machine in usable) >= process.num_workers
+
+
 def smallest_share(gpu_gib: float, card: Card) -> float | None:
     """Return the smallest share of a card that holds ``gpu_gib`` with a margin, if one does."""
     fitting = [share for share in GPU_SHARES if gpu_gib * PEAK_MARGIN <= share * card.memory_gib]
@@ -296,15 +318,21 @@ def _too_many(grant: Grant, places: int, *, cell: str) -> str:
 
 def _too_large(least: Grant, machines: Sequence[Machine], *, spec: ResourcesSpec, cell: str) -> str:
     most_cpus = max(machine.cpus for machine in machines)
+    nowhere = "no machine of the cluster" + (" with a GPU" if least.gpus else "")
+    if not most_cpus:
+        return (
+            f"{cell} needs {least.cpus:g} CPU, and {nowhere} has cores for trials. Start machines "
+            "that have."
+        )
     if least.cpus > most_cpus:
         return (
-            f"resources.cpus_per_trial = {least.cpus:g}, but no machine of the cluster has more "
-            f"than {most_cpus:g} cores. Lower it with --set resources.cpus_per_trial={most_cpus:g}."
+            f"resources.cpus_per_trial = {least.cpus:g}, but {nowhere} has more than "
+            f"{most_cpus:g} cores. Lower it with --set resources.cpus_per_trial={most_cpus:g}."
         )
     most_gib = max(machine.memory_gib for machine in machines if machine.cpus >= least.cpus)
     lacking = (
-        f"no machine of the cluster with {least.cpus:g} cores has more than {most_gib:.1f} GiB of "
-        "main memory left for trials"
+        f"{nowhere} {'and' if least.gpus else 'with'} {least.cpus:g} cores has more than "
+        f"{most_gib:.1f} GiB of main memory left for trials"
     )
     if spec.memory_gib_per_trial is not None:
         return f"resources.memory_gib_per_trial = {spec.memory_gib_per_trial:g}, but {lacking}."

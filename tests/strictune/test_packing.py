@@ -8,7 +8,9 @@ from strictune.packing import (
     Grant,
     Machine,
     Peak,
+    before_peak,
     grant_trial,
+    has_room,
     needs_peak,
     one_size_up,
     smallest_share,
@@ -146,6 +148,11 @@ def test_max_concurrent_trials_bounds_what_runs_at_once() -> None:
             ResourcesSpec(memory_gib_per_trial=17), LAPTOP, {},
             r"resources\.memory_gib_per_trial = 17, but .* 16\.0 GiB", id="too-much-asked",
         ),
+        pytest.param(
+            ResourcesSpec(), Machine(cpus=0, memory_gib=10), {},
+            r"tiny needs 1 CPU, and no machine of the cluster has cores for trials\. Start ",
+            id="no-cores",
+        ),
     ],
 )  # fmt: skip
 def test_what_fits_nowhere_is_refused_with_the_way_out(
@@ -195,3 +202,35 @@ def test_what_could_not_be_measured_gets_a_whole_card() -> None:
     assert not needs_peak(plain, [SERVER], num_wanted=9)
     assert grant(plain, SERVER) == Grant(cpus=1, gpus=1, at_once=2)
     assert without_measuring(ResourcesSpec(gpus_per_trial=0.5)).gpus_per_trial == 0.5
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (ResourcesSpec(cpus_per_trial=8), "with a GPU has more than 2 cores. Lower it with --set"),
+        (ResourcesSpec(memory_gib_per_trial=17), "with a GPU and 1 cores has more than 16.0 GiB"),
+    ],
+)
+def test_machines_without_a_card_are_not_those_that_are_too_small(
+    spec: ResourcesSpec, message: str
+) -> None:
+    small = Machine(cpus=2, memory_gib=16.0, gpus=1, card=CARD)
+    with pytest.raises(BudgetError) as caught:
+        grant(spec, small, Machine(cpus=64, memory_gib=500.0))
+    assert f"no machine of the cluster {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("machines", "num_workers", "fits"),
+    [
+        pytest.param([LAPTOP], 1, True, id="without-cards"),
+        pytest.param([Machine(cpus=0, memory_gib=10)], 1, False, id="head-only"),
+        pytest.param([], 1, False, id="nothing-up"),
+        pytest.param([SERVER], 4, True, id="a-card-for-each-worker"),
+        pytest.param([SERVER, LAPTOP], 5, False, id="fewer-cards-than-workers"),
+    ],
+)
+def test_room_for_a_trial_is_known_before_its_peak(
+    machines: list[Machine], num_workers: int, fits: bool
+) -> None:
+    assert has_room(machines, before_peak(AUTO, num_workers=num_workers)) is fits

@@ -11,10 +11,10 @@ from trainables.ray_trainable import describe_card
 __all__ = ["cluster_machines"]
 
 
-def cluster_machines() -> list[Machine]:
+def cluster_machines(*, asks_cards: bool = True) -> list[Machine]:
     """Return the living machines of the cluster; their cards are asked for name and memory."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    cards = {node["NodeID"]: _ask_for_card(node) for node in nodes if _gpus(node)}
+    cards = {node["NodeID"]: _ask_for_card(node) for node in nodes if asks_cards and _gpus(node)}
     return [
         Machine(
             cpus=float(node["Resources"].get("CPU", 0)),

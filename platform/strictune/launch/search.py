@@ -23,6 +23,7 @@ from strictune.launch.study.searcher import StudySearcher
 from strictune.launch.study.warm_start import add_earlier_points
 from strictune.launch.sweep import SweepEnd, grant_and_cost, runner_for, train_on
 from strictune.launch.trials import Runner, tuner_for
+from strictune.launch.waiting import most_workers, wait_for_room
 
 __all__ = ["run_search"]
 
@@ -55,12 +56,12 @@ def run_search(
         warnings: list[str] = []
         try:
             if any(map(_num_open, studies)):
-                with _connected(sweep, folder, driver=driver, say=say) as runner:
+                with _connected(sweep, trials, folder, driver=driver, say=say) as runner:
                     warnings += _search(sweep, studies, runner, trials, say=say, every_s=every_s)
             confirming = _confirming(sweep, studies, folder, say=say)
             left = [trial for trial in confirming if folder.outcome(trial.trial_id) is None]
             if left:
-                with _connected(sweep, folder, driver=driver, say=say) as runner:
+                with _connected(sweep, left, folder, driver=driver, say=say) as runner:
                     say(f"training winners again: {len(left)} trials with fresh seeds")
                     warnings += train_on(sweep, left, runner, say=say, every_s=every_s)
         except KeyboardInterrupt:
@@ -116,10 +117,16 @@ def _confirming(
 
 @contextmanager
 def _connected(
-    sweep: SweepSpec, folder: SweepFolder, *, driver: str, say: Callable[[str], None]
+    sweep: SweepSpec,
+    trials: Sequence[TrialSpec],
+    folder: SweepFolder,
+    *,
+    driver: str,
+    say: Callable[[str], None],
 ) -> Iterator[Runner]:
     say("starting Ray")
     with ray_cluster():
+        wait_for_room(sweep.resources, num_workers=most_workers(trials), say=say)
         yield runner_for(sweep, folder, driver=driver)
 
 

@@ -18,6 +18,7 @@ from strictune.launch.machines import cluster_machines
 from strictune.launch.probes import measure_peaks
 from strictune.launch.progress import reporting
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
+from strictune.launch.waiting import most_workers, wait_for_room
 from strictune.packing import Grant, Machine
 
 __all__ = ["SweepEnd", "grant_and_cost", "run_sweep", "runner_for", "train_on"]
@@ -97,6 +98,7 @@ def _run_open(
 ) -> Sequence[str]:
     say("starting Ray")
     with ray_cluster():
+        wait_for_room(sweep.resources, num_workers=most_workers(trials), say=say)
         runner = runner_for(sweep, folder, driver=driver)
         return train_on(sweep, trials, runner, say=say, every_s=every_s)
 
