@@ -9,21 +9,21 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from analysis.cells import stack
 from analysis.differences import MIN_SEEDS, paired_difference, recipe_difference
 from analysis.keys import differing_parts
-from analysis.measured import Interval, Measured, difference, measure
+from analysis.measured import Interval, Measured, MeasuredTrial, difference, measure
 from analysis.pairs import comparison_problem
 from analysis.rates import wilson_rate
 from analysis.records import PlannedTrial, RunState, check_same_prompts, read_run
 from analysis.speeds import decoding_speed, training_totals
 from analysis.verdicts import Effect, Verdict, compared_verdict, effect
 
-__all__ = ["CONTROLS", "Arm", "ArmKind", "MeasuredTrial", "control_arms"]
+__all__ = ["CONTROLS", "Arm", "ArmKind", "control_arms"]
 
 CONTROLS = "controls"
 """The folder of a sweep that holds its untrained models under a grammar."""
@@ -34,14 +34,6 @@ _LETTERS = 12
 """Of a part of a key: enough for words, and to tell two hashes apart."""
 
 ArmKind = Literal["untrained", "grammar", "sft", "grpo"]
-
-
-class MeasuredTrial(NamedTuple):
-    """A finished trial and the baseline beside it."""
-
-    plan: PlannedTrial
-    trial: Measured
-    baseline: Measured | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from analysis.families import Floats
 from analysis.keys import check_baseline_key, check_evaluation_key
 from analysis.rates import pass_at_k, pass_hat_k, wilson_rate
 from analysis.records import (
+    PlannedTrial,
     RunRecord,
     RunState,
     check_same_prompts,
@@ -20,7 +21,15 @@ from analysis.records import (
 )
 from strictune.errors import StorageError
 
-__all__ = ["Interval", "Measured", "SampledRate", "check_comparable", "difference", "measure"]
+__all__ = [
+    "Interval",
+    "Measured",
+    "MeasuredTrial",
+    "SampledRate",
+    "check_comparable",
+    "difference",
+    "measure",
+]
 
 
 class Interval(NamedTuple):
@@ -113,6 +122,14 @@ class Measured:
     def only(self, difficulty: str) -> "Measured":
         """Return the part of one difficulty."""
         return Measured(self.record, self.table[self.table["difficulty"] == difficulty])
+
+
+class MeasuredTrial(NamedTuple):
+    """A finished trial and the baseline beside it."""
+
+    plan: PlannedTrial
+    trial: Measured
+    baseline: Measured | None
 
 
 def measure(record: RunRecord) -> Measured:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from analysis.cells import stack
 from analysis.differences import Difference
 from analysis.families import Floats
-from analysis.measured import Measured
+from analysis.measured import Measured, MeasuredTrial
 from analysis.pairs import (
     FACTORS,
     comparison_problem,
@@ -37,17 +37,9 @@ from analysis.verdicts import Effect, effect, effect_text
 from analysis.wording import NOT_MEASURED
 from strictune.config.naming import GRPO
 
-__all__ = ["FACTORS", "OVER_ALL", "Run", "comparison_rows", "comparison_texts"]
+__all__ = ["OVER_ALL", "comparison_rows", "comparison_texts"]
 
 OVER_ALL = "over all pairs"
-
-
-class Run(NamedTuple):
-    """A finished trial with what it is compared by."""
-
-    plan: PlannedTrial
-    trial: Measured
-    baseline: Measured | None
 
 
 class _Pair(NamedTuple):
@@ -63,7 +55,9 @@ class _Pair(NamedTuple):
     their_gains: Floats | None
 
 
-def comparison_rows(runs: Sequence[Run], rung: str, *, contrasts: Sequence[str] = ()) -> list[Row]:
+def comparison_rows(
+    runs: Sequence[MeasuredTrial], rung: str, *, contrasts: Sequence[str] = ()
+) -> list[Row]:
     """Compare the cells of a sweep in pairs.
 
     Args:
@@ -76,7 +70,7 @@ def comparison_rows(runs: Sequence[Run], rung: str, *, contrasts: Sequence[str] 
         and gain_delta_pp of the gains over the baselines (absent where one is missing), both
         with bounds.
     """
-    cells: dict[str, list[Run]] = defaultdict(list)
+    cells: dict[str, list[MeasuredTrial]] = defaultdict(list)
     for run in runs:
         cells[run.plan.cell].append(run)
     grouped: dict[tuple[str, str, str], list[_Pair]] = defaultdict(list)
@@ -123,7 +117,9 @@ def _factor(first: PlannedTrial, second: PlannedTrial, *, reference: str | None)
     return differing[0]
 
 
-def _pair(ours: Sequence[Run], theirs: Sequence[Run], factor: str, rung: str) -> _Pair:
+def _pair(
+    ours: Sequence[MeasuredTrial], theirs: Sequence[MeasuredTrial], factor: str, rung: str
+) -> _Pair:
     return _Pair(
         within=_within(ours[0].plan, factor),
         trial_ids=(ours[0].plan.trial_id, theirs[0].plan.trial_id),
@@ -145,7 +141,7 @@ def _within(plan: PlannedTrial, factor: str) -> str:
     return ", ".join(common)
 
 
-def _gains(runs: Sequence[Run], rung: str) -> Floats | None:
+def _gains(runs: Sequence[MeasuredTrial], rung: str) -> Floats | None:
     baselines = [run.baseline for run in runs if run.baseline is not None]
     return seed_gains([run.trial for run in runs], baselines, rung)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from analysis.measured import Measured, difference
+from analysis.pairs import differing_factors
 from analysis.records import PlannedTrial, RunRecord, prompt_table, read_samples
-from analysis.report.comparisons import FACTORS
 from analysis.report.run_rows import Row
 from analysis.report.stage_rows import Stage, stage_samples
 from analysis.speeds import tokens_at
@@ -109,8 +109,7 @@ def _within(plan: PlannedTrial) -> str:
 
 
 def _differ_in_model_alone(ours: PlannedTrial, theirs: PlannedTrial) -> bool:
-    differing = [key for key in (*FACTORS, "seed") if getattr(ours, key) != getattr(theirs, key)]
-    return differing == ["model"]
+    return differing_factors(ours, theirs) == ["model"] and ours.seed == theirs.seed
 
 
 def _latest_equal(

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from analysis.controls import MeasuredTrial, control_arms
+from analysis.controls import control_arms
+from analysis.measured import MeasuredTrial
 from analysis.records import TRIALS, RunRecord, read_plan, read_run
 from analysis.report.answers import Answers, prompt_changes, read_answers
-from analysis.report.comparisons import Run, comparison_rows
+from analysis.report.comparisons import comparison_rows
 from analysis.report.control_rows import control_rows
 from analysis.report.cost_rows import cost_rows
 from analysis.report.curve_rows import curve_tables
@@ -188,7 +189,7 @@ class _Reader:
     def __init__(self, folder: Path, rung: str) -> None:
         self.folder = folder
         self.rung = rung
-        self.runs: list[Run] = []
+        self.runs: list[MeasuredTrial] = []
         """What was read, without its texts."""
         self._baselines: dict[str, tuple[Answers, RunRows]] = {}
 
@@ -202,7 +203,9 @@ class _Reader:
         theirs, shared = None, None
         if trial.comparison is not None:
             theirs, shared = self._baseline(record)
-        self.runs.append(Run(trial.plan, ours.measured, theirs.measured if theirs else None))
+        self.runs.append(
+            MeasuredTrial(trial.plan, ours.measured, theirs.measured if theirs else None)
+        )
         tables = side_rows(trial, own, shared)
         facts = trial_facts(trial)
         tables["error_classes"] = error_rows(trial, ours, theirs)
@@ -234,7 +237,9 @@ def _stages(folder: Path) -> dict[str, tuple[Stage, ...]]:
     return found
 
 
-def _comparison_rows(folder: Path, runs: Sequence[Run], verdicts: SweepVerdicts) -> list[Row]:
+def _comparison_rows(
+    folder: Path, runs: Sequence[MeasuredTrial], verdicts: SweepVerdicts
+) -> list[Row]:
     contrasts = read_plan(folder).contrasts
     return comparison_rows(runs, verdicts.primary_rung, contrasts=contrasts)
 
@@ -269,10 +274,11 @@ def _stage_tables(
     return stage_tables(facts, record, planned, verdicts.primary_rung)
 
 
-def _control_rows(folder: Path, runs: Sequence[Run], verdicts: SweepVerdicts) -> list[Row]:
+def _control_rows(
+    folder: Path, runs: Sequence[MeasuredTrial], verdicts: SweepVerdicts
+) -> list[Row]:
     cells = {cell.cell: cell.verdict for cell in verdicts.cells}
-    trials = [MeasuredTrial(*run) for run in runs]
-    return control_rows(control_arms(folder, trials, rung=verdicts.primary_rung, verdicts=cells))
+    return control_rows(control_arms(folder, runs, rung=verdicts.primary_rung, verdicts=cells))
 
 
 def _curve_folders(folder: Path, verdicts: SweepVerdicts) -> dict[str, list[Path]]:

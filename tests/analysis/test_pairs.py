@@ -9,9 +9,9 @@ import pytest
 from synthetic_sweep import SHARED_KEY, FakeTrial, write_sweep
 
 from analysis.contrasts import ContrastVerdict
-from analysis.measured import measure
+from analysis.measured import MeasuredTrial, measure
 from analysis.records import read_run
-from analysis.report.comparisons import OVER_ALL, Run, comparison_rows
+from analysis.report.comparisons import OVER_ALL, comparison_rows
 from analysis.report.run_rows import Row
 from analysis.sweep import sweep_verdicts
 
@@ -30,7 +30,7 @@ def compared(folder: Path, factors: Sequence[str]) -> Found:
     for trial in verdicts.trials:
         record = read_run(folder / "trials" / trial.plan.trial_id)
         baseline = measure(read_run(record.baseline_folder)) if trial.comparison else None
-        runs.append(Run(trial.plan, measure(record), baseline))
+        runs.append(MeasuredTrial(trial.plan, measure(record), baseline))
     rows = comparison_rows(runs, "strict", contrasts=factors)
     return Found(verdicts.contrasts, [row for row in rows if row["difficulty"] == "all"])
 
