@@ -38,8 +38,9 @@ KEY = "sk-very-secret"
 def judging(
     server: FakeJudge, *, cache_file: Path | None = None, pulse_s: float = 0.05, **settings: Any
 ) -> Iterator[OpenAiJudge]:
-    values = {"max_retries": 3, "call_timeout_s": 5.0, "startup_timeout_s": 0.0, **settings}
-    spec = OpenAiSettings(kind="openai", base_url=server.base_url, model="judge", **values)
+    defaults = {"max_retries": 3, "call_timeout_s": 5.0, "startup_timeout_s": 0.0}
+    values = {"base_url": server.base_url, **defaults, **settings}
+    spec = OpenAiSettings(kind="openai", model="judge", **values)
     judge = OpenAiJudge(
         spec, cache_file=cache_file, pause_s=0.01, probe_pause_s=0.05, pulse_s=pulse_s
     )
@@ -60,6 +61,13 @@ def truth(questions: Sequence[Question]) -> list[tuple[float, ...]]:
 
 def unless_probe(behave: Behaviour) -> Behaviour:
     return lambda request, before: (honest if is_probe(request) else behave)(request, before)
+
+
+def picky(request: Request, before: int) -> Response:
+    """Take no schema."""
+    if request.get("response_format", {}).get("type") == "json_schema":
+        return Response(b"response_format is not supported", status=400)
+    return honest(request, before)
 
 
 def test_scores_come_back_in_the_order_of_the_questions() -> None:
@@ -382,6 +390,35 @@ def test_answers_are_asked_for_once_whoever_asks(tmp_path: Path) -> None:
     assert (mixed.health["calls"], mixed.health["cache_hit_frac"]) == (5, pytest.approx(2 / 3))
 
 
+def test_two_servers_of_one_name_do_not_share_answers(tmp_path: Path) -> None:
+    cache = tmp_path / "scores.db"
+    low = unless_probe(lambda request, before: Response(said('{"score": 0.125}')))
+    with serving() as first, serving(low) as second:
+        with judging(first, cache_file=cache) as judge, judging(second, cache_file=cache) as other:
+            assert judge.judge(claims(3)).answers == truth(claims(3))
+            assert other.judge(claims(3)).answers == [(0.125,)] * 3
+            # Trials and scores keep their names when a server moves.
+            assert judge.identity == other.identity
+        with judging(first, cache_file=cache, base_url=first.base_url + "/") as judge:
+            assert judge.judge(claims(3)).health["calls"] == 0
+
+
+def test_answers_are_kept_by_how_json_was_in_fact_asked_for(tmp_path: Path) -> None:
+    cache = tmp_path / "scores.db"
+
+    def num_calls(number: int, **settings: Any) -> float:
+        with judging(server, cache_file=cache, **settings) as judge:
+            return judge.judge(claims(number)).health["calls"]
+
+    with serving(picky) as server:
+        assert [num_calls(3), num_calls(3)] == [3, 0]
+        assert num_calls(3, structured_output="json_object") == 0
+        assert num_calls(3, structured_output="none") == 3
+        # From now on the server takes a schema.
+        server.behave = honest
+        assert [num_calls(4), num_calls(4, structured_output="json_schema")] == [4, 0]
+
+
 def test_naming_a_judge_reaches_neither_its_cache_nor_its_server(tmp_path: Path) -> None:
     cache = tmp_path / "scores.db"
     with serving() as server, judging(server, cache_file=cache) as judge:
@@ -412,11 +449,6 @@ def test_tokens_cost_what_they_cost() -> None:
 
 
 def test_the_probe_finds_out_how_json_can_be_asked_for() -> None:
-    def picky(request: Request, before: int) -> Response:
-        if request.get("response_format", {}).get("type") == "json_schema":
-            return Response(b"response_format is not supported", status=400)
-        return honest(request, before)
-
     with serving(picky) as server, judging(server) as judge:
         assert judge.judge(claims(2)).answers == truth(claims(2))
     assert [r["response_format"]["type"] for r in server.requests[-2:]] == ["json_object"] * 2

@@ -97,6 +97,7 @@ def judge_with(**changes: object) -> dict[str, object]:
         pytest.param({"data_seed": 7}, True, True, id="made-up-rows"),
         pytest.param({"pass_citation_f1": 0.5}, True, True, id="pass-mark"),
         pytest.param(judge_with(model="other"), True, True, id="judge"),
+        pytest.param(judge_with(structured_output="none"), True, True, id="forced-json-or-prose"),
         pytest.param({"holdout_judge": {"kind": "lexical"}}, True, True, id="holdout-judge"),
         pytest.param(judge_with(base_url="http://b:1/v1"), False, False, id="where-it-runs"),
         pytest.param(judge_with(max_concurrent_calls=1), False, False, id="how-hard-it-is-asked"),

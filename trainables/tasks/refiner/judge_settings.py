@@ -13,7 +13,15 @@ LIMITS = ("max_concurrent_calls", "requests_per_minute", "tokens_per_minute")
 Positive = Annotated[float, Field(gt=0)]
 
 
-_DECIDES = {"kind", "model", "temperature", "max_tokens", "extra_body", "rubric_calls"}
+_DECIDES = {
+    "kind",
+    "model",
+    "temperature",
+    "max_tokens",
+    "extra_body",
+    "rubric_calls",
+    "structured_output",
+}
 
 
 class _Settings(BaseModel):
@@ -76,7 +84,8 @@ class OpenAiSettings(_Settings):
     max_failure_frac: Annotated[float, Field(ge=0, le=1)] = 0.1
     """The trial fails when a larger share of the latest calls has failed."""
     use_cache: bool = True
-    """Keep answers on disk, shared by all trials of this user on a machine."""
+    """Keep answers on disk, by address and question, shared by all trials of this user on a
+    machine."""
     usd_per_million_prompt_tokens: Annotated[float, Field(ge=0)] = 0.0
     """For the cost that is recorded."""
     usd_per_million_completion_tokens: Annotated[float, Field(ge=0)] = 0.0

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from strictune.errors import TrialError
 from trainables.packaged import cache_folder
@@ -46,6 +46,7 @@ PROBE_PAUSE_S = 2.0
 PULSE_S = 5.0
 """Between two signs of life while an evaluation's calls are open."""
 
+_MODES: Sequence[OutputMode] = get_args(OutputMode)
 _WEAKER: Mapping[OutputMode, OutputMode] = {"json_schema": "json_object", "json_object": "none"}
 _REFUSED_FORMAT = frozenset({400, 415, 422, 501})
 _PROBE_EVIDENCE = (("S1", "The tower was opened in 1887."),)
@@ -108,10 +109,9 @@ class OpenAiJudge:
         started = time.monotonic()
         health = BatchHealth()
         calls = [chat_question(question) for question in questions]
-        decides = self._settings.identity()
-        keys = [cache_key({**decides, "messages": call.messages}) for call in calls]
         if self._cache is None and self._cache_file is not None:
             self._cache = JudgeCache(self._cache_file)
+        keys = self._keys(calls, self._mode_of(calls))
         known = self._cache.get(keys) if self._cache else {}
         open_calls = {k: call for k, call in zip(keys, calls, strict=True) if k not in known}
         health.num_calls = len(open_calls)
@@ -133,6 +133,28 @@ class OpenAiJudge:
             self._run(self._client.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._loop, self._client = None, None
+
+    def _keys(self, calls: Sequence[ChatQuestion], mode: OutputMode) -> list[bytes]:
+        """Name calls in the cache: there, another address is another judge."""
+        who = {
+            **self._settings.identity(),
+            "structured_output": mode,
+            "base_url": self._settings.base_url.rstrip("/"),
+        }
+        return [cache_key({**who, "messages": call.messages}) for call in calls]
+
+    def _mode_of(self, calls: Sequence[ChatQuestion]) -> OutputMode:
+        """Return how those calls ask for JSON."""
+        asked = self._settings.structured_output
+        if asked != "auto":
+            return asked
+        if self._client is None and self._cache:
+            # A judge that has nothing to answer is not even probed.
+            for mode in _MODES:
+                keys = set(self._keys(calls, mode))
+                if len(self._cache.get(list(keys))) == len(keys):
+                    return mode
+        return self._opened_client().mode
 
     def _ask(
         self,
