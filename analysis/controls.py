@@ -20,7 +20,8 @@ from analysis.measured import Interval, Measured, MeasuredTrial, difference, mea
 from analysis.pairs import comparison_problem
 from analysis.rates import wilson_rate
 from analysis.records import PlannedTrial, RunState, check_same_prompts, read_run
-from analysis.speeds import decoding_speed, training_totals
+from analysis.speeds import training_totals
+from analysis.summaries import decoding_speed
 from analysis.verdicts import Effect, Verdict, compared_verdict, effect
 
 __all__ = ["CONTROLS", "Arm", "ArmKind", "control_arms"]

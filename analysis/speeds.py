@@ -1,15 +1,13 @@
 """How much and how fast a run trained and generated, from its own records."""
 
-import json
 import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.records import RunRecord
 from strictune.logged_metrics import read_metrics
 
-__all__ = ["TrainingTotals", "decoding_speed", "tokens_at", "training_totals"]
+__all__ = ["TrainingTotals", "tokens_at", "training_totals"]
 
 TOKENS = "train/completion_tokens"
 
@@ -45,16 +43,3 @@ def tokens_at(folder: Path, steps: Collection[int]) -> dict[int, float]:
         for step, metrics in read_metrics(folder)
         if step in steps and TOKENS in metrics
     }
-
-
-def decoding_speed(record: RunRecord) -> float:
-    """Return the completion tokens a second of a run's final evaluation; NaN if not recorded.
-
-    Scoring is in the time, and loading the model is not.
-    """
-    path = record.samples_file.parent / "summary.json"
-    if not path.exists():
-        return math.nan
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    tokens = summary["num_completions"] * summary["completion_tokens_mean"]
-    return float(tokens / summary["seconds"]) if summary["seconds"] > 0 else math.nan

@@ -23,6 +23,7 @@ from analysis.measured import (
     measure,
 )
 from analysis.records import Plan, PlannedTrial, RunRecord, RunState, read_run
+from analysis.summaries import missing_frac
 from analysis.verdicts import Effect, Verdict, adapter_verdict, effect, no_verdict
 from strictune.errors import StorageError, StrictuneError
 
@@ -75,6 +76,8 @@ class TrialResult:
     """It was asked to think and does so for fewer than half of the prompts."""
     completion_tokens_mean: float
     truncated_frac: float
+    missing_frac: float
+    """Completions that could not be scored, e.g. as a judge failed: they count in no rate."""
     samples: tuple[SampledRate, ...]
     """Of the primary rung, for k up to the fewest samples of a prompt; empty for one."""
 
@@ -87,6 +90,8 @@ class ComparisonTable:
     """The baseline's folder name."""
     rates: dict[str, Interval]
     """The baseline's Pass@1 of every rung."""
+    missing_frac: float
+    """The baseline's completions that could not be scored."""
     deltas: dict[str, Effect]
     """Trial minus baseline; all but the primary rung are exploratory."""
     tiers: tuple[Tier, ...]
@@ -222,6 +227,7 @@ def _result(compared: Comparison, plan: Plan) -> TrialResult | None:
         is_think_rate_low=compared.plan.thinking and think_rate < LOW_THINK_RATE,
         completion_tokens_mean=trial.mean("num_tokens"),
         truncated_frac=trial.mean("is_truncated"),
+        missing_frac=missing_frac(trial.record),
         samples=trial.sampled_rates(plan.primary_rung),
     )
 
@@ -231,6 +237,7 @@ def _table(gain: Gain, plan: Plan, *, thinking: bool) -> ComparisonTable:
     return ComparisonTable(
         baseline=baseline.record.folder.name,
         rates={rung: baseline.rate(rung) for rung in plan.rungs},
+        missing_frac=missing_frac(baseline.record),
         deltas={rung: effect(difference(trial, baseline, rung)) for rung in plan.rungs},
         tiers=_tiers(trial, baseline, plan.rungs),
         shares=_shares(trial, baseline, plan, thinking=thinking),

@@ -4,6 +4,7 @@ What the command line, the Markdown file and the tracking store show is worded h
 """
 
 import math
+from collections.abc import Iterator
 
 from analysis.cells import CellVerdict
 from analysis.differences import MIN_SEEDS
@@ -97,12 +98,26 @@ def trial_sentences(trial: TrialVerdict) -> list[str]:
             f"{_percent(trial.result.think_rate)} of its answers, fewer than "
             f"{_percent(LOW_THINK_RATE)}: read it as a trial without thinking."
         )
+    lines += [f"{name}: {text}" for text in _missing_texts(trial)]
     if trial.ties:
         lines.append(
             f"{name}: no weight on {', '.join(trial.ties)}, so training could not tell some wrong "
             "answers from right ones."
         )
     return lines
+
+
+def _missing_texts(trial: TrialVerdict) -> Iterator[str]:
+    """Say how far the answers that could not be scored might move a gain, at the worst."""
+    if trial.result is None or trial.comparison is None:
+        return
+    ours, theirs = trial.result.missing_frac, trial.comparison.missing_frac
+    if ours or theirs:
+        yield (
+            f"{ours:.1%} of its answers and {theirs:.1%} of its baseline's could not be scored "
+            "and count in no rate: with all of them scored, the difference might be up to "
+            f"{100 * (ours + theirs):.1f} points higher or lower."
+        )
 
 
 def cell_sentences(verdicts: SweepVerdicts) -> list[str]:

@@ -12,7 +12,8 @@ from analysis.controls import CONTROLS, Arm, MeasuredTrial, control_arms
 from analysis.measured import measure
 from analysis.records import read_run
 from analysis.report.control_rows import control_rows, control_sentences, control_texts
-from analysis.speeds import decoding_speed, training_totals
+from analysis.speeds import training_totals
+from analysis.summaries import decoding_speed
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.verdicts import Word
 

@@ -16,6 +16,7 @@ from analysis.wording import (
     count_sentence,
     recipe_sentence,
     summary_lines,
+    trial_sentences,
     verdict_rows,
 )
 from analysis.writing import write_verdicts
@@ -114,6 +115,21 @@ def test_a_think_trial_that_does_not_think_is_flagged(verdicts: SweepVerdicts) -
     assert row["think"].endswith("% (low)")
     assert any("asked to think" in line for line in summary_lines(verdicts))
     assert not row["verdict"].startswith("better")
+
+
+def test_what_could_not_be_scored_is_said_with_its_worst_case(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "s", [FakeTrial(trial_id="t")])
+    for kind, missing in (("trials", 6), ("baselines", 0)):
+        (folder,) = {path.parent for path in sweep.glob(f"{kind}/*/eval/*/samples.parquet")}
+        num = len(pd.read_parquet(folder / "samples.parquet"))
+        document = {"num_missing": missing, "num_completions": num - missing}
+        (folder / "summary.json").write_text(json.dumps(document))
+    (trial,) = sweep_verdicts(sweep).trials
+    assert trial.result is not None
+    assert trial.result.missing_frac == 6 / num
+    (sentence,) = [line for line in trial_sentences(trial) if "could not be scored" in line]
+    assert f"{6 / num:.1%} of its answers and 0.0% of its baseline's" in sentence
+    assert f"up to {600 / num:.1f} points higher or lower" in sentence
 
 
 def test_trials_whose_weights_allow_ties_are_marked(verdicts: SweepVerdicts) -> None:

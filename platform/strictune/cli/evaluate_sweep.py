@@ -83,7 +83,7 @@ def _one_for_each_model(folder: Path) -> list[TrialSpec]:
 def _document(trial: TrialSpec, control: Path) -> dict[str, Any]:
     from analysis.measured import measure
     from analysis.records import read_run
-    from analysis.speeds import decoding_speed
+    from analysis.summaries import decoding_speed
     from analysis.wording import rate_text
 
     measured = measure(read_run(control))
