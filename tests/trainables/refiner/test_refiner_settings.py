@@ -44,6 +44,11 @@ def problem_of(tmp_path: Path, *overrides: str) -> str:
         pytest.param(
             "task.judge.base_url=http://me:pw@judge/v1", "STRICTUNE_JUDGE_API_KEY", id="secret"
         ),
+        pytest.param(
+            "task.judge.base_url=http://me:p#w@judge/v1",
+            "a user, a password",
+            id="secret-with-hash",
+        ),
         pytest.param("task.judge.max_failure_frac=2", "from 0 to 1", id="share"),
         pytest.param(
             "task.reward.scale=0", "task.reward.scale = 0, expected a number above 0", id="scale"

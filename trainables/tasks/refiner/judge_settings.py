@@ -98,7 +98,8 @@ class OpenAiSettings(_Settings):
     @model_validator(mode="after")
     def _url_holds_no_secret(self) -> Self:
         parts = urlsplit(self.base_url)
-        if parts.username or parts.password or parts.query:
+        # A "#" in a password ends the part of the address that urlsplit takes users from.
+        if "@" in self.base_url or parts.query or parts.fragment:
             raise ValueError(
                 "base_url holds a user, a password or a query, which would be written into every "
                 f"record. Put the key into the environment variable {self.api_key_env} instead."
