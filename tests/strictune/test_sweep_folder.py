@@ -5,7 +5,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -106,26 +107,26 @@ def test_contrasts_are_fixed_once_a_result_is_there(tmp_path: Path, num_ended: i
         assert opened(tmp_path / "q", "contrasts=[thinking]").changes
 
 
-@pytest.fixture
-def full_disk() -> Iterator[Callable[[], None]]:
-    """Give what fills the disk: from then on no file of this process grows."""
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file of this process grow; pytest itself writes one where its output goes to one."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, ignored)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
-def test_a_full_disk_leaves_a_resumed_sweep_as_it_was(
-    tmp_path: Path, full_disk: Callable[[], None]
-) -> None:
+def test_a_full_disk_leaves_a_resumed_sweep_as_it_was(tmp_path: Path) -> None:
     folder = opened(tmp_path / "q").folder
     specs = [folder.path / "sweep.yaml", *folder.path.glob("trials/*/trial.yaml")]
     before = [path.read_bytes() for path in specs]
-    full_disk()
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(OSError, match="File too large"), full_disk():
         opened(tmp_path / "q", "resources.cpus_per_trial=2")
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(OSError, match="File too large"), full_disk():
         write_trial(folder, expand(sweep())[0])
     assert [path.read_bytes() for path in specs] == before
 
