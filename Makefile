@@ -24,7 +24,8 @@ test: $(INSTALLED)  ## Run lint, types and the tests, whole sweeps on the tiny m
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not ray and not slow" -n 2 --dist loadfile
+	$(BIN)/pytest -m "ray and not slow"
 
 test-slow: $(INSTALLED)  ## Run what takes minutes: servers that go away, growth of scoring time.
 	$(BIN)/pytest -m slow

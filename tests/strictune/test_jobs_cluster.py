@@ -141,6 +141,7 @@ sys.exit(end.exit_code)
     assert "platform/__init__.py does this" in done.stdout
 
 
+@pytest.mark.slow
 def test_two_nodes_share_a_sweep(tmp_path: Path) -> None:
     out = tmp_path / "runs"
     with two_nodes() as cluster:

@@ -87,7 +87,13 @@ def test_a_killed_trial_comes_back_from_its_checkpoint(
     note_recovery(record_property, folder, since=killed)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(signal.SIGINT, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, id="terminated", marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_sweep_resumes(
     tmp_path: Path, sent: signal.Signals, record_property: Record
 ) -> None:

@@ -122,6 +122,7 @@ def test_a_killed_driver_leaves_a_sweep_that_resumes(
     note_recovery(record_property, running, since=resumed)
 
 
+@pytest.mark.slow
 def test_trials_of_a_lost_machine_go_on_elsewhere(tmp_path: Path, record_property: Record) -> None:
     with two_nodes() as cluster:
         driver = subprocess.Popen(

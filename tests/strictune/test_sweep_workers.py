@@ -64,6 +64,7 @@ def check_rewards(folder: Path) -> None:
     assert list(rows.groupby("step").size()) == [16] * 6
 
 
+@pytest.mark.slow
 def test_a_trial_goes_on_when_one_of_its_workers_is_killed(
     tmp_path: Path, record_property: Record
 ) -> None:

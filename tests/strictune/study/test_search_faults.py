@@ -76,6 +76,7 @@ def check_whole(tmp_path: Path, *, num_points: int = NUM_POINTS) -> None:
     assert {run.info.status for run in mlflow_runs(tmp_path)} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_a_search_whose_driver_is_killed_ends_with_each_point_once(tmp_path: Path) -> None:
     driver = subprocess.Popen(
         command(tmp_path),
