@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from synthetic_sweep import SHARED_KEY, FakeTrial, write_run, write_sweep
+from synthetic_sweep import SHARED_KEY, FakeTrial, measured_trials, write_run, write_sweep
 
-from analysis.controls import CONTROLS, Arm, MeasuredTrial, control_arms
+from analysis.controls import CONTROLS, Arm, control_arms
 from analysis.measured import measure
 from analysis.records import read_run
 from analysis.report.control_rows import control_rows, control_sentences, control_texts
@@ -53,11 +53,7 @@ def sweep(tmp_path: Path) -> Path:
 
 def arms_of(folder: Path) -> tuple[tuple[Arm, ...], SweepVerdicts]:
     verdicts = sweep_verdicts(folder)
-    runs = []
-    for trial in verdicts.trials:
-        record = read_run(folder / "trials" / trial.plan.trial_id)
-        baseline = measure(read_run(record.baseline_folder)) if trial.comparison else None
-        runs.append(MeasuredTrial(trial.plan, measure(record), baseline))
+    runs = measured_trials(folder, verdicts)
     cells = {cell.cell: cell.verdict for cell in verdicts.cells}
     return control_arms(folder, runs, rung="strict", verdicts=cells), verdicts
 

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from synthetic_sweep import SHARED_KEY, FakeTrial, write_sweep
+from synthetic_sweep import SHARED_KEY, FakeTrial, measured_trials, write_sweep
 
 from analysis.contrasts import ContrastVerdict
-from analysis.measured import MeasuredTrial, measure
-from analysis.records import read_run
 from analysis.report.comparisons import OVER_ALL, comparison_rows
 from analysis.report.run_rows import Row
 from analysis.sweep import sweep_verdicts
@@ -26,11 +24,7 @@ class Found(NamedTuple):
 
 def compared(folder: Path, factors: Sequence[str]) -> Found:
     verdicts = sweep_verdicts(folder)
-    runs = []
-    for trial in verdicts.trials:
-        record = read_run(folder / "trials" / trial.plan.trial_id)
-        baseline = measure(read_run(record.baseline_folder)) if trial.comparison else None
-        runs.append(MeasuredTrial(trial.plan, measure(record), baseline))
+    runs = measured_trials(folder, verdicts)
     rows = comparison_rows(runs, "strict", contrasts=factors)
     return Found(verdicts.contrasts, [row for row in rows if row["difficulty"] == "all"])
 
