@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,7 +18,7 @@ from analysis.records import read_run
 from analysis.trials import LOW_THINK_RATE
 from analysis.verdicts import Effect, effect_text
 from analysis.wording import rate_text
-from strictune.config import TrialSpec, dump_yaml, load_trial
+from strictune.config import ComputeDtype, TrialSpec, dump_yaml, load_trial
 from strictune.errors import StorageError
 
 __all__ = ["CardSource", "model_card", "read_card_source"]
@@ -94,6 +94,11 @@ class CardSource:
     judged: JudgedTrial | None
     """None where no sweep has judged it."""
     cell: JudgedCell | None
+
+    @property
+    def dtype(self) -> ComputeDtype:
+        """What the trial computed in."""
+        return cast(ComputeDtype, self.lock["dtype"])
 
 
 def read_card_source(run: Path) -> CardSource:
@@ -241,17 +246,17 @@ def _training(source: CardSource) -> list[str]:
         f"base {spec.model}, revision {lock.get('model_revision', 'unknown')}",
         f"{source.steps} optimizer steps in {source.seconds / 60:.0f} minutes on "
         f"{lock.get('device', 'an unknown device')}, seed {spec.seed}",
-        f"base weights in training: {_storage(spec)}",
+        f"base weights in training: {_storage(source)}",
         *([f"reward weights: {weights}"] if spec.method == "grpo" else []),
         f"strictune {lock.get('git_sha') or 'of an unknown commit'}; {versions or 'no versions'}",
         "everything else:",
     ]
 
 
-def _storage(spec: TrialSpec) -> str:
-    if spec.quantization == "none":
-        return spec.dtype
-    return f"{spec.quantization}, computing in {spec.dtype}"
+def _storage(source: CardSource) -> str:
+    if source.spec.quantization == "none":
+        return source.dtype
+    return f"{source.spec.quantization}, computing in {source.dtype}"
 
 
 def _yaml_lines(spec: TrialSpec) -> list[str]:
@@ -268,7 +273,7 @@ def _limits(source: CardSource, *, is_merged: bool) -> list[str]:
     if spec.quantization != "none" and is_merged:
         limits.append(
             f"the results above were measured on {spec.quantization} weights; this folder holds "
-            f"the unquantized ones in {spec.dtype}, which answer slightly differently. "
+            f"the unquantized ones in {source.dtype}, which answer slightly differently. "
             "`strictune evaluate --model DIR --quantization none` measures them"
         )
     if spec.thinking and source.measured.mean("is_thinking") < LOW_THINK_RATE:

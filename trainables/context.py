@@ -7,7 +7,7 @@ from typing import Protocol
 
 from transformers import PreTrainedTokenizerBase
 
-from strictune.config import TrialSpec
+from strictune.config import ComputeDtype, TrialSpec
 from trainables.models import ModelSource
 from trainables.ranks import Ranks
 from trainables.records import TrialRecords
@@ -29,6 +29,8 @@ class TrialContext:
 
     spec: TrialSpec
     folder: Path
+    dtype: ComputeDtype
+    """What ``spec.dtype`` became on this device."""
     task: Task
     source: ModelSource
     tokenizer: PreTrainedTokenizerBase

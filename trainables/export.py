@@ -1,7 +1,7 @@
 """A trial's adapter as a folder for others: merged into its base, or as it is.
 
-Merging happens in float32 on the unquantized base and is rounded once, to the trial's dtype:
-added to NF4 weights, an adapter would be stored with their rounding error. Adapters are read
+Merging happens in float32 on the unquantized base and is rounded once, to what the trial computed
+in: added to NF4 weights, an adapter would be stored with their rounding error. Adapters are read
 from safetensors only.
 """
 
@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel
 from transformers import logging as transformers_logging
 
-from strictune.config import TrialSpec
+from strictune.config import ComputeDtype, TrialSpec
 from strictune.errors import StorageError, TrialError
 from trainables.models import (
     ADAPTER_FILES,
+    TORCH_DTYPES,
     ModelSource,
     load_adapter,
     load_base_model,
@@ -37,7 +37,14 @@ ADAPTER = Path("adapter") / "final"
 
 
 def export_trial(
-    run: Path, spec: TrialSpec, out: Path, *, model_revision: str, card: str, is_merged: bool
+    run: Path,
+    spec: TrialSpec,
+    out: Path,
+    *,
+    dtype: ComputeDtype,
+    model_revision: str,
+    card: str,
+    is_merged: bool,
 ) -> None:
     """Write a model folder, or an adapter's, with its card; all of it or nothing.
 
@@ -45,6 +52,7 @@ def export_trial(
         run: The trial's folder.
         spec: The trial.
         out: Where the folder goes; missing or empty.
+        dtype: What the trial computed in, and a merged model is stored in.
         model_revision: The revision of the base that was trained.
         card: ``README.md``.
         is_merged: Merge the adapter into its base.
@@ -56,7 +64,7 @@ def export_trial(
     adapter = resolve_adapter(run / ADAPTER)
     _check_free(out)
     base = _base(spec, model_revision=model_revision) if is_merged else None
-    merged = None if base is None else _merge(spec, base, adapter)
+    merged = None if base is None else _merge(base, adapter, dtype=dtype)
     with _folder_in_one_piece(out) as folder:
         if base is None or merged is None:
             _write_adapter(spec, adapter, folder)
@@ -66,7 +74,7 @@ def export_trial(
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def usage_code(spec: TrialSpec, *, is_merged: bool) -> str:
+def usage_code(spec: TrialSpec, *, dtype: ComputeDtype, is_merged: bool) -> str:
     """Return code that loads the exported folder and answers the task's first prompt."""
     task = load_task(spec.task)
     messages = task.messages(task.prompts(spec.evaluation.final_split)[0], thinking=spec.thinking)
@@ -78,7 +86,7 @@ def usage_code(spec: TrialSpec, *, is_merged: bool) -> str:
         "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
         if is_merged
         else f"base = {json.dumps(spec.model)}  # or a folder\n"
-        f'base_model = AutoModelForCausalLM.from_pretrained(base, dtype="{spec.dtype}")\n'
+        f'base_model = AutoModelForCausalLM.from_pretrained(base, dtype="{dtype}")\n'
         "model = PeftModel.from_pretrained(base_model, folder)\n"
         "tokenizer = AutoTokenizer.from_pretrained(base)\n"
     )
@@ -109,12 +117,12 @@ def _base(spec: TrialSpec, *, model_revision: str) -> ModelSource:
     return source
 
 
-def _merge(spec: TrialSpec, base: ModelSource, adapter: ModelSource) -> PreTrainedModel:
+def _merge(base: ModelSource, adapter: ModelSource, *, dtype: ComputeDtype) -> PreTrainedModel:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     model = load_base_model(base, quantization="none", dtype="float32")
     merged: PreTrainedModel = load_adapter(model, adapter).merge_and_unload(safe_merge=True)
-    return merged.to({"bfloat16": torch.bfloat16, "float32": torch.float32}[spec.dtype])
+    return merged.to(TORCH_DTYPES[dtype])
 
 
 def _write_adapter(spec: TrialSpec, adapter: ModelSource, folder: Path) -> None:

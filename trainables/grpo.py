@@ -46,7 +46,7 @@ def build_grpo_trainer(
         seed=spec.seed,
     )
     dealt = training_prompts(context, prompts)
-    model = load_base_model(context.source, quantization=spec.quantization, dtype=spec.dtype)
+    model = load_base_model(context.source, quantization=spec.quantization, dtype=context.dtype)
     scorer = BatchScorer(
         task,
         context.tokenizer,
@@ -62,6 +62,7 @@ def build_grpo_trainer(
         args=grpo_arguments(
             spec,
             stage,
+            dtype=context.dtype,
             components=task.components,
             folder=checkpoints,
             rollouts=engine.arguments(),

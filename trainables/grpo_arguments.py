@@ -10,7 +10,7 @@ from typing import Any
 
 from trl import GRPOConfig
 
-from strictune.config import TrialSpec
+from strictune.config import ComputeDtype, TrialSpec
 from trainables.curriculum import PlannedStage
 from trainables.trainer_arguments import trainer_arguments
 
@@ -23,6 +23,7 @@ def grpo_arguments(
     spec: TrialSpec,
     stage: PlannedStage,
     *,
+    dtype: ComputeDtype,
     components: Sequence[str],
     folder: Path,
     rollouts: Mapping[str, Any],
@@ -32,11 +33,12 @@ def grpo_arguments(
     Args:
         spec: The trial.
         stage: Which stage.
+        dtype: What it computes in.
         components: The task's reward components, in their order.
         folder: Where its checkpoints go.
         rollouts: What the trial's engine adds.
     """
-    shared = trainer_arguments(spec, stage, folder=folder, without=NOT_TRL_FIELDS)
+    shared = trainer_arguments(spec, stage, dtype=dtype, folder=folder, without=NOT_TRL_FIELDS)
     # Between two iterations over one batch its completions would be lost.
     per_batch = spec.grpo.num_iterations
     shared["save_steps"] = math.ceil(shared["save_steps"] / per_batch) * per_batch

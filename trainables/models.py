@@ -9,7 +9,7 @@ safetensors.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,13 +25,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from strictune.config import LoraSpec
+from strictune.config import ComputeDtype, LoraSpec
 from strictune.errors import TrialError
 from trainables.builtin import BUILTIN_MODELS
 from trainables.packaged import package_model_folder
 
 __all__ = [
     "ADAPTER_FILES",
+    "TORCH_DTYPES",
     "ModelSource",
     "load_adapter",
     "load_base_model",
@@ -48,6 +49,12 @@ logger = logging.getLogger(__name__)
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 """What makes a folder an adapter; other formats of weights could run code when read."""
 PACKAGE_PREFIX = "package:"
+
+TORCH_DTYPES: Mapping[ComputeDtype, torch.dtype] = {
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float32": torch.float32,
+}
 
 
 class ModelSource(NamedTuple):
@@ -140,7 +147,7 @@ def load_base_model(
     source: ModelSource,
     *,
     quantization: Literal["nf4", "none"],
-    dtype: Literal["bfloat16", "float32"],
+    dtype: ComputeDtype,
 ) -> PreTrainedModel:
     """Load the frozen base on this process's device.
 
@@ -150,7 +157,7 @@ def load_base_model(
     Raises:
         TrialError: It needs code that is not trusted.
     """
-    torch_dtype = {"bfloat16": torch.bfloat16, "float32": torch.float32}[dtype]
+    torch_dtype = TORCH_DTYPES[dtype]
     quantization_config = (
         BitsAndBytesConfig(
             load_in_4bit=True,

@@ -11,7 +11,7 @@ is started again, counted and given up in the same way with one worker and with 
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import ray
 from ray import tune
@@ -186,8 +186,10 @@ def measure_baseline_of(trial: Path, baselines: Path) -> str:
     """Measure the baseline of the trial in the folder ``trial``; return the baseline's name."""
     _prepare_process()
     from trainables.evaluation.baseline import measure_baseline
+    from trainables.precision import trial_dtype
 
-    return measure_baseline(load_trial(trial / "trial.yaml"), baselines).name
+    spec = load_trial(trial / "trial.yaml")
+    return measure_baseline(spec, baselines, dtype=trial_dtype(spec, trial)).name
 
 
 def measure_probe_of(trial: Path) -> Probe:
@@ -206,13 +208,19 @@ def measure_probe_of(trial: Path) -> Probe:
     return measure_trial(load_trial(trial / "trial.yaml"), num_threads=max(1, int(cores)))
 
 
-def describe_card() -> tuple[str, float] | None:
-    """Return name and GiB of this machine's smallest card, or None if it has none."""
+def describe_card() -> Mapping[str, Any] | None:
+    """Return the fields of ``packing.Card`` of this machine's smallest one, None without any."""
     import torch
 
     cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     card = min(cards, key=lambda card: card.total_memory, default=None)
-    return None if card is None else (str(card.name), card.total_memory / 2**30)
+    if card is None:
+        return None
+    return {
+        "name": str(card.name),
+        "memory_gib": card.total_memory / 2**30,
+        "has_bfloat16": torch.cuda.is_bf16_supported(including_emulation=False),
+    }
 
 
 def _prepare_process() -> None:

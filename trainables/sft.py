@@ -79,7 +79,7 @@ def sft_trainer(
 ) -> SFTTrainer:
     """Set up the training of one stage on given data."""
     spec = context.spec
-    model = load_base_model(context.source, quantization=spec.quantization, dtype=spec.dtype)
+    model = load_base_model(context.source, quantization=spec.quantization, dtype=context.dtype)
     stop_ids = stop_token_ids(context.tokenizer, model.generation_config)
     rows = _rows(context, data.prompts, end_id=end_of_turn_id(context.tokenizer, stop_ids))
     trainer = _MeteredTrainer(
@@ -87,7 +87,9 @@ def sft_trainer(
         args=SFTConfig(
             max_length=None,  # Rows are cut where a completion of GRPO would be.
             train_sampling_strategy="sequential",
-            **trainer_arguments(spec, stage, folder=checkpoints, without=("match",)),
+            **trainer_arguments(
+                spec, stage, dtype=context.dtype, folder=checkpoints, without=("match",)
+            ),
         ),
         train_dataset=Dataset.from_list(rows).select(
             [index % len(rows) for index in range(data.num_completions)]

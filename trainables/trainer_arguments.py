@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from strictune.config import TrialSpec
+from strictune.config import ComputeDtype, TrialSpec
 from trainables.curriculum import PlannedStage
 from trainables.distributed import distributed_arguments
 from trainables.models import training_device
@@ -13,13 +13,19 @@ __all__ = ["trainer_arguments"]
 
 
 def trainer_arguments(
-    spec: TrialSpec, stage: PlannedStage, *, folder: Path, without: Collection[str] = ()
+    spec: TrialSpec,
+    stage: PlannedStage,
+    *,
+    dtype: ComputeDtype,
+    folder: Path,
+    without: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the arguments of one stage that all of TRL's trainers know.
 
     Args:
         spec: The trial.
         stage: Which stage.
+        dtype: What it computes in; float16 brings the trainer's loss scaling.
         folder: Where its checkpoints go.
         without: Fields of the trial's training block that are none of TRL's.
     """
@@ -34,7 +40,8 @@ def trainer_arguments(
         # Prompts come in the order that the curriculum dealt them.
         "shuffle_dataset": False,
         "seed": spec.seed,
-        "bf16": spec.dtype == "bfloat16",
+        "bf16": dtype == "bfloat16",
+        "fp16": dtype == "float16",
         "trust_remote_code": spec.trust_remote_code,
         "use_cpu": on_cpu,
         "save_strategy": "steps",

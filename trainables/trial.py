@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from peft import PeftModel
 from transformers import logging as transformers_logging
 
-from strictune.config import TrialSpec, dump_yaml
+from strictune.config import ComputeDtype, TrialSpec, dump_yaml
 from strictune.errors import StrictuneError, TrialError, TrialStopped
 from trainables.context import Report, TrialContext
 from trainables.curriculum import PlannedStage, plan_stages
@@ -28,6 +28,7 @@ from trainables.evaluation.keys import comparison_keys
 from trainables.evaluation.suite import SuiteResult, evaluate_suite, read_result, write_result
 from trainables.failures import failure_reason, has_lost_a_rank, raise_if_paused
 from trainables.models import load_base_model, load_tokenizer, resolve_model
+from trainables.precision import trial_dtype
 from trainables.provenance import lock_document
 from trainables.pulse import Pulse
 from trainables.ranks import Ranks
@@ -110,7 +111,8 @@ def _follow(spec: TrialSpec, folder: Path, ranks: Ranks, *, may_grow: bool) -> O
     """Train as a rank that writes no records, and wait while the first one evaluates."""
     try:
         records = FollowedRecords(folder, ranks.from_first())
-        _train_stages(_context(spec, folder, records, ignore_report, lambda: None, ranks))
+        dtype = trial_dtype(spec, folder)
+        _train_stages(_context(spec, folder, dtype, records, ignore_report, lambda: None, ranks))
     except Exception as error:
         raise_if_paused(error, folder, may_grow=may_grow)
         if has_lost_a_rank(error):
@@ -129,9 +131,10 @@ def _train_locked(
         return record_failure(folder, str(error))
     logger.info("trial=%s started at step=%d", spec.trial_id, records.progress.step)
     try:
-        _describe(spec, folder)
+        dtype = trial_dtype(spec, folder)
+        _describe(spec, folder, dtype)
         ranks.from_first(records.progress)
-        context = _context(spec, folder, records, report, pulse.beat, ranks)
+        context = _context(spec, folder, dtype, records, report, pulse.beat, ranks)
         pulse.beat()
         _evaluate_finally(context, _train_stages(context))
         return records.end("FINISHED")
@@ -148,14 +151,17 @@ def _train_locked(
         records.close()
 
 
-def _describe(spec: TrialSpec, folder: Path) -> None:
+def _describe(spec: TrialSpec, folder: Path, dtype: ComputeDtype) -> None:
     """Write what the trial is, and what produces its numbers."""
     (folder / "trial.yaml").write_text(dump_yaml(spec), encoding="utf-8")
-    keys = comparison_keys(spec)
+    keys = comparison_keys(spec, dtype=dtype)
     write_json(
         folder / "lock.json",
         lock_document(
-            **keys.document(), seed=spec.seed, ties=list(spec.ties), trial_id=spec.trial_id
+            **keys.document(),
+            seed=spec.seed,
+            ties=list(spec.ties),
+            trial_id=spec.trial_id,
         ),
     )
 
@@ -163,6 +169,7 @@ def _describe(spec: TrialSpec, folder: Path) -> None:
 def _context(
     spec: TrialSpec,
     folder: Path,
+    dtype: ComputeDtype,
     records: TrialRecords,
     report: Report,
     beat: Callable[[], None],
@@ -172,6 +179,7 @@ def _context(
     return TrialContext(
         spec=spec,
         folder=folder,
+        dtype=dtype,
         # What the trial may use of a budget is spent by all ranks together.
         task=load_task(spec.task.shared_by(ranks.count)),
         source=source,
@@ -262,7 +270,7 @@ def _evaluate(context: TrialContext, adapter: Path, split: Split) -> SuiteResult
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    base = load_base_model(context.source, quantization=spec.quantization, dtype=spec.dtype)
+    base = load_base_model(context.source, quantization=spec.quantization, dtype=context.dtype)
     return evaluate_suite(
         PeftModel.from_pretrained(base, adapter),
         context.tokenizer,

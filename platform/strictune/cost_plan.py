@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from strictune.config import ComputeDtype
 from strictune.packing import Grant, Machine
 
 __all__ = ["CellPlan", "MemoryPlan", "StepPlan", "SweepCosts"]
@@ -39,6 +40,8 @@ class CellPlan:
     num_trials: int
     num_steps: int
     """Optimizer steps of one trial."""
+    dtype: ComputeDtype
+    """What it computes in on these machines."""
     memory: MemoryPlan
     grant: Grant | None
     """None where it takes a probe to know."""

@@ -13,19 +13,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from strictune.config import ResourcesSpec, TrialSpec
+from strictune.config import ComputeDtype, ResourcesSpec, TrialSpec, auto_dtype
 from strictune.cost_book import CostBook, KnownCosts
 from strictune.cost_plan import CellPlan, MemoryPlan, StepPlan, SweepCosts
 from strictune.errors import BudgetError
 from strictune.packing import Grant, Machine, Peak, grant_trial, needs_peak
-from trainables.devices import cpu_name
+from trainables.devices import cpu_has_bfloat16, cpu_name
 from trainables.memory.architecture import find_architecture
 from trainables.memory.estimate import estimate_memory, workload_of
 from trainables.memory.measured import TrialCost
 from trainables.memory.shape import shape_digest
 from trainables.tasks import load_task
 
-__all__ = ["device_of", "expected_costs", "measured_peak", "trials_to_probe", "write_costs"]
+__all__ = [
+    "device_of",
+    "expected_costs",
+    "expected_dtype",
+    "measured_peak",
+    "trials_to_probe",
+    "write_costs",
+]
 
 ESTIMATE_MARGIN = 1.25
 """Room above an estimate, on top of ``PEAK_MARGIN``: it counts tensors, not fragments."""
@@ -114,13 +121,15 @@ def _plan_cell(
 ) -> CellPlan:
     trial = members[0]
     is_gpu = any(machine.gpus for machine in machines)
-    memory, peak = _memory(trial, known, is_gpu=is_gpu)
+    dtype = expected_dtype(trial, machines)
+    memory, peak = _memory(trial, known, dtype=dtype, is_gpu=is_gpu)
     granted = _grant(spec, trial, machines, peak, num_wanted=num_wanted)
     step = _step(trial, known, granted.grant)
     num_steps = sum(trial.stage_steps)
     return CellPlan(
         num_trials=len(members),
         num_steps=num_steps,
+        dtype=dtype,
         memory=memory,
         grant=granted.grant,
         problem=granted.problem or _too_tight(memory, granted.grant, machines),
@@ -129,7 +138,23 @@ def _plan_cell(
     )
 
 
-def _memory(trial: TrialSpec, known: KnownCosts, *, is_gpu: bool) -> tuple[MemoryPlan, Peak | None]:
+def expected_dtype(trial: TrialSpec, machines: Sequence[Machine]) -> ComputeDtype:
+    """Return what a trial computes in on these machines, taking their processors for this one's."""
+    if trial.dtype != "auto":
+        return trial.dtype
+    cards = [machine.card for machine in machines if machine.gpus]
+    return auto_dtype(
+        "cuda" if cards else "cpu",
+        has_bfloat16=all(card is None or card.has_bfloat16 for card in cards)
+        if cards
+        else cpu_has_bfloat16(),
+        quantization=trial.quantization,
+    )
+
+
+def _memory(
+    trial: TrialSpec, known: KnownCosts, *, dtype: ComputeDtype, is_gpu: bool
+) -> tuple[MemoryPlan, Peak | None]:
     measured = known.measured
     if measured is not None:
         shown = measured.gpu_gib if is_gpu else measured.memory_gib
@@ -140,6 +165,7 @@ def _memory(trial: TrialSpec, known: KnownCosts, *, is_gpu: bool) -> tuple[Memor
     workload = workload_of(
         trial,
         device="cuda" if is_gpu else "cpu",
+        dtype=dtype,
         max_prompt_tokens=load_task(trial.task).max_prompt_tokens,
     )
     peak_gib = estimate_memory(trial, architecture, workload).peak_gib

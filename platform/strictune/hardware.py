@@ -4,6 +4,7 @@ The plan is made with it. A running sweep asks its cluster instead.
 """
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from strictune.packing import Card, Machine
 
 __all__ = ["parse_cards", "this_machine"]
 
-QUERY = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+CARD = re.compile(r"(?P<name>.+), (?P<mib>\d+), (?P<capability>\d+)\.\d+")
+AMPERE = 8
+"""The compute capability of the first cards that have bfloat16 in hardware."""
 QUERY_TIMEOUT_S = 10.0
 UUIDS = ("GPU-", "MIG-")
 """How the entries of CUDA_VISIBLE_DEVICES begin that are no numbers."""
@@ -39,9 +43,15 @@ def parse_cards(text: str, *, visible: str | None) -> list[Card]:
     """Read nvidia-smi's list; ``visible`` is CUDA_VISIBLE_DEVICES, by number or by UUID."""
     cards = []
     for line in text.splitlines():
-        name, comma, mib = line.rpartition(",")
-        if comma and mib.strip().isdigit():
-            cards.append(Card(name=name.strip(), memory_gib=int(mib) / 1024))
+        found = CARD.fullmatch(line)
+        if found is not None:
+            cards.append(
+                Card(
+                    name=found["name"],
+                    memory_gib=int(found["mib"]) / 1024,
+                    has_bfloat16=int(found["capability"]) >= AMPERE,
+                )
+            )
     if visible is None:
         return cards
     chosen: list[Card] = []

@@ -59,6 +59,8 @@ class Card:
     name: str
     """As the driver calls it, e.g. ``NVIDIA H100 80GB HBM3``."""
     memory_gib: float
+    has_bfloat16: bool = True
+    """It computes bfloat16 in hardware."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

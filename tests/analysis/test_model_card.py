@@ -24,6 +24,7 @@ def judged_run(folder: Path, trial: FakeTrial, *settings: str, is_judged: bool =
     (run / "trial.yaml").write_text(dump_yaml(spec))
     lock = json.loads((run / "lock.json").read_text())
     lock |= {"model_revision": "abc123", "packages": {"torch": "2.13.0"}, "device": "a machine"}
+    lock["dtype"] = "bfloat16"
     (run / "lock.json").write_text(json.dumps(lock))
     if is_judged:
         write_verdicts(sweep)

@@ -34,6 +34,7 @@ from trainables.memory.architecture import find_architecture  # noqa: E402
 from trainables.memory.estimate import estimate_memory, workload_of  # noqa: E402
 from trainables.memory.measured import Probe  # noqa: E402
 from trainables.memory.probe import measure_trial  # noqa: E402
+from trainables.precision import resolve_dtype  # noqa: E402
 from trainables.tasks import load_task  # noqa: E402
 
 MODELS = ("builtin:tiny", "HuggingFaceTB/SmolLM2-135M-Instruct")
@@ -96,6 +97,7 @@ def first_guess_gib(spec: TrialSpec, *, device: str) -> float | None:
     workload = workload_of(
         spec,
         device="cuda" if device == "cuda" else "cpu",
+        dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
         max_prompt_tokens=load_task(spec.task).max_prompt_tokens,
     )
     return estimate_memory(spec, architecture, workload).peak_gib

@@ -4,7 +4,7 @@ from strictune import hardware
 from strictune.hardware import parse_cards, this_machine
 from strictune.packing import Card
 
-LIST = "NVIDIA H100 80GB HBM3, 81559\nNVIDIA A10, 23028\n"
+LIST = "NVIDIA H100 80GB HBM3, 81559, 9.0\nNVIDIA A10, 23028, 8.6\n"
 H100 = Card(name="NVIDIA H100 80GB HBM3", memory_gib=81559 / 1024)
 A10 = Card(name="NVIDIA A10", memory_gib=23028 / 1024)
 
@@ -29,9 +29,14 @@ def test_cards_that_cuda_hides_are_left_out(visible: str | None, cards: list[Car
     assert parse_cards(LIST, visible=visible) == cards
 
 
-@pytest.mark.parametrize("text", ["", "No devices were found\n", "NVIDIA GB10, [N/A]\n"])
+@pytest.mark.parametrize("text", ["", "No devices were found\n", "NVIDIA GB10, [N/A], 12.1\n"])
 def test_a_list_without_cards_is_empty(text: str) -> None:
     assert parse_cards(text, visible=None) == []
+
+
+def test_a_card_before_ampere_has_no_bfloat16_in_hardware() -> None:
+    [t4, a10] = parse_cards("Tesla T4, 15360, 7.5\nNVIDIA A10, 23028, 8.6\n", visible=None)
+    assert (t4.has_bfloat16, a10.has_bfloat16) == (False, True)
 
 
 def test_this_machine_has_cores_and_memory() -> None:

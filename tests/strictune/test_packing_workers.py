@@ -111,6 +111,7 @@ def test_card_hours_count_the_card_of_every_worker() -> None:
     cell = CellPlan(
         num_trials=3,
         num_steps=10,
+        dtype="bfloat16",
         memory=MemoryPlan(peak_gib=None, source="unknown"),
         grant=Grant(cpus=1, gpus=1, at_once=2, num_workers=4),
         problem=None,

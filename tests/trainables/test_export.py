@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from strictune.config import TrialSpec, expand, load_sweep
+from strictune.config import ComputeDtype, TrialSpec, expand, load_sweep
 from strictune.errors import StorageError, TrialError
 from trainables.export import export_trial, usage_code
 from trainables.models import load_base_model, lora_config, resolve_model
@@ -46,7 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def with_adapter(run: Path, dtype: str) -> PeftModel:
+def with_adapter(run: Path, dtype: ComputeDtype) -> PeftModel:
     base = load_base_model(resolve_model("builtin:tiny"), quantization="none", dtype=dtype)
     return PeftModel.from_pretrained(base, run / "adapter" / "final").eval()
 
@@ -62,12 +62,14 @@ def logits(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
     [pytest.param("float32", 1e-4, id="float32"), pytest.param("bfloat16", 0.25, id="bfloat16")],
 )
 def test_the_merged_model_is_base_plus_adapter(
-    run: Path, revision: str, tmp_path: Path, dtype: str, largest: float
+    run: Path, revision: str, tmp_path: Path, dtype: ComputeDtype, largest: float
 ) -> None:
     spec = trial(**{"trial.dtype": dtype})
     assert spec.quantization == "nf4"
     out = tmp_path / "model"
-    export_trial(run, spec, out, model_revision=revision, card="# Card\n", is_merged=True)
+    export_trial(
+        run, spec, out, dtype=dtype, model_revision=revision, card="# Card\n", is_merged=True
+    )
     merged = AutoModelForCausalLM.from_pretrained(out, dtype="auto", use_safetensors=True)
     tokenizer = AutoTokenizer.from_pretrained(out)
     ids = tokenizer(PROMPT, return_tensors="pt")["input_ids"]
@@ -100,9 +102,11 @@ def test_the_code_of_the_card_runs(
     settings = {"matrix.thinking": f"[{str(thinking).lower()}]", "evaluation.max_new_tokens": 8}
     spec = trial(**settings, **{"evaluation.max_think_tokens": 8})
     out = tmp_path / "export"
-    export_trial(run, spec, out, model_revision=revision, card="", is_merged=is_merged)
+    export_trial(
+        run, spec, out, dtype="float32", model_revision=revision, card="", is_merged=is_merged
+    )
     monkeypatch.chdir(out)
-    code = usage_code(spec, is_merged=is_merged)
+    code = usage_code(spec, dtype="float32", is_merged=is_merged)
     code = code.replace('"builtin:tiny"', repr(resolve_model("builtin:tiny").location))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -115,7 +119,9 @@ def test_an_exported_adapter_names_its_base_as_the_sweep_file_does(
     run: Path, revision: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "adapter"
-    export_trial(run, trial(), out, model_revision=revision, card="", is_merged=False)
+    export_trial(
+        run, trial(), out, dtype="float32", model_revision=revision, card="", is_merged=False
+    )
     assert sorted(path.name for path in out.iterdir()) == [
         "README.md",
         "adapter_config.json",
@@ -127,14 +133,30 @@ def test_an_exported_adapter_names_its_base_as_the_sweep_file_does(
 
 def test_another_base_than_the_trained_one_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(TrialError, match="is not the one that was trained"):
-        export_trial(run, trial(), tmp_path / "x", model_revision="other", card="", is_merged=True)
+        export_trial(
+            run,
+            trial(),
+            tmp_path / "x",
+            dtype="float32",
+            model_revision="other",
+            card="",
+            is_merged=True,
+        )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_replaced(run: Path, revision: str, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("kept")
     with pytest.raises(StorageError, match="is not empty"):
-        export_trial(run, trial(), tmp_path, model_revision=revision, card="", is_merged=False)
+        export_trial(
+            run,
+            trial(),
+            tmp_path,
+            dtype="float32",
+            model_revision=revision,
+            card="",
+            is_merged=False,
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
@@ -145,6 +167,6 @@ def test_a_pickled_adapter_is_refused(run: Path, revision: str, tmp_path: Path) 
     (adapter / "adapter_model.bin").write_bytes(b"pickle")
     with pytest.raises(TrialError, match=r"there is no adapter_model\.safetensors"):
         export_trial(
-            tmp_path / "run", trial(), tmp_path / "x", model_revision=revision, card="",
-            is_merged=True,
+            tmp_path / "run", trial(), tmp_path / "x", dtype="float32", model_revision=revision,
+            card="", is_merged=True,
         )  # fmt: skip

@@ -24,7 +24,7 @@ def test_the_trainer_gets_the_weights_of_its_stage(tmp_path: Path) -> None:
     )
     [stage] = plan_stages(spec)
     arguments = grpo_arguments(
-        spec, stage, components=spec.task.components, folder=tmp_path, rollouts={}
+        spec, stage, dtype="float32", components=spec.task.components, folder=tmp_path, rollouts={}
     )
     weights = dict(zip(spec.task.components, arguments.reward_weights, strict=True))
     assert {name: weight for name, weight in weights.items() if weight} == {

@@ -107,5 +107,6 @@ def test_a_trial_asks_for_trust_only_if_its_file_does(folder: Path, tmp_path: Pa
     outcome = train_trial(trial(folder), folder=tmp_path / "trial")
     assert outcome.state == "FAILED"
     assert "brings code of its own" in str(outcome.reason)
-    assert baseline_measurement(trial(folder, trust_remote_code=True)).model.trust_remote_code
-    assert not baseline_measurement(trial(folder)).model.trust_remote_code
+    for trusts in (True, False):
+        spec = trial(folder, trust_remote_code=trusts)
+        assert baseline_measurement(spec, dtype="float32").model.trust_remote_code is trusts

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from strictune.config import TrialSpec, dump_yaml
+from strictune.config import ComputeDtype, TrialSpec, dump_yaml
 from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import baseline_measurement
 from trainables.evaluation.recording import record_measurement
@@ -26,12 +26,12 @@ __all__ = ["measure_baseline"]
 logger = logging.getLogger(__name__)
 
 
-def measure_baseline(spec: TrialSpec, baselines: Path) -> Path:
+def measure_baseline(spec: TrialSpec, baselines: Path, *, dtype: ComputeDtype) -> Path:
     """Put the baseline of a trial's cell into ``baselines/<key digest>/`` and return that folder.
 
     Two processes that need the same baseline measure it once: the second waits.
     """
-    measurement = baseline_measurement(spec)
+    measurement = baseline_measurement(spec, dtype=dtype)
     keys = measurement_keys(measurement)
     cached = cache_folder() / "baselines" / f"{keys.baseline_digest}-{_circumstances(spec)}"
     cached.parent.mkdir(parents=True, exist_ok=True)

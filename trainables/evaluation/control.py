@@ -11,7 +11,7 @@ from pathlib import Path
 
 from transformers import logging as transformers_logging
 
-from strictune.config import TrialSpec, dump_yaml
+from strictune.config import ComputeDtype, TrialSpec, dump_yaml
 from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import baseline_measurement
 from trainables.evaluation.recording import record_measurement
@@ -22,7 +22,11 @@ __all__ = ["measure_control"]
 
 
 def measure_control(
-    spec: TrialSpec, controls: Path, *, on_progress: Callable[[int, int], None] | None = None
+    spec: TrialSpec,
+    controls: Path,
+    *,
+    dtype: ComputeDtype,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Put the control of a trial's cell into ``controls/<key digest>/`` and return that folder.
 
@@ -31,6 +35,7 @@ def measure_control(
     Args:
         spec: A trial of the cell.
         controls: The folder of a sweep's controls.
+        dtype: What the trial computes in.
         on_progress: Told how many completions of how many there are.
 
     Raises:
@@ -39,7 +44,7 @@ def measure_control(
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    free = baseline_measurement(spec)
+    free = baseline_measurement(spec, dtype=dtype)
     measurement = replace(free, answer_grammars=answer_grammars(free.task, free.prompts))
     keys = measurement_keys(measurement)
     folder = controls / keys.baseline_digest

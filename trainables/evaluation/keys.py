@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from strictune.config import TrialSpec
+from strictune.config import ComputeDtype, TrialSpec
 from trainables.evaluation.measurement import Measurement, baseline_measurement
 from trainables.models import load_tokenizer
 from trainables.prompting import chat_template_hash, render_prompt
@@ -47,6 +47,7 @@ class ComparisonKeys:
         """Return what ``lock.json`` says of comparability."""
         return {
             "model_revision": self.baseline["model_revision"],
+            "dtype": self.baseline["dtype"],
             "data_hash": self.data,
             "scorer_hash": self.evaluation["scorer"],
             "evaluation_key": dict(self.evaluation),
@@ -55,9 +56,9 @@ class ComparisonKeys:
         }
 
 
-def comparison_keys(spec: TrialSpec) -> ComparisonKeys:
+def comparison_keys(spec: TrialSpec, *, dtype: ComputeDtype) -> ComparisonKeys:
     """Work out both keys of a trial's cell; reads the model's files, loads no weights."""
-    return measurement_keys(baseline_measurement(spec))
+    return measurement_keys(baseline_measurement(spec, dtype=dtype))
 
 
 def measurement_keys(measured: Measurement) -> ComparisonKeys:

@@ -7,7 +7,7 @@ keys of comparability mean the same in all of them.
 from dataclasses import dataclass
 from typing import Literal
 
-from strictune.config import SamplingSpec, TrialSpec
+from strictune.config import ComputeDtype, SamplingSpec, TrialSpec
 from trainables.models import ModelSource, resolve_model
 from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
@@ -29,7 +29,7 @@ class Measurement:
     model: ModelSource
     adapter: ModelSource | None = None
     quantization: Literal["nf4", "none"]
-    dtype: Literal["bfloat16", "float32"]
+    dtype: ComputeDtype
     thinking: bool
     engine: str = "transformers"
     """What generates; the same in all evaluations, whatever a trial's rollouts use."""
@@ -40,8 +40,8 @@ class Measurement:
     """What the answer to each prompt is held to; None decodes freely."""
 
 
-def baseline_measurement(spec: TrialSpec) -> Measurement:
-    """Return what a trial's cell measures on its final split, without an adapter."""
+def baseline_measurement(spec: TrialSpec, *, dtype: ComputeDtype) -> Measurement:
+    """Return what a trial's cell measures on its final split in ``dtype``, without an adapter."""
     task = load_task(spec.task)
     evaluation = spec.evaluation
     return Measurement(
@@ -54,7 +54,7 @@ def baseline_measurement(spec: TrialSpec) -> Measurement:
         data=task.data_hash(),
         model=resolve_model(spec.model, trust_remote_code=spec.trust_remote_code),
         quantization=spec.quantization,
-        dtype=spec.dtype,
+        dtype=dtype,
         thinking=spec.thinking,
         sampling=evaluation,
     )

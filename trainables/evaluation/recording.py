@@ -41,7 +41,11 @@ def record_measurement(
     """
     records = TrialRecords(folder)
     try:
-        facts = {**keys.document(), "seed": measurement.sampling.seed, **facts}
+        facts = {
+            **keys.document(),
+            "seed": measurement.sampling.seed,
+            **facts,
+        }
         write_json(folder / "lock.json", lock_document(**facts))
         model = load_base_model(
             measurement.model, quantization=measurement.quantization, dtype=measurement.dtype

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 from transformers import logging as transformers_logging
 
-from strictune.config import SamplingSpec, dump_yaml
+from strictune.config import Dtype, SamplingSpec, dump_yaml
 from strictune.config.base import Spec
 from strictune.config.naming import short_model_name
 from strictune.errors import StorageError
@@ -21,6 +21,7 @@ from trainables.evaluation.recording import record_measurement
 from trainables.evaluation.suite import SuiteResult
 from trainables.evaluation.suite_source import load_suite, suite_name
 from trainables.models import resolve_adapter, resolve_model
+from trainables.precision import resolve_dtype
 from trainables.tasks import TaskSettings, load_task
 from trainables.tasks.grammar import answer_grammars
 from trainables.tasks.selection import select_prompts
@@ -47,8 +48,8 @@ class EvaluationRequest(Spec):
     """Ask for a think block before the answer; the prompt opens it."""
     quantization: Literal["nf4", "none"] = "nf4"
     """Storage of the base weights: 4-bit NormalFloat with double quantization, or as they are."""
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Precision of the computation, and of base weights that are not quantized."""
+    dtype: Dtype = "auto"
+    """Precision of the computation, and of base weights that are not quantized; see a trial's."""
     sampling: SamplingSpec = SamplingSpec()
     """Samples and decoding."""
     constrain: bool = False
@@ -107,7 +108,7 @@ def evaluate_model(
         model=model,
         adapter=resolve_adapter(Path(request.adapter)) if request.adapter else None,
         quantization=request.quantization,
-        dtype=request.dtype,
+        dtype=resolve_dtype(request.dtype, quantization=request.quantization),
         thinking=request.thinking,
         sampling=request.sampling,
         max_prompt_tokens=max_prompt_tokens,

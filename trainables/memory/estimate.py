@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from strictune.config import TrialSpec
+from strictune.config import ComputeDtype, TrialSpec
 from trainables.memory.architecture import Architecture
 
 __all__ = ["CONTEXT_GIB", "Estimate", "Workload", "estimate_memory", "workload_of"]
@@ -84,7 +84,11 @@ class Estimate:
 
 
 def workload_of(
-    spec: TrialSpec, *, device: Literal["cuda", "cpu"], max_prompt_tokens: int
+    spec: TrialSpec,
+    *,
+    device: Literal["cuda", "cpu"],
+    dtype: ComputeDtype,
+    max_prompt_tokens: int,
 ) -> Workload:
     """Return the worst sizes of a trial; generation takes the longest prompt there may be.
 
@@ -102,7 +106,7 @@ def workload_of(
         evaluation_batch=spec.evaluation.batch_size,
         evaluation_tokens=spec.max_evaluation_tokens,
         is_quantized=spec.quantization == "nf4",
-        float_bytes=2 if spec.dtype == "bfloat16" else FLOAT32_BYTES,
+        float_bytes=FLOAT32_BYTES if dtype == "float32" else 2,
         # On a CPU nothing is recomputed, see ``trainer_arguments``.
         is_checkpointing=training.gradient_checkpointing and device == "cuda",
         is_sorting=(is_sampling and spec.grpo.top_p < 1) or spec.evaluation.top_p < 1,

@@ -37,6 +37,7 @@ from trainables.memory.measured import Probe
 from trainables.memory.peak import PeakMeter
 from trainables.memory.shape import trained_difficulties
 from trainables.models import load_base_model, load_tokenizer, resolve_model
+from trainables.precision import resolve_dtype
 from trainables.prompting import render_prompt
 from trainables.provenance import device_name
 from trainables.records import TrialRecords, write_json
@@ -151,6 +152,7 @@ def probe(spec: TrialSpec, folder: Path) -> Probe:
         context = TrialContext(
             spec=_every_step(spec),
             folder=folder,
+            dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
             task=task if is_supervised else cast(Task, _OnlyPrompts(task, training)),
             source=source,
             tokenizer=tokenizer,
@@ -288,7 +290,7 @@ def _evaluate(
     )
     num_completions = len(prompts) * sampling.samples_per_prompt
     batch = min(sampling.batch_size, num_completions)
-    base = load_base_model(context.source, quantization=spec.quantization, dtype=spec.dtype)
+    base = load_base_model(context.source, quantization=spec.quantization, dtype=context.dtype)
     model = PeftModel.from_pretrained(base, adapter)
     tokens = spec.max_evaluation_tokens
     base.generation_config.min_new_tokens = tokens

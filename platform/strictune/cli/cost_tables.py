@@ -18,6 +18,7 @@ def cost_table(costs: SweepCosts) -> Table:
     on_card = any(machine.gpus for machine in costs.machines)
     table = Table(title=f"expected on {costs.device}")
     table.add_column("cell")
+    table.add_column("dtype")
     for heading in ("memory", "GPU" if on_card else "CPU", "at once", "s a step", "evaluations"):
         table.add_column(heading, justify="right")
     for heading in ("hours a trial", "trials"):
@@ -84,6 +85,7 @@ def _row_of(cell: CellCosts) -> Iterable[str]:
 
 
 def _cells_of(cell: CellPlan, *, on_card: bool) -> Iterable[str]:
+    yield cell.dtype
     memory = cell.memory
     yield UNKNOWN if memory.peak_gib is None else f"{memory.peak_gib:.1f} GiB {memory.source}"
     if cell.grant is None:

@@ -16,7 +16,7 @@ from strictune.cli.evaluate_sweep import evaluate_sweep
 from strictune.cli.options import spec_from_options
 from strictune.cli.tables import table_console
 from strictune.cli.verb import Verb
-from strictune.config import SamplingSpec, load_sweep
+from strictune.config import DTYPES, SamplingSpec, load_sweep
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "its prompts, as the control arm of its report",
     )
     parser.add_argument("--quantization", choices=("nf4", "none"), help="default: nf4")
-    parser.add_argument("--dtype", choices=("bfloat16", "float32"), help="default: bfloat16")
+    parser.add_argument("--dtype", choices=DTYPES, help="default: auto")
     _add_sampling_options(parser)
     parser.add_argument(
         "--out",

@@ -50,12 +50,16 @@ def evaluate_sweep(
     # torch and transformers.
     from analysis.controls import CONTROLS
     from trainables.evaluation.control import measure_control
+    from trainables.precision import trial_dtype
 
     found = []
     for trial in _one_for_each_model(folder):
         try:
             with progress() as on_progress:
-                control = measure_control(trial, folder / CONTROLS, on_progress=on_progress)
+                dtype = trial_dtype(trial, folder / "trials" / trial.trial_id)
+                control = measure_control(
+                    trial, folder / CONTROLS, dtype=dtype, on_progress=on_progress
+                )
         except TrialError as error:
             raise SpecError(str(error)) from error
         found.append(_document(trial, control))

@@ -39,7 +39,7 @@ def _execute(args: argparse.Namespace) -> int:
     card = model_card(
         source,
         is_merged=args.merge,
-        usage=usage_code(source.spec, is_merged=args.merge),
+        usage=usage_code(source.spec, dtype=source.dtype, is_merged=args.merge),
         notes=[BUILTIN_MODELS[model].note] if model in BUILTIN_MODELS else [],
     )
     try:
@@ -47,13 +47,14 @@ def _execute(args: argparse.Namespace) -> int:
             run,
             source.spec,
             args.out,
+            dtype=source.dtype,
             model_revision=str(source.lock.get("model_revision")),
             card=card,
             is_merged=args.merge,
         )
     except TrialError as error:
         raise SpecError(str(error)) from error
-    what = f"{source.spec.dtype} model" if args.merge else "adapter"
+    what = f"{source.dtype} model" if args.merge else "adapter"
     print(f"{what} of {source.spec.trial_id}, with its card: {args.out}")
     return 0
 

@@ -5,6 +5,7 @@ from strictune.config.evaluation import EvaluationSpec, SamplingSpec
 from strictune.config.expansion import expand, resolve_point
 from strictune.config.grpo import GrpoSpec
 from strictune.config.loading import load_sweep, load_trial
+from strictune.config.precision import DTYPES, ComputeDtype, Dtype, auto_dtype
 from strictune.config.rollouts import RolloutsSpec, VllmSpec
 from strictune.config.search import (
     DimensionSpec,
@@ -26,8 +27,11 @@ from strictune.config.trial import (
 from strictune.config.yaml_text import dump_yaml
 
 __all__ = [
+    "DTYPES",
     "CheckpointSpec",
+    "ComputeDtype",
     "DimensionSpec",
+    "Dtype",
     "EvaluationSpec",
     "GrpoSpec",
     "LoraSpec",
@@ -47,6 +51,7 @@ __all__ = [
     "TrialSpec",
     "TrialTemplate",
     "VllmSpec",
+    "auto_dtype",
     "dump_yaml",
     "expand",
     "load_sweep",

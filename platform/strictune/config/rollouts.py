@@ -116,7 +116,7 @@ def rollout_problems(
                 f"none, which keeps the base in bfloat16, or {OTHER_ENGINES}.",
             )
         )
-    if dtype != "bfloat16":
+    if dtype not in ("auto", "bfloat16"):
         problems.append(
             Problem(
                 "rollouts.engine",

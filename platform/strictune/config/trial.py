@@ -18,6 +18,7 @@ from strictune.config.evaluation import EvaluationSpec
 from strictune.config.grpo import GrpoSpec
 from strictune.config.naming import SEPARATOR, cell_name, short_model_name, trial_slug
 from strictune.config.optimization import OptimizationSpec
+from strictune.config.precision import Dtype
 from strictune.config.rollouts import RolloutsSpec, rollout_problems
 from strictune.config.sft import SftSpec, SftStage, sft_stage
 from strictune.config.weights import active_weights, tied_components, weight_problems
@@ -77,8 +78,10 @@ class TrialTemplate(Spec):
     """Hub id, local folder, ``package:smollm2-135m`` or ``builtin:tiny``."""
     quantization: Literal["nf4", "none"] = "nf4"
     """Storage of the base weights: 4-bit NormalFloat with double quantization, or as they are."""
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Precision of the computation, and of base weights that are not quantized."""
+    dtype: Dtype = "auto"
+    """Precision of the computation, and of base weights that are not quantized. ``auto`` is
+    bfloat16 where the processor or card has it in hardware, else float32 on a CPU and, for nf4,
+    float16 on a card."""
     thinking: bool = False
     """Ask for a think block before the answer; the prompt opens it."""
     curriculum: str = "standard"

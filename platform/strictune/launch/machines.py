@@ -40,4 +40,4 @@ def _ask_for_card(node: dict[str, Any]) -> Card | None:
         runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},
     )
     found = ray.get(asked.remote())
-    return None if found is None else Card(name=found[0], memory_gib=found[1])
+    return None if found is None else Card(**found)

@@ -29,7 +29,9 @@ def guess(spec: TrialSpec, *, device: Any = "cuda") -> Estimate:
     architecture = find_architecture(spec.model)
     assert architecture is not None
     return estimate_memory(
-        spec, architecture, workload_of(spec, device=device, max_prompt_tokens=512)
+        spec,
+        architecture,
+        workload_of(spec, device=device, dtype="bfloat16", max_prompt_tokens=512),
     )
 
 
@@ -80,7 +82,7 @@ def test_checkpointing_keeps_one_layer_at_a_time_on_a_card_only() -> None:
 
 def test_logits_beyond_a_tile_are_never_held() -> None:
     spec = trial(grpo={"gradient_checkpointing": False})
-    workload = workload_of(spec, device="cpu", max_prompt_tokens=512)
+    workload = workload_of(spec, device="cpu", dtype="bfloat16", max_prompt_tokens=512)
 
     def training(vocab: int) -> float:
         architecture = replace(PUBLISHED[SMOLLM], vocab=vocab)

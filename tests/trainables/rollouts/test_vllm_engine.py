@@ -181,7 +181,7 @@ def test_the_trials_seed_replaces_vllms(model: PeftModel) -> None:
 
 
 def test_engines_share_baselines_and_evaluation_keys() -> None:
-    served = comparison_keys(trial(mode="server"))
+    served = comparison_keys(trial(mode="server"), dtype="bfloat16")
     plain = trial().model_copy(update={"rollouts": type(trial().rollouts)()})
-    assert served == comparison_keys(plain)
+    assert served == comparison_keys(plain, dtype="bfloat16")
     assert served.evaluation["engine"] == "transformers"
