@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from peft import PeftModel
 from transformers import logging as transformers_logging
 
 from strictune.config import ComputeDtype, TrialSpec, dump_yaml
@@ -27,7 +26,7 @@ from trainables.curriculum import PlannedStage, plan_stages
 from trainables.evaluation.keys import comparison_keys
 from trainables.evaluation.suite import SuiteResult, evaluate_suite, read_result, write_result
 from trainables.failures import failure_reason, has_lost_a_rank, raise_if_paused
-from trainables.models import load_base_model, load_tokenizer, resolve_model
+from trainables.models import load_tokenizer, resolve_adapter, resolve_model
 from trainables.precision import trial_dtype
 from trainables.provenance import lock_document
 from trainables.pulse import Pulse
@@ -40,6 +39,7 @@ from trainables.records import (
     record_failure,
     write_json,
 )
+from trainables.rollouts.merged import load_for_generation
 from trainables.stage import train_stage
 from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
@@ -265,14 +265,19 @@ def _evaluate_finally(context: TrialContext, adapter: Path) -> None:
 
 
 def _evaluate(context: TrialContext, adapter: Path, split: Split) -> SuiteResult:
-    """Measure an adapter as its user would load it: a fresh base with the adapter on top."""
+    """Measure an adapter on a fresh base, as its user would load it."""
     spec = context.spec
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    base = load_base_model(context.source, quantization=spec.quantization, dtype=context.dtype)
     return evaluate_suite(
-        PeftModel.from_pretrained(base, adapter),
+        load_for_generation(
+            context.source,
+            adapter=resolve_adapter(adapter),
+            quantization=spec.quantization,
+            dtype=context.dtype,
+            weights=spec.rollouts.weights,
+        ),
         context.tokenizer,
         task=context.task,
         prompts=select_prompts(

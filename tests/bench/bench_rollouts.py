@@ -1,8 +1,8 @@
-"""Seconds of an optimizer step by training engine, in pairs, on the quickstart's first cell.
+"""Seconds of an optimizer step by how completions are generated, on the quickstart's first cell.
 
-Run by hand: ``python tests/bench/bench_rollouts.py [pairs]``. A pair is the same trial with
-either engine, one after the other, so that what else the machine does falls on both; CPU
-seconds do not count it at all.
+Run by hand: ``python tests/bench/bench_rollouts.py [rounds]``. A round is the same trial in each
+way, one after the other, so that what else the machine does falls on all; CPU seconds do not
+count it at all.
 """
 
 # ruff: noqa: T201 - printing is what a benchmark is for.
@@ -25,10 +25,15 @@ from trainables.context import TrialContext  # noqa: E402
 from trainables.curriculum import plan_stages  # noqa: E402
 from trainables.grpo import build_grpo_trainer  # noqa: E402
 from trainables.models import load_tokenizer, resolve_model  # noqa: E402
+from trainables.precision import resolve_dtype  # noqa: E402
 from trainables.records import TrialRecords  # noqa: E402
 from trainables.tasks import load_task  # noqa: E402
 
-ENGINES = ("transformers", "continuous_batching")
+WAYS = {
+    "merged": ("engine=transformers", "weights=merged"),
+    "adapter": ("engine=transformers", "weights=adapter"),
+    "continuous_batching": ("engine=continuous_batching",),
+}
 NUM_STEPS = 8
 WARM_UP = 2
 QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
@@ -46,29 +51,28 @@ class Cost(NamedTuple):
 def main() -> None:
     torch.set_num_threads(1)
     transformers_logging.disable_progress_bar()
-    num_pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 4
-    wall, cpu = [], []
-    for pair in range(num_pairs):
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 4
+    ratios: dict[str, list[float]] = {name: [] for name in WAYS}
+    for number in range(rounds):
         costs = {}
-        for engine in ENGINES if pair % 2 == 0 else reversed(ENGINES):
-            costs[engine] = cost = measure(trial(engine, seed=pair))
+        for way in WAYS if number % 2 == 0 else reversed(WAYS):
+            costs[way] = cost = measure(trial(way, seed=number))
             print(
-                f"pair {pair}  {engine:20s} {cost.step_s:6.2f} s a step, {cost.cpu_s:6.2f} s of "
+                f"round {number}  {way:20s} {cost.step_s:6.2f} s a step, {cost.cpu_s:6.2f} s of "
                 f"CPU, {cost.tokens:5.0f} tokens",
                 flush=True,
             )
-        plain, batched = (costs[engine] for engine in ENGINES)
-        wall.append(batched.step_s / plain.step_s)
-        cpu.append(batched.cpu_s / plain.cpu_s)
-    for name, ratios in (("seconds", wall), ("CPU seconds", cpu)):
-        shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(f"{name}, {' / '.join(reversed(ENGINES))}: {shown}; {statistics.median(ratios):.2f}")
+        for way, cost in costs.items():
+            ratios[way].append(cost.cpu_s / costs["adapter"].cpu_s)
+    for way, found in ratios.items():
+        shown = ", ".join(f"{ratio:.2f}" for ratio in found)
+        print(f"CPU seconds, {way} / adapter: {shown}; median {statistics.median(found):.2f}")
 
 
-def trial(engine: str, *, seed: int) -> TrialSpec:
+def trial(way: str, *, seed: int) -> TrialSpec:
     settings = [
         f"trial.grpo.max_steps={NUM_STEPS}",
-        f"trial.rollouts.engine={engine}",
+        *(f"trial.rollouts.{setting}" for setting in WAYS[way]),
         f"matrix.seed=[{seed}]",
     ]
     return expand(load_sweep(QUICKSTART, settings))[0]
@@ -89,6 +93,7 @@ def measure(spec: TrialSpec) -> Cost:
         context = TrialContext(
             spec=spec,
             folder=folder,
+            dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
             task=load_task(spec.task),
             source=source,
             tokenizer=load_tokenizer(source),

@@ -24,6 +24,7 @@ from trainables.context import TrialContext
 from trainables.curriculum import plan_stages
 from trainables.grpo import build_grpo_trainer
 from trainables.models import load_tokenizer, resolve_model
+from trainables.precision import resolve_dtype
 from trainables.ranks import Ranks
 from trainables.records import FollowedRecords, Progress, TrialRecords
 from trainables.sft import build_sft_trainer
@@ -71,6 +72,7 @@ def train(spec: TrialSpec, folder: Path, *, rollouts: Rollouts, is_recording: bo
     context = TrialContext(
         spec=spec,
         folder=folder,
+        dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
         task=load_task(spec.task),
         source=source,
         tokenizer=load_tokenizer(source),

@@ -53,6 +53,7 @@ def context_of(spec: TrialSpec, folder: Path) -> TrialContext:
     return TrialContext(
         spec=spec,
         folder=folder,
+        dtype="float32",
         task=load_task(spec.task),
         source=source,
         tokenizer=load_tokenizer(source),

@@ -34,6 +34,8 @@ class Measurement:
     engine: str = "transformers"
     """What generates; the same in all evaluations, whatever a trial's rollouts use."""
     sampling: SamplingSpec
+    weights: Literal["merged", "adapter"] = "merged"
+    """What it generates from, see ``RolloutsSpec``; they differ by rounding."""
     max_prompt_tokens: int | None = None
     """Longer prompts are refused; None is the task's limit."""
     answer_grammars: tuple[str, ...] | None = None
@@ -56,5 +58,6 @@ def baseline_measurement(spec: TrialSpec, *, dtype: ComputeDtype) -> Measurement
         quantization=spec.quantization,
         dtype=dtype,
         thinking=spec.thinking,
+        weights=spec.rollouts.weights,
         sampling=evaluation,
     )

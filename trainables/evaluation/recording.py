@@ -12,9 +12,10 @@ from strictune.errors import StrictuneError
 from trainables.evaluation.keys import ComparisonKeys
 from trainables.evaluation.measurement import Measurement
 from trainables.evaluation.suite import SuiteResult, evaluate_suite, write_result
-from trainables.models import load_adapter, load_base_model, load_tokenizer
+from trainables.models import load_tokenizer
 from trainables.provenance import lock_document
 from trainables.records import TrialRecords, write_json
+from trainables.rollouts.merged import load_for_generation
 
 __all__ = ["record_measurement"]
 
@@ -47,13 +48,14 @@ def record_measurement(
             **facts,
         }
         write_json(folder / "lock.json", lock_document(**facts))
-        model = load_base_model(
-            measurement.model, quantization=measurement.quantization, dtype=measurement.dtype
-        )
-        if measurement.adapter is not None:
-            model = load_adapter(model, measurement.adapter)
         result = evaluate_suite(
-            model,
+            load_for_generation(
+                measurement.model,
+                adapter=measurement.adapter,
+                quantization=measurement.quantization,
+                dtype=measurement.dtype,
+                weights=measurement.weights,
+            ),
             load_tokenizer(measurement.model),
             task=measurement.task,
             prompts=measurement.prompts,

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
-from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from strictune.config import CheckpointSpec, StageSpec, TrialSpec, dump_yaml
@@ -36,11 +35,12 @@ from trainables.grpo import build_grpo_trainer
 from trainables.memory.measured import Probe
 from trainables.memory.peak import PeakMeter
 from trainables.memory.shape import trained_difficulties
-from trainables.models import load_base_model, load_tokenizer, resolve_model
+from trainables.models import load_tokenizer, resolve_adapter, resolve_model
 from trainables.precision import resolve_dtype
 from trainables.prompting import render_prompt
 from trainables.provenance import device_name
 from trainables.records import TrialRecords, write_json
+from trainables.rollouts.merged import load_for_generation
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
 from trainables.sft import SftData, gold_of, sft_trainer
 from trainables.tasks import load_task
@@ -290,10 +290,14 @@ def _evaluate(
     )
     num_completions = len(prompts) * sampling.samples_per_prompt
     batch = min(sampling.batch_size, num_completions)
-    base = load_base_model(context.source, quantization=spec.quantization, dtype=context.dtype)
-    model = PeftModel.from_pretrained(base, adapter)
+    model = load_for_generation(
+        context.source,
+        adapter=resolve_adapter(adapter),
+        quantization=spec.quantization,
+        dtype=context.dtype,
+        weights=spec.rollouts.weights,
+    )
     tokens = spec.max_evaluation_tokens
-    base.generation_config.min_new_tokens = tokens
     started = time.monotonic()
     longest = lengths.longest(prompts, math.ceil(batch / sampling.samples_per_prompt))
     _generate(context, model, longest, batch=batch, tokens=tokens)
@@ -317,7 +321,10 @@ def _generate(
     ]
     engine = TransformersEngine(model, context.tokenizer, batch_size=batch)
     decoding = Decoding(
-        temperature=sampling.temperature, top_p=sampling.top_p, max_new_tokens=tokens
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_new_tokens=tokens,
+        min_new_tokens=tokens,
     )
     # As in an evaluation, a batch holds all samples of a prompt.
     repeated = [texts[index // sampling.samples_per_prompt] for index in range(batch)]

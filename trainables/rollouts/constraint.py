@@ -127,7 +127,7 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]
         stop_ids: Collection[int],
         note: Callable[[str, LLMatcher], None],
     ) -> None:
-        self._rows = rows
+        self._rows = list(rows)
         self._stop_ids = stop_ids
         self._note = note
         self._is_first = True
@@ -141,6 +141,10 @@ class GrammarProcessor(LogitsProcessor):  # type: ignore[misc]
         masks = [self._allowed(row, scores.shape[-1]) for row in self._rows]
         allowed = torch.from_numpy(np.stack(masks)).to(scores.device)  # (B, V)
         return scores.masked_fill(~allowed, float("-inf"))
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all completions but these, by their place in the batch."""
+        self._rows = [self._rows[row] for row in rows]
 
     def _advance(self, row: _Row, token: int) -> None:
         if row.matcher is None:

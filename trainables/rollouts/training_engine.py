@@ -6,17 +6,22 @@ token ids that end with a stop token unless the token limit cut them off, and th
 for the same seed.
 """
 
-from typing import Any
+from typing import Any, Literal
 
+import torch
+from peft import PeftModel
+from transformers import GenerationConfig
 from trl import GRPOTrainer
 
 from strictune.config import TrialSpec
+from trainables.rollouts.decoding import generate_batch
+from trainables.rollouts.merged import merged_copy
 
 __all__ = ["TrainingEngine"]
 
 
 class TrainingEngine:
-    """Generation with ``transformers``' own ``generate``, which needs neither; others derive."""
+    """Generation with ``transformers``' own ``generate``; others derive."""
 
     def __init__(self, spec: TrialSpec, *, max_prompt_tokens: int) -> None:
         """Take the trial that it generates for.
@@ -38,6 +43,35 @@ class TrainingEngine:
     def settle(self, trainer: GRPOTrainer) -> None:
         """Mend a trainer that has been built, before it trains.
 
+        Here: let it generate through ``generate_batch``, from a merged copy unless the trial says
+        otherwise.
+
         Raises:
             TrialError: The engine cannot generate from this model.
         """
+        trainer.model.generate = _Generation(trainer.model, weights=self._spec.rollouts.weights)
+
+
+class _Generation:
+    """Takes the place of a trained model's ``generate``."""
+
+    def __init__(self, model: PeftModel, *, weights: Literal["merged", "adapter"]) -> None:
+        self._base = model.get_base_model()
+        self._copy = merged_copy(model) if weights == "merged" else None
+
+    def __call__(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        generation_config: GenerationConfig,
+    ) -> torch.Tensor:
+        """Return prompts and completions of the adapter as it is now: (B, P) -> (B, P + T)."""
+        if self._copy is not None:
+            self._copy.refresh()
+            return generate_batch(self._copy.model, input_ids, attention_mask, generation_config)
+        was_training = self._base.training
+        self._base.eval()  # An adapter's dropout is for the loss, not for what is sampled.
+        try:
+            return generate_batch(self._base, input_ids, attention_mask, generation_config)
+        finally:
+            self._base.train(was_training)

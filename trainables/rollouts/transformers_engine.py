@@ -11,11 +11,17 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import (
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
 
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.completion_text import decode_completion, stop_token_ids
 from trainables.rollouts.constraint import Grammars
+from trainables.rollouts.decoding import generate_batch
 
 __all__ = ["Decoding", "TransformersEngine"]
 
@@ -30,6 +36,8 @@ class Decoding:
     """0 is greedy."""
     top_p: float
     max_new_tokens: int
+    min_new_tokens: int = 0
+    """No completion ends before."""
 
 
 class TransformersEngine:
@@ -100,15 +108,18 @@ class TransformersEngine:
         # B = completions in the batch, P = padded prompt tokens, T = new tokens.
         padded = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt", padding_side="left")
         inputs = {name: tensor.to(device) for name, tensor in padded.items()}  # (B, P)
-        arguments = self._generation_arguments(decoding)
-        if grammars is not None:
-            # Before temperature and nucleus: both act on what is left.
-            arguments["logits_processor"] = [self._grammars.processor(grammars)]
         was_training = self._model.training
         self._model.eval()
         try:
             with torch.no_grad():
-                output = self._model.generate(**inputs, **arguments)  # (B, P + T)
+                output = generate_batch(
+                    self._model,
+                    inputs["input_ids"],
+                    inputs["attention_mask"],
+                    GenerationConfig(**self._generation_arguments(decoding)),
+                    # Before temperature and nucleus: both act on what is left.
+                    processor=self._grammars.processor(grammars) if grammars else None,
+                )  # (B, P + T)
         finally:
             self._model.train(was_training)
         new_ids = output[:, inputs["input_ids"].shape[1] :].tolist()
@@ -117,6 +128,7 @@ class TransformersEngine:
     def _generation_arguments(self, decoding: Decoding) -> dict[str, Any]:
         arguments: dict[str, Any] = {
             "max_new_tokens": decoding.max_new_tokens,
+            "min_new_tokens": decoding.min_new_tokens,
             "pad_token_id": self._tokenizer.pad_token_id,
             "eos_token_id": list(self._stop_ids),
             "do_sample": decoding.temperature > 0,

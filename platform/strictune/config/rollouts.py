@@ -67,6 +67,9 @@ class RolloutsSpec(Spec):
     engine: Engine = "transformers"
     """Generation engine. ``transformers`` and ``continuous_batching`` run everywhere; ``vllm``
     needs an NVIDIA GPU and a base that is not quantized."""
+    weights: Literal["merged", "adapter"] = "merged"
+    """What ``transformers`` generates from, in evaluations too: a plain copy of the model with the
+    adapter merged in, or the quantized base with the adapter beside it: slower, smaller."""
     vllm: VllmSpec | None = None
     """Options of vllm; null takes their defaults."""
 
@@ -97,7 +100,11 @@ class RolloutsSpec(Spec):
         a server may have been started with other settings than a trial would choose.
         """
         is_served = self.engine == "vllm" and self.vllm_options.mode == "server"
-        return {"engine": self.engine} | ({"vllm_mode": "server"} if is_served else {})
+        return (
+            {"engine": self.engine}
+            | ({"vllm_mode": "server"} if is_served else {})
+            | ({"weights": self.weights} if self.weights != "merged" else {})
+        )
 
 
 def rollout_problems(

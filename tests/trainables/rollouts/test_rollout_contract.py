@@ -13,6 +13,7 @@ from trainables.context import TrialContext
 from trainables.curriculum import plan_stages
 from trainables.grpo import build_grpo_trainer
 from trainables.models import load_base_model, load_tokenizer, resolve_model
+from trainables.precision import resolve_dtype
 from trainables.prompting import render_prompt
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
@@ -41,6 +42,7 @@ def trial(engine: str, **changes: Any) -> TrialSpec:
         "task": {"kind": "strict_json", "num_train_prompts": 60, "num_eval_prompts": 12},
         "model": "builtin:tiny",
         "quantization": "none",
+        "dtype": "float32",
         "grpo": {
             "max_steps": 1,
             "num_generations": GROUP,
@@ -88,6 +90,7 @@ def one_step(spec: TrialSpec, folder: Path) -> Rollout:
     context = TrialContext(
         spec=spec,
         folder=folder,
+        dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
         task=load_task(spec.task),
         source=source,
         tokenizer=load_tokenizer(source),

@@ -1,0 +1,165 @@
+import pytest
+import torch
+from peft import PeftModel, get_peft_model
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from strictune.config import LoraSpec
+from trainables.models import load_base_model, load_tokenizer, lora_config, resolve_model
+from trainables.rollouts import decoding, merged
+from trainables.rollouts.decoding import generate_batch
+from trainables.rollouts.merged import MergedCopy, merged_copy
+
+PROMPTS = ("Describe a bridge.", "Describe a bridge.", "A ship, please, with its name.", "Go on")
+NUM_NEW = 40
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerBase:
+    return load_tokenizer(resolve_model("builtin:tiny"))
+
+
+def with_adapter(*, quantization: str = "nf4", dropout: float = 0.0) -> PeftModel:
+    """Return builtin:tiny with an adapter that changes what it says."""
+    base = load_base_model(
+        resolve_model("builtin:tiny"),
+        quantization=quantization,  # type: ignore[arg-type]
+        dtype="float32",
+    )
+    torch.manual_seed(0)
+    model = get_peft_model(base, lora_config(LoraSpec(lora_dropout=dropout)))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.05)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> PeftModel:
+    return with_adapter()
+
+
+def batch(tokenizer: PreTrainedTokenizerBase) -> tuple[torch.Tensor, torch.Tensor]:
+    padded = tokenizer(list(PROMPTS), return_tensors="pt", padding=True)
+    return padded["input_ids"], padded["attention_mask"]
+
+
+def greedy(tokenizer: PreTrainedTokenizerBase, **options: int) -> GenerationConfig:
+    return GenerationConfig(
+        max_new_tokens=NUM_NEW,
+        do_sample=False,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **options,
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunk", [1, 7, NUM_NEW, 2 * NUM_NEW])
+def test_chunks_change_no_completion(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    monkeypatch: pytest.MonkeyPatch,
+    chunk: int,
+) -> None:
+    monkeypatch.setattr(decoding, "CHUNK_TOKENS", chunk)
+    base, (ids, mask), config = model.get_base_model(), batch(tokenizer), greedy(tokenizer)
+    expected = base.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+    found = generate_batch(base, ids, mask, config)
+    assert found.shape == (len(PROMPTS), ids.shape[1] + NUM_NEW)
+    assert torch.equal(found[:, : expected.shape[1]], expected)
+    assert (found[:, expected.shape[1] :] == tokenizer.pad_token_id).all()
+    lengths = {(row != tokenizer.pad_token_id).sum().item() for row in found[:, ids.shape[1] :]}
+    assert len(lengths) > 1, "completions of one length would leave the batch together"
+
+
+@torch.no_grad()
+def test_no_completion_ends_before_the_least_length(
+    model: PeftModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    ids, mask = batch(tokenizer)
+    found = generate_batch(
+        model.get_base_model(), ids, mask, greedy(tokenizer, min_new_tokens=NUM_NEW - 1)
+    )
+    assert (found[:, ids.shape[1] : -1] != tokenizer.eos_token_id).all()
+
+
+@torch.no_grad()
+def test_equal_prompts_are_read_once(
+    model: PeftModel, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "CHUNK_TOKENS", 4)
+    read: list[tuple[int, ...]] = []
+    base = model.get_base_model()
+    hook = base.model.layers[0].register_forward_pre_hook(
+        lambda _, inputs: read.append(tuple(inputs[0].shape[:2]))
+    )
+    ids, mask = batch(tokenizer)
+    generate_batch(base, ids, mask, greedy(tokenizer))
+    hook.remove()
+    assert read[0] == (len(set(PROMPTS)), ids.shape[1] - 1)
+    assert all(tokens == 1 for _, tokens in read[1:])
+    rows = [rows for rows, _ in read[1:]]
+    assert rows == sorted(rows, reverse=True)
+    assert rows[-1] < rows[0], "what has ended goes on being computed"
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_a_merged_copy_answers_as_the_model_with_its_adapter(
+    tokenizer: PreTrainedTokenizerBase, quantization: str
+) -> None:
+    model = with_adapter(quantization=quantization)
+    ids, mask = batch(tokenizer)
+    with torch.no_grad(), model.disable_adapter():
+        untrained = model(input_ids=ids, attention_mask=mask).logits
+    with torch.no_grad():
+        expected = model(input_ids=ids, attention_mask=mask).logits
+        copied = MergedCopy(model)
+        found = copied.model(input_ids=ids, attention_mask=mask).logits
+        assert (expected - untrained).abs().max() > 1
+        assert (found - expected).abs().max() < 1e-3
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.mul_(-1)
+        copied.refresh()
+        turned = model(input_ids=ids, attention_mask=mask).logits
+        assert (copied.model(input_ids=ids, attention_mask=mask).logits - turned).abs().max() < 1e-3
+
+
+def test_a_merged_copy_leaves_the_trained_model_as_it_is(model: PeftModel) -> None:
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    copied = MergedCopy(model).model
+    assert all(torch.equal(before[name], now) for name, now in model.named_parameters())
+    assert not any(parameter.requires_grad for parameter in copied.parameters())
+    assert all(p.requires_grad for name, p in model.named_parameters() if "lora_" in name)
+    assert copied.lm_head.weight is not None
+    shared = copied.get_input_embeddings().weight.data_ptr()
+    assert shared == model.get_input_embeddings().weight.data_ptr()
+
+
+def test_an_untrained_quantized_model_is_unpacked() -> None:
+    source = resolve_model("builtin:tiny")
+    model = merged.load_for_generation(
+        source, adapter=None, quantization="nf4", dtype="float32", weights="merged"
+    )
+    assert {type(module).__name__ for module in model.modules() if "Linear" in repr(type(module))}
+    assert not any("4bit" in type(module).__name__ for module in model.modules())
+    assert isinstance(model, PreTrainedModel)
+
+
+def test_without_room_for_a_copy_the_model_itself_generates(
+    model: PeftModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(model: PeftModel) -> MergedCopy:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(merged, "MergedCopy", refuse)
+    assert merged_copy(model) is None
+    assert "no room for a merged copy" in caplog.text
+
+
+def test_an_adapter_that_is_more_than_products_is_not_merged() -> None:
+    base = load_base_model(resolve_model("builtin:tiny"), quantization="none", dtype="float32")
+    config = lora_config(LoraSpec())
+    config.use_dora = True
+    assert merged_copy(get_peft_model(base, config)) is None
