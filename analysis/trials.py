@@ -76,6 +76,8 @@ class TrialResult:
     """It was asked to think and does so for fewer than half of the prompts."""
     completion_tokens_mean: float
     truncated_frac: float
+    dtype: str
+    """What it computed in."""
     missing_frac: float
     """Completions that could not be scored, e.g. as a judge failed: they count in no rate."""
     samples: tuple[SampledRate, ...]
@@ -227,6 +229,7 @@ def _result(compared: Comparison, plan: Plan) -> TrialResult | None:
         is_think_rate_low=compared.plan.thinking and think_rate < LOW_THINK_RATE,
         completion_tokens_mean=trial.mean("num_tokens"),
         truncated_frac=trial.mean("is_truncated"),
+        dtype=str(trial.record.baseline_key["dtype"]),
         missing_frac=missing_frac(trial.record),
         samples=trial.sampled_rates(plan.primary_rung),
     )

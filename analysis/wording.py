@@ -78,9 +78,11 @@ def summary_lines(verdicts: SweepVerdicts) -> list[str]:
 
 
 def count_sentence(verdicts: SweepVerdicts) -> str:
-    """Return e.g. ``4 trials planned: 2 finished, 1 failed, 1 pending.``."""
+    """Return e.g. ``4 trials planned: 2 finished, 1 failed, 1 pending; computed in float32.``."""
     counts = ", ".join(f"{count} {state.word}" for state, count in verdicts.states.items() if count)
-    return f"{len(verdicts.trials)} trials planned: {counts or 'none'}."
+    dtypes = sorted({trial.result.dtype for trial in verdicts.trials if trial.result is not None})
+    computed = f"; computed in {' and '.join(dtypes)}" if dtypes else ""
+    return f"{len(verdicts.trials)} trials planned: {counts or 'none'}{computed}."
 
 
 def trial_sentences(trial: TrialVerdict) -> list[str]:

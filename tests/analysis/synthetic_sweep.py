@@ -55,7 +55,7 @@ class FakeTrial:
     @property
     def baseline_key(self) -> dict[str, Any]:
         own = {"model": self.model, "thinking": self.thinking, "quantization": self.quantization}
-        return {**self.evaluation_key, **own}
+        return {**self.evaluation_key, **own, "dtype": "bfloat16"}
 
     @property
     def baseline(self) -> str:

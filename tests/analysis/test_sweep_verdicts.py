@@ -70,7 +70,8 @@ def test_every_planned_trial_is_counted(verdicts: SweepVerdicts) -> None:
         RunState.PENDING: 1,
     }
     assert count_sentence(verdicts) == (
-        "8 trials planned: 4 finished, 1 failed, 1 stopped, 1 running, 1 pending."
+        "8 trials planned: 4 finished, 1 failed, 1 stopped, 1 running, 1 pending; "
+        "computed in bfloat16."
     )
 
 

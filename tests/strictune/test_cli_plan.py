@@ -16,11 +16,12 @@ def plan(capsys: pytest.CaptureFixture[str], *args: str) -> str:
 
 
 def test_the_table_shows_cells_steps_and_stages(capsys: pytest.CaptureFixture[str]) -> None:
-    out = plan(capsys, QUICKSTART, "--set", "trial.grpo.max_steps=100")
-    assert "quickstart: 4 cells, 4 trials" in out
+    crossed = ("--set", "matrix.curriculum=[standard, three_stage]")
+    out = plan(capsys, QUICKSTART, *crossed, "--set", "trial.grpo.max_steps=100")
+    assert "quickstart: 4 cells, 12 trials" in out
     assert "tiny \u00b7 think \u00b7 three-stage" in out
     assert "format_basics 32" in out
-    assert "contrasts: thinking, curriculum" in out
+    assert "contrasts: thinking." in out
 
 
 def test_tied_cells_are_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +32,7 @@ def test_tied_cells_are_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json_is_the_plan_document(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(plan(capsys, QUICKSTART, "--json", "--only", "thinking=true"))
-    assert document["num_trials"] == len(document["trials"]) == 2
+    assert document["num_trials"] == len(document["trials"]) == 3
     assert {cell["thinking"] for cell in document["cells"]} == {True}
 
 

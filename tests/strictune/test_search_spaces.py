@@ -1,6 +1,7 @@
 """Every shipped sweep file loads, and the published preset says what was published."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -120,10 +121,12 @@ def test_the_single_model_file_is_a_part_of_the_matrix() -> None:
     assert single.items() <= matrix.items()
 
 
-def test_the_quickstart_crosses_thinking_and_curriculum_on_the_builtin_model() -> None:
-    trials = expand(load_sweep(SPACES / "quickstart.yaml"))
-    assert {trial.model for trial in trials} == {"builtin:tiny"}
-    assert len({(trial.thinking, trial.curriculum) for trial in trials}) == len(trials) == 4
+def test_the_quickstart_decides_its_cells_and_their_contrast_on_the_builtin_model() -> None:
+    sweep = load_sweep(SPACES / "quickstart.yaml")
+    trials = expand(sweep)
+    assert {(trial.model, trial.dtype) for trial in trials} == {("builtin:tiny", "float32")}
+    assert Counter(trial.thinking for trial in trials) == {False: 3, True: 3}
+    assert sweep.contrasts == ("thinking",)
 
 
 def test_the_real_model_runs_with_and_without_thinking() -> None:

@@ -16,8 +16,14 @@ from strictune.config import TrialSpec, dump_yaml, load_sweep
 from strictune.plan import expand, plan_document
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
-SMALL = ("task.num_train_prompts=30", "task.num_eval_prompts=30")
-"""Prompts that the report builds again to see whether they are the sweep's."""
+SMALL = (
+    "matrix.curriculum=[standard, three_stage]",
+    "matrix.seed=[0]",
+    "contrasts=[thinking, curriculum]",
+    # Prompts that the report builds again to see whether they are the sweep's.
+    "task.num_train_prompts=30",
+    "task.num_eval_prompts=30",
+)
 RUNGS = ("syntax", "parsed", "conformant", "clean", "strict")
 COMPONENTS = ("format", "schema", "strictness")
 DIFFICULTIES = ("simple", "medium", "hard")
@@ -90,7 +96,7 @@ def _write_run(
     lock = {
         "data_hash": "another",
         "evaluation_key": key,
-        "baseline_key": {**key, "thinking": trial.thinking},
+        "baseline_key": {**key, "thinking": trial.thinking, "dtype": "float32"},
         "baseline": _baseline(trial),
     }
     (folder / "lock.json").write_text(json.dumps(lock))

@@ -108,7 +108,11 @@ def write_finished(folder: Path, trial: TrialSpec, rate: float, draw: int) -> No
     (folder / "trial.yaml").write_text(dump_yaml(trial), encoding="utf-8")
     split = trial.evaluation.final_split
     key = {"suite": "5u17e", "split": split}
-    lock = {"evaluation_key": key, "baseline_key": key, "baseline": "untrained"}
+    lock = {
+        "evaluation_key": key,
+        "baseline_key": {**key, "dtype": "float32"},
+        "baseline": "untrained",
+    }
     _write_json(folder / "lock.json", lock)
     _write_json(folder / "outcome.json", {"state": "FINISHED", "reason": None, "seconds": 9.0})
     (folder / "eval" / split).mkdir(parents=True)

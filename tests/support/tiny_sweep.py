@@ -18,6 +18,9 @@ from mlflow.entities import Run
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
 SMALL = {
+    "matrix.curriculum": "[standard, three_stage]",
+    "matrix.seed": "[0]",
+    "contrasts": "[thinking, curriculum]",
     "trial.grpo.max_steps": 6,
     "trial.grpo.per_device_train_batch_size": 8,
     "trial.grpo.num_generations": 4,

@@ -17,7 +17,7 @@ from strictune.config import TrialSpec
 from trainables.rollouts.decoding import generate_batch
 from trainables.rollouts.merged import merged_copy
 
-__all__ = ["TrainingEngine"]
+__all__ = ["TrainedGeneration", "TrainingEngine"]
 
 
 class TrainingEngine:
@@ -49,10 +49,12 @@ class TrainingEngine:
         Raises:
             TrialError: The engine cannot generate from this model.
         """
-        trainer.model.generate = _Generation(trainer.model, weights=self._spec.rollouts.weights)
+        trainer.model.generate = TrainedGeneration(
+            trainer.model, weights=self._spec.rollouts.weights
+        )
 
 
-class _Generation:
+class TrainedGeneration:
     """Takes the place of a trained model's ``generate``."""
 
     def __init__(self, model: PeftModel, *, weights: Literal["merged", "adapter"]) -> None:

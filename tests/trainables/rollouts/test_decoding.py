@@ -8,6 +8,7 @@ from trainables.models import load_base_model, load_tokenizer, lora_config, reso
 from trainables.rollouts import decoding, merged
 from trainables.rollouts.decoding import generate_batch
 from trainables.rollouts.merged import MergedCopy, merged_copy
+from trainables.rollouts.training_engine import TrainedGeneration
 
 PROMPTS = ("Describe a bridge.", "Describe a bridge.", "A ship, please, with its name.", "Go on")
 NUM_NEW = 40
@@ -124,6 +125,21 @@ def test_a_merged_copy_answers_as_the_model_with_its_adapter(
         copied.refresh()
         turned = model(input_ids=ids, attention_mask=mask).logits
         assert (copied.model(input_ids=ids, attention_mask=mask).logits - turned).abs().max() < 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("weights", ["merged", "adapter"])
+def test_what_is_sampled_goes_through_no_dropout(
+    tokenizer: PreTrainedTokenizerBase, weights: str
+) -> None:
+    model = with_adapter(dropout=0.5)
+    (ids, mask), config = batch(tokenizer), greedy(tokenizer)
+    expected = generate_batch(model.get_base_model(), ids, mask, config)
+    model.train()
+    generation = TrainedGeneration(model, weights=weights)  # type: ignore[arg-type]
+    assert torch.equal(generation(ids, mask, config), expected)
+    assert model.training
+    assert all(module.training for module in model.modules())
 
 
 def test_a_merged_copy_leaves_the_trained_model_as_it_is(model: PeftModel) -> None:
