@@ -28,10 +28,11 @@ Behaviour = Callable[[Request, int], Response]
 """From a request, and how many equal ones came before, to a response."""
 
 
-def said(content: object, **message: object) -> bytes:
+def said(content: object, finish_reason: str | None = None, **message: object) -> bytes:
     """Return a chat completion with this message."""
+    whole = {"role": "assistant", "content": content, **message}
     body = {
-        "choices": [{"message": {"role": "assistant", "content": content, **message}}],
+        "choices": [{"message": whole, "finish_reason": finish_reason}],
         "usage": {"prompt_tokens": 100, "completion_tokens": 10},
     }
     return json.dumps(body).encode()

@@ -25,6 +25,7 @@ from fake_judge_server import (
 from pydantic import ValidationError
 
 from strictune.errors import TrialError, TrialStopped
+from trainables.tasks.refiner import openai_judge
 from trainables.tasks.refiner.judge import Question, RubricQuestion, SupportQuestion
 from trainables.tasks.refiner.judge_prompt import chat_question
 from trainables.tasks.refiner.judge_settings import OpenAiSettings
@@ -128,6 +129,9 @@ FAILURES: dict[str, Response] = {
     "bool": Response(said('{"score": true}')),
     "slow": Response(said('{"score": 1}'), delay_s=5),
     "drip": Response(said('{"score": 1}'), drip_s=0.05),
+    "cut-off": Response(said("", "length", reasoning_content='perhaps {"score": 0.5}? Let me')),
+    "error-200": Response(b'{"error": {"message": "Insufficient credits", "code": 402}}'),
+    "refusal": Response(said(None, refusal="I cannot grade this.")),
 }
 
 
@@ -151,6 +155,9 @@ def test_a_failure_that_passes_is_tried_again(name: str) -> None:
         pytest.param("empty", 1, 0, 0, id="empty"),
         pytest.param("prose", 1, 0, 0, id="prose"),
         pytest.param("five", 1, 1, 0, id="five"),
+        pytest.param("cut-off", 1, 0, 0, id="cut-off"),
+        pytest.param("error-200", 1, 0, 0, id="error-200"),
+        pytest.param("refusal", 1, 0, 0, id="refusal"),
         pytest.param("slow", 0, 0, 1, id="slow"),
         pytest.param("drip", 0, 0, 1, id="drip"),
     ],
@@ -222,7 +229,7 @@ def test_a_mixture_of_everything_invents_no_score_and_counts_right() -> None:
     assert health["failure_frac"] == fine.count(None) / 200 > 0
     assert health["retries"] == sum(3 if index is None else index for index in fine)
     last = [tries[3] for tries, index in zip(plan.values(), fine, strict=True) if index is None]
-    unread = {"garbage", "no-choices", "empty", "null", "prose", "bool", "five"}
+    unread = FAILURES.keys() - {"500", "429", "close", "no-gzip", "slow", "drip"}
     assert health["parse_failure_frac"] == sum(name in unread for name in last) / 200
     assert health["off_scale_frac"] == last.count("five") / 200
     assert health["timeout_frac"] == sum(name in ("slow", "drip") for name in last) / 200
@@ -337,6 +344,18 @@ def test_the_trial_stops_once_too_many_calls_have_failed() -> None:
     assert "12 unreadable" in str(error.value)
 
 
+def test_a_trial_that_stops_over_cut_off_replies_says_what_to_raise() -> None:
+    with (
+        serving(unless_probe(lambda request, before: FAILURES["cut-off"])) as server,
+        judging(server, max_retries=0) as judge,
+        pytest.raises(TrialError) as error,
+    ):
+        judge.judge(claims(40))
+    assert "40 cut_off" in str(error.value)
+    assert "Where its replies are cut off, raise task.judge.max_tokens." in str(error.value)
+    assert "max_concurrent_calls" not in str(error.value)
+
+
 def test_no_more_calls_are_open_than_allowed() -> None:
     slow = unless_probe(lambda request, n: honest(request, n)._replace(delay_s=0.02))
     with serving(slow) as server, judging(server, max_concurrent_calls=7) as judge:
@@ -419,6 +438,16 @@ def test_answers_are_kept_by_how_json_was_in_fact_asked_for(tmp_path: Path) -> N
         assert [num_calls(4), num_calls(4, structured_output="json_schema")] == [4, 0]
 
 
+def test_answers_that_were_read_otherwise_are_asked_for_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as server:
+        for reading, num_calls in ((1, 3), (2, 3), (2, 0)):
+            monkeypatch.setattr(openai_judge, "READING", reading)
+            with judging(server, cache_file=tmp_path / "scores.db") as judge:
+                assert judge.judge(claims(3)).health["calls"] == num_calls
+
+
 def test_naming_a_judge_reaches_neither_its_cache_nor_its_server(tmp_path: Path) -> None:
     cache = tmp_path / "scores.db"
     with serving() as server, judging(server, cache_file=cache) as judge:
@@ -470,6 +499,23 @@ def test_the_probe_finds_out_how_json_can_be_asked_for() -> None:
             lambda r, n: Response(b"no such model", status=404), "HTTP 404: no such", id="404"
         ),
         pytest.param(lambda r, n: FAILURES["five"], "a score of 5, expected 0 to 1", id="scale"),
+        pytest.param(
+            lambda r, n: FAILURES["cut-off"],
+            r"cut off \(finish_reason length\) .* task\.judge\.max_tokens",
+            id="cut-off",
+        ),
+        pytest.param(
+            lambda r, n: FAILURES["error-200"], "the server said: Insufficient", id="error-200"
+        ),
+        pytest.param(
+            lambda r, n: FAILURES["refusal"], "refused: I cannot grade this", id="refusal"
+        ),
+        pytest.param(
+            lambda r, n: Response(b"<html>Log in first"), "not JSON: <html>Log in", id="page"
+        ),
+        pytest.param(
+            lambda r, n: Response(b'{"error": "half \\ud83d"}'), r"said: half \?", id="half-emoji"
+        ),
     ],
 )
 def test_a_judge_that_cannot_judge_is_refused_before_the_first_batch(
@@ -511,6 +557,8 @@ def test_the_key_is_in_no_message_and_no_log(
         lambda r, n: FAILURES["500"],
         lambda r, n: FAILURES["close"],
         lambda r, n: Response(f"Incorrect API key: {KEY}.".encode(), status=401),
+        lambda r, n: Response(json.dumps({"error": {"message": f"No {KEY}."}}).encode()),
+        lambda r, n: Response(f"<html>{'x' * 180} {KEY}".encode()),
         unless_probe(lambda r, n: FAILURES["garbage"]),
     ]
     for behave in behaviours:

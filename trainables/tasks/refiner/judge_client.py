@@ -116,7 +116,13 @@ class JudgeClient:
         try:
             return scores_in_body(body, question.keys)
         except ReplyError as error:
-            raise CallError(error.fault, str(error), may_pass=True) from error
+            raise CallError(error.fault, self._shown(str(error)), may_pass=True) from error
+
+    def _shown(self, said: str) -> str:
+        """Return what a server said, shortened to a line for logs, without a key in it."""
+        # Some servers repeat the key that they refuse, some cut a character in half.
+        said = said.replace(self._secret, "***") if self._secret else said
+        return " ".join(said.encode("utf-8", "replace").decode().split())[:_SHOWN_CHARS]
 
     def _request(self, question: ChatQuestion) -> dict[str, Any]:
         settings = self._settings
@@ -149,14 +155,13 @@ class JudgeClient:
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
             raise CallError("connection", reason, may_pass=True) from error
         if response.status != HTTPStatus.OK:
-            said = body.decode("utf-8", "replace")
-            # Some servers repeat the key that they refuse.
-            said = said.replace(self._secret, "***") if self._secret else said
+            said = self._shown(body.decode("utf-8", "replace"))
             raise _status_error(response.status, said, response.headers.get("Retry-After", "0"))
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise CallError("unreadable", "the body is not JSON", may_pass=True) from error
+            said = self._shown(f"the body is not JSON: {body.decode('utf-8', 'replace')}")
+            raise CallError("unreadable", said, may_pass=True) from error
 
     def _count_tokens(self, body: object, health: BatchHealth) -> int:
         usage = body.get("usage") if isinstance(body, Mapping) else None
@@ -170,9 +175,8 @@ class JudgeClient:
 
 
 def _status_error(status: int, said: str, retry_after: str) -> CallError:
-    shown = " ".join(said[:_SHOWN_CHARS].split())
     error = CallError(
-        "status", f"HTTP {status}: {shown}", may_pass=status in _MAY_PASS, status=status
+        "status", f"HTTP {status}: {said}", may_pass=status in _MAY_PASS, status=status
     )
     try:
         wait_s = float(retry_after)

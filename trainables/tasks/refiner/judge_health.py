@@ -3,17 +3,18 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from strictune.errors import TrialError
+from trainables.tasks.refiner.replies import ReplyFault
 
 __all__ = ["BatchHealth", "CallFault", "FailureWatch"]
 
-CallFault = Literal["timeout", "connection", "status", "unreadable", "off_scale", "deadline"]
-"""Why a call failed for good: ``status`` is an HTTP error, ``unreadable`` a reply without
-scores, ``off_scale`` a score outside [0, 1], ``deadline`` the end of the batch's time."""
+CallFault = Literal["timeout", "connection", "status", "deadline"] | ReplyFault
+"""Why a call failed for good: ``status`` is an HTTP error, ``deadline`` the end of the batch's
+time; the others are what is wrong with a reply."""
 
 WINDOW_CALLS = 512
 MIN_CALLS = 32
@@ -57,7 +58,7 @@ class BatchHealth:
         if asked:
             found["cache_hit_frac"] = self.num_cache_hits / asked
         if self.num_calls:
-            parse_failures = self.faults["unreadable"] + self.faults["off_scale"]
+            parse_failures = sum(self.faults[fault] for fault in get_args(ReplyFault))
             found["failure_frac"] = self.faults.total() / self.num_calls
             found["parse_failure_frac"] = parse_failures / self.num_calls
             found["off_scale_frac"] = self.faults["off_scale"] / self.num_calls
@@ -113,6 +114,8 @@ def _cure(faults: Mapping[CallFault, int]) -> str:
             "Where it is sound but slow, raise task.judge.batch_deadline_s (and keep "
             "resources.step_timeout_s above it), or max_concurrent_calls if it can take more."
         )
-    if faults.keys() - {"deadline"}:
+    if "cut_off" in faults:
+        cures.append("Where its replies are cut off, raise task.judge.max_tokens.")
+    if faults.keys() - {"deadline", "cut_off"}:
         cures.append("Where it is overloaded, lower max_concurrent_calls, or raise call_timeout_s.")
     return " ".join(cures)

@@ -32,6 +32,7 @@ from trainables.tasks.refiner.judge_client import PAUSE_S, CallError, JudgeClien
 from trainables.tasks.refiner.judge_health import BatchHealth, FailureWatch
 from trainables.tasks.refiner.judge_prompt import ChatQuestion, chat_question, wording_hash
 from trainables.tasks.refiner.judge_settings import OpenAiSettings
+from trainables.tasks.refiner.replies import READING
 from trainables.tasks.refiner.rows import Rubric
 
 __all__ = ["OpenAiJudge", "shared_judge"]
@@ -140,6 +141,7 @@ class OpenAiJudge:
             **self._settings.identity(),
             "structured_output": mode,
             "base_url": self._settings.base_url.rstrip("/"),
+            "reading": READING,
         }
         return [cache_key({**who, "messages": call.messages}) for call in calls]
 

@@ -1,10 +1,14 @@
 """A judge's reply to scores, or the reason why it holds none.
 
 Servers that cannot force JSON answer with prose around it, fences, or an empty message and
-everything in their reasoning. Of several JSON objects the last one that has every key counts:
-a model that thinks aloud corrects itself. What is left after that is missing. A number off
-the scale is missing too: 5 may be full marks of another scale or half of them, and clamping
-it would invent a reward.
+everything in their reasoning. What is thought is no verdict, and what is quoted is none: the
+text that is judged may hold an object and hope to be quoted. So a reply that was cut off, that
+gives a key two values in whatever spelling, or whose only object stands within a sentence holds
+no scores. Missing is honest; choosing among several would be a guess, and whoever is judged could
+learn to steer it.
+
+A number off the scale is missing too: 5 may be full marks of another scale or half of them, and
+clamping it would invent a reward.
 """
 
 import json
@@ -13,17 +17,35 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-__all__ = ["ReplyError", "scores_in_body", "scores_in_text"]
+__all__ = ["READING", "ReplyError", "ReplyFault", "scores_in_body", "scores_in_text"]
 
+READING = 2
+"""Goes up when the same reply may give other scores, so that none of before come from a cache."""
 ROUNDING = 0.01
 """A score may lie outside [0, 1] by this much, and is clamped."""
-MAX_CHARS = 8_000
-"""The end of a reply that is searched."""
+MAX_CHARS = 50_000
+"""A longer reply, thoughts apart, is not read."""
 
-_THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
-_DECODER = json.JSONDecoder()
+_CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+_BROKEN_OFF = frozenset({"content_filter", "safety", "recitation", "abort", "cancelled", "error"})
 
-ReplyFault = Literal["unreadable", "off_scale"]
+_NAME = r"(?:\w+:)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|analysis)"
+_THINK_TAG = re.compile(
+    rf"(?P<opens><\|?(?:begin_of_|start_)?{_NAME}(?:\s[^<>]*)?\|?>|\[THINK\]|\u25c1think\u25b7"
+    r"|<\|channel\|?>\s*(?:analysis|commentary|thought))"
+    rf"|</{_NAME}\s*>|<\|end_(?:of_)?{_NAME}\|>|\[/THINK\]|\u25c1/think\u25b7"
+    r"|<channel\|>|<\|channel\|>\s*final",
+    re.IGNORECASE,
+)
+"""Thinking as chat templates mark it, where the server has not taken it out."""
+_BRACES = re.compile(r"\{[^{}]*\}")
+_MARKUP = re.compile(r"<[^<>]*>|[\s*_`\[\]]")
+_VERDICT, _PART = "\x00", "\x01"
+"""What stands for objects in the text around them: with every key, with some."""
+
+ReplyFault = Literal["unreadable", "off_scale", "cut_off"]
+"""``unreadable`` is a reply without scores, ``off_scale`` a score outside [0, 1], ``cut_off`` one
+that reached its limit of tokens."""
 
 
 class ReplyError(Exception):
@@ -38,51 +60,163 @@ def scores_in_body(body: object, keys: Sequence[str]) -> tuple[float, ...]:
     """Return the scores of a chat completion, from its content or else its reasoning.
 
     Raises:
-        ReplyError: It is no chat completion, or holds no scores.
+        ReplyError: It is no chat completion, was refused or cut off, or holds no scores.
     """
+    choice = _first_choice(body)
     try:
-        message = body["choices"][0]["message"]  # type: ignore[index]
-        texts = [_text(message.get(name)) for name in ("content", "reasoning_content", "reasoning")]
-    except (TypeError, KeyError, IndexError, AttributeError) as error:
-        raise ReplyError("unreadable", "the body is no chat completion") from error
-    given = [text for text in texts if text.strip()]
-    if not given:
+        message = choice["message"]
+        refusal = _text(message.get("refusal")) or _text(message.get("content"), "refusal")
+        content, *thoughts = (
+            _text(message.get(name)) for name in ("content", "reasoning_content", "reasoning")
+        )
+    except (TypeError, KeyError, AttributeError) as error:
+        raise _no_completion(body) from error
+    if refusal.strip():
+        raise ReplyError("unreadable", f"the judge refused: {_shown(refusal)}")
+    _check_end(choice.get("finish_reason"))
+    if content.strip():
+        return scores_in_text(content, keys)
+    thought = next((text for text in thoughts if text.strip()), "")
+    if not thought:
         raise ReplyError("unreadable", "the message is empty")
-    return scores_in_text(given[0], keys)
+    # A verdict ends a thought; an object before its end is a draft.
+    if not thought.rstrip("`* \t\r\n").endswith("}"):
+        raise ReplyError("unreadable", "the message is empty, and its reasoning ends in no verdict")
+    return scores_in_text(thought, keys)
 
 
 def scores_in_text(text: str, keys: Sequence[str]) -> tuple[float, ...]:
     """Return the scores that a text gives for ``keys``, in their order.
 
     Raises:
-        ReplyError: It does not give all of them, or one is off the scale.
+        ReplyError: It was cut off, does not give all of them once, or one is off the scale.
     """
-    text = _THINK.sub(" ", text[-MAX_CHARS:]).strip()
-    found: tuple[float, ...] | None = None
-    for document in _objects_in(text):
-        numbers = [_number(document.get(key)) for key in keys]
-        if all(number is not None for number in numbers):
-            found = tuple(number for number in numbers if number is not None)
-    if found is None and len(keys) == 1:
-        bare = _number(text)
-        found = None if bare is None else (bare,)
-    if found is None:
+    text = _without_thoughts(text.replace(_VERDICT, " ").replace(_PART, " "))
+    if len(text) > MAX_CHARS:
+        raise ReplyError("unreadable", f"it has more than {MAX_CHARS} characters")
+    if len(keys) == 1 and (bare := _number(text)) is not None:
+        return (_on_scale(bare),)
+    values: dict[str, set[float | None]] = {key: set() for key in keys}
+    parts, position = [], 0
+    for document, start, end in _objects_in(text):
+        given = [key for key in keys if key in document]
+        for key in given:
+            values[key].add(_number(document[key]))
+        if given:
+            parts += [text[position:start], _VERDICT if len(given) == len(keys) else _PART]
+            position = end
+    around = "".join([*parts, text[position:]])
+    for key, number in _stated(around, keys):
+        values[key].add(number)
+    several = [key for key, found in values.items() if len(found) > 1]
+    if several:
+        raise ReplyError("unreadable", f"it gives {', '.join(several)} more than one value")
+    numbers = [number for found in values.values() for number in found if number is not None]
+    if _VERDICT not in around or len(numbers) < len(keys):
         raise ReplyError("unreadable", f"no JSON object with {', '.join(keys)}")
-    return tuple(_on_scale(value) for value in found)
+    if not any(_stands_alone(line) for line in around.splitlines() if _VERDICT in line):
+        raise ReplyError("unreadable", "its JSON object stands in a sentence, like a quotation")
+    return tuple(_on_scale(number) for number in numbers)
 
 
-def _objects_in(text: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the outermost JSON objects of a text, in order."""
+def _first_choice(body: object) -> Mapping[str, Any]:
+    """Return the first choice of a chat completion, unless an error stands in its place."""
+    choices = body.get("choices") if isinstance(body, Mapping) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    for place in (body, choice):
+        error = place.get("error") if isinstance(place, Mapping) else None
+        if error:
+            said = error.get("message") if isinstance(error, Mapping) else None
+            raise ReplyError("unreadable", f"the server said: {_shown(said or error)}")
+    if not isinstance(choice, Mapping):
+        raise _no_completion(body)
+    return choice
+
+
+def _no_completion(body: object) -> ReplyError:
+    return ReplyError("unreadable", f"the body is no chat completion: {_shown(body)}")
+
+
+def _shown(said: object) -> str:
+    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+
+
+def _check_end(finish_reason: object) -> None:
+    reason = finish_reason.lower() if isinstance(finish_reason, str) else ""
+    if reason in _CUT_OFF:
+        raise ReplyError(
+            "cut_off",
+            f"the reply was cut off (finish_reason {reason}) before its end. Raise "
+            "task.judge.max_tokens, which its reasoning counts against too",
+        )
+    if reason in _BROKEN_OFF:
+        raise ReplyError("unreadable", f"the reply was broken off (finish_reason {reason})")
+
+
+def _without_thoughts(text: str) -> str:
+    """Return what is said outside think blocks; the prompt may have opened the first."""
+    said, position, is_open = [], 0, False
+    for number, tag in enumerate(_THINK_TAG.finditer(text)):
+        if tag["opens"] is not None:
+            said += [] if is_open else [text[position : tag.start()]]
+            is_open = True
+            continue
+        if not is_open and (number or text.lstrip().startswith(("{", "```"))):
+            # Behind a verdict, a closing tag is quoted; the verdict is no thought.
+            raise ReplyError("unreadable", "its think tags do not pair")
+        is_open, position = False, tag.end()
+    if is_open:
+        raise ReplyError(
+            "cut_off",
+            "the reply's thought never ends, as if it was cut off. Raise task.judge.max_tokens, "
+            "which its reasoning counts against too",
+        )
+    return "\n".join([*said, text[position:]]).strip()
+
+
+def _objects_in(text: str) -> Iterator[tuple[Mapping[str, Any], int, int]]:
+    """Yield the outermost JSON objects of a text with their bounds, in order.
+
+    Raises:
+        ReplyError: One is broken, so that what seems to be an object within it may be quoted.
+    """
+    # A judge may break a line within a string, and an integer may have 5,000 digits.
+    decoder = json.JSONDecoder(parse_int=float, object_pairs_hook=_members, strict=False)
     position = text.find("{")
     while position >= 0:
         try:
-            document, end = _DECODER.raw_decode(text, position)
-        except (ValueError, RecursionError):
-            end = position + 1
+            document, end = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError) as error:
+            braces = _BRACES.match(text, position)
+            if braces is None:
+                raise ReplyError("unreadable", "a JSON object in it is broken") from error
+            end = braces.end()
         else:
-            if isinstance(document, dict):
-                yield document
+            yield document, position, end
         position = text.find("{", end)
+
+
+def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a key stands twice")
+    return members
+
+
+def _stated(text: str, keys: Sequence[str]) -> Iterator[tuple[str, float]]:
+    """Yield what a text says of keys outside JSON, e.g. ``**Score:** 0.2``."""
+    by_name = {key.lower(): key for key in keys}
+    marks = r"[\s\"'*_`\\]*"
+    names = "|".join(map(re.escape, keys))
+    stated = rf"(?<!\w)((?ai:{names})){marks}[:=\uff1a]{marks}([-+]?\d*\.?\d+)"
+    for found in re.finditer(stated, text):
+        yield by_name[found[1].lower()], float(found[2])
+
+
+def _stands_alone(line: str) -> bool:
+    """Say whether the verdict begins or ends a line that quotes nothing."""
+    bare = _MARKUP.sub("", line)
+    return bare.startswith(_VERDICT) or (bare.endswith(_VERDICT) and bare[0] != ">")
 
 
 def _number(value: object) -> float | None:
@@ -104,7 +238,11 @@ def _on_scale(value: float) -> float:
     return min(1.0, max(0.0, value))
 
 
-def _text(content: object) -> str:
-    if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content)
-    return content if isinstance(content, str) else ""
+def _text(content: object, kind: str = "text") -> str:
+    """Return a text, or those parts of a list that are of a kind."""
+    if isinstance(content, str):
+        return content if kind == "text" else ""
+    if not isinstance(content, list):
+        return ""
+    kinds = (None, kind, f"output_{kind}")
+    return "".join(part.get(kind) or "" for part in content if part.get("type") in kinds)
