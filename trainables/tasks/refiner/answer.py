@@ -12,24 +12,12 @@ from typing import NamedTuple
 
 from trainables.tasks.refiner.markup import Snippet, snippets_in
 from trainables.tasks.refiner.prompts import ABSTENTION
+from trainables.tasks.refiner.sentences import normalized, sentences_in, states_something, words
 
-__all__ = ["Answer", "Claim", "Reading", "Sentence", "normalized", "read_answer"]
-
-MIN_WORDS = 3
-"""An uncited sentence of fewer words states nothing..."""
-MIN_WORDS_WITH_NUMBER = 2
-"""... unless it holds a number."""
-MIN_CONNECTING_WORDS = 5
-"""Uncited text of fewer words that ends no sentence connects claims."""
+__all__ = ["Answer", "Claim", "Reading", "Sentence", "read_answer"]
 
 _THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
 _BLOCK = re.compile(r"<(/?)answer\s*>", re.IGNORECASE)
-_WORD = re.compile(r"\w+")
-_NUMBER = re.compile(r"\d")
-# A full stop ends a sentence only before white space, so that 3.5 and a.b do not.
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
-_NO_STATEMENT = ("?", ":")
-_SENTENCE_MARKS = (".", "!")
 
 
 class Claim(NamedTuple):
@@ -68,7 +56,7 @@ class Answer:
     @property
     def abstains(self) -> bool:
         """It says that the evidence is not enough, and nothing else."""
-        return normalized(self.body) == normalized(ABSTENTION)
+        return _abstains(self.body)
 
     @property
     def cited_ids(self) -> tuple[str, ...]:
@@ -128,11 +116,6 @@ def read_answer(completion: str, *, think_prefilled: bool = False) -> Reading:
     return Reading(answer, "", body_start, thought)
 
 
-def normalized(text: str) -> str:
-    """Return a text as two equal claims share it: letters and digits, small, single spaces."""
-    return " ".join(_WORD.findall(text.casefold()))
-
-
 def _think_block(completion: str, *, is_open: bool) -> tuple[str, int]:
     """Return the thought and where the rest starts; -1 if the thought never ends."""
     lead = len(completion) - len(completion.lstrip())
@@ -189,24 +172,14 @@ def _without_tags(body: str, spans: Sequence[tuple[int, int]]) -> str:
 
 def _statements(text: str, offset: int) -> Iterator[Sentence]:
     """Yield the sentences of what lies outside the claims that state something."""
-    position = 0
-    for part in [*_SENTENCE_END.finditer(text), None]:
-        end = len(text) if part is None else part.start()
-        piece = text[position:end]
-        stripped = piece.strip()
-        if _states_something(stripped):
-            start = offset + position + len(piece) - len(piece.lstrip())
-            yield Sentence(stripped, start, start + len(stripped))
-        position = end if part is None else part.end()
+    for start, end in sentences_in(text):
+        sentence = text[start:end]
+        if states_something(sentence) and not _abstains(sentence):
+            yield Sentence(sentence, offset + start, offset + end)
 
 
-def _states_something(text: str) -> bool:
-    if text.endswith(_NO_STATEMENT) or normalized(text) == normalized(ABSTENTION):
-        return False
-    least = MIN_WORDS if text.endswith(_SENTENCE_MARKS) else MIN_CONNECTING_WORDS
-    if _NUMBER.search(text):
-        least = MIN_WORDS_WITH_NUMBER
-    return len(_WORD.findall(text)) >= least
+def _abstains(text: str) -> bool:
+    return words(text) == words(ABSTENTION)
 
 
 def _distinct(sentences: Sequence[Sentence]) -> tuple[Sentence, ...]:

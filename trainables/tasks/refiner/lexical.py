@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from trainables.tasks.refiner.answer import Answer, normalized, read_answer
+from trainables.tasks.refiner.answer import Answer, read_answer
 from trainables.tasks.refiner.judge import Judgement, Question, RubricQuestion, SupportQuestion
 from trainables.tasks.refiner.prompts import gold_answer
 from trainables.tasks.refiner.rows import Rubric
 from trainables.tasks.refiner.rubrics import STATIC_RUBRICS
+from trainables.tasks.refiner.sentences import words
 
 __all__ = ["LexicalJudge"]
 
@@ -67,8 +68,8 @@ def _rubric_score(question: RubricQuestion, rubric: Rubric) -> float:
     wanted = _QUOTED.findall(rubric.description)
     if not wanted:
         return _word_share(rubric.description, question.answer)
-    text = f" {normalized(_without_tags(answer))} "
-    return sum(f" {normalized(phrase)} " in text for phrase in wanted) / len(wanted)
+    text = f" {' '.join(words(_without_tags(answer)))} "
+    return sum(f" {' '.join(words(phrase))} " in text for phrase in wanted) / len(wanted)
 
 
 def _citation_discipline(question: RubricQuestion, answer: Answer) -> float:
@@ -95,13 +96,13 @@ def _off_query_padding(question: RubricQuestion, answer: Answer) -> float:
 
 def _wrong_entity(question: RubricQuestion, answer: Answer) -> float:
     """Share of the answer's names and numbers that neither question nor cited evidence holds."""
-    known = normalized(" ".join([question.question, *(text for _, text in question.evidence)]))
+    known = words(" ".join([question.question, *(text for _, text in question.evidence)]))
     text = _without_tags(answer)
     found = {name.casefold() for name in _NAME.findall(text)} | set(_NUMBER.findall(text))
     named = {name for name in found if name not in _EMPTY_WORDS}
     if answer.abstains or not named:
         return 0.0
-    return len(named - set(known.split())) / len(named)
+    return len(named - set(known)) / len(named)
 
 
 _STATIC_RULES: Mapping[str, Callable[[RubricQuestion, Answer], float]] = MappingProxyType(
@@ -119,9 +120,9 @@ def _without_tags(answer: Answer) -> str:
 
 def _word_share(wanted: str, text: str) -> float:
     """Share of the meaningful words of ``wanted`` that ``text`` holds; 0 if there are none."""
-    words = _words(wanted)
-    return len(words & _words(text)) / len(words) if words else 0.0
+    meant = _words(wanted)
+    return len(meant & _words(text)) / len(meant) if meant else 0.0
 
 
 def _words(text: str) -> frozenset[str]:
-    return frozenset(normalized(text).split()) - _EMPTY_WORDS
+    return frozenset(words(text)) - _EMPTY_WORDS

@@ -26,7 +26,16 @@ from trainables.tasks.task import Attempt, BatchScore, Message, OutsideSuite, Pr
 
 __all__ = ["Refiner"]
 
-_SCORING_MODULES = ("answer", "citations", "lexical", "markup", "replies", "rubrics", "scoring")
+_SCORING_MODULES = (
+    "answer",
+    "citations",
+    "lexical",
+    "markup",
+    "replies",
+    "rubrics",
+    "scoring",
+    "sentences",
+)
 """Those that decide what an answer is worth, beside the judge's model and its words."""
 
 
