@@ -146,6 +146,89 @@ def test_a_wrong_row_is_named_with_its_field(
     assert "rows.jsonl:2" in str(error.value)
 
 
+HALF = "half \ud83d"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        pytest.param({"id": HALF}, "id", id="id"),
+        pytest.param({"question": HALF}, "question", id="question"),
+        pytest.param({"question": "x" * 90 + "\udc00"}, "question", id="second-half"),
+        pytest.param({"source": HALF}, "source", id="source"),
+        pytest.param({"reasoning": HALF}, "reasoning", id="reasoning"),
+        pytest.param({"evidence": {"S1": HALF}}, "evidence.S1", id="evidence"),
+        pytest.param(
+            {"evidence": {HALF: "x"}}, r'evidence: the key "half \ud83d"', id="evidence-id"
+        ),
+        pytest.param(
+            {"evidence": [{"id": "S1", "text": HALF}]}, "evidence.0.text", id="listed-evidence"
+        ),
+        pytest.param(
+            {"evidence": [{"id": HALF, "text": "x"}]}, "evidence.0.id", id="listed-evidence-id"
+        ),
+        pytest.param(
+            {"positive_rubrics": [RUBRIC, {**RUBRIC, "title": HALF}]},
+            "positive_rubrics.1.title",
+            id="title",
+        ),
+        pytest.param(
+            {"negative_rubrics": [{**RUBRIC, "description": HALF}]},
+            "negative_rubrics.0.description",
+            id="description",
+        ),
+        pytest.param(
+            {"messages": [{"role": "user", "content": HALF}]}, "messages.0.content", id="message"
+        ),
+        pytest.param({"messages": [{"role": HALF, "content": "x"}]}, "messages.0.role", id="role"),
+        pytest.param(
+            {
+                "evidence": None,
+                "messages": [{"role": "user", "content": "<snippet id=S\ud83d>x</snippet>"}],
+            },
+            "messages.0.content",
+            id="evidence-id-in-a-message",
+        ),
+    ],
+)
+def test_half_a_character_is_refused_in_every_field(
+    tmp_path: Path, change: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(SpecError) as error:
+        load_rows(write(tmp_path / "rows.jsonl", WHOLE, {**WHOLE, "id": "b", **change}))
+    where = f"rows.jsonl:2: {field} holds half of a surrogate pair, which is no text"
+    assert where in str(error.value)
+    str(error.value).encode()
+
+
+def test_a_whole_emoji_and_half_of_one_in_a_column_that_is_not_read_are_fine(
+    tmp_path: Path,
+) -> None:
+    [row] = load_rows(write(tmp_path / "rows.jsonl", {**WHOLE, "question": "😀?", "raw": HALF}))
+    assert row.question == "😀?"
+
+
+def test_nesting_without_end_is_refused_like_any_other_value(tmp_path: Path) -> None:
+    evidence: Any = "x"
+    for _ in range(400):
+        evidence = {"S1": [evidence]}
+    with pytest.raises(SpecError, match=r"rows\.jsonl:1: evidence\.S1 = "):
+        load_rows(write(tmp_path / "rows.jsonl", {**WHOLE, "evidence": evidence}))
+
+
+@pytest.mark.parametrize("column", ["question", "evidence"])
+def test_bytes_in_parquet_that_are_no_text_are_named(tmp_path: Path, column: str) -> None:
+    # What is left of an emoji where a program cut its UTF-16, as Arrow takes it unchecked.
+    parts = (b"\x00\x00\x00\x00\x02\x00\x00\x00\x05\x00\x00\x00", b"ok\xed\xa0\xbd")
+    half = pa.StringArray.from_buffers(2, *map(pa.py_buffer, parts))
+    rows = pa.Table.from_pylist([WHOLE, {**WHOLE, "id": "b"}])
+    values = half if column == "question" else pa.StructArray.from_arrays([half], ["S1"])
+    path = tmp_path / "rows.parquet"
+    pq.write_table(rows.set_column(rows.schema.get_field_index(column), column, values), path)
+    with pytest.raises(SpecError, match=rf"rows\.parquet: row 2: {column} holds bytes that are no"):
+        load_rows(str(path))
+
+
 def test_an_error_in_parquet_names_the_row(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.Table.from_pylist([WHOLE, {**WHOLE, "id": "b", "question": None}]), path)

@@ -53,11 +53,34 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         with pq.ParquetFile(path) as table:
             number = 0
             for batch in table.iter_batches(batch_size=_BATCH_ROWS):
+                _refuse_undecodable(batch, f"{path}: row", number)
                 for values in batch.to_pylist(maps_as_pydicts="strict"):
                     number += 1
                     yield Row(f"{path}: row {number}", values)
     except (OSError, pa.ArrowException) as error:
         raise SpecError(f"{path}: cannot be read as Parquet ({error}).") from error
+
+
+def _refuse_undecodable(batch: pa.RecordBatch, where: str, num_before: int) -> None:
+    """Refuse bytes that are no UTF-8, such as half of a surrogate pair: Arrow checks none."""
+    try:
+        batch.validate(full=True)
+        return
+    except pa.ArrowInvalid:
+        cells = (
+            (number, name, cell)
+            for number, row in enumerate(zip(*batch.columns, strict=True), start=num_before + 1)
+            for name, cell in zip(batch.schema.names, row, strict=True)
+        )
+        for number, name, cell in cells:
+            try:
+                cell.as_py()
+            except UnicodeDecodeError as error:
+                raise SpecError(
+                    f"{where} {number}: {name} holds bytes that are no UTF-8 text ({error}). Cut "
+                    "texts between characters, not within one."
+                ) from error
+        raise
 
 
 def _hub_rows(source: str) -> Iterator[Row]:

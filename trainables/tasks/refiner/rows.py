@@ -7,6 +7,7 @@ that a model wrote can add to it.
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,6 +35,8 @@ COLUMNS = (
 
 _ROLES = ("system", "user", "assistant")
 _FORBIDDEN_IN_IDS = frozenset(",<>\"'")
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_CHARS_BEFORE = 20
 _MISSPELT_CUTOFF = 0.8
 _CACHED_ROWS = 4096
 
@@ -76,6 +79,8 @@ def check_row(row: Row) -> RefinerRow:
         SpecError: A field is missing or cannot be used; the message names row and field.
     """
     row.refuse_misspelt(COLUMNS, cutoff=_MISSPELT_CUTOFF)
+    for column in COLUMNS:
+        _refuse_half_characters(f"{row.where}: {column}", row.values.get(column))
     messages = _messages(row)
     evidence = _evidence(row, messages)
     positive = _rubrics(row, "positive_rubrics", is_negative=False)
@@ -117,6 +122,24 @@ def row_from_column(text: str) -> RefinerRow:
     fields["rubrics"] = tuple(Rubric(*values) for values in fields["rubrics"])
     fields["messages"] = tuple(fields["messages"])
     return RefinerRow(**fields)
+
+
+def _refuse_half_characters(where: str, value: object) -> None:
+    """Refuse text that UTF-8 cannot write, at any depth: no model and no file takes it."""
+    found = [(where, value)]
+    for place, part in found:
+        if isinstance(part, str) and (half := _HALF_CHARACTER.search(part)):
+            near = part[max(0, half.start() - _CHARS_BEFORE) : half.end()]
+            raise SpecError(
+                f"{place} holds half of a surrogate pair, which is no text (at the end of "
+                f"{shown(near)}). Cut texts between characters, not within one."
+            )
+        if isinstance(part, Mapping):
+            found += [(f"{place}: the key {shown(key)}", key) for key in part]
+            found += [(f"{place}.{key}", member) for key, member in part.items()]
+        elif _is_list(part):
+            items = enumerate(cast(Sequence[object], part))
+            found += [(f"{place}.{index}", item) for index, item in items]
 
 
 def _messages(row: Row) -> tuple[Message, ...]:
