@@ -37,6 +37,7 @@ _SCORING_MODULES = (
     "compiled",
     "completion",
     "credit",
+    "ecma",
     "error_classes",
     "keywords",
     "location_builder",
