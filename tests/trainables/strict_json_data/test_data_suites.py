@@ -9,9 +9,13 @@ import pytest
 from strictune.errors import SpecError
 from trainables.tasks.strict_json.data import build_splits
 from trainables.tasks.strict_json.export import write_splits
+from trainables.tasks.strict_json.scoring import Scorer
 from trainables.tasks.strict_json.suites import read_suite
 
 ROW = {"id": "a", "prompt": "Write a list.", "schema": {"type": "array"}}
+DEEP: dict[str, Any] = {}
+for _ in range(300):
+    DEEP = {"not": {"not": DEEP}}
 
 
 def _write(folder: Path, *rows: Any) -> Path:
@@ -37,6 +41,30 @@ def test_other_line_separators_do_not_end_a_row(tmp_path: Path) -> None:
     row = {**ROW, "prompt": "one\u2028two"}
     path.write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8")
     assert read_suite(path)[0].text == "one\u2028two"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"n": {"type": "string", "pattern": r"^\p{L}+$"}}},
+        {"pattern": r"^(?<y>\d{4})$|^\u{1F600}$|^\cA$|(?<=a+)b"},
+        {
+            "$schema": "http://json-schema.org/draft-04/schema#",
+            "exclusiveMinimum": True,
+            "minimum": 0,
+        },
+        # What a draft does not know, it does not check.
+        {"additionalItems": {"properties": 5}},
+        {"additionalItems": {"required": True, "properties": {"a": {}}, "type": [{}, "a"]}},
+        {"$schema": "http://json-schema.org/draft-07/schema#", "$defs": {"a": {"required": 5}}},
+    ],
+    ids=["property", "patterns", "draft-04", "no-object", "no-list", "unknown-to-the-draft"],
+)
+def test_what_can_be_scored_is_read(tmp_path: Path, schema: dict[str, Any]) -> None:
+    (prompt,) = read_suite(_write(tmp_path, {**ROW, "schema": schema}))
+    text = prompt.columns["schema"]
+    assert json.loads(text) == schema
+    Scorer().score("", text, thinking=False, think_prefilled=False)
 
 
 def test_exported_splits_read_back_as_they_were(tmp_path: Path) -> None:
@@ -69,9 +97,31 @@ def test_exported_splits_read_back_as_they_were(tmp_path: Path) -> None:
         ),
         pytest.param(
             {**ROW, "schema": {"properties": {"a": {"type": "strin"}}}},
-            ":1: schema is not a valid JSON Schema at /properties/a/type: 'strin' is not valid",
+            """:1: schema: "strin" is not valid under any of the schemas listed in the 'anyOf' """
+            "keyword at /properties/a/type. Expected a JSON Schema, draft 04 to 2020-12",
             id="invalid-schema",
         ),
+        pytest.param(
+            {**ROW, "schema": {"properties": {"a": {"$ref": "common.json#/$defs/count"}}}},
+            ":1: schema: Resource 'common.json#/$defs/count' is not present in a registry",
+            id="reference-to-another-file",
+        ),
+        pytest.param(
+            {**ROW, "schema": {"$schema": "http://json-schema.org/draft-03/schema#"}},
+            ":1: schema: Unknown meta-schema: 'http://json-schema.org/draft-03/schema#'",
+            id="draft-03",
+        ),
+        pytest.param(
+            {**ROW, "schema": {"pattern": "a\\Z"}},
+            r":1: schema: 'a\\Z' is not a regular expression of ECMA-262: unknown escape \Z",
+            id="pattern-of-another-language",
+        ),
+        pytest.param(
+            {**ROW, "schema": {"properties": {"\ud800": {}}}},
+            "surrogates not allowed",
+            id="half-a-surrogate-pair-in-a-key",
+        ),
+        pytest.param({**ROW, "schema": DEEP}, ":1: schema: ", id="too-deep-to-be-scored"),
         pytest.param(
             {**ROW, "difficulty": "easy"},
             ':1: difficulty = "easy", expected simple, medium, hard. Leave it out',
@@ -96,6 +146,7 @@ def test_bad_rows_are_refused_by_name(tmp_path: Path, row: Any, message: str) ->
         read_suite(path)
     assert str(caught.value).startswith(f"{path}:1: ")
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_error_names_the_line(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def measure(schema: Mapping[str, Any] | bool) -> Measure:
     nodes = list(_walk(schema, 0)) if isinstance(schema, Mapping) else []
     return Measure(
         depth=max((depth for _, depth in nodes), default=0),
-        num_keys=sum(len(node.get("properties", ())) for node, _ in nodes),
+        num_keys=sum(len(_properties(node)) for node, _ in nodes),
         num_arrays=sum(_is_type(node, "array") for node, _ in nodes),
         num_enums=sum("enum" in node or "const" in node for node, _ in nodes),
         num_exact_counts=sum(_has_exact_count(node) for node, _ in nodes),
@@ -155,7 +155,9 @@ def _container_constructs(node: Mapping[str, Any]) -> Iterator[str]:
         yield "closed_object"
     elif isinstance(closing, Mapping):
         yield "free_keys"
-    if "properties" in node and not set(node["properties"]) <= set(node.get("required", ())):
+    required = node.get("required")
+    known = required if isinstance(required, list) else []
+    if any(name not in known for name in _properties(node)):
         yield "optional_key"
 
 
@@ -165,6 +167,12 @@ def _walk(schema: Mapping[str, Any], depth: int) -> Iterator[tuple[Mapping[str, 
     yield schema, inside
     for child in subschemas(schema):
         yield from _walk(child.schema, inside)
+
+
+def _properties(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the declared keys; a place that the draft does not know may hold anything."""
+    declared = node.get("properties")
+    return declared if isinstance(declared, Mapping) else {}
 
 
 def _is_type(node: Mapping[str, Any], name: str) -> bool:

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from strictune.errors import SpecError
 from trainables.tasks.jsonl import Row, read_rows, shown
-from trainables.tasks.strict_json.compiled import CompiledSchema
-from trainables.tasks.strict_json.suites import embedded_schema
+from trainables.tasks.strict_json.suites import read_schema
 
 __all__ = ["Reference", "References", "read_references"]
 
@@ -83,7 +82,7 @@ def read_references(path: Path) -> References:
     references = References(path)
     row = None
     for row in read_rows(path):
-        text = _compiled_text(row)
+        text = json.dumps(read_schema(row), separators=(",", ":"))
         columns = {name: value for name, value in row.values.items() if name != "schema"}
         references.add(row, Reference(text, row.where, columns))
     if row is None:
@@ -92,18 +91,6 @@ def read_references(path: Path) -> References:
             "prompt or id."
         )
     return references
-
-
-def _compiled_text(row: Row) -> str:
-    schema = embedded_schema(row)
-    try:
-        text = json.dumps(schema, separators=(",", ":"))
-        CompiledSchema(text)
-    except RecursionError:
-        raise SpecError(f"{row.where}: schema is nested too deeply to be read.") from None
-    except SpecError as error:
-        raise SpecError(f"{row.where}: {error}") from error
-    return text
 
 
 def _keys(row: Row) -> list[Key]:

@@ -97,7 +97,7 @@ def _erase_value(keyword: str, value: object) -> object:
     if keyword in _SCHEMAS:
         return [_erase(child) for child in value] if isinstance(value, list) else _erase(value)
     if keyword == "type":
-        return sorted(value) if isinstance(value, list) else value
+        return sorted(value, key=str) if isinstance(value, list) else value
     return value if keyword == "uniqueItems" else ERASED
 
 

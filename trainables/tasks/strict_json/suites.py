@@ -6,20 +6,17 @@ columns are ignored, unless they read like a misspelt one.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from jsonschema.exceptions import SchemaError
-from jsonschema.validators import Draft202012Validator, validator_for
 
 from strictune.errors import SpecError
 from trainables.tasks.jsonl import Row, read_rows, shown
 from trainables.tasks.strict_json.measure import DIFFICULTIES, constructs_of, difficulty_of
 from trainables.tasks.strict_json.skeleton import family_of
+from trainables.tasks.strict_json.validation import compile_schema
 from trainables.tasks.task import Prompt
 
-__all__ = ["embedded_schema", "read_suite"]
+__all__ = ["embedded_schema", "read_schema", "read_suite"]
 
 _COLUMNS = ("id", "prompt", "schema", "difficulty", "family", "gold")
 _MISSPELT_CUTOFF = 0.8
@@ -51,6 +48,20 @@ def read_suite(path: Path) -> tuple[Prompt, ...]:
     return tuple(prompts)
 
 
+def read_schema(row: Row) -> dict[str, Any] | bool:
+    """Return the column ``schema`` of a row, once scoring can use it.
+
+    Raises:
+        SpecError: It is missing, or scoring would refuse it.
+    """
+    schema = embedded_schema(row)
+    try:
+        compile_schema(schema)
+    except SpecError as error:
+        raise SpecError(f"{row.where}: {error}") from error
+    return schema
+
+
 def embedded_schema(row: Row) -> dict[str, Any] | bool:
     """Return the column ``schema`` of a row, without judging the schema.
 
@@ -74,7 +85,7 @@ def embedded_schema(row: Row) -> dict[str, Any] | bool:
 def _prompt(row: Row) -> Prompt:
     row.refuse_misspelt(_COLUMNS, cutoff=_MISSPELT_CUTOFF)
     name, text = row.text("id"), row.text("prompt")
-    schema = _schema(row)
+    schema = read_schema(row)
     difficulty = row.values.get("difficulty")
     if difficulty is not None and difficulty not in DIFFICULTIES:
         raise SpecError(
@@ -93,19 +104,3 @@ def _prompt(row: Row) -> Prompt:
         )
     except RecursionError:
         raise SpecError(f"{row.where}: schema is nested too deeply to be read.") from None
-
-
-def _schema(row: Row) -> Mapping[str, Any] | bool:
-    schema = embedded_schema(row)
-    if isinstance(schema, bool):
-        return schema
-    try:
-        validator_for(schema, default=Draft202012Validator).check_schema(schema)
-    except SchemaError as error:
-        place = "/".join(str(part) for part in ("", *error.absolute_path)) or "/"
-        raise SpecError(
-            f"{row.where}: schema is not a valid JSON Schema at {place}: {error.message}"
-        ) from error
-    except RecursionError:
-        raise SpecError(f"{row.where}: schema is nested too deeply to be read.") from None
-    return schema
