@@ -169,4 +169,4 @@ def _gain_effect(first: Measured, second: Measured, rung: str) -> Effect | None:
         if rung not in baseline.rungs:
             return None
         gains.append(run.rung(rung) - baseline.rung(rung))
-    return effect(paired_difference(gains[0], gains[1], first.families))
+    return effect(paired_difference(gains[0], gains[1], first.families), widest=2.0)

@@ -144,6 +144,6 @@ def _contrast_verdict(pair: _Pair, verdict: Verdict, gains: Difference | None) -
         against_cell=pair.theirs.name,
         num_seeds=pair.num_seeds,
         verdict=verdict,
-        gain_effect=None if gains is None else effect(gains),
+        gain_effect=None if gains is None else effect(gains, widest=2.0),
         is_same_baseline=gains is not None and len(baselines) == 1,
     )

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from analysis.decomposition import decompose_gain, gain_chain
 from analysis.differences import Difference, Discordance, discordance
@@ -270,18 +269,13 @@ def _shares(
         {link.rung: side.rung(link.rung) for link in chain} for side in (baseline, trial)
     ]
     families = trial.families
-    half = stats.t.ppf(0.975, len(set(families)) - 1) if len(set(families)) > 1 else np.nan
-    return tuple(
-        GainShare(
-            share.part,
-            Effect(
-                estimate_pp=100 * share.estimate,
-                low_pp=100 * float(share.estimate - half * share.standard_error),
-                high_pp=100 * float(share.estimate + half * share.standard_error),
-            ),
-        )
-        for share in decompose_gain(sides[0], sides[1], families, chain=chain)
-    )
+    df = np.asarray(len(set(families)) - 1 or np.nan)
+    found = []
+    for share in decompose_gain(sides[0], sides[1], families, chain=chain):
+        error = np.asarray(share.standard_error)
+        difference = Difference(np.asarray(share.estimate), error, df, p=np.asarray(np.nan))
+        found.append(GainShare(share.part, effect(difference)))
+    return tuple(found)
 
 
 def _discordance(trial: Measured, baseline: Measured, rung: str) -> Discordance | None:

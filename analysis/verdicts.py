@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from analysis.differences import (
     MIN_SEEDS,
     Difference,
@@ -27,6 +29,7 @@ __all__ = [
     "Word",
     "adapter_verdict",
     "compared_verdict",
+    "detectable_text",
     "effect",
     "effect_text",
     "no_verdict",
@@ -74,7 +77,8 @@ class Verdict:
     p_adjusted: float | None = None
     """After Holm over the planned family."""
     detectable_pp: float | None = None
-    """The smallest true difference that this design finds at 80% power."""
+    """The smallest true difference that this design finds at 80% power; infinite where it is more
+    than the 100 points that rates can differ by, NaN where all prompts are of one family."""
 
 
 def adapter_verdict(difference: Difference, *, adjusted_p: float, num_planned: int) -> Verdict:
@@ -139,9 +143,14 @@ def no_verdict(reason: str) -> Verdict:
     return Verdict(word=None, text=f"not compared: {reason}")
 
 
-def effect(difference: Difference) -> Effect:
-    """Return a 0-d difference and its 95% interval in percentage points."""
-    low, high = interval(difference, level=1 - ALPHA)
+def effect(difference: Difference, *, widest: float = 1.0) -> Effect:
+    """Return a 0-d difference and its 95% interval in percentage points.
+
+    Args:
+        difference: Of two rates, or of two gains.
+        widest: Where the interval ends at the latest: rates differ by 1 at most, gains by 2.
+    """
+    low, high = np.clip(interval(difference, level=1 - ALPHA), -widest, widest)
     return Effect(
         estimate_pp=100 * float(difference.estimate),
         low_pp=100 * float(low),
@@ -154,6 +163,15 @@ def effect_text(found: Effect) -> str:
     if math.isnan(found.low_pp):
         return f"{_signed(found.estimate_pp)} pp (no interval)"
     return f"{_signed(found.estimate_pp)} pp [{_plain(found.low_pp)}, {_plain(found.high_pp)}]"
+
+
+def detectable_text(detectable_pp: float, *, few: str = "families") -> str:
+    """Return what an unclear verdict says of its design; ``few`` names what it lacks."""
+    if math.isnan(detectable_pp):
+        return "all prompts belong to one family, which shows nothing about others."
+    if math.isinf(detectable_pp):
+        return f"too few {few} to detect any difference."
+    return f"this design detects {detectable_pp:.1f} pp at 80% power."
 
 
 def p_text(p: float) -> str:
@@ -170,9 +188,11 @@ def _decide(
     over: str = "",
 ) -> Verdict:
     found = effect(difference)
-    detectable = detectable_difference(
+    detectable_pp = 100 * detectable_difference(
         float(difference.standard_error), float(difference.df), alpha=ALPHA / num_planned
     )
+    if detectable_pp > 100:
+        detectable_pp = math.inf
     if adjusted_p < ALPHA:
         word = Word.BETTER if found.estimate_pp > 0 else Word.WORSE
     elif bool(is_equivalent(difference, margin=MARGIN)):
@@ -186,14 +206,14 @@ def _decide(
         sides=sides,
         over=f" {over}" if over else "",
         p=f"{p_text(adjusted_p)}{holm}",
-        detectable_pp=100 * detectable,
+        detectable_pp=detectable_pp,
     )
     return Verdict(
         word=word,
         text=f"{effect_text(found)}: {sentence}",
         effect=found,
         p_adjusted=adjusted_p,
-        detectable_pp=100 * detectable,
+        detectable_pp=detectable_pp,
     )
 
 
@@ -212,11 +232,10 @@ def _sentence(
     if word is Word.EQUIVALENT:
         return f"{ours} is equivalent to {theirs} within {100 * MARGIN:.0f} points{over}."
     unclear = f"{word} between {ours} and {theirs}{over}"
-    if math.isnan(detectable_pp):
-        return f"{unclear}; all prompts belong to one family, which shows nothing about others."
     if found.low_pp > 0 or found.high_pp < 0:
         unclear = f"{unclear}: the interval alone excludes 0, but {p}"
-    return f"{unclear}; this design detects {detectable_pp:.1f} pp at 80% power."
+    few = "seeds or families" if over else "families"
+    return f"{unclear}; {detectable_text(detectable_pp, few=few)}"
 
 
 def _signed(value: float) -> str:

@@ -6,7 +6,6 @@ made, and one run a side says nothing about training again: wording says so.
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,7 +15,16 @@ import numpy as np
 from analysis.audit.arms import Arm, Pair, contrast_pairs, pair
 from analysis.differences import Difference, holm, interval, paired_difference
 from analysis.measured import Interval
-from analysis.verdicts import Effect, Verdict, Word, adapter_verdict, effect, effect_text, p_text
+from analysis.verdicts import (
+    Effect,
+    Verdict,
+    Word,
+    adapter_verdict,
+    detectable_text,
+    effect,
+    effect_text,
+    p_text,
+)
 
 __all__ = [
     "ArmComparison",
@@ -164,10 +172,9 @@ def _verdict(
         text = f"{word} than {against} ({p_text(adjusted_p)}{holm_text})."
     elif word is Word.EQUIVALENT:
         text = f"equivalent to {against} within 3 points."
-    elif verdict.detectable_pp is None or math.isnan(verdict.detectable_pp):
-        text = f"{word}; all prompts belong to one family, which shows nothing about others."
     else:
-        text = f"{word}; this design detects {verdict.detectable_pp:.1f} pp at 80% power."
+        assert verdict.detectable_pp is not None
+        text = f"{word}; {detectable_text(verdict.detectable_pp)}"
     return dataclasses.replace(verdict, text=f"{effect_text(found)}: {text}")
 
 

@@ -200,7 +200,7 @@ def _parts(measured: Measured) -> Iterator[tuple[str, NDArray[np.bool_]]]:
 
 
 def _bounds(prefix: str, found: Difference) -> Row:
-    shown = effect(found)
+    shown = effect(found, widest=2.0 if prefix else 1.0)
     return {
         f"{prefix}delta_pp": shown.estimate_pp,
         f"{prefix}low_pp": shown.low_pp,

@@ -118,11 +118,13 @@ def _wide_trials(verdicts: SweepVerdicts) -> Iterator[NextStep]:
     detectable, result = _wide_pp(widest.verdict), widest.result
     assert detectable is not None and result is not None
     factor = (detectable / WANTED_PP) ** 2
+    more = f"about {factor:.1f} times as many prompts, of as many new families"
+    if math.isinf(factor):
+        more = "many more prompts, of new families"
     yield NextStep(
         f"{trial_names(unclear)} {_show(unclear)} no clear difference, and "
-        f"this design sees none below {detectable:.1f} points. To see {WANTED_PP:.0f} points, "
-        f"evaluate on about {factor:.1f} times as many prompts, of as many new families (now "
-        f"{result.num_prompts} prompts of {result.num_families} families)."
+        f"this design sees {_below(detectable)}. To see {WANTED_PP:.0f} points, evaluate on {more} "
+        f"(now {result.num_prompts} prompts of {result.num_families} families)."
     )
 
 
@@ -135,9 +137,9 @@ def _wide_recipes(verdicts: SweepVerdicts) -> Iterator[NextStep]:
     if wide:
         yield NextStep(
             f"{listed(list(wide), 'comparisons of recipes')} {_show(list(wide))} no clear "
-            f"difference over seeds, and this design sees none below {max(wide.values()):.1f} "
-            "points. Train more seeds where seeds differ much, and evaluate on more prompts of new "
-            "families where they agree."
+            f"difference over seeds, and this design sees {_below(max(wide.values()))}. Train more "
+            "seeds where seeds differ much, and evaluate on more prompts of new families where "
+            "they agree."
         )
 
 
@@ -147,6 +149,10 @@ def _wide_pp(verdict: Verdict) -> float | None:
     if verdict.word is not Word.UNCLEAR or detectable is None or math.isnan(detectable):
         return None
     return detectable if detectable > WANTED_PP else None
+
+
+def _below(detectable_pp: float) -> str:
+    return "none at all" if math.isinf(detectable_pp) else f"none below {detectable_pp:.1f} points"
 
 
 def _recipes(verdicts: SweepVerdicts) -> Iterator[_Judged]:

@@ -18,6 +18,24 @@ def test_a_single_family_is_no_decision(tmp_path: Path) -> None:
     assert "belong to one family, which shows nothing about others" in step.text
 
 
+def test_too_few_families_are_named_where_no_difference_could_be_seen(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "s", [FakeTrial(trial_id=f"t{i}", seed=i) for i in range(3)])
+    for path in folder.rglob("samples.parquet"):
+        samples = pd.read_parquet(path)
+        # Two families, of which one shows a gain and the other a loss.
+        is_first = samples.groupby("family").ngroup() % 2 == 0
+        is_right = is_first if "trials" in path.parts else ~is_first
+        samples = samples.assign(family=is_first.map({True: "a", False: "b"}))
+        rungs = [column for column in samples.columns if column.startswith("rung/")]
+        samples.assign(**dict.fromkeys(rungs, is_right)).to_parquet(path, index=False)
+    texts = [step.text for step in next_steps(sweep_verdicts(folder), folder)]
+    assert any(
+        "this design sees none at all. To see 5 points, evaluate on many more prompts" in text
+        for text in texts
+    ), texts
+    assert any("over seeds, and this design sees none at all." in text for text in texts), texts
+
+
 def test_cells_measured_in_different_ways_are_named(tmp_path: Path) -> None:
     rescored = {**SHARED_KEY, "scorer": "n3w"}
     trials = [

@@ -69,6 +69,22 @@ def difference(estimate: float, standard_error: float, df: float = 139.0) -> Dif
             id="one-family",
         ),
         pytest.param(
+            difference(1.0, 0.5, df=1.0),
+            1.0,
+            Word.UNCLEAR,
+            "+100.0 pp [-100.0, 100.0]: no clear difference between this run and its baseline; too "
+            "few families to detect any difference.",
+            id="two-families",
+        ),
+        pytest.param(
+            difference(-0.02, 0.3, df=5.0),
+            1.0,
+            Word.UNCLEAR,
+            "-2.0 pp [-79.1, 75.1]: no clear difference between this run and its baseline; too "
+            "few families to detect any difference.",
+            id="six-families",
+        ),
+        pytest.param(
             difference(0.01, 0.001),
             0.001,
             Word.BETTER,
