@@ -140,6 +140,48 @@ def test_tables_and_sentences_for_people(
     assert "void: sign of low_think_rate" in out
 
 
+def test_half_a_surrogate_pair_in_an_arm_is_shown_as_its_escape(
+    capsys: pytest.CaptureFixture[str], schemas: Path, tmp_path: Path
+) -> None:
+    rows = [
+        {"prompt": f"Write {index}.", "completion": fenced({"a": index}), "arm": arm, "set": arm}
+        for index in range(4)
+        for arm in ("a\ud83d", "\udc00")
+    ]
+    path = write(tmp_path / "arms.jsonl", rows)
+    options = ["--by", "arm", "--family", "set", "--contrast", "arm"]
+    found = audit(capsys, path, "--schemas", schemas, *options)
+    assert [arm["arm"] for arm in found["arms"]] == ["a\\ud83d", "\\udc00"]
+    assert main(["audit", str(path), "--schemas", str(schemas), *options]) == 0
+    assert "a\\ud83d" in capsys.readouterr().out
+
+
+def test_two_prompts_show_no_difference_beyond_the_possible(
+    capsys: pytest.CaptureFixture[str], schemas: Path, tmp_path: Path
+) -> None:
+    """A prompt that turns right and one that stays wrong: t with one degree of freedom."""
+    rows = [
+        {"prompt": f"Write {index}.", "run": run, "completion": fenced(document)}
+        for index, before, after in ((0, {}, {"a": 0}), (3, {}, {}))
+        for run, document in (("before", before), ("after", after))
+    ]
+    options = ["--by", "run", "--baseline", "run=before", "--family", "group"]
+    path = write(tmp_path / "two.jsonl", rows)
+    found = audit(capsys, path, "--schemas", schemas, *options)
+    (compared,) = found["comparisons"]
+    assert compared["verdict"]["detectable_pp"] is None
+    bounds = [
+        bound
+        for effect in (*compared["deltas"].values(), *compared["shares"].values())
+        for bound in (effect["low_pp"], effect["high_pp"])
+        if bound is not None
+    ]
+    assert (min(bounds), max(bounds)) == (-100.0, 100.0)
+    assert main(["audit", str(path), "--schemas", str(schemas), *options]) == 0
+    out = capsys.readouterr().out
+    assert "strict +50.0 pp [-100.0, 100.0]: no clear difference; too few families" in out
+
+
 def test_documents_of_any_depth_are_counted(
     capsys: pytest.CaptureFixture[str], schemas: Path, tmp_path: Path
 ) -> None:

@@ -156,6 +156,20 @@ def test_tables_show_groups_and_all(
     assert "strictness" in out
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["tables", "json"])
+def test_half_a_surrogate_pair_in_a_group_is_shown_as_its_escape(
+    capsys: pytest.CaptureFixture[str], schemas: Path, tmp_path: Path, options: list[str]
+) -> None:
+    arms = ("a\ud83d", "\udc00", "\U0001f600", ["\ud83d"], None)
+    path = write(
+        tmp_path / "arms.jsonl", *({"id": 7, "completion": GOOD, "arm": arm} for arm in arms)
+    )
+    assert main(["score", str(path), "--schemas", str(schemas), "--by", "arm", *options]) == 0
+    out = capsys.readouterr().out
+    for shown in ("a\\ud83d", "\\udc00", "\U0001f600", '["\\ud83d"]', "null"):
+        assert (json.dumps(shown, ensure_ascii=False) if options else shown) in out
+
+
 def test_gzip_is_read_as_it_is(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
 ) -> None:
@@ -212,6 +226,14 @@ def test_bad_completions_are_refused_by_file_and_line(
         pytest.param({"prompt": "b", "schema": "{}"}, "not as text", id="schema-as-text"),
         pytest.param({"prompt": "b", "schema": {"type": "strin"}}, "strin", id="invalid-schema"),
         pytest.param(
+            {"prompt": "b", "schema": {"properties": {"e": {"pattern": r"^[\w-.]+@x$"}}}},
+            r"schema: '^[\\w-.]+@x$' is not a regular expression of ECMA-262: a range in a class",
+            id="bad-pattern",
+        ),
+        pytest.param(
+            {"prompt": "b", "schema": {"$ref": "a.json"}}, "'a.json' is not", id="other-document"
+        ),
+        pytest.param(
             {"prompt": "a", "schema": {}}, "has another schema in", id="two-schemas-for-a-prompt"
         ),
         pytest.param({"schema": {}}, "fields 'prompt' and 'id' are both missing", id="no-key"),
@@ -224,6 +246,7 @@ def test_bad_schemas_are_refused_by_file_and_line(
     error = refusal(capsys, completions, "--schemas", path)
     assert error.startswith(f"error: {path}:2: ")
     assert message in error
+    assert error.count("\n") == 1
 
 
 def test_empty_missing_and_cut_files_are_refused(

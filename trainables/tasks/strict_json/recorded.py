@@ -50,13 +50,16 @@ class ScoredCompletion(NamedTuple):
     def group(self, column: str) -> str:
         """Return the value of a column of the completion, else of its schema's row.
 
+        Half of a surrogate pair, which no output can write, is shown as its escape.
+
         Raises:
             SpecError: Neither has it.
         """
         for values in (self.row.values, self.reference.columns):
             if column in values:
                 value = values[column]
-                return value if isinstance(value, str) else json.dumps(value)
+                text = value if isinstance(value, str) else json.dumps(value)
+                return text.encode("utf-8", "backslashreplace").decode()
         raise SpecError(
             f"{self.row.where}: field {column!r} is missing, and in {self.reference.where} too. "
             f"Break down by one of {', '.join({**self.row.values, **self.reference.columns})}."
