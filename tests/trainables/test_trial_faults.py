@@ -4,7 +4,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -205,24 +204,22 @@ def test_a_process_that_hangs_ends_itself_and_says_where(tmp_path: Path) -> None
     script = (
         "import time, pathlib\n"
         "from trainables.pulse import Pulse\n"
-        f"with Pulse(pathlib.Path({str(tmp_path)!r}), timeout_s=1.0) as pulse:\n"
+        f"with Pulse(pathlib.Path({str(tmp_path)!r}), timeout_s=2.0) as pulse:\n"
         "    for _ in range(3):\n"
-        "        time.sleep(0.6)\n"
+        "        time.sleep(0.8)\n"
         "        pulse.beat()\n"
         "    print('alive', flush=True)\n"
-        "    time.sleep(60)\n"
+        "    time.sleep(600)\n"
     )
-    started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
         env={"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}"},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=300,
         check=False,
     )
     assert done.stdout == "alive\n"
     assert done.returncode == 1
-    assert time.monotonic() - started < 30
     assert 'File "<string>", line 8' in (tmp_path / "hangs.txt").read_text()
