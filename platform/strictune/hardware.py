@@ -6,6 +6,7 @@ The plan is made with it. A running sweep asks its cluster instead.
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from strictune.packing import Card, Machine
@@ -24,6 +25,8 @@ FREE_FOR_OTHERS = 0.1
 """Share of the available main memory that is left to the driver, Ray and the system."""
 
 MEMINFO = Path("/proc/meminfo")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
 
@@ -32,7 +35,7 @@ def this_machine() -> Machine:
     """Describe this machine; cards that CUDA_VISIBLE_DEVICES hides are left out."""
     cards = parse_cards(_ask_driver(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
     return Machine(
-        cpus=float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores()),
+        cpus=float(_usable_cores()),
         memory_gib=_available_gib() * (1 - FREE_FOR_OTHERS),
         gpus=len(cards),
         card=min(cards, key=lambda card: card.memory_gib, default=None),
@@ -74,8 +77,46 @@ def _ask_driver() -> str:
     return result.stdout if result.returncode == 0 else ""
 
 
-def _cores() -> int:
-    return os.cpu_count() or 1
+def _usable_cores() -> int:
+    """Count the cores that this process may use: by affinity, and by the quotas of its cgroups."""
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))  # taskset, Slurm, cpusets.
+    return max(1, int(min([cores, *_cpu_quotas()])))
+
+
+def _cpu_quotas() -> Iterator[float]:
+    """Yield the limits in cores that containers, systemd or Slurm have set for this process.
+
+    Those of the cgroup that it is in and of all above it, in version 2 and version 1. Inside
+    a container the own cgroup is at the root, whatever its path says.
+    """
+    if not OWN_CGROUPS.exists():
+        return
+    for line in OWN_CGROUPS.read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = CGROUPS / controllers
+        own = root / path.strip("/")
+        for folder in (own, *own.parents):
+            if not folder.is_relative_to(root):
+                break
+            quota = _cpu_quota(folder)
+            if quota is not None:
+                yield quota
+
+
+def _cpu_quota(cgroup: Path) -> float | None:
+    try:
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota = (cgroup / "cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu.cfs_period_us").read_text()
+    except OSError:  # No such limit here.
+        return None
+    return float(quota) / float(period) if quota.isdigit() else None
 
 
 def _available_gib() -> float:

@@ -1,7 +1,13 @@
+import os
+import signal
+from pathlib import Path
+
 import pytest
+import ray
 
 from strictune import hardware
 from strictune.hardware import parse_cards, this_machine
+from strictune.launch.cluster import ENDING, ray_cluster
 from strictune.packing import Card
 
 LIST = "NVIDIA H100 80GB HBM3, 81559, 9.0\nNVIDIA A10, 23028, 8.6\n"
@@ -55,3 +61,91 @@ def test_the_smallest_card_stands_for_the_machine(monkeypatch: pytest.MonkeyPatc
 def test_a_machine_without_the_drivers_tool_has_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "QUERY", ["/nonexistent/nvidia-smi"])
     assert (this_machine().gpus, this_machine().card) == (0, None)
+
+
+CORES = 64
+IN_A_SLICE = "0::/system.slice/sweep.service\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "cores"),
+    [
+        pytest.param(IN_A_SLICE, {}, CORES, id="no-limit"),
+        pytest.param("0::/\n", {"cpu.max": "max 100000"}, CORES, id="no-quota"),
+        pytest.param("0::/\n", {"cpu.max": "200000 100000"}, 2, id="container"),
+        pytest.param("0::/\n", {"cpu.max": "250000 100000"}, 2, id="rounded-down"),
+        pytest.param("0::/\n", {"cpu.max": "50000 100000"}, 1, id="one-at-least"),
+        pytest.param("0::/\n", {"cpu.max": "9900000 100000"}, CORES, id="more-than-there-are"),
+        pytest.param(
+            IN_A_SLICE,
+            {"system.slice/cpu.max": "300000 100000"},
+            3,
+            id="of-a-slice-above",
+        ),
+        pytest.param(
+            IN_A_SLICE,
+            {
+                "system.slice/cpu.max": "300000 100000",
+                "system.slice/sweep.service/cpu.max": "400000 100000",
+            },
+            3,
+            id="the-tightest",
+        ),
+        pytest.param(
+            "4:memory:/docker/5f\n3:cpu,cpuacct:/docker/5f\n",
+            {"cpu,cpuacct/cpu.cfs_quota_us": "150000", "cpu,cpuacct/cpu.cfs_period_us": "50000"},
+            3,
+            id="version-1-in-a-container",
+        ),
+        pytest.param(
+            "1:cpu:/slurm/job_7\n0::/\n",
+            {
+                "cpu/slurm/job_7/cpu.cfs_quota_us": "400000",
+                "cpu/slurm/job_7/cpu.cfs_period_us": "100000",
+                "cpu/cpu.cfs_quota_us": "-1",
+                "cpu/cpu.cfs_period_us": "100000",
+            },
+            4,
+            id="version-1-in-a-job",
+        ),
+        pytest.param(None, {}, CORES, id="no-cgroups"),
+    ],
+)
+def test_cores_are_those_that_quotas_leave(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    own: str | None,
+    files: dict[str, str],
+    cores: int,
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    if own is not None:
+        (tmp_path / "own").write_text(own)
+    monkeypatch.setattr(hardware, "OWN_CGROUPS", tmp_path / "own")
+    monkeypatch.setattr(hardware, "CGROUPS", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(CORES)))
+    assert this_machine().cpus == cores
+
+
+def test_cores_are_those_of_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
+    assert this_machine().cpus == 1
+
+
+@pytest.mark.ray
+def test_a_cluster_of_this_machine_has_the_cores_that_the_plan_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        with ray_cluster():
+            assert ray.cluster_resources()["CPU"] == this_machine().cpus == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

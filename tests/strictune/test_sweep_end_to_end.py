@@ -1,11 +1,14 @@
 """Whole sweeps through the command line: the real stack on the tiny model, killed and resumed."""
 
+import contextlib
 import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from recovery import Record, note_recovery
 from tiny_sweep import (
@@ -87,15 +90,33 @@ def test_a_killed_trial_comes_back_from_its_checkpoint(
     note_recovery(record_property, folder, since=killed)
 
 
+def signal_group(driver: int, sent: signal.Signals) -> None:
+    """As a terminal, a shell, ``timeout`` or Slurm does."""
+    os.killpg(driver, sent)
+
+
+def signal_all(driver: int, sent: signal.Signals) -> None:
+    """As systemd does with all processes of a service, Ray's workers included."""
+    processes = [psutil.Process(driver), *psutil.Process(driver).children(recursive=True)]
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(sent)
+
+
 @pytest.mark.parametrize(
-    "sent",
+    ("send", "sent"),
     [
-        pytest.param(signal.SIGINT, id="ctrl-c"),
-        pytest.param(signal.SIGTERM, id="terminated", marks=pytest.mark.slow),
+        pytest.param(signal_all, signal.SIGTERM, id="terminated"),
+        pytest.param(signal_group, signal.SIGTERM, id="group-terminated", marks=pytest.mark.slow),
+        pytest.param(signal_group, signal.SIGINT, id="ctrl-c", marks=pytest.mark.slow),
+        pytest.param(signal_group, signal.SIGHUP, id="terminal-closed", marks=pytest.mark.slow),
     ],
 )
 def test_an_interrupted_sweep_resumes(
-    tmp_path: Path, sent: signal.Signals, record_property: Record
+    tmp_path: Path,
+    send: Callable[[int, signal.Signals], None],
+    sent: signal.Signals,
+    record_property: Record,
 ) -> None:
     settings = {"matrix__thinking": "[false]", "contrasts": "[curriculum]"}
     driver = start_sweep(tmp_path, **settings)
@@ -103,7 +124,7 @@ def test_an_interrupted_sweep_resumes(
         wait_for(lambda: driver.poll() is not None or any(begun_trials(tmp_path)))
         folders = trial_folders(tmp_path)
         wait_for(lambda: driver.poll() is not None or max(map(durable_step, folders)) >= 2)
-        os.kill(driver.pid, sent)
+        send(driver.pid, sent)
         interrupted = time.time()
         output, _ = driver.communicate(timeout=120)
         record_property("stopped_s", round(time.time() - interrupted, 1))
@@ -111,6 +132,7 @@ def test_an_interrupted_sweep_resumes(
         driver.kill()
     assert driver.returncode == 1, output
     assert "--resume" in output.splitlines()[-1]
+    assert not (tmp_path / "runs" / "quickstart" / "driver.json").exists()
     assert "RUNNING" not in {found.info.status for found in mlflow_runs(tmp_path)}
 
     still_open = [folder for folder in folders if not (folder / "outcome.json").exists()]

@@ -8,9 +8,9 @@ from peft import get_peft_model
 from tiny_llama import save_random_llama
 
 from strictune.config import LoraSpec
-from strictune.errors import TrialError
+from strictune.errors import StorageError, TrialError
 from trainables.models import load_base_model, load_tokenizer, lora_config, resolve_model
-from trainables.packaged import package_model_folder
+from trainables.packaged import package_model_folder, writable_cache_folder
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
 
 
@@ -85,3 +85,13 @@ def test_completions_come_in_input_order_and_repeat_with_the_seed(folder: Path) 
     sampled = Decoding(temperature=1, top_p=1, max_new_tokens=5)
     assert engine.generate(prompts, sampled, seed=1) == engine.generate(prompts, sampled, seed=1)
     assert engine.generate(prompts, sampled, seed=1) != engine.generate(prompts, sampled, seed=2)
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable_that_moves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for root in ("/proc/x/.cache", str(tmp_path / "file")):
+        monkeypatch.setenv("XDG_CACHE_HOME", root)
+        with pytest.raises(StorageError, match=rf"^{root}/strictune/models: .* Set XDG_CACHE_HOME"):
+            writable_cache_folder("models")

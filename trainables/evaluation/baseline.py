@@ -18,7 +18,7 @@ from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import baseline_measurement
 from trainables.evaluation.recording import record_measurement
 from trainables.models import training_device
-from trainables.packaged import cache_folder
+from trainables.packaged import writable_cache_folder
 from trainables.records import read_outcome
 
 __all__ = ["measure_baseline"]
@@ -33,8 +33,7 @@ def measure_baseline(spec: TrialSpec, baselines: Path, *, dtype: ComputeDtype) -
     """
     measurement = baseline_measurement(spec, dtype=dtype)
     keys = measurement_keys(measurement)
-    cached = cache_folder() / "baselines" / f"{keys.baseline_digest}-{_circumstances(spec)}"
-    cached.parent.mkdir(parents=True, exist_ok=True)
+    cached = writable_cache_folder("baselines") / f"{keys.baseline_digest}-{_circumstances(spec)}"
     with FileLock(cached.with_suffix(".lock")):
         ended = read_outcome(cached)
         if ended is None or ended.state != "FINISHED":

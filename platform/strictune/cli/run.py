@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO
 
 from strictune.cli.verb import Verb, add_resume_options, add_sweep_options
 from strictune.config import SweepSpec, TrialSpec, expand, load_sweep
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from strictune.launch.sweep import SweepEnd
 
 __all__ = ["VERB"]
+
+logger = logging.getLogger(__name__)
 
 EXIT_FAILED_TRIALS = 1
 PROGRESS_EVERY_S = 15.0
@@ -66,8 +68,10 @@ def _execute(args: argparse.Namespace) -> int:
     from strictune.launch.job_request import refuse_temporary_folder
     from strictune.launch.scorers import check_scorer
     from strictune.tracking import tracking_uri_for, without_password
+    from trainables.packaged import writable_cache_folder
 
     refuse_temporary_folder(args.out, os.environ)
+    writable_cache_folder("baselines")
     folder = SweepFolder((args.out / sweep.name).resolve())
     warnings = check_scorer(sweep, trials, folder, is_retrying=args.retry)
     tell = _tell_aside if args.json else _tell
@@ -172,11 +176,24 @@ def _show(
 
 
 def _tell(line: str) -> None:
-    print(line, flush=True)
+    _write(line, sys.stdout)
 
 
 def _tell_aside(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    _write(line, sys.stderr)
+
+
+def _write(line: str, stream: TextIO) -> None:
+    """Print a line, and go on where nobody can read it any more.
+
+    A sweep outlives its terminal and the reader of its pipe: they end by the same signals, and
+    it still has to stop its trials and to bring MLflow up to date.
+    """
+    try:
+        print(line, file=stream, flush=True)
+    except OSError as error:
+        logger.info("the output cannot be written any more (%s), from here on: %s", error, line)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _num_points(text: str, out: Path, sweep: SweepSpec) -> int:

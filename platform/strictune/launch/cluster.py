@@ -6,19 +6,27 @@ one on this machine that is guarded by a token and ends with the sweep.
 
 import logging
 import os
+import secrets
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import ray
+from ray._private import services
 
-from strictune.errors import SpecError
+from strictune.errors import SpecError, StorageError
+from strictune.hardware import this_machine
 
 __all__ = ["ray_cluster"]
 
 WORKER_ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Files of models and prompts are UTF-8, whatever the terminal shows.
+    "PYTHONUTF8": "1",
     # Tune and Train stay where the sweep was started, so that relative paths mean what they say.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TOKENIZERS_PARALLELISM": "false",
@@ -27,30 +35,44 @@ WORKER_ENVIRONMENT = {
 CONNECT_TIMEOUT_S = 10.0
 """A cluster's port answers at once or not at all; Ray itself would try for minutes."""
 
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""What schedulers, service managers and closing terminals send, often to all processes of a
+command at once."""
+
 
 @contextmanager
 def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
     """Connect to Ray for the time of a sweep.
+
+    A cluster of this machine has the cores that this process may use; one that is joined
+    counts its own. From then on the signals of ``ENDING`` end the sweep as Ctrl-C does.
 
     Args:
         num_gpus: What to tell a cluster of this machine about its GPUs; None lets Ray count.
 
     Raises:
         SpecError: Nothing answers where RAY_ADDRESS points to.
+        StorageError: The folder for temporary files has too long a name for Ray.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS", "local")
     _refuse_dead(address)
-    own = {"include_dashboard": False, "num_gpus": num_gpus} if address == "local" else {}
+    own: dict[str, Any] = {}
+    if address == "local":
+        cores = max(1, int(this_machine().cpus))
+        own = {"include_dashboard": False, "num_cpus": cores, "num_gpus": num_gpus}
+        if not os.access(Path.home(), os.W_OK):
+            # Ray would keep its token there.
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     _log_with_ours()
-    ray.init(
-        address=address,
-        log_to_driver=False,
-        configure_logging=False,
-        runtime_env={"env_vars": WORKER_ENVIRONMENT},
-        **own,
-    )
-    _interrupt_on_termination()
+    with _starting_deaf_processes():
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            configure_logging=False,
+            runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            **own,
+        )
     try:
         yield
     finally:
@@ -79,11 +101,51 @@ def _log_with_ours() -> None:
     logger.propagate = True
 
 
+@contextmanager
+def _starting_deaf_processes() -> Iterator[None]:
+    """Keep the signals of ``ENDING`` from the processes that Ray starts in this context.
+
+    A signal to the whole process group or control group would end Ray before Tune has stopped
+    its trials, and the driver would wait a minute for it and die. Blocked signals stay blocked
+    in child processes; those that arrive meanwhile are handled here at the end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    except OSError as error:
+        if "AF_UNIX" not in str(error):
+            raise
+        folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+        raise StorageError(
+            f"{folder}: the name of this folder for temporary files is too long for Ray's sockets "
+            "(107 characters with what Ray adds). Set RAY_TMPDIR to a short folder on this "
+            "machine, e.g. RAY_TMPDIR=/tmp."
+        ) from error
+    finally:
+        _interrupt_on_termination()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    # Ray would send each of them SIGTERM in the end, and wait a second for it.
+    process = getattr(services, "ConsolePopen", None)
+    if process is not None:
+        process.terminate = process.kill
+
+
 def _interrupt_on_termination() -> None:
-    """Let SIGTERM, which schedulers send, end a sweep as Ctrl-C does.
+    """Let the signals of ``ENDING`` end a sweep as Ctrl-C does.
 
     Called after ``ray.init``, which sets a handler of its own that ends the process at once. A
-    shell starts background jobs with Ctrl-C ignored, so its handler is set as well.
+    shell starts background jobs with Ctrl-C ignored, so its handler is set as well. What
+    ``nohup`` ignores stays ignored.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    """Interrupt once: ``timeout`` and others send to a process and again to its group."""
+    for number in ENDING:
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, lambda *_: None)
+    signal.raise_signal(signal.SIGINT)
