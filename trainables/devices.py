@@ -1,15 +1,47 @@
-"""What this machine's processor can do, asked without torch, and what it is called in records."""
+"""Devices: their names in records, what they compute in hardware, whether torch can use a card.
+
+torch is imported inside functions: plans and costs need the names alone.
+"""
 
 import functools
+import os
 import platform
 import re
+import socket
+import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["cpu_has_bfloat16", "cpu_name"]
+from strictune.errors import TrialError
 
+__all__ = [
+    "PRETENDED_CARDS",
+    "CardProblem",
+    "card_problem",
+    "cpu_has_bfloat16",
+    "cpu_name",
+    "driver_cards",
+    "require_card",
+]
+
+PRETENDED_CARDS = "STRICTUNE_PRETENDED_CARDS"
+"""Environment variable that, if set, lets granted cards be missing: for tests of a cluster that
+claims to have some."""
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 """Linux' names of what torch multiplies bfloat16 with; without, it goes element by element."""
+QUERY = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+QUERY_TIMEOUT_S = 10.0
+OLDEST_DRIVER = {"12": 525, "13": 580}
+"""By the major version of CUDA (docs: NVIDIA, CUDA compatibility)."""
+OTHER_TORCH = "install a build of torch for {} in its place; pytorch.org says how"
+
+
+class CardProblem(NamedTuple):
+    """Why torch cannot use a card."""
+
+    found: str
+    cure: str
 
 
 def cpu_name() -> str:
@@ -24,3 +56,92 @@ def cpu_has_bfloat16() -> bool:
         return False
     flags = re.search(r"^flags\s*:(.*)$", CPUINFO.read_text(), re.MULTILINE)
     return flags is not None and not BFLOAT16_FLAGS.isdisjoint(flags[1].split())
+
+
+def require_card() -> None:
+    """See that torch can use the card that this process was granted.
+
+    Without it transformers and torch would train on the CPU and say nothing.
+
+    Raises:
+        TrialError: It cannot.
+    """
+    if os.environ.get(PRETENDED_CARDS):
+        return
+    problem = card_problem()
+    if problem is not None:
+        raise TrialError(
+            f"this process was granted a GPU on {socket.gethostname()}, but has none that it can "
+            f"use: {problem.found}. {problem.cure} To train without one, set "
+            "resources.gpus_per_trial = 0."
+        )
+
+
+def card_problem() -> CardProblem | None:
+    """Say why torch cannot use the cards of this machine, and what helps; None if it can."""
+    import torch
+
+    if torch.cuda.is_available():
+        return _unsupported_card()
+    cards, built_for = driver_cards(), torch.version.cuda
+    if not cards:
+        return CardProblem(
+            "nvidia-smi shows no card and no driver",
+            "Install NVIDIA's driver; in a container, pass the cards on (docker: --gpus all).",
+        )
+    if built_for is None:
+        return CardProblem(
+            f"{cards}, but torch {torch.__version__} is built without CUDA",
+            f"Please {OTHER_TORCH.format('CUDA')}.",
+        )
+    oldest = OLDEST_DRIVER.get(built_for.partition(".")[0])
+    wanted = f" ({oldest} or newer)" if oldest else ""
+    return CardProblem(
+        f"{cards}, but torch {torch.__version__}, built for CUDA {built_for}, cannot use it",
+        f"Update the driver to one for CUDA {built_for}{wanted}, and reboot if it was updated "
+        f"already; or {OTHER_TORCH.format('an older CUDA')}.",
+    )
+
+
+def driver_cards() -> str:
+    """Return the NVIDIA driver's cards and version; empty without a driver."""
+    try:
+        asked = subprocess.run(
+            QUERY, capture_output=True, text=True, check=False, timeout=QUERY_TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    pairs = [line.rpartition(",") for line in asked.stdout.splitlines() if "," in line]
+    return "; ".join(f"{name} (driver {version.strip()})" for name, _, version in pairs)
+
+
+def _unsupported_card() -> CardProblem | None:
+    """Return the first visible card that this build of torch has no kernels for."""
+    import torch
+
+    for index in range(torch.cuda.device_count()):
+        capability = torch.cuda.get_device_capability(index)
+        architectures = torch.cuda.get_arch_list()
+        if torch.version.cuda and not _has_kernels(architectures, capability):
+            major, minor = capability
+            return CardProblem(
+                f"{torch.cuda.get_device_name(index)} has compute capability {major}.{minor}, and "
+                f"torch {torch.__version__}, built for CUDA {torch.version.cuda}, has kernels for "
+                f"{', '.join(architectures)}",
+                f"Use another card, or {OTHER_TORCH.format('this one')}.",
+            )
+    return None
+
+
+def _has_kernels(architectures: list[str], capability: tuple[int, int]) -> bool:
+    """Whether a card can run kernels of a build.
+
+    Machine code (``sm_80``) runs on cards of the same major version that are not older,
+    intermediate code (``compute_90``) on all that are not older.
+    """
+    card = 10 * capability[0] + capability[1]
+    for kind, digits in re.findall(r"(sm|compute)_(\d+)", " ".join(architectures)):
+        built_for = int(digits)
+        if built_for <= card and (kind == "compute" or built_for // 10 == capability[0]):
+            return True
+    return not architectures  # A build that does not say.

@@ -8,10 +8,12 @@ itself. When one of them dies, Ray Train ends the others and this function fails
 is started again, counted and given up in the same way with one worker and with many.
 """
 
+import ctypes
 import logging
+import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import ray
 from ray import tune
@@ -20,6 +22,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from strictune.config import TrialSpec, load_trial
 from strictune.errors import TrialError, TrialPaused
 from trainables.attempts import HUNG, begin_attempt
+from trainables.devices import require_card
 from trainables.memory.measured import Probe
 from trainables.pulse import HANG_FILE
 from trainables.records import Outcome, read_outcome, record_failure
@@ -76,7 +79,11 @@ def run_trial(config: Mapping[str, Attempt]) -> None:
 
 def _train_here(spec: TrialSpec, attempt: Attempt) -> Outcome:
     """Train in this process."""
-    _prepare_process()
+    folder = Path(attempt["folder"])
+    try:
+        _prepare_process()
+    except TrialError as error:
+        return record_failure(folder, str(error))
     from trainables.trial import train_trial
 
     def report(step: int, metrics: Mapping[str, float]) -> None:
@@ -84,7 +91,7 @@ def _train_here(spec: TrialSpec, attempt: Attempt) -> Outcome:
 
     return train_trial(
         spec,
-        folder=Path(attempt["folder"]),
+        folder=folder,
         report=report,
         step_timeout_s=attempt["step_timeout_s"],
         may_grow=attempt["may_grow"],
@@ -128,11 +135,15 @@ def _train_on_workers(spec: TrialSpec, attempt: Attempt) -> Outcome:
 
 def _train_rank(config: Mapping[str, Attempt]) -> None:
     """Train as one rank; raises unless the trial is finished, which ends the other ranks."""
-    _prepare_process()
-    from trainables.trial import train_trial
-
     attempt = config["attempt"]
     folder = Path(attempt["folder"])
+    try:
+        _prepare_process()
+    except TrialError as error:
+        record_failure(folder, str(error))
+        raise
+    from trainables.trial import train_trial
+
     outcome = train_trial(
         load_trial(folder / "trial.yaml"),
         folder=folder,
@@ -204,8 +215,10 @@ def measure_probe_of(trial: Path) -> Probe:
     """
     from trainables.memory.probe import measure_trial
 
-    cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
-    return measure_trial(load_trial(trial / "trial.yaml"), num_threads=max(1, int(cores)))
+    granted = _granted()
+    if granted.gpus > 0:
+        require_card()
+    return measure_trial(load_trial(trial / "trial.yaml"), num_threads=granted.threads)
 
 
 def describe_card() -> Mapping[str, Any] | None:
@@ -223,18 +236,46 @@ def describe_card() -> Mapping[str, Any] | None:
     }
 
 
+class _Granted(NamedTuple):
+    """What Ray has set aside for this process."""
+
+    threads: int
+    gpus: float
+
+
+def _granted() -> _Granted:
+    resources = ray.get_runtime_context().get_assigned_resources()
+    return _Granted(max(1, int(resources.get("CPU", 1))), float(resources.get("GPU", 0)))
+
+
 def _prepare_process() -> None:
     """Keep this process inside the share of the machine that Ray gave it.
 
     Ray's fractions are bookkeeping; the caps on threads and GPU memory make them real.
+
+    Raises:
+        TrialError: A card is part of the share, and torch cannot use it.
     """
     import torch
 
     from trainables.memory.card import limit_to_share
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    resources = ray.get_runtime_context().get_assigned_resources()
-    torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
-    share = float(resources.get("GPU", 0))
-    if 0 < share < 1:
-        limit_to_share(share)
+    _end_at_once_when_terminated()
+    granted = _granted()
+    torch.set_num_threads(granted.threads)
+    if granted.gpus > 0:
+        require_card()
+    if 0 < granted.gpus < 1 and torch.cuda.is_available():
+        limit_to_share(granted.gpus)
+
+
+def _end_at_once_when_terminated() -> None:
+    """Let SIGTERM end this process, and those it starts, as a kill does.
+
+    Ray's handler takes the interpreter apart under the thread that trains, which would record
+    what it then meets as the trial's failure. A trial is not in the main thread, which alone may
+    call ``signal.signal``. The driver had the signal blocked when it started Ray.
+    """
+    ctypes.pythonapi.PyOS_setsig(int(signal.SIGTERM), None)  # SIG_DFL
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

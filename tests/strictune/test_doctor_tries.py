@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from strictune.doctor import Finding, Place, checks, try_mlflow, try_model
 from strictune.doctor.processes import try_in_process
 from strictune.errors import StorageError
 from strictune.tracking.store import TrackingStore
+from trainables import devices
 from trainables.models import ModelSource, resolve_model
 
 LIMIT_S = 180.0
@@ -58,7 +58,8 @@ def seen(
 ) -> Finding:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", built_for)
-    monkeypatch.setattr(try_model, "_driver_cards", lambda: cards)
+    for module in (try_model, devices):
+        monkeypatch.setattr(module, "driver_cards", lambda: cards)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -72,7 +73,7 @@ def test_a_machine_without_a_card_trains_on_the_cpu(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("built_for", "visible", "status", "cure"),
     [
-        pytest.param(None, None, "broken", "CUDA build of torch", id="cpu-build"),
+        pytest.param(None, None, "broken", "build of torch for CUDA", id="cpu-build"),
         pytest.param("13.0", None, "broken", "Update the driver", id="old-driver"),
         pytest.param("13.0", "", "warning", "unset CUDA_VISIBLE_DEVICES", id="hidden"),
     ],
@@ -96,17 +97,6 @@ def test_a_card_that_works_is_named() -> None:
     finding = try_model.try_gpu()
     assert finding.status == "ok"
     assert torch.cuda.get_device_name(0) in finding.found
-
-
-def test_the_drivers_list_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = subprocess.CompletedProcess([], 0, stdout="NVIDIA H200, 570.86.15\n" * 2)
-    monkeypatch.setattr(subprocess, "run", lambda *args, **options: done)
-    assert try_model._driver_cards() == f"{CARD}; {CARD}"
-
-
-def test_a_machine_without_the_driver_has_no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    assert try_model._driver_cards() == ""
 
 
 # What would be wrong with the quantization, and with templates.

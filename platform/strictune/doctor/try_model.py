@@ -6,7 +6,6 @@ All goes through the functions that trials use.
 import functools
 import logging
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from importlib import metadata
@@ -26,6 +25,7 @@ from strictune.doctor.machine import hub_cache
 from strictune.doctor.processes import say_findings
 from strictune.errors import TrialError
 from trainables.builtin import BUILTIN_MODELS
+from trainables.devices import card_problem, driver_cards
 from trainables.distributed import deepspeed_obstacle
 from trainables.models import (
     ModelSource,
@@ -48,7 +48,6 @@ PROBED_MODEL = "builtin:tiny"
 NUM_NEW_TOKENS = 8
 MAX_RELATIVE_ERROR = 0.03
 """bfloat16 keeps about 2.5 digits; a wrong kernel is off by the size of the values."""
-QUERY = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
 MESSAGES: tuple[Message, ...] = (
     {"role": "system", "content": "You answer with JSON."},
     {"role": "user", "content": "Describe a bridge."},
@@ -74,33 +73,25 @@ def _tiny() -> _Tiny:
 
 def try_gpu() -> Finding:
     """Whether torch sees the cards that the driver sees."""
-    cards, built_for = _driver_cards(), torch.version.cuda
-    if torch.cuda.is_available():
-        found = "; ".join(
-            f"{card.name}, {card.total_memory / 2**30:.0f} GiB"
-            for card in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
-        )
-        if not torch.cuda.is_bf16_supported(including_emulation=False):
-            return warning(
-                "gpu", f"{found}: no bfloat16", cure="Set trial.dtype to float32 in sweep files."
-            )
-        return ok("gpu", f"{found}; torch is built for CUDA {built_for}")
-    if not cards:
-        return ok("gpu", "none; trials run on the CPU")
-    if os.environ.get("CUDA_VISIBLE_DEVICES") is not None:
-        hidden = f"{cards}, hidden by CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']}"
-        return warning("gpu", hidden, cure="unset CUDA_VISIBLE_DEVICES")
-    if built_for is None:
-        return broken(
-            "gpu",
-            f"{cards}, but torch {torch.__version__} is built without CUDA",
-            cure="Install a CUDA build of torch in its place; pytorch.org says how.",
-        )
-    return broken(
-        "gpu",
-        f"{cards}, but torch, built for CUDA {built_for}, cannot use it",
-        cure=f"Update the driver to one for CUDA {built_for}; reboot if it was updated already.",
+    cards = driver_cards()
+    if not torch.cuda.is_available():
+        if not cards:
+            return ok("gpu", "none; trials run on the CPU")
+        if os.environ.get("CUDA_VISIBLE_DEVICES") is not None:
+            hidden = f"{cards}, hidden by CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']}"
+            return warning("gpu", hidden, cure="unset CUDA_VISIBLE_DEVICES")
+    problem = card_problem()
+    if problem is not None:
+        return broken("gpu", problem.found, cure=problem.cure)
+    found = "; ".join(
+        f"{card.name}, {card.total_memory / 2**30:.0f} GiB"
+        for card in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
     )
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        return warning(
+            "gpu", f"{found}: no bfloat16", cure="Set trial.dtype to float32 in sweep files."
+        )
+    return ok("gpu", f"{found}; torch is built for CUDA {torch.version.cuda}")
 
 
 def try_nf4() -> Finding:
@@ -217,16 +208,6 @@ NAMES = {
     "deepspeed": try_deepspeed,
     "chat templates": try_chat_templates,
 }
-
-
-def _driver_cards() -> str:
-    """Return the NVIDIA driver's cards and version; empty without a driver."""
-    try:
-        asked = subprocess.run(QUERY, capture_output=True, text=True, check=False, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    pairs = [line.rpartition(",") for line in asked.stdout.splitlines() if "," in line]
-    return "; ".join(f"{name} (driver {version.strip()})" for name, _, version in pairs)
 
 
 def _layer_error(model: PreTrainedModel) -> float:

@@ -33,8 +33,9 @@ def _gpus(node: dict[str, Any]) -> int:
 def _ask_for_card(node: dict[str, Any]) -> Card | None:
     """Return the smallest card of a machine, or None if it shows none, as a pretended one."""
     where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    # No GPU is requested, so Ray hides all of them unless told not to.
-    asked = ray.remote(describe_card).options(
+    # No GPU is requested, so Ray hides all of them unless told not to. The process ends with the
+    # answer, and with it what CUDA took of the card.
+    asked = ray.remote(max_calls=1)(describe_card).options(
         num_cpus=0,
         scheduling_strategy=where,
         runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},

@@ -68,7 +68,8 @@ def _probe(
     pending = []
     for trial in trials:
         grant = _whole_card(spec, trial, machines)
-        measure = ray.remote(measure_probe_of).options(
+        # In a process that ends with it, as baselines are.
+        measure = ray.remote(max_calls=1)(measure_probe_of).options(
             num_cpus=grant.cpus, num_gpus=grant.gpus, max_retries=0
         )
         pending.append((trial, measure.remote(folder.trial(trial.trial_id))))

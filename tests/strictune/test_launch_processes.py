@@ -1,0 +1,159 @@
+"""The processes that Ray runs beside the driver: how many, when they end, what they may use."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+import torch
+
+from strictune.config import ResourcesSpec, TrialSpec, expand, load_sweep
+from strictune.errors import StorageError
+from strictune.launch import baselines, cluster, probes
+from strictune.launch.cluster import ENDING, ray_cluster
+from strictune.launch.folder import SweepFolder, open_sweep_folder
+from strictune.launch.trials import GrantedTrial, Runner, run_trials
+from strictune.packing import Grant, Machine
+from trainables.devices import PRETENDED_CARDS
+from trainables.records import read_outcome
+
+QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
+ONE_CARD = Grant(cpus=1, gpus=1, at_once=1)
+ENDS_WITHIN_S = 30
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Take back the handlers that a sweep sets."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def one_pretended_card() -> Iterator[None]:
+    before = os.environ.pop(PRETENDED_CARDS, None)
+    with ray_cluster(num_gpus=1):
+        yield
+    if before is not None:
+        os.environ[PRETENDED_CARDS] = before
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> tuple[SweepFolder, list[TrialSpec]]:
+    settings = ["matrix.thinking=[false]", "matrix.curriculum=[standard]", "contrasts=[]"]
+    sweep = load_sweep(QUICKSTART, [*settings, "matrix.seed=[0]"])
+    trials = expand(sweep)
+    folder, _ = open_sweep_folder(tmp_path / "sweep", sweep, trials, is_resuming=False)
+    return folder, list(trials)
+
+
+def has_ended(pid: int) -> bool:
+    deadline = time.monotonic() + ENDS_WITHIN_S
+    while psutil.pid_exists(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not psutil.pid_exists(pid)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("one_pretended_card")
+@pytest.mark.parametrize("gpus", [1, 0.25, 0], ids=["whole-card", "share", "cpu"])
+def test_the_process_of_a_baseline_is_gone_after_its_result(
+    opened: tuple[SweepFolder, list[TrialSpec]], monkeypatch: pytest.MonkeyPatch, gpus: float
+) -> None:
+    def measure(trial: Path, folder: Path) -> str:
+        (trial / "pid").write_text(str(os.getpid()))
+        return "measured"
+
+    monkeypatch.setattr(baselines, "measure_baseline_of", measure)
+    folder, [trial] = opened
+    grants = {trial.cell: Grant(cpus=1, gpus=gpus, at_once=1)}
+    assert baselines.measure_baselines([trial], folder, grants=grants) == []
+    assert has_ended(int((folder.trial(trial.trial_id) / "pid").read_text()))
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("one_pretended_card")
+def test_the_process_of_a_probe_is_gone_after_its_result(
+    opened: tuple[SweepFolder, list[TrialSpec]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "measure_probe_of", lambda trial: os.getpid())
+    folder, [trial] = opened
+    machine = Machine(cpus=2, memory_gib=8, gpus=1)
+    [(_, pid)] = probes._probe(ResourcesSpec(gpus_per_trial=1), [trial], folder, [machine])
+    assert has_ended(int(str(pid)))
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("one_pretended_card")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use the card of this machine")
+def test_what_was_granted_a_card_that_torch_cannot_use_fails_and_says_why(
+    opened: tuple[SweepFolder, list[TrialSpec]],
+) -> None:
+    folder, [trial] = opened
+    runner = Runner(
+        folder=folder,
+        driver="test",
+        machines=[Machine(cpus=2, memory_gib=8, gpus=1)],
+        step_timeout_s=None,
+        max_concurrent=None,
+    )
+    assert run_trials([GrantedTrial(trial.trial_id, ONE_CARD)], runner) == []
+    outcome = read_outcome(folder.trial(trial.trial_id))
+    assert outcome is not None
+    assert outcome.state == "FAILED"
+    assert "granted a GPU" in str(outcome.reason)
+    assert len((folder.trial(trial.trial_id) / "attempts.jsonl").read_text().splitlines()) == 1
+    [problem] = baselines.measure_baselines([trial], folder, grants={trial.cell: ONE_CARD})
+    assert "granted a GPU" in problem
+    resources = ResourcesSpec(gpus_per_trial=1)
+    [(_, found)] = probes._probe(resources, [trial], folder, runner.machines)
+    assert "granted a GPU" in str(found)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("one_pretended_card")
+def test_processes_of_ray_do_not_hear_what_ends_a_sweep() -> None:
+    deaf = set(ENDING) | {signal.SIGINT}
+    processes = psutil.Process().children(recursive=True)
+    assert {"raylet", "gcs_server"} <= {process.name() for process in processes}
+    for process in processes:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        blocked = int(status.partition("SigBlk:")[2].split()[0], 16)
+        assert all(blocked >> (number - 1) & 1 for number in deaf), process.name()
+
+
+def test_a_folder_that_is_too_long_for_sockets_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError("validate_socket_filename failed: AF_UNIX path length cannot exceed 107")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", "/scratch/of/a/job")
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(StorageError, match=r"^/scratch/of/a/job: .* Set RAY_TMPDIR to a short"):
+        ray_cluster().__enter__()
+
+
+@pytest.mark.parametrize("sent", ENDING)
+def test_what_schedulers_send_interrupts_a_sweep_once(sent: signal.Signals) -> None:
+    cluster._interrupt_on_termination()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(sent)
+    # ``timeout`` sends to the process, and again to its group.
+    signal.raise_signal(sent)
+    signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    cluster._interrupt_on_termination()
+    signal.raise_signal(signal.SIGHUP)
