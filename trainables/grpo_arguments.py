@@ -12,7 +12,7 @@ from trl import GRPOConfig
 
 from strictune.config import ComputeDtype, TrialSpec
 from trainables.curriculum import PlannedStage
-from trainables.trainer_arguments import trainer_arguments
+from trainables.trainer_arguments import on_one_card, trainer_arguments
 
 __all__ = ["grpo_arguments"]
 
@@ -42,7 +42,7 @@ def grpo_arguments(
     # Between two iterations over one batch its completions would be lost.
     per_batch = spec.grpo.num_iterations
     shared["save_steps"] = math.ceil(shared["save_steps"] / per_batch) * per_batch
-    return GRPOConfig(
+    arguments = GRPOConfig(
         max_completion_length=spec.max_completion_tokens,
         temperature=stage.spec.temperature or spec.grpo.temperature,
         reward_weights=[spec.stage_weights(stage.spec)[name] for name in components],
@@ -50,3 +50,4 @@ def grpo_arguments(
         **shared,
         **rollouts,
     )
+    return on_one_card(arguments)

@@ -29,7 +29,7 @@ from trainables.records import TrialRecords
 from trainables.rollouts.completion_text import stop_token_ids
 from trainables.tasks.gold import HasGold
 from trainables.tasks.task import Prompt, Task
-from trainables.trainer_arguments import trainer_arguments
+from trainables.trainer_arguments import on_one_card, trainer_arguments
 from trainables.training_prompts import training_prompts
 
 __all__ = ["IGNORED", "SftData", "build_sft_trainer", "gold_of", "sft_data", "sft_trainer"]
@@ -84,12 +84,14 @@ def sft_trainer(
     rows = _rows(context, data.prompts, end_id=end_of_turn_id(context.tokenizer, stop_ids))
     trainer = _MeteredTrainer(
         model=model,
-        args=SFTConfig(
-            max_length=None,  # Rows are cut where a completion of GRPO would be.
-            train_sampling_strategy="sequential",
-            **trainer_arguments(
-                spec, stage, dtype=context.dtype, folder=checkpoints, without=("match",)
-            ),
+        args=on_one_card(
+            SFTConfig(
+                max_length=None,  # Rows are cut where a completion of GRPO would be.
+                train_sampling_strategy="sequential",
+                **trainer_arguments(
+                    spec, stage, dtype=context.dtype, folder=checkpoints, without=("match",)
+                ),
+            )
         ),
         train_dataset=Dataset.from_list(rows).select(
             [index % len(rows) for index in range(data.num_completions)]

@@ -2,14 +2,28 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from transformers import TrainingArguments
 
 from strictune.config import ComputeDtype, TrialSpec
 from trainables.curriculum import PlannedStage
 from trainables.distributed import distributed_arguments
 from trainables.models import training_device
 
-__all__ = ["trainer_arguments"]
+__all__ = ["on_one_card", "trainer_arguments"]
+
+Arguments = TypeVar("Arguments", bound=TrainingArguments)
+
+
+def on_one_card(arguments: Arguments) -> Arguments:
+    """Keep a trainer on this process's card where the process sees several.
+
+    Ray shows each process its own. Elsewhere transformers would spread the model over all of
+    them with ``DataParallel``, which TRL refuses. Ranks that somebody else started have one each.
+    """
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def trainer_arguments(

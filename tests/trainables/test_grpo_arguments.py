@@ -1,12 +1,52 @@
 """What of a trial reaches TRL's ``GRPOConfig``."""
 
+import functools
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import TrainingArguments
+from trl import SFTConfig
 
 from strictune.config import TrialSpec
 from trainables.curriculum import plan_stages
 from trainables.grpo_arguments import grpo_arguments
+from trainables.trainer_arguments import on_one_card
+
+
+@pytest.fixture
+def four_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As transformers sees four cards from a process that nobody started as a rank."""
+
+    own = TrainingArguments._setup_devices.func
+
+    def set_up(self: TrainingArguments) -> torch.device:
+        device: torch.device = own(self)
+        self._n_gpu = 4
+        return device
+
+    device = functools.cached_property(set_up)
+    device.__set_name__(TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(TrainingArguments, "_setup_devices", device)
+
+
+@pytest.mark.usefixtures("four_cards")
+def test_a_trainer_takes_one_of_several_cards(tmp_path: Path) -> None:
+    spec = TrialSpec.model_validate(
+        {"task": {"kind": "strict_json"}, "model": "builtin:tiny", "grpo": {"max_steps": 4}}
+    )
+    [stage] = plan_stages(spec)
+    arguments = grpo_arguments(
+        spec, stage, components=spec.task.components, folder=tmp_path, rollouts={}
+    )
+    supervised = on_one_card(SFTConfig(output_dir=str(tmp_path), bf16=False))
+    for trained in (arguments, supervised):
+        assert trained.n_gpu == 1
+        assert trained.train_batch_size == trained.per_device_train_batch_size
+
+
+def test_without_a_card_a_trainer_takes_none(tmp_path: Path) -> None:
+    assert on_one_card(SFTConfig(output_dir=str(tmp_path), use_cpu=True)).n_gpu == 0
 
 
 def test_the_trainer_gets_the_weights_of_its_stage(tmp_path: Path) -> None:
