@@ -29,6 +29,7 @@ from strictune.launch.study.looks import dominating_point, look_folder
 from strictune.launch.study.points import Finished, Unusable, read_values, worst_difficulty_pp
 from strictune.launch.study.samplers import pruner_for, sampler_for
 from strictune.launch.study.space import CellSpace, cell_space
+from strictune.tracking.address import sqlite_address
 
 __all__ = ["CellStudy", "Point"]
 
@@ -252,7 +253,7 @@ def open_storage(sweep: SweepSpec, folder: SweepFolder) -> optuna.storages.BaseS
     """
     assert sweep.search is not None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    url = sweep.search.storage or f"sqlite:///{folder.path / 'study.db'}"
+    url = sweep.search.storage or sqlite_address(folder.path / "study.db")
     try:
         return optuna.storages.RDBStorage(url)
     except Exception as error:  # SQLAlchemy's own errors, drivers that are not installed, ...
