@@ -8,19 +8,20 @@ import jsonschema
 import pytest
 import yaml
 
-from strictune import __version__
+from strictune import __version__, cli
 from strictune.cli import VERBS, main
+from strictune.cli import run as run_verb
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "search_spaces" / "quickstart.yaml")
 HEAVY = ("torch", "transformers", "trl", "peft", "ray", "mlflow", "optuna", "datasets")
 
 
-def run(*args: str) -> subprocess.CompletedProcess[str]:
+def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join((str(ROOT), str(ROOT / "platform")))
     return subprocess.run(
         [sys.executable, *args],
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": path} | environ,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -165,3 +166,42 @@ def test_the_printed_schema_accepts_every_shipped_file(capsys: pytest.CaptureFix
     for path in (ROOT / "search_spaces").glob("*.yaml"):
         validator.validate(yaml.safe_load(path.read_text()))
     assert not validator.is_valid({"name": "x"})
+
+
+ASCII = {"PYTHONIOENCODING": "ascii"}
+POSIX = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("environ", [ASCII, POSIX], ids=["ascii", "posix-locale"])
+def test_what_a_terminal_cannot_show_is_replaced(environ: dict[str, str]) -> None:
+    done = run("-m", "strictune", "plan", QUICKSTART, **environ)
+    assert done.returncode == 0, done.stderr
+    assert "tiny ? no-think ? standard" in done.stdout
+    document = run("-m", "strictune", "plan", QUICKSTART, "--json", **environ)
+    assert "tiny \\u00b7 no-think" in document.stdout
+    assert json.loads(document.stdout)["cells"][0]["name"] == "tiny · no-think · standard"
+
+
+def test_errors_with_characters_that_a_terminal_cannot_show_are_one_message() -> None:
+    done = run("-m", "strictune", "plan", "é.yaml", PYTHONIOENCODING="ascii:strict")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ?.yaml: ")
+
+
+def test_documents_keep_characters_of_every_kind(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    sys.stdout.reconfigure(encoding="latin-1")  # type: ignore[union-attr]
+    cli._escape_in_json()
+    sys.stdout.write(json.dumps({"text": "é · \U0001f600 \ud83d"}, ensure_ascii=False))
+    sys.stdout.flush()
+    shown = capsysbinary.readouterr().out
+    assert json.loads(shown) == {"text": "é · \U0001f600 \ud83d"}
+
+
+def test_a_sweep_outlives_the_reader_of_its_output() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        run_verb._write("first", stream)
+        run_verb._write("second", stream)

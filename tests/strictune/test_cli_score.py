@@ -314,3 +314,15 @@ def test_recorded_completions_are_placed_as_by_an_independent_scorer(
                 differing[rung] += theirs["rungs"][rung] != ours["rungs"][rung]
     assert differing["published"] == 0
     assert max(differing[rung] for rung in RUNGS) <= 0.005 * 9000
+
+
+def test_half_a_character_in_a_column_is_shown_and_kept_as_its_code(
+    tmp_path: Path, schemas: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"prompt": "one", "completion": GOOD, "arm": arm} for arm in ("a\ud83d", "b")]
+    recorded = str(write(tmp_path / "halves.jsonl", *rows))
+    for verb in ("score", "audit"):
+        assert main([verb, recorded, "--schemas", str(schemas), "--by", "arm"]) == 0
+        assert "a\\ud83d" in capsys.readouterr().out
+    assert main(["score", recorded, "--schemas", str(schemas), "--by", "arm", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["by"]["arm"]) == {"a\\ud83d", "b"}

@@ -37,7 +37,7 @@ def test_a_trainer_takes_one_of_several_cards(tmp_path: Path) -> None:
     )
     [stage] = plan_stages(spec)
     arguments = grpo_arguments(
-        spec, stage, components=spec.task.components, folder=tmp_path, rollouts={}
+        spec, stage, dtype="float32", components=spec.task.components, folder=tmp_path, rollouts={}
     )
     supervised = on_one_card(SFTConfig(output_dir=str(tmp_path), bf16=False))
     for trained in (arguments, supervised):

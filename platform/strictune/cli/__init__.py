@@ -6,6 +6,9 @@ delegates and turns errors into one message and an exit code: 0 done, 1 some tri
 """
 
 import argparse
+import codecs
+import io
+import json
 import logging
 import os
 import sys
@@ -58,14 +61,18 @@ VERBS = (
 
 EXIT_FAILED_TRIALS = 1
 EXIT_BAD_INPUT = 2
+_AS_IN_JSON = "strictune.as_in_json"
 EXIT_INTERRUPTED = 130
 """128 and the number of SIGINT, as shells have it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    _show_what_can_be_shown()
     parser = _parser()
     args = parser.parse_args(argv)
+    if getattr(args, "json", False):
+        _escape_in_json()
     if args.execute is None:
         parser.print_help()
         return EXIT_BAD_INPUT
@@ -88,6 +95,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _show_what_can_be_shown() -> None:
+    """Replace characters that a terminal's encoding lacks, and halves of characters."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _escape_in_json() -> None:
+    """Escape what standard output cannot show, as JSON does, so that documents lose nothing.
+
+    JSON is UTF-8: in another encoding all but ASCII is escaped.
+    """
+    codecs.register_error(_AS_IN_JSON, _as_in_json)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+        sys.stdout.reconfigure(encoding=None if is_utf8 else "ascii", errors=_AS_IN_JSON)
+
+
+def _as_in_json(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def _print_error(text: str) -> None:
