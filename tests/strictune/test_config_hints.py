@@ -25,6 +25,9 @@ class Dog(Spec):
 class House(Spec):
     pet: Annotated[Cat | Dog, Field(discriminator="kind")]
     floors: list[Annotated[int, Field(ge=0)]] | None = None
+    name: Annotated[str, Field(pattern="^[a-z0-9]+$")] = "home"
+    heating: Literal["auto"] | Annotated[float, Field(strict=True)] = "auto"
+    is_sold: Annotated[bool, Field(strict=True)] = False
 
 
 def problems(data: dict[str, Any]) -> list[str]:
@@ -76,6 +79,38 @@ def problems(data: dict[str, Any]) -> list[str]:
 )
 def test_problems_are_told_in_keys_of_the_file(data: dict[str, Any], expected: list[str]) -> None:
     assert problems(data) == expected
+
+
+QUOTED = "(a text, because of the quotes around it: remove them)"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        pytest.param("heating", "0.5", f"= 0.5 {QUOTED}, expected auto, or a number.", id="number"),
+        pytest.param("heating", "1e-5", f"= 1e-5 {QUOTED},", id="number-with-exponent"),
+        pytest.param("heating", "3", f"= 3 {QUOTED},", id="whole-number"),
+        pytest.param("is_sold", "true", f"= true {QUOTED}, expected true or false.", id="boolean"),
+        pytest.param("floors", "[1, 2]", f"= [1, 2] {QUOTED}, expected a list", id="list"),
+        pytest.param("heating", "warm", "= warm, expected auto", id="text-that-is-no-number"),
+        pytest.param("heating", "true", "= true, expected auto", id="text-of-another-type"),
+        pytest.param("heating", "{", "= {, expected auto", id="text-that-is-no-yaml"),
+        pytest.param(
+            "name", 123, "= 123 (a whole number, not a text: put quotes around it),", id="name"
+        ),
+        pytest.param("name", 1.5, "= 1.5 (a number, not a text: put quotes", id="version"),
+        pytest.param("name", True, "= true (true or false, not a text: put quotes", id="word"),
+        pytest.param("name", None, "= null, expected a text", id="nothing"),
+        pytest.param("name", "home ", '= "home ", expected a text that matches', id="blank"),
+        pytest.param("name", "ho\u200bme", '= "ho\\u200bme", expected', id="invisible"),
+        pytest.param("name", "Häuser", "= Häuser, expected", id="letters-of-other-scripts"),
+    ],
+)
+def test_a_value_that_looks_right_is_shown_with_its_type(
+    key: str, value: object, found: str
+) -> None:
+    [problem] = problems({"pet": {"kind": "cat"}, key: value})
+    assert problem.startswith(f"{key} {found}")
 
 
 def test_long_values_are_cut() -> None:

@@ -76,7 +76,8 @@ MISTAKES = [
     ),
     pytest.param(
         "trial.grpo.learning_rate='0.1'",
-        "trial.grpo.learning_rate = 0.1, expected a number above 0. Peak learning rate.",
+        "trial.grpo.learning_rate = 0.1 (a text, because of the quotes around it: remove them), "
+        "expected a number above 0. Peak learning rate.",
         id="quoted-number",
     ),
     pytest.param(

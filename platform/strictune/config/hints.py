@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from strictune.config.base import PROBLEMS, Problem, did_you_mean
+from strictune.config.yaml_text import parse_yaml
+from strictune.errors import SpecError
 
 __all__ = ["describe", "explain"]
 
@@ -107,7 +109,38 @@ def _explain_one(item: ErrorDetails, *, data: Any, schema: Schema) -> Iterator[P
     elif item["type"].startswith("union_tag"):
         yield _unknown_kind(key, item, node=node, schema=schema)
     else:
-        yield Problem(key, f"= {_text(item['input'])}, expected {_expected(node, schema)}")
+        found = _text(item["input"]) + _misread(item["input"], node, schema)
+        yield Problem(key, f"= {found}, expected {_expected(node, schema)}")
+
+
+def _misread(value: Any, node: Schema, schema: Schema) -> str:
+    """Say of which type a value is that looks like what is expected, and how to change it."""
+    allowed = set(_kinds(node, schema))
+    if not isinstance(value, str):
+        kind = _kind(value)
+        is_text = "string" in allowed and kind in ("boolean", "integer", "number")
+        return f" ({_TYPES[kind]}, not a text: put quotes around it)" if is_text else ""
+    try:
+        meant = _kind(parse_yaml(value, where=""))
+    except SpecError:
+        return ""
+    if meant == "string" or not {meant, "number" if meant == "integer" else meant} & allowed:
+        return ""
+    return " (a text, because of the quotes around it: remove them)"
+
+
+def _kinds(node: Schema, schema: Schema) -> Iterator[str]:
+    """Yield the JSON types that a node allows; fixed words are none."""
+    for option in _options(node, schema):
+        if option is not node and ("anyOf" in option or "oneOf" in option):
+            yield from _kinds(option, schema)
+        elif "const" not in option and "enum" not in option:
+            yield option.get("type", "object")
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
+    return "null" if value is None else kinds.get(type(value), "object")
 
 
 def _expected(node: Schema, schema: Schema) -> str:
@@ -219,5 +252,6 @@ def _deref(node: Schema, schema: Schema) -> Schema:
 
 
 def _text(value: Any) -> str:
-    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    is_plain = isinstance(value, str) and value.isprintable() and value.strip() == value != ""
+    text = value if is_plain else json.dumps(value, ensure_ascii=isinstance(value, str))
     return text if len(text) <= MAX_FOUND_CHARS else f"{text[:MAX_FOUND_CHARS]}..."
