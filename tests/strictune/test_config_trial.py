@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -202,3 +203,28 @@ def test_a_stage_without_a_decisive_weight_is_refused_or_marked() -> None:
         trial(curricula={"own": own}, curriculum="own")
     marked = trial(curricula={"own": own}, curriculum="own", allow_ties=True)
     assert marked.ties == ("strictness",)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "embed_tokens",
+        "model.embed_tokens",
+        "lm_head",
+        "transformer.wte",
+        "embed_in",
+        "embed_out",
+        "tok_embeddings",
+        "word_embeddings",
+        "output_layer",
+    ],
+)
+def test_an_adapter_on_the_embedding_or_the_output_layer_is_refused(module: str) -> None:
+    message = f"target_modules names {module}, an embedding or output layer"
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        trial(lora={"target_modules": ["q_proj", module]})
+
+
+@pytest.mark.parametrize("module", ["o_proj", "out_proj", "c_attn", "layers.1.self_attn.q_proj"])
+def test_an_adapter_on_any_layer_of_a_block_is_taken(module: str) -> None:
+    assert trial(lora={"target_modules": [module]}).lora.target_modules == (module,)

@@ -5,6 +5,7 @@ from strictune.config.evaluation import EvaluationSpec, SamplingSpec
 from strictune.config.expansion import expand, resolve_point
 from strictune.config.grpo import GrpoSpec
 from strictune.config.loading import load_sweep, load_trial
+from strictune.config.lora import LoraSpec
 from strictune.config.precision import DTYPES, ComputeDtype, Dtype, auto_dtype
 from strictune.config.rollouts import RolloutsSpec, VllmSpec
 from strictune.config.search import (
@@ -20,7 +21,6 @@ from strictune.config.sft import SftSpec
 from strictune.config.sweep import MatrixSpec, ResourcesSpec, SweepSpec
 from strictune.config.trial import (
     CheckpointSpec,
-    LoraSpec,
     TrialSpec,
     TrialTemplate,
 )

@@ -16,6 +16,7 @@ from strictune.config.curriculum import Stages, StageSpec, stage_problems, stage
 from strictune.config.distributed import DistributedSpec, distributed_problems
 from strictune.config.evaluation import EvaluationSpec
 from strictune.config.grpo import GrpoSpec
+from strictune.config.lora import LoraSpec
 from strictune.config.naming import SEPARATOR, cell_name, short_model_name, trial_slug
 from strictune.config.optimization import OptimizationSpec
 from strictune.config.precision import Dtype
@@ -27,7 +28,6 @@ from trainables.tasks.gold import HasGold
 
 __all__ = [
     "CheckpointSpec",
-    "LoraSpec",
     "Method",
     "TrialSpec",
     "TrialTemplate",
@@ -41,27 +41,6 @@ VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,49}$")]
 Method = Literal["grpo", "sft"]
 
 ID_HASH_CHARS = 8
-
-
-class LoraSpec(Spec):
-    """The adapter, in the words of PEFT's ``LoraConfig``."""
-
-    r: Annotated[int, Field(ge=1, le=256)] = 16
-    """Rank of the adapter."""
-    lora_alpha: Annotated[int, Field(ge=1)] = 32
-    """Scale of the adapter: its output is multiplied by ``lora_alpha / r``."""
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Dropout on the adapter's input."""
-    target_modules: Annotated[tuple[str, ...], Field(min_length=1)] = (
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
-    )
-    """Linear layers that get an adapter."""
 
 
 class CheckpointSpec(Spec):

@@ -59,7 +59,6 @@ class ScoredCompletion(NamedTuple):
             if column in values:
                 value = values[column]
                 text = value if isinstance(value, str) else json.dumps(value)
-                # A file may hold half a surrogate pair, which no table can store.
                 return text.encode("utf-8", "backslashreplace").decode()
         raise SpecError(
             f"{self.row.where}: field {column!r} is missing, and in {self.reference.where} too. "
