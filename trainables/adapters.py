@@ -25,9 +25,25 @@ def widen_adapter(model: PeftModel) -> None:
 def continue_adapter(model: PeftModel, folder: Path) -> None:
     """Load the weights of the adapter in ``folder`` into the one of ``model``.
 
+    PEFT leaves out what has no place, and what is missing at its first value, which is no effect.
+
     Raises:
-        TrialError: It has another shape.
+        TrialError: The folder has other weights than the model has places for.
     """
-    result = set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
-    if result.unexpected_keys:
-        raise TrialError(f"{folder} holds an adapter of another shape: {result.unexpected_keys}")
+    stored = load_file(folder / "adapter_model.safetensors")
+    result = set_peft_model_state_dict(model, stored)
+    placeless = result.unexpected_keys
+    # Missing of a model are, for PEFT, also the base's weights.
+    prefix = getattr(model.base_model, "prefix", "")
+    missing = [name for name in result.missing_keys if prefix and prefix in name]
+    if placeless or missing:
+        num_places = len(stored) - len(placeless) + len(missing)
+        counts = {
+            f"{len(placeless)} of {len(stored)} of its weights have no place": len(placeless),
+            f"{len(missing)} of {num_places} that belong there are missing": len(missing),
+        }
+        raise TrialError(
+            f"adapter {str(folder)!r} does not fit its base: "
+            f"{' and '.join(text for text, count in counts.items() if count)}, e.g. "
+            f"{(placeless or missing)[0]}. Choose the model that it was trained on, or train again."
+        )

@@ -9,6 +9,7 @@ safetensors.
 import hashlib
 import json
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from peft import LoraConfig, PeftModel
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -27,6 +29,7 @@ from transformers import (
 
 from strictune.config import ComputeDtype, LoraSpec
 from strictune.errors import TrialError
+from trainables.adapters import continue_adapter
 from trainables.builtin import BUILTIN_MODELS
 from trainables.packaged import package_model_folder
 
@@ -116,16 +119,39 @@ def resolve_adapter(folder: Path) -> ModelSource:
 
 
 def load_adapter(model: PreTrainedModel, source: ModelSource) -> PeftModel:
-    """Put an adapter on its base.
+    """Put an adapter on its base, every weight of it.
 
     Raises:
-        TrialError: It was trained on another architecture.
+        TrialError: It does not fit, as one of another architecture does not.
     """
     try:
-        return PeftModel.from_pretrained(model, source.location)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        with warnings.catch_warnings():
+            # Weights that have no place, or are missing, are counted below.
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")
+            adapted = PeftModel.from_pretrained(model, source.location)
+        if adapted.active_peft_config.is_prompt_learning:
+            raise TrialError(
+                f"adapter {source.name!r} is of type {adapted.active_peft_config.peft_type.value}, "
+                "which changes prompts; expected one that changes weights, such as LoRA."
+            )
+        continue_adapter(adapted, Path(source.location))
+    except torch.OutOfMemoryError:
+        raise
+    except (KeyError, RuntimeError, TypeError, ValueError, SafetensorError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = " ".join(line.strip() for line in lines[:2])
+        if isinstance(error, KeyError):
+            reason = f"there is no {reason}"
         raise TrialError(f"adapter {source.name!r} does not fit its base: {reason}") from error
+    named = adapted.active_peft_config.base_model_name_or_path
+    if named and _short_name(named) != _short_name(model.name_or_path):
+        logger.warning(
+            "adapter %r was trained on %r, by its adapter_config.json; it is used on %r.",
+            source.name,
+            named,
+            model.name_or_path,
+        )
+    return adapted
 
 
 def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
@@ -227,6 +253,13 @@ def _refusing_remote_code(name: str) -> Iterator[None]:
             "it. Choose a model that transformers supports itself, or read that code and set "
             "trial.trust_remote_code = true."
         ) from error
+
+
+def _short_name(model: str) -> str:
+    """Return what stays of a model's name when its folder is moved."""
+    if model in BUILTIN_MODELS:
+        model = str(BUILTIN_MODELS[model].folder)
+    return Path(model.removeprefix(PACKAGE_PREFIX)).name.lower()
 
 
 def _hub_revision(name: str, *, trust_remote_code: bool) -> str:

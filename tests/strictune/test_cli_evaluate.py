@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from tiny_llama import save_random_llama
 from transformers import AutoModelForCausalLM
 
@@ -230,6 +231,17 @@ def test_an_occupied_folder_is_refused_and_kept(
     error = refusal(capsys, "--model", model, "--suite", suite, "--out", out)
     assert "is not empty" in error
     assert [path.name for path in out.iterdir()] == ["note"]
+
+
+def test_an_adapter_that_does_not_fit_is_refused(
+    capsys: pytest.CaptureFixture[str], model: Path, adapter: Path, suite: Path, tmp_path: Path
+) -> None:
+    odd = shutil.copytree(adapter, tmp_path / "odd")
+    path = odd / "adapter_model.safetensors"
+    save_file({k.replace(".layers.1.", ".layers.7."): v for k, v in load_file(path).items()}, path)
+    args = ("--model", model, "--suite", suite, *QUICK, "--out", tmp_path / "run")
+    error = refusal(capsys, *args, "--adapter", odd)
+    assert "does not fit its base: 2 of 4 of its weights have no place and 2 of 4 that" in error
 
 
 def test_adapters_outside_safetensors_are_refused(
