@@ -32,6 +32,11 @@ from strictune.errors import TrialError
 from trainables.adapters import continue_adapter
 from trainables.builtin import BUILTIN_MODELS
 from trainables.packaged import package_model_folder
+from trainables.special_tokens import (
+    append_nothing,
+    name_end_and_padding,
+    neutral_generation_config,
+)
 
 __all__ = [
     "ADAPTER_FILES",
@@ -155,17 +160,17 @@ def load_adapter(model: PreTrainedModel, source: ModelSource) -> PeftModel:
 
 
 def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
-    """Load the tokenizer, padding on the left, with a pad token.
+    """Load the tokenizer, padding on the left, with a pad token, adding nothing behind a text.
 
     Raises:
-        TrialError: It needs code that is not trusted.
+        TrialError: It needs code that is not trusted, or cannot end or continue a text.
     """
     with _refusing_remote_code(source.name):
         tokenizer = AutoTokenizer.from_pretrained(
             source.location, padding_side="left", trust_remote_code=source.trust_remote_code
         )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    name_end_and_padding(tokenizer, source.location)
+    append_nothing(tokenizer)
     return tokenizer
 
 
@@ -205,6 +210,7 @@ def load_base_model(
             attn_implementation="eager" if training_device() == "cpu" else None,
             trust_remote_code=source.trust_remote_code,
             use_safetensors=True,
+            generation_config=neutral_generation_config(source.location),
         )
     _keep_weights_unpacked(model)
     return model

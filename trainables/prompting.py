@@ -1,9 +1,10 @@
 """Chat messages to the exact text that a model continues.
 
 One function renders prompts for training, evaluation and the prompt part of the baseline
-key, so that all three always see the same text. Tokenizing is left to the caller:
-``tokenizer(text)`` gives the right ids, with exactly one beginning-of-sequence token where
-the tokenizer adds one.
+key, so that all three always see the same text. Tokenizing is left to the caller, which may be
+TRL: with a tokenizer of ``load_tokenizer``, ``tokenizer(text)`` gives the right ids. They are the
+template's own tokens; in front of them stands once what the tokenizer adds there, usually a
+beginning of sequence, whether the template writes it too or not; behind them stands nothing.
 """
 
 import hashlib
@@ -14,20 +15,33 @@ import jinja2
 from transformers import PreTrainedTokenizerBase
 
 from strictune.errors import TrialError
+from trainables.special_tokens import added_tokens
 from trainables.tasks.task import Message
 
 __all__ = [
-    "THINK_OPENING",
+    "NO_THOUGHT",
     "RenderedPrompt",
+    "TemplatedPrompt",
+    "apply_template",
     "chat_template_hash",
     "end_of_turn_id",
+    "front_tokens",
     "render_prompt",
+    "think_ending",
 ]
 
 THINK_OPENING = "<think>\n"
 """What the prompt ends with when thinking is on: the model starts inside the block."""
 NO_THOUGHT = "\n\n</think>\n\n"
 """What makes an opened block an empty one."""
+
+
+class TemplatedPrompt(NamedTuple):
+    """What a chat template makes of messages."""
+
+    messages: list[dict[str, str]]
+    """As the template takes them: the system text may be at the head of the first user turn."""
+    text: str
 
 
 class RenderedPrompt(NamedTuple):
@@ -46,6 +60,36 @@ def render_prompt(
     A template that opens the block whether it is asked to or not (DeepSeek-R1's distillations)
     gets an empty one with thinking off, as Qwen3's own template writes it.
 
+    Raises:
+        TrialError: The tokenizer has no chat template.
+    """
+    text = apply_template(tokenizer, messages, thinking=thinking).text
+    ending = think_ending(text, thinking=thinking)
+    if ending == NO_THOUGHT:
+        text = text.rstrip()
+    # Gemma's template writes <bos> and its tokenizer adds another one.
+    text = text.removeprefix(front_tokens(tokenizer)) + ending
+    return RenderedPrompt(text, think_prefilled=thinking)
+
+
+def think_ending(text: str, *, thinking: bool) -> str:
+    """Return what follows a template's text: for ``NO_THOUGHT`` without blanks in between."""
+    is_open = text.rstrip().endswith(THINK_OPENING.strip())
+    if thinking:
+        return "" if is_open else THINK_OPENING
+    return NO_THOUGHT if is_open else ""
+
+
+def front_tokens(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return as text what the tokenizer puts in front of every text."""
+    return "".join(tokenizer.convert_ids_to_tokens(added_tokens(tokenizer).before))
+
+
+def apply_template(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, thinking: bool
+) -> TemplatedPrompt:
+    """Apply the model's chat template, in the form in which it takes the messages.
+
     A template that has no place for a system role (Gemma 2 raises, others drop it) gets the
     system text at the head of the first user turn.
 
@@ -57,13 +101,17 @@ def render_prompt(
             f"the tokenizer of {tokenizer.name_or_path!r} has no chat template; strictune needs an "
             "instruction-tuned model. Choose one, or add chat_template.jinja to the model folder."
         )
-    text = _apply_template(tokenizer, messages, thinking=thinking)
-    text = _without_second_bos(tokenizer, text)
-    is_open = text.rstrip().endswith(THINK_OPENING.strip())
-    if not thinking:
-        text = text.rstrip() + NO_THOUGHT if is_open else text
-        return RenderedPrompt(text, think_prefilled=False)
-    return RenderedPrompt(text if is_open else text + THINK_OPENING, think_prefilled=True)
+    plain: list[dict[str, str]] = [
+        {"role": message["role"], "content": message["content"]} for message in messages
+    ]
+    merged = _merge_system(plain)
+    try:
+        text = _template_text(tokenizer, plain, thinking=thinking)
+    except jinja2.TemplateError:
+        return TemplatedPrompt(merged, _template_text(tokenizer, merged, thinking=thinking))
+    if plain[0]["role"] == "system" and plain[0]["content"].strip() not in text:
+        return TemplatedPrompt(merged, _template_text(tokenizer, merged, thinking=thinking))
+    return TemplatedPrompt(plain, text)
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]) -> int:
@@ -93,21 +141,6 @@ def chat_template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _apply_template(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, thinking: bool
-) -> str:
-    plain: list[dict[str, str]] = [
-        {"role": message["role"], "content": message["content"]} for message in messages
-    ]
-    try:
-        text = _template_text(tokenizer, plain, thinking=thinking)
-    except jinja2.TemplateError:
-        return _template_text(tokenizer, _merge_system(plain), thinking=thinking)
-    if plain[0]["role"] == "system" and plain[0]["content"].strip() not in text:
-        return _template_text(tokenizer, _merge_system(plain), thinking=thinking)
-    return text
-
-
 def _template_text(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]], *, thinking: bool
 ) -> str:
@@ -126,13 +159,3 @@ def _merge_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]
         return [dict(message) for message in messages]
     merged = f"{messages[0]['content']}\n\n{messages[1]['content']}"
     return [{"role": messages[1]["role"], "content": merged}, *map(dict, messages[2:])]
-
-
-def _without_second_bos(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    # Gemma's template writes <bos> and its tokenizer adds another one.
-    bos = tokenizer.bos_token
-    if not isinstance(bos, str) or not text.startswith(bos):
-        return text
-    ids = tokenizer(text)["input_ids"]
-    has_two = len(ids) > 1 and ids[0] == ids[1] == tokenizer.bos_token_id
-    return text[len(bos) :] if has_two else text

@@ -244,6 +244,19 @@ def test_an_adapter_that_does_not_fit_is_refused(
     assert "does not fit its base: 2 of 4 of its weights have no place and 2 of 4 that" in error
 
 
+def test_a_model_that_names_no_end_is_refused(
+    capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
+) -> None:
+    endless = shutil.copytree(model, tmp_path / "endless")
+    for name in ("tokenizer_config.json", "generation_config.json", "config.json"):
+        document = json.loads((endless / name).read_text())
+        kept = {k: v for k, v in document.items() if not k.startswith("eos_token")}
+        (endless / name).write_text(json.dumps(kept))
+    error = refusal(capsys, "--model", endless, "--suite", suite, "--out", tmp_path / "run")
+    assert "names no end-of-sequence token" in error
+    assert not (tmp_path / "run").exists()
+
+
 def test_adapters_outside_safetensors_are_refused(
     capsys: pytest.CaptureFixture[str], model: Path, adapter: Path, suite: Path, tmp_path: Path
 ) -> None:

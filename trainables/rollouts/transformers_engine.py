@@ -132,9 +132,8 @@ class TransformersEngine:
             "pad_token_id": self._tokenizer.pad_token_id,
             "eos_token_id": list(self._stop_ids),
             "do_sample": decoding.temperature > 0,
-            # The model's own generation defaults must not leak into the measurement.
+            # The model brings no defaults of its own (load_base_model); transformers' is 50.
             "top_k": 0,
-            "repetition_penalty": 1.0,
         }
         if decoding.temperature > 0:
             arguments |= {"temperature": decoding.temperature, "top_p": decoding.top_p}

@@ -1,12 +1,16 @@
 """What every training engine gives, through the trainer that trials use, on the tiny model."""
 
 import functools
+import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer
 
 from strictune.config import TrialSpec
 from trainables.context import TrialContext
@@ -166,6 +170,22 @@ class RolloutContract:
         again = one_step(trial(self.engine, seed=0), tmp_path)
         assert again.completions == step(0).completions
         assert again.prompts == step(0).prompts
+
+    def test_what_a_model_brings_beside_its_weights_draws_the_same(
+        self, step: Callable[[int], Rollout], tmp_path: Path
+    ) -> None:
+        """Generation defaults, and a tokenizer that ends every text."""
+        model = shutil.copytree(resolve_model("builtin:tiny").location, tmp_path / "model")
+        defaults = {"eos_token_id": 2, "min_p": 1.0, "do_sample": True, "num_return_sequences": 2}
+        (model / "generation_config.json").write_text(json.dumps(defaults))
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        end = tokenizer.eos_token
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=f"$A {end}", special_tokens=[(end, tokenizer.eos_token_id)]
+        )
+        tokenizer.save_pretrained(model)
+        rollout = one_step(trial(self.engine, seed=0, model=str(model)), tmp_path)
+        assert rollout.completions == step(0).completions
 
     def test_another_seed_draws_others(self, step: Callable[[int], Rollout]) -> None:
         assert step(1).completions != step(0).completions
