@@ -7,11 +7,14 @@ from safetensors only.
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import AuxiliaryTrainingWrapper
 from transformers import PreTrainedModel
 from transformers import logging as transformers_logging
 
@@ -27,13 +30,23 @@ from trainables.models import (
     resolve_adapter,
     resolve_model,
 )
-from trainables.prompting import THINK_OPENING
+from trainables.prompting import NO_THOUGHT, apply_template, front_tokens, think_ending
+from trainables.special_tokens import GENERATION_FILE, model_file
 from trainables.tasks import load_task
 
 __all__ = ["export_trial", "usage_code"]
 
 ADAPTER = Path("adapter") / "final"
 """What the trial's final results were measured with."""
+
+
+class _UsagePrompt(NamedTuple):
+    """The parts of a prompt as the card's code writes them."""
+
+    messages: Sequence[Mapping[str, Any]]
+    front: str
+    """Special tokens that the tokenizer adds and the template does not write."""
+    ending: str
 
 
 def export_trial(
@@ -70,16 +83,23 @@ def export_trial(
             _write_adapter(spec, adapter, folder)
         else:
             merged.save_pretrained(folder)
+            _keep_generation_defaults(base, folder)
             load_tokenizer(base).save_pretrained(folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def usage_code(spec: TrialSpec, *, dtype: ComputeDtype, is_merged: bool) -> str:
-    """Return code that loads the exported folder and answers the task's first prompt."""
-    task = load_task(spec.task)
-    messages = task.messages(task.prompts(spec.evaluation.final_split)[0], thinking=spec.thinking)
-    listed = "".join(f"    {json.dumps(message, ensure_ascii=False)},\n" for message in messages)
-    opening = f" + {THINK_OPENING!r}" if spec.thinking else ""
+    """Return code that loads the exported folder and answers the task's first prompt.
+
+    Its ids are those of the trained prompt: what the base's template and tokenizer need for that
+    is written out. Where the base is not to be had, it is the code for a template of no habits.
+    """
+    prompt = _usage_prompt(spec)
+    listed = "".join(f"    {json.dumps(turn, ensure_ascii=False)},\n" for turn in prompt.messages)
+    front = f"{prompt.front!r} + " if prompt.front else ""
+    ending = f" + {prompt.ending!r}" if prompt.ending else ""
+    if prompt.ending == NO_THOUGHT:
+        ending = ".rstrip()" + ending
     thinking = f"enable_thinking={spec.thinking}"
     load = (
         'model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")\n'
@@ -96,13 +116,29 @@ def usage_code(spec: TrialSpec, *, dtype: ComputeDtype, is_merged: bool) -> str:
         'folder = "."  # this folder\n'
         f"{load}"
         f"messages = [\n{listed}]\n"
-        "# A chat template without a system role wants that text at the head of the user's.\n"
-        "text = tokenizer.apply_chat_template(\n"
+        f"text = {front}tokenizer.apply_chat_template(\n"
         f"    messages, tokenize=False, add_generation_prompt=True, {thinking}\n"
-        f"){opening}\n"
-        'inputs = tokenizer(text, return_tensors="pt")\n'
+        f"){ending}\n"
+        'inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")\n'
         f"output = model.generate(**inputs, max_new_tokens={spec.max_evaluation_tokens})\n"
         'print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :]))\n'
+    )
+
+
+def _usage_prompt(spec: TrialSpec) -> _UsagePrompt:
+    task, thinking = load_task(spec.task), spec.thinking
+    messages = task.messages(task.prompts(spec.evaluation.final_split)[0], thinking=thinking)
+    try:
+        base = resolve_model(spec.model, trust_remote_code=spec.trust_remote_code)
+        tokenizer = load_tokenizer(base)
+        taken, text = apply_template(tokenizer, messages, thinking=thinking)
+    except TrialError:
+        return _UsagePrompt(messages, front="", ending=think_ending("", thinking=thinking))
+    front = front_tokens(tokenizer)
+    return _UsagePrompt(
+        taken,
+        front="" if text.startswith(front) else front,
+        ending=think_ending(text, thinking=thinking),
     )
 
 
@@ -121,8 +157,28 @@ def _merge(base: ModelSource, adapter: ModelSource, *, dtype: ComputeDtype) -> P
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     model = load_base_model(base, quantization="none", dtype="float32")
-    merged: PreTrainedModel = load_adapter(model, adapter).merge_and_unload(safe_merge=True)
+    adapted = load_adapter(model, adapter)
+    _refuse_tied_embedding(adapted)
+    merged: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
     return merged.to(TORCH_DTYPES[dtype])
+
+
+def _refuse_tied_embedding(adapted: PeftModel) -> None:
+    """Refuse an adapter on one side of a matrix that is the embedding and the output layer."""
+    sides = (adapted.get_input_embeddings(), adapted.get_output_embeddings())
+    is_adapted = any(isinstance(side, BaseTunerLayer | AuxiliaryTrainingWrapper) for side in sides)
+    if is_adapted and adapted.config.get_text_config().tie_word_embeddings:
+        raise TrialError(
+            "the adapter changes the embedding, which is the output layer of this model as well "
+            "(tie_word_embeddings): merged, it would be another model. Export without --merge."
+        )
+
+
+def _keep_generation_defaults(base: ModelSource, folder: Path) -> None:
+    """Give the folder the base's own generation defaults, which measuring leaves aside."""
+    own = model_file(base.location, GENERATION_FILE)
+    if own is not None:
+        shutil.copyfile(own, folder / GENERATION_FILE)
 
 
 def _write_adapter(spec: TrialSpec, adapter: ModelSource, folder: Path) -> None:

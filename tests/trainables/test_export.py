@@ -3,17 +3,22 @@
 import contextlib
 import io
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from strictune.config import ComputeDtype, TrialSpec, expand, load_sweep
 from strictune.errors import StorageError, TrialError
 from trainables.export import export_trial, usage_code
-from trainables.models import load_base_model, lora_config, resolve_model
+from trainables.models import load_base_model, load_tokenizer, lora_config, resolve_model
+from trainables.prompting import render_prompt
+from trainables.tasks import load_task
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "Produce a JSON object describing a car."
@@ -113,6 +118,124 @@ def test_the_code_of_the_card_runs(
         exec(code, {})
     assert printed.getvalue().strip()
     assert (r"<think>\n" in code) is thinking
+
+
+TURNS = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+DROPS_SYSTEM = TURNS.replace(
+    "{% for m in messages %}", "{% for m in messages if m.role == 'user' %}"
+)
+
+
+@pytest.mark.parametrize("thinking", [False, True])
+@pytest.mark.parametrize(
+    ("template", "adds"),
+    [
+        pytest.param(TURNS, "$A", id="plain"),
+        pytest.param(NO_SYSTEM + TURNS, "$A", id="raises-for-a-system-role"),
+        pytest.param(DROPS_SYSTEM, "$A", id="drops-the-system-role"),
+        pytest.param("<|pad|>" + TURNS, "$A", id="writes-its-beginning"),
+        pytest.param("<|pad|>" + TURNS, "<|pad|> $A", id="writes-what-is-added"),
+        pytest.param(TURNS, "<|pad|> $A", id="leaves-the-beginning-to-the-tokenizer"),
+        pytest.param(TURNS, "$A <|im_end|>", id="appended-end"),
+        pytest.param(NO_SYSTEM + "<|pad|>" + TURNS, "<|pad|> $A <|im_end|>", id="all-of-it"),
+        pytest.param(TURNS + "<think>\n", "$A", id="opens-the-think-block"),
+        pytest.param(TURNS + "<think>\n\n", "<|pad|> $A", id="opens-it-and-adds"),
+        pytest.param(
+            TURNS + "{% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}",
+            "$A",
+            id="knows-thinking",
+        ),
+    ],
+)
+def test_the_code_of_the_card_writes_the_trained_prompt(
+    tmp_path: Path, template: str, adds: str, thinking: bool
+) -> None:
+    model = shutil.copytree(resolve_model("builtin:tiny").location, tmp_path / "model")
+    (model / "chat_template.jinja").unlink(missing_ok=True)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.chat_template = template
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=adds,
+        special_tokens=[
+            (token, tokenizer.convert_tokens_to_ids(token)) for token in ("<|pad|>", "<|im_end|>")
+        ],
+    )
+    tokenizer.save_pretrained(model)
+    spec = trial().model_copy(update={"model": str(model), "thinking": thinking})
+    task = load_task(spec.task)
+    messages = task.messages(task.prompts(spec.evaluation.final_split)[0], thinking=thinking)
+    trained = load_tokenizer(resolve_model(str(model)))
+    rendered = render_prompt(trained, messages, thinking=thinking).text
+
+    code = usage_code(spec, dtype="float32", is_merged=True).replace('"."', repr(str(model)))
+    before_generating = code[: code.index("output = ")].replace('"pt"', "None")
+    said: dict[str, Any] = {}
+    exec(before_generating, said)
+    assert said["inputs"]["input_ids"] == trained(rendered)["input_ids"]
+
+
+def test_the_code_of_the_card_does_without_the_base(tmp_path: Path) -> None:
+    spec = trial().model_copy(update={"model": str(tmp_path)})
+    assert "apply_chat_template" in usage_code(spec, dtype="float32", is_merged=False)
+
+
+def test_an_export_keeps_the_generation_defaults_of_its_base(run: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(resolve_model("builtin:tiny").location, tmp_path / "model")
+    path = model / "generation_config.json"
+    own = json.loads(path.read_text()) | {"temperature": 0.6, "min_p": 0.1, "do_sample": False}
+    path.write_text(json.dumps(own))
+    revision = resolve_model(str(model)).revision
+    spec, out = trial().model_copy(update={"model": str(model)}), tmp_path / "out"
+    export_trial(run, spec, out, dtype="float32", model_revision=revision, card="", is_merged=True)
+    assert json.loads((out / "generation_config.json").read_text()) == own
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:peft")
+@pytest.mark.parametrize(
+    ("is_tied", "module"),
+    [
+        pytest.param(True, "embed_tokens", id="tied-embedding"),
+        pytest.param(True, "lm_head", id="tied-output"),
+        pytest.param(False, "embed_tokens", id="untied"),
+    ],
+)
+def test_an_adapter_on_one_side_of_a_tied_matrix_is_not_merged(
+    tmp_path: Path, is_tied: bool, module: str
+) -> None:
+    model = tmp_path / "model"
+    base = load_base_model(resolve_model("builtin:tiny"), quantization="none", dtype="float32")
+    base.config.tie_word_embeddings = is_tied
+    if not is_tied:
+        base.lm_head.weight = torch.nn.Parameter(base.lm_head.weight.detach().clone())
+    base.save_pretrained(model)
+    AutoTokenizer.from_pretrained(base.name_or_path).save_pretrained(model)
+    lora = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", module])
+    get_peft_model(base, lora).save_pretrained(tmp_path / "run" / "adapter" / "final")
+
+    def export() -> None:
+        spec = trial().model_copy(update={"model": str(model), "dtype": "float32"})
+        revision = resolve_model(str(model)).revision
+        out = tmp_path / "out"
+        export_trial(
+            tmp_path / "run",
+            spec,
+            out,
+            dtype="float32",
+            model_revision=revision,
+            card="",
+            is_merged=True,
+        )
+
+    if not is_tied:
+        export()
+        return
+    with pytest.raises(TrialError, match=r"output layer.*Export without --merge"):
+        export()
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_exported_adapter_names_its_base_as_the_sweep_file_does(
