@@ -20,6 +20,7 @@ __all__ = ["CellCosts", "compare_costs", "read_trial_cost", "remember_costs"]
 
 STEP_KEY = "time/step_s"
 STEP_KEYS = frozenset({STEP_KEY})
+PEAK_KEYS = frozenset({"gpu/peak_gib", "gpu/peak_reserved_gib", "memory/peak_gib"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ def read_trial_cost(folder: Path, *, gpus: float | None = None) -> TrialCost | N
         for key, value in metrics.items():
             if key.startswith("time/") and key not in STEP_KEYS:
                 evaluation_s += value
-            elif key in ("gpu/peak_gib", "memory/peak_gib"):
+            elif key in PEAK_KEYS:
                 peaks[key] = max(value, peaks.get(key, 0.0))
     if not steps:
         return None
@@ -100,6 +101,7 @@ def read_trial_cost(folder: Path, *, gpus: float | None = None) -> TrialCost | N
         evaluation_s=evaluation_s,
         other_s=max(0.0, seconds - sum(steps) - evaluation_s),
         gpu_gib=peaks.get("gpu/peak_gib"),
+        gpu_reserved_gib=peaks.get("gpu/peak_reserved_gib"),
         memory_gib=peaks.get("memory/peak_gib"),
     )
 

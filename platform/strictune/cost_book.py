@@ -116,7 +116,11 @@ def _largest(sources: Sequence[Probe | TrialCost]) -> Peak | None:
     memory_gib = [source.memory_gib for source in sources if source.memory_gib is not None]
     if not gpu_gib and not memory_gib:
         return None
-    return Peak(gpu_gib=max(gpu_gib, default=None), memory_gib=max(memory_gib, default=None))
+    return Peak(
+        gpu_gib=max(gpu_gib, default=None),
+        gpu_failed_gib=next((s.gpu_failed_gib for s in sources if isinstance(s, Probe)), None),
+        memory_gib=max(memory_gib, default=None),
+    )
 
 
 def _parse(path: Path) -> KnownCosts:

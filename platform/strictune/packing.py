@@ -25,6 +25,7 @@ __all__ = [
     "Machine",
     "Peak",
     "before_peak",
+    "fitting_shares",
     "grant_trial",
     "has_room",
     "needs_peak",
@@ -40,7 +41,9 @@ GPU_SHARES = tuple(math.floor(10_000 / count) / 10_000 for count in (1, 2, 3, 4,
 four digits that Ray counts with: six times 0.1667 would be more than one card."""
 
 PEAK_MARGIN = 1.1
-"""Room above a measured peak: fragments of the allocator, and lengths met in another order."""
+"""Room above a measured peak: lengths met in another order, and on a card the allocator's
+fragments. Growing segments, simulated for six batches of five decoders whose caches grow by a token
+at a time, fit into 1.05 to 1.1 times their tensors; the probe tries the share that comes of it."""
 
 HOW_TO_TAKE_LESS = (
     "Lower trial.grpo.per_device_train_batch_size (and raise gradient_accumulation_steps), "
@@ -80,7 +83,9 @@ class Peak:
     """The most memory that one trial takes at its worst lengths."""
 
     gpu_gib: float | None = None
-    """On the card, as the device sees it; None on a CPU."""
+    """On the card, context included; None on a CPU."""
+    gpu_failed_gib: float | None = None
+    """A share of a card in which it is known to have run out of memory."""
     memory_gib: float | None = None
     """Main memory of the process."""
 
@@ -209,10 +214,20 @@ def has_room(machines: Sequence[Machine], process: Grant) -> bool:
     return sum(_places(machine, process) for machine in usable) >= process.num_workers
 
 
-def smallest_share(gpu_gib: float, card: Card) -> float | None:
-    """Return the smallest share of a card that holds ``gpu_gib`` with a margin, if one does."""
-    fitting = [share for share in GPU_SHARES if gpu_gib * PEAK_MARGIN <= share * card.memory_gib]
-    return min(fitting, default=None)
+def fitting_shares(gpu_gib: float, card_gib: float) -> list[float]:
+    """Return the shares of a card that hold ``gpu_gib`` with a margin, smallest first."""
+    return sorted(share for share in GPU_SHARES if gpu_gib * PEAK_MARGIN <= share * card_gib)
+
+
+def smallest_share(gpu_gib: float, card: Card, *, failed_gib: float | None = None) -> float | None:
+    """Return the smallest share of a card that holds ``gpu_gib`` with a margin, if one does.
+
+    One of ``failed_gib`` or less is known to be too small.
+    """
+    # The driver counts up to 5% more of a card than torch does; shares are further apart.
+    too_small_gib = 1.05 * (failed_gib or 0.0)
+    shares = fitting_shares(gpu_gib, card.memory_gib)
+    return next((share for share in shares if share * card.memory_gib > too_small_gib), None)
 
 
 def one_size_up(grant: Grant, machines: Sequence[Machine]) -> Grant | None:
@@ -260,10 +275,12 @@ def _gpu_share(
         )
     # A share is the same number on every machine, so the smallest card decides.
     card = min(cards, key=lambda card: card.memory_gib)
-    share = smallest_share(peak.gpu_gib, card)
+    share = smallest_share(peak.gpu_gib, card, failed_gib=peak.gpu_failed_gib)
     if share is None:
+        failed = peak.gpu_failed_gib
+        also = f", ran out of memory in {failed:.1f}" if failed is not None else ""
         raise BudgetError(
-            f"{cell} takes {peak.gpu_gib:.1f} GiB at its worst lengths, and {card.name} has "
+            f"{cell} takes {peak.gpu_gib:.1f} GiB at its worst lengths{also}, and {card.name} has "
             f"{card.memory_gib:.1f}. {HOW_TO_TAKE_LESS}"
         )
     return share

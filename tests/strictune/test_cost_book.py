@@ -116,6 +116,24 @@ def test_after_the_probe_alone_the_process_is_expected_to_grow() -> None:
     assert known.peak == Peak(gpu_gib=5.0, memory_gib=2.0 * HEAP_GROWTH)
 
 
+def test_a_share_that_the_probe_failed_in_stays_known_after_whole_trials() -> None:
+    probe = a_probe(gpu_gib=5.0, gpu_failed_gib=6.0)
+    known = KnownCosts(probe=probe, trials={"t": a_cost(gpu_gib=5.5)})
+    assert known.peak == Peak(gpu_gib=5.5, gpu_failed_gib=6.0, memory_gib=3.0)
+
+
+def test_a_book_from_before_reservations_were_told_apart_is_read(
+    book: CostBook, tmp_path: Path
+) -> None:
+    [trial] = trials_of()
+    book.add_probe(trial, a_probe())
+    [path] = (tmp_path / "costs").glob("*.json")
+    document = json.loads(path.read_text())
+    del document["probe"]["gpu_reserved_gib"], document["probe"]["gpu_failed_gib"]
+    path.write_text(json.dumps(document))
+    assert book.read(trial, device=CPU).probe == a_probe()
+
+
 @pytest.mark.parametrize(("trial_gib", "expected"), [(3.0, 3.0), (1.0, 2.0)])
 def test_whole_trials_show_how_far_it_grows(trial_gib: float, expected: float) -> None:
     known = KnownCosts(probe=a_probe(memory_gib=2.0), trials={"t": a_cost(memory_gib=trial_gib)})

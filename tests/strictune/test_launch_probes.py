@@ -79,6 +79,22 @@ def test_probes_share_the_cards_and_count_for_the_smallest(
     assert {grant.gpus for grant in grants.values()} == {0.25}
 
 
+def test_a_share_that_was_too_small_is_said_and_not_granted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    launch = Launch(
+        monkeypatch, tmp_path, lambda trial: a_probe(gpu_gib=5.0, gpu_failed_gib=0.25 * 23.6)
+    )
+    launch.measure(ON_CARD, resources=AUTO)
+    assert launch.said[-1] == (
+        "tiny · no-think · standard ran out of memory in 5.9 GiB of the card: it is granted the "
+        "next larger share"
+    )
+    sweep = sweep_of(resources=AUTO)
+    [grant] = grant_cells(sweep.resources, expand(sweep), [ON_CARD], book=launch.book).values()
+    assert grant.gpus == 0.3333
+
+
 def test_numbers_and_cards_that_show_nothing_are_not_probed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -44,6 +44,22 @@ def test_the_share_is_the_smallest_that_holds_the_peak(gpu_gib: float, share: fl
     assert smallest_share(gpu_gib, CARD) == share
 
 
+@pytest.mark.parametrize(
+    ("failed_gib", "share"),
+    [
+        pytest.param(16.0, 0.25, id="a-fifth-was-too-small"),
+        pytest.param(20.0, 0.3333, id="so-was-a-quarter"),
+        pytest.param(40.0, 1.0, id="so-was-half"),
+        pytest.param(3.0, 0.2, id="a-share-that-the-peak-exceeds-anyway"),
+    ],
+)
+def test_a_share_that_a_trial_is_known_to_fail_in_is_not_granted(
+    failed_gib: float, share: float
+) -> None:
+    assert smallest_share(14.0, CARD, failed_gib=failed_gib) == share
+    assert grant(AUTO, SERVER, gpu_gib=14.0, gpu_failed_gib=failed_gib).gpus == share
+
+
 @pytest.mark.parametrize("share", GPU_SHARES)
 def test_as_many_shares_as_the_name_says_fit_on_a_card(share: float) -> None:
     count = round(1 / share)

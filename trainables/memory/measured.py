@@ -12,11 +12,16 @@ class Probe:
     device: str
     """Of ``provenance.device_name``."""
     gpu_gib: float | None
-    """Peak on the card, as the device sees it; None on a CPU."""
+    """Peak of what was needed on the card, context included; None on a CPU."""
     card_gib: float | None
     """Memory of the whole card."""
     memory_gib: float
     """Peak of the process in main memory."""
+    gpu_reserved_gib: float | None = None
+    """What torch had reserved of the card at most, in the terms of ``gpu_gib``."""
+    gpu_failed_gib: float | None = None
+    """The largest share of the card in which the same work ran out of memory; None where the
+    first that it was repeated in held it."""
     step_s: float
     """The second optimizer step."""
     evaluation_s: float
@@ -46,6 +51,8 @@ class TrialCost:
     other_s: float
     """The rest: loading, checkpoints, steps that a restart repeated."""
     gpu_gib: float | None
-    """Peak on the card, as the device sees it."""
+    """Peak of what was needed on the card, context included."""
+    gpu_reserved_gib: float | None = None
+    """What torch had reserved of it at most, in the same terms."""
     memory_gib: float | None
     """Peak of the process in main memory."""

@@ -1,7 +1,8 @@
 """The most memory that this process has taken so far, in GiB.
 
-Main memory is the kernel's high-water mark of the process. On a card it is the most that
-torch's allocator has held, and what lies beside it (``card``).
+Main memory is the kernel's high-water mark of the process. On a card it is the most that tensors
+have taken, and what lies beside torch's allocator (``card``). What the allocator has reserved is
+told apart from that: it keeps blocks that nobody uses for as long as nobody wants them.
 """
 
 import re
@@ -32,17 +33,22 @@ class PeakMeter:
         self._beside_gib: float | None = None
 
     def read(self) -> dict[str, float]:
-        """Return ``memory/peak_gib``, and ``gpu/peak_gib`` where there is a GPU."""
+        """Return ``memory/peak_gib``, and where there is a GPU what was needed and reserved of it.
+
+        ``gpu/peak_gib`` and ``gpu/peak_reserved_gib`` are as the device sees them.
+        """
         peaks = {"memory/peak_gib": peak_rss_gib()}
         if torch.cuda.is_available():
-            peaks["gpu/peak_gib"] = self._gpu_peak_gib()
+            beside_gib = self._read_beside_gib()
+            peaks["gpu/peak_gib"] = torch.cuda.max_memory_allocated() / GIB + beside_gib
+            peaks["gpu/peak_reserved_gib"] = torch.cuda.max_memory_reserved() / GIB + beside_gib
         return peaks
 
-    def _gpu_peak_gib(self) -> float:
+    def _read_beside_gib(self) -> float:
         if self._beside_gib is None:
             # Once: the context is there from the first kernel on, and asking costs a process.
             self._beside_gib = beside_torch_gib(is_alone=self._is_alone)
-        return torch.cuda.max_memory_reserved() / GIB + self._beside_gib
+        return self._beside_gib
 
 
 def peak_rss_gib() -> float:

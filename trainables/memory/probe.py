@@ -3,11 +3,11 @@
 It does what a trial does, in the trial's order: two optimizer steps on the longest prompts,
 whose completions are forced to their full token limit, then one evaluation batch of the same
 kind on a fresh base. Rewards are computed and thrown away. A supervised trial trains on the
-prompts that are longest with their gold completions. It belongs into a process of its
-own (``measure_trial``): a peak is a mark that nothing takes back.
+prompts that are longest with their gold completions. On a card it does all that again, limited to
+the share that such a trial would be granted. It belongs into a process of its own
+(``measure_trial``): a peak is a mark that nothing takes back.
 """
 
-import gc
 import json
 import logging
 import math
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,6 +32,8 @@ from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage
 from trainables.failures import is_out_of_memory
 from trainables.grpo import build_grpo_trainer
+from trainables.memory.allocator import allocator_environment
+from trainables.memory.card import card_gib, free_card, repeat_in_shares
 from trainables.memory.measured import Probe
 from trainables.memory.peak import PeakMeter
 from trainables.memory.shape import trained_difficulties
@@ -51,7 +53,6 @@ __all__ = ["measure_trial", "probe", "run_in_this_process"]
 
 logger = logging.getLogger(__name__)
 
-GIB = 2**30
 NUM_STEPS = 2
 """The first step warms up; the second is timed, with the optimizer's states in place."""
 TIMEOUT_S = 3600.0
@@ -68,11 +69,15 @@ def measure_trial(spec: TrialSpec, *, num_threads: int) -> Probe:
     with tempfile.TemporaryDirectory(prefix="strictune-probe-") as work:
         folder = Path(work)
         (folder / "trial.yaml").write_text(dump_yaml(spec), encoding="utf-8")
-        environment = os.environ | {
-            "OMP_NUM_THREADS": str(num_threads),
-            # A Ray worker's own search path does not reach its children.
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        }
+        environment = (
+            os.environ
+            | allocator_environment(os.environ)
+            | {
+                "OMP_NUM_THREADS": str(num_threads),
+                # A Ray worker's own search path does not reach its children.
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            }
+        )
         status = _wait([sys.executable, "-m", "trainables.memory", work], folder, environment)
         return _result(spec, folder, status=status)
 
@@ -137,46 +142,80 @@ def run_in_this_process(folder: Path, spec: TrialSpec) -> int:
 def probe(spec: TrialSpec, folder: Path) -> Probe:
     """Measure this process while it does the worst of a trial; ``folder`` is scratch space."""
     started = time.monotonic()
+    has_card = torch.cuda.is_available()
     meter = PeakMeter(is_alone=True)
-    task = load_task(spec.task)
-    source = resolve_model(spec.model, trust_remote_code=spec.trust_remote_code)
-    tokenizer = load_tokenizer(source)
-    lengths = _PromptLengths(task, tokenizer, thinking=spec.thinking)
-    is_supervised = spec.method == "sft"
-    per_step = spec.sft.completions_per_step if is_supervised else spec.prompts_per_step
-    training = lengths.longest(
-        _trained_on(spec, task), NUM_STEPS * per_step, with_gold=is_supervised
-    )
-    steps = _StepTimes()
-    with closing(TrialRecords(folder)) as records:
-        context = TrialContext(
-            spec=_every_step(spec),
-            folder=folder,
-            dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
-            task=task if is_supervised else cast(Task, _OnlyPrompts(task, training)),
-            source=source,
-            tokenizer=tokenizer,
-            records=records,
-            report=steps,
-            beat=lambda: None,
-        )
-        adapter = _train(context, training)
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    evaluation_s = _evaluate(context, adapter, lengths, task=task)
+    work = _Work(spec)
+    times = work.do(folder)
     peaks = meter.read()
+    failed_gib = None
+    if has_card:
+        free_card()
+        failed_gib = repeat_in_shares(
+            lambda: work.do(Path(tempfile.mkdtemp(dir=folder))), gpu_gib=peaks["gpu/peak_gib"]
+        )
     return Probe(
         device=device_name(),
         gpu_gib=peaks.get("gpu/peak_gib"),
-        card_gib=_card_gib(),
+        gpu_reserved_gib=peaks.get("gpu/peak_reserved_gib"),
+        gpu_failed_gib=failed_gib,
+        card_gib=card_gib() if has_card else None,
         memory_gib=peaks["memory/peak_gib"],
-        step_s=steps.seconds[-1],
-        evaluation_s=evaluation_s,
-        prompt_tokens=max(map(lengths, training)),
+        step_s=times.step_s,
+        evaluation_s=times.evaluation_s,
+        prompt_tokens=work.prompt_tokens,
         num_threads=torch.get_num_threads(),
         seconds=time.monotonic() - started,
     )
+
+
+class _Times(NamedTuple):
+    """Seconds of the last optimizer step, and of one evaluation of the final split."""
+
+    step_s: float
+    evaluation_s: float
+
+
+class _Work:
+    """What a trial does at its worst lengths, as often as it is asked for."""
+
+    def __init__(self, spec: TrialSpec) -> None:
+        self._spec = spec
+        self._task = load_task(spec.task)
+        self._source = resolve_model(spec.model, trust_remote_code=spec.trust_remote_code)
+        self._tokenizer = load_tokenizer(self._source)
+        self._dtype = resolve_dtype(spec.dtype, quantization=spec.quantization)
+        self._lengths = _PromptLengths(self._task, self._tokenizer, thinking=spec.thinking)
+        self._is_supervised = spec.method == "sft"
+        per_step = spec.sft.completions_per_step if self._is_supervised else spec.prompts_per_step
+        self._training = self._lengths.longest(
+            _trained_on(spec, self._task), NUM_STEPS * per_step, with_gold=self._is_supervised
+        )
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The longest prompt of the training."""
+        return max(map(self._lengths, self._training))
+
+    def do(self, folder: Path) -> _Times:
+        """Train and evaluate, with records and checkpoints in an empty ``folder``."""
+        task, steps = self._task, _StepTimes()
+        only = task if self._is_supervised else cast(Task, _OnlyPrompts(task, self._training))
+        with closing(TrialRecords(folder)) as records:
+            context = TrialContext(
+                spec=_every_step(self._spec),
+                folder=folder,
+                dtype=self._dtype,
+                task=only,
+                source=self._source,
+                tokenizer=self._tokenizer,
+                records=records,
+                report=steps,
+                beat=lambda: None,
+            )
+            adapter = _train(context, self._training)
+        free_card()
+        evaluation_s = _evaluate(context, adapter, self._lengths, task=task)
+        return _Times(step_s=steps.seconds[-1], evaluation_s=evaluation_s)
 
 
 class _PromptLengths:
@@ -329,9 +368,3 @@ def _generate(
     # As in an evaluation, a batch holds all samples of a prompt.
     repeated = [texts[index // sampling.samples_per_prompt] for index in range(batch)]
     engine.generate(repeated, decoding, seed=sampling.seed)
-
-
-def _card_gib() -> float | None:
-    if not torch.cuda.is_available():
-        return None
-    return float(torch.cuda.get_device_properties(0).total_memory) / GIB

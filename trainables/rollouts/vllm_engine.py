@@ -17,6 +17,7 @@ from trl import GRPOTrainer
 
 from strictune.config import TrialSpec
 from strictune.errors import TrialError
+from trainables.memory.allocator import stop_growing_segments
 from trainables.rollouts.training_engine import TrainingEngine
 
 __all__ = ["VllmRollouts", "keep_base_exact", "vllm_obstacle"]
@@ -49,6 +50,8 @@ class VllmRollouts(TrainingEngine):
                 "out."
             )
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        if self._options.enable_sleep_mode:
+            stop_growing_segments()
 
     def arguments(self) -> dict[str, Any]:
         """Return TRL's ``vllm_...`` fields for the mode; the other mode's stay at TRL's."""

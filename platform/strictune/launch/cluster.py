@@ -20,6 +20,7 @@ from ray._private import services
 
 from strictune.errors import SpecError, StorageError
 from strictune.hardware import this_machine
+from trainables.memory.allocator import allocator_environment
 
 __all__ = ["ray_cluster"]
 
@@ -70,7 +71,7 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
             address=address,
             log_to_driver=False,
             configure_logging=False,
-            runtime_env={"env_vars": WORKER_ENVIRONMENT},
+            runtime_env={"env_vars": WORKER_ENVIRONMENT | allocator_environment(os.environ)},
             **own,
         )
     try:

@@ -54,6 +54,11 @@ def measure_peaks(
             book.add_probe(trial, replace(probe, device=device_of(machines)))
             peak_gib = probe.memory_gib if probe.gpu_gib is None else probe.gpu_gib
             say(f"{trial.cell} takes {peak_gib:.1f} GiB; measured in {probe.seconds:.0f} s")
+            if probe.gpu_failed_gib is not None:
+                say(
+                    f"{trial.cell} ran out of memory in {probe.gpu_failed_gib:.1f} GiB of the "
+                    "card: it is granted the next larger share"
+                )
     if failures:
         raise BudgetError("\n".join(failures))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from fake_card import FakeCard
 
 from strictune.config import TrialSpec, dump_yaml, expand, load_sweep
 from strictune.errors import BudgetError, TrialError
@@ -163,3 +164,33 @@ def test_continuous_batching_generates_to_the_limit_too(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     shortest = [line["metrics"]["train/completions/min_length"] for line in lines]
     assert shortest == [40, 40]
+
+
+def test_on_a_card_the_work_is_done_again_in_the_share_that_it_would_be_granted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeCard(monkeypatch, free_gib=20.3)
+    done = []
+
+    class Work:
+        prompt_tokens = 100
+
+        def __init__(self, spec: TrialSpec) -> None:
+            pass
+
+        def do(self, folder: Path) -> probing._Times:
+            assert not list(folder.iterdir()) or folder == tmp_path
+            done.append(fake.fraction)
+            if fake.fraction < 0.23:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return probing._Times(step_s=1.0 * len(done), evaluation_s=2.0)
+
+    monkeypatch.setattr(probing, "_Work", Work)
+    monkeypatch.setattr(probing, "device_name", lambda: "Card")
+    result = probe(trial(), tmp_path)
+    assert (result.gpu_gib, result.gpu_reserved_gib) == (pytest.approx(4.7), pytest.approx(5.7))
+    assert (result.gpu_failed_gib, result.card_gib) == (0.25 * 24, 24.0)
+    # Unlimited first, and timed then; 4.7 GiB and their margin are more than a fifth.
+    assert (result.step_s, result.evaluation_s) == (1.0, 2.0)
+    # The context is taken off the share.
+    assert done == pytest.approx([1.0, 0.25 - 0.5 / 24, 0.3333 - 0.5 / 24])

@@ -1,9 +1,10 @@
 import subprocess
 import sys
-from types import SimpleNamespace
+from collections.abc import Callable
 
 import pytest
 import torch
+from fake_card import FakeCard
 
 from trainables.memory import card
 from trainables.memory.card import (
@@ -12,30 +13,9 @@ from trainables.memory.card import (
     beside_torch_gib,
     limit_to_share,
     parse_compute_apps,
+    repeat_in_shares,
 )
 from trainables.memory.peak import PeakMeter, peak_rss_gib
-
-GIB = 2**30
-
-
-class FakeCard:
-    """torch.cuda on a card of 24 GiB, of which this process's allocator holds 3."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, free_gib: float = 20.0) -> None:
-        self.fraction = 1.0
-        answers = {
-            "is_available": lambda: True,
-            "memory_reserved": lambda: 3 * GIB,
-            "max_memory_reserved": lambda: 5 * GIB,
-            "mem_get_info": lambda: (free_gib * GIB, 24 * GIB),
-            "get_device_properties": lambda _: SimpleNamespace(total_memory=24 * GIB),
-            "set_per_process_memory_fraction": self._limit,
-        }
-        for name, answer in answers.items():
-            monkeypatch.setattr(torch.cuda, name, answer)
-
-    def _limit(self, fraction: float) -> None:
-        self.fraction = fraction
 
 
 def test_the_peak_of_main_memory_keeps_what_was_given_back() -> None:
@@ -51,12 +31,14 @@ def test_on_a_cpu_the_peak_is_main_memory_alone() -> None:
     assert PeakMeter().read() == {"memory/peak_gib": pytest.approx(peak_rss_gib(), rel=0.1)}
 
 
-def test_the_peak_on_a_card_is_what_torch_reserved_and_what_lies_beside_it(
+def test_the_peak_on_a_card_is_what_tensors_took_and_what_lies_beside_the_allocator(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     FakeCard(monkeypatch, free_gib=20.3)
-    # 3.7 GiB are used, 3 of them by the allocator now, 5 at its peak.
-    assert PeakMeter(is_alone=True).read()["gpu/peak_gib"] == pytest.approx(5.7)
+    peaks = PeakMeter(is_alone=True).read()
+    # 3.7 GiB are used, 3 of them by the allocator.
+    assert peaks["gpu/peak_gib"] == pytest.approx(4.7)
+    assert peaks["gpu/peak_reserved_gib"] == pytest.approx(5.7)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +82,63 @@ def test_a_process_is_limited_to_its_share_less_its_context(
     fake = FakeCard(monkeypatch)
     limit_to_share(0.25)
     assert fake.fraction == pytest.approx((0.25 * 24 - CONTEXT_GIB) / 24)
+
+
+def out_of_memory() -> Exception:
+    return torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def wrapped() -> Exception:
+    error = RuntimeError("generation failed")
+    error.__cause__ = out_of_memory()
+    return error
+
+
+@pytest.mark.parametrize("raised", [out_of_memory, wrapped])
+@pytest.mark.parametrize(
+    ("needs_gib", "tried", "failed_gib"),
+    [
+        pytest.param(5.0, [6.0], None, id="the-first-holds-it"),
+        pytest.param(6.5, [6.0, 8.0], 6.0, id="the-next-larger-one-holds-it"),
+        pytest.param(11.0, [6.0, 8.0, 12.0], 8.0, id="the-one-after-that"),
+        pytest.param(20.0, [6.0, 8.0, 12.0], 12.0, id="only-the-whole-card-is-left"),
+    ],
+)
+def test_work_is_repeated_in_the_share_that_it_would_be_granted(
+    monkeypatch: pytest.MonkeyPatch,
+    needs_gib: float,
+    tried: list[float],
+    failed_gib: float | None,
+    raised: Callable[[], Exception],
+) -> None:
+    fake = FakeCard(monkeypatch)
+    shares = []
+
+    def work() -> None:
+        share_gib = fake.fraction * 24 + CONTEXT_GIB
+        shares.append(share_gib)
+        if share_gib < needs_gib:
+            raise raised()
+
+    # 5 GiB with a margin take more than a fifth of 24.
+    found = repeat_in_shares(work, gpu_gib=5.0)
+    assert (found or 0.0) == pytest.approx(failed_gib or 0.0, rel=1e-3)
+    assert shares == pytest.approx(tried, rel=1e-3)
+
+
+def test_what_takes_the_whole_card_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeCard(monkeypatch)
+    assert repeat_in_shares(lambda: pytest.fail("repeated"), gpu_gib=12.0) is None
+    assert repeat_in_shares(lambda: pytest.fail("repeated"), gpu_gib=23.0) is None
+
+
+def test_what_fails_in_its_share_for_another_reason_is_not_hidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    FakeCard(monkeypatch)
+
+    def work() -> None:
+        raise ValueError("no such prompt")
+
+    with pytest.raises(ValueError, match="no such prompt"):
+        repeat_in_shares(work, gpu_gib=5.0)

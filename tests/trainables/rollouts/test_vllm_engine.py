@@ -16,6 +16,7 @@ from strictune.config import LoraSpec, TrialSpec
 from strictune.errors import TrialError
 from trainables.evaluation.keys import comparison_keys
 from trainables.models import load_base_model, lora_config, resolve_model
+from trainables.rollouts import vllm_engine
 from trainables.rollouts.vllm_engine import VllmRollouts, keep_base_exact
 from trainables.trial import train_trial
 
@@ -45,6 +46,7 @@ def pretend_a_card(patch: pytest.MonkeyPatch, *, has_vllm: bool = True) -> None:
         # Others remember what they are told here, so only this one answer is made up.
         return (object() if has_vllm else None) if name == "vllm" else find_spec(name, *parts)
 
+    patch.setattr(vllm_engine, "stop_growing_segments", lambda: None)
     patch.setattr(torch.cuda, "is_available", lambda: True)
     patch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda: 0.25)
     patch.setattr(importlib.util, "find_spec", find)
@@ -96,6 +98,17 @@ def test_trl_is_told_the_mode_and_its_options_alone(
 ) -> None:
     arguments = VllmRollouts(trial(**options), max_prompt_tokens=60).arguments()
     assert arguments == {"use_vllm": True, **expected}
+
+
+@pytest.mark.usefixtures("card")
+@pytest.mark.parametrize(("sleeps", "stopped"), [(True, 1), (False, 0)])
+def test_growing_segments_are_stopped_before_vllm_starts_with_sleep_mode(
+    monkeypatch: pytest.MonkeyPatch, *, sleeps: bool, stopped: int
+) -> None:
+    stops: list[None] = []
+    monkeypatch.setattr(vllm_engine, "stop_growing_segments", lambda: stops.append(None))
+    VllmRollouts(trial(enable_sleep_mode=sleeps), max_prompt_tokens=60)
+    assert len(stops) == stopped
 
 
 @pytest.mark.parametrize("options", [{"memory_frac": 0.6}, {"mode": "server", "group_port": 1}])

@@ -1,0 +1,43 @@
+"""How torch's allocator holds a card: in segments that grow, so that little of it fragments.
+
+A cache of keys and values is a little longer at each token, and a block of fixed size never fits
+the next one: without growing segments an evaluation with 5 GiB of tensors reserves most of a
+large card. torch is not imported here, because the driver sets what its workers start with.
+"""
+
+import os
+from collections.abc import Mapping
+
+__all__ = ["allocator_environment", "stop_growing_segments"]
+
+NAMES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+"""The first that is set is what torch 2.13 reads; vLLM looks at the first alone."""
+KEY = "expandable_segments"
+GROWING = f"{KEY}:True"
+
+
+def allocator_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what a process must start with, beside ``environment``, for segments that grow.
+
+    What the user has set for the allocator is extended; a choice of theirs about segments stays.
+    """
+    name = next((name for name in NAMES if name in environment), NAMES[0])
+    given = environment.get(name, "")
+    if KEY in given:
+        return {}
+    return {name: f"{given},{GROWING}" if given else GROWING}
+
+
+def stop_growing_segments() -> None:
+    """Undo it in this process, for vLLM's sleep mode, whose memory pool cannot grow.
+
+    Early versions of vLLM refuse to start where they read it (pytorch/pytorch#147851).
+    """
+    import torch
+
+    for name in NAMES:
+        if name in os.environ:
+            parts = os.environ[name].split(",")
+            os.environ[name] = ",".join(part for part in parts if KEY not in part)
+    # torch has read its environment by now, and the function with a public name is deprecated.
+    torch._C._accelerator_setAllocatorSettings(f"{KEY}:False")
