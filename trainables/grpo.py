@@ -46,7 +46,12 @@ def build_grpo_trainer(
         seed=spec.seed,
     )
     dealt = training_prompts(context, prompts)
-    model = load_base_model(context.source, quantization=spec.quantization, dtype=context.dtype)
+    model = load_base_model(
+        context.source,
+        quantization=spec.quantization,
+        dtype=context.dtype,
+        attn_implementation=spec.attn_implementation,
+    )
     scorer = BatchScorer(
         task,
         context.tokenizer,

@@ -27,9 +27,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from strictune.config import ComputeDtype, LoraSpec
+from strictune.config import Attention, ComputeDtype, LoraSpec
 from strictune.errors import TrialError
 from trainables.adapters import continue_adapter
+from trainables.attention import default_attention, refusing_attention
 from trainables.builtin import BUILTIN_MODELS
 from trainables.packaged import package_model_folder
 from trainables.special_tokens import (
@@ -179,6 +180,7 @@ def load_base_model(
     *,
     quantization: Literal["nf4", "none"],
     dtype: ComputeDtype,
+    attn_implementation: Attention | None = None,
 ) -> PreTrainedModel:
     """Load the frozen base on this process's device.
 
@@ -186,7 +188,7 @@ def load_base_model(
     compute type (QLoRA, https://arxiv.org/abs/2305.14314).
 
     Raises:
-        TrialError: It needs code that is not trusted.
+        TrialError: It needs code that is not trusted, or cannot have the attention asked for.
     """
     torch_dtype = TORCH_DTYPES[dtype]
     quantization_config = (
@@ -199,15 +201,16 @@ def load_base_model(
         if quantization == "nf4"
         else None
     )
-    with _refusing_remote_code(source.name):
+    with (
+        _refusing_remote_code(source.name),
+        refusing_attention(source.name, attn_implementation, dtype=dtype),
+    ):
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             source.location,
             dtype=torch_dtype,
             device_map={"": _device_index()},
             quantization_config=quantization_config,
-            # On CPU in bfloat16 fused attention decodes slower than the plain one (SmolLM2-135M,
-            # 16 sequences: 90 against 74 ms a token); on a GPU transformers chooses.
-            attn_implementation="eager" if training_device() == "cpu" else None,
+            attn_implementation=attn_implementation or default_attention(),
             trust_remote_code=source.trust_remote_code,
             use_safetensors=True,
             generation_config=neutral_generation_config(source.location),

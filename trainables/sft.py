@@ -79,7 +79,12 @@ def sft_trainer(
 ) -> SFTTrainer:
     """Set up the training of one stage on given data."""
     spec = context.spec
-    model = load_base_model(context.source, quantization=spec.quantization, dtype=context.dtype)
+    model = load_base_model(
+        context.source,
+        quantization=spec.quantization,
+        dtype=context.dtype,
+        attn_implementation=spec.attn_implementation,
+    )
     stop_ids = stop_token_ids(context.tokenizer, model.generation_config)
     rows = _rows(context, data.prompts, end_id=end_of_turn_id(context.tokenizer, stop_ids))
     trainer = _MeteredTrainer(

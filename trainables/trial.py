@@ -276,6 +276,7 @@ def _evaluate(context: TrialContext, adapter: Path, split: Split) -> SuiteResult
             adapter=resolve_adapter(adapter),
             quantization=spec.quantization,
             dtype=context.dtype,
+            attn_implementation=spec.attn_implementation,
             weights=spec.rollouts.weights,
         ),
         context.tokenizer,

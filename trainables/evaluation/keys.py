@@ -90,6 +90,8 @@ def measurement_keys(measured: Measurement) -> ComparisonKeys:
         "prompt": _text_hash(_rendered(measured, tokenizer)),
         "chat_template": chat_template_hash(tokenizer),
     }
+    if measured.attn_implementation is not None:
+        baseline["attn_implementation"] = measured.attn_implementation
     return ComparisonKeys(evaluation=shared, baseline=baseline, data=measured.data)
 
 

@@ -7,7 +7,7 @@ keys of comparability mean the same in all of them.
 from dataclasses import dataclass
 from typing import Literal
 
-from strictune.config import ComputeDtype, SamplingSpec, TrialSpec
+from strictune.config import Attention, ComputeDtype, SamplingSpec, TrialSpec
 from trainables.models import ModelSource, resolve_model
 from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
@@ -30,6 +30,8 @@ class Measurement:
     adapter: ModelSource | None = None
     quantization: Literal["nf4", "none"]
     dtype: ComputeDtype
+    attn_implementation: Attention | None = None
+    """None is what model and device lead to."""
     thinking: bool
     engine: str = "transformers"
     """What generates; the same in all evaluations, whatever a trial's rollouts use."""
@@ -57,6 +59,7 @@ def baseline_measurement(spec: TrialSpec, *, dtype: ComputeDtype) -> Measurement
         model=resolve_model(spec.model, trust_remote_code=spec.trust_remote_code),
         quantization=spec.quantization,
         dtype=dtype,
+        attn_implementation=spec.attn_implementation,
         thinking=spec.thinking,
         weights=spec.rollouts.weights,
         sampling=evaluation,

@@ -54,6 +54,7 @@ def record_measurement(
                 adapter=measurement.adapter,
                 quantization=measurement.quantization,
                 dtype=measurement.dtype,
+                attn_implementation=measurement.attn_implementation,
                 weights=measurement.weights,
             ),
             load_tokenizer(measurement.model),

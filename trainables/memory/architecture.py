@@ -18,6 +18,9 @@ __all__ = ["PUBLISHED", "Architecture", "config_file", "find_architecture", "par
 
 PACKAGE_PREFIX = "package:"
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+WITHOUT_SDPA = ("gemma2", "granite_swa", "vaultgemma")
+"""Model types whose classes in transformers have no fused attention of torch's
+(``_supports_sdpa``): they compute their scores one by one on a card too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,8 @@ class Architecture:
     vocab: int
     ties_embeddings: bool
     """The output layer is the embedding, so its weights exist once."""
+    has_sdpa: bool = True
+    """transformers gives it torch's fused attention where nobody asks for another."""
 
     @property
     def query_width(self) -> int:
@@ -70,7 +75,12 @@ class Architecture:
 
 
 def _published(
-    sizes: tuple[int, int, int], heads: tuple[int, int, int], vocab: int, *, ties: bool = True
+    sizes: tuple[int, int, int],
+    heads: tuple[int, int, int],
+    vocab: int,
+    *,
+    ties: bool = True,
+    has_sdpa: bool = True,
 ) -> Architecture:
     hidden, intermediate, num_layers = sizes
     num_heads, num_kv_heads, head_dim = heads
@@ -83,6 +93,7 @@ def _published(
         head_dim=head_dim,
         vocab=vocab,
         ties_embeddings=ties,
+        has_sdpa=has_sdpa,
     )
 
 
@@ -92,10 +103,13 @@ PUBLISHED: Mapping[str, Architecture] = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": _published((576, 1536, 30), (9, 3, 64), 49152),
     "HuggingFaceTB/SmolLM2-360M-Instruct": _published((960, 2560, 32), (15, 5, 64), 49152),
     "Qwen/Qwen2.5-0.5B-Instruct": _published((896, 4864, 24), (14, 2, 64), 151936),
+    "Qwen/Qwen3-0.6B": _published((1024, 3072, 28), (16, 8, 128), 151936),
+    "Qwen/Qwen3-1.7B": _published((2048, 6144, 28), (16, 8, 128), 151936),
+    "Qwen/Qwen3-4B": _published((2560, 9728, 36), (32, 8, 128), 151936),
     "TinyLlama/TinyLlama-1.1B-Chat-v1.0": _published(
         (2048, 5632, 22), (32, 4, 64), 32000, ties=False
     ),
-    "google/gemma-2-2b-it": _published((2304, 9216, 26), (8, 4, 256), 256000),
+    "google/gemma-2-2b-it": _published((2304, 9216, 26), (8, 4, 256), 256000, has_sdpa=False),
     "package:smollm2-135m": _published((576, 1536, 30), (9, 3, 64), 49152),
 }
 
@@ -136,6 +150,7 @@ def parse_architecture(config: Mapping[str, Any]) -> Architecture | None:
             head_dim=config.get("head_dim") or hidden // num_heads,
             vocab=config["vocab_size"],
             ties_embeddings=config.get("tie_word_embeddings", _ties_by_default(config)),
+            has_sdpa=config.get("model_type") not in WITHOUT_SDPA,
         )
     except KeyError:
         return None

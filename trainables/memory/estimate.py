@@ -2,7 +2,8 @@
 
 Counted from the architecture and the shapes of the batches, term by term, in bytes. A trial
 holds its weights and its adapter all the time; beside them it generates, trains or evaluates,
-one after the other, so the guess is what it always holds and the largest of the three.
+one after the other, so the guess is what it always holds and the largest of the three. While
+it generates it holds a plain copy of the weights as well, into which the adapter is merged.
 
 Sources of the terms: QLoRA (https://arxiv.org/abs/2305.14314) for the four bits, and the
 installed transformers, peft, trl and torch for what each keeps: a tensor counts for training
@@ -67,6 +68,14 @@ class Workload:
     """Activations are recomputed in the backward pass."""
     is_sorting: bool
     """Sampling sorts the vocabulary (top_p below 1), in training or in evaluation."""
+    attn_implementation: str | None = None
+    """As the sweep file names it; None is what the device and the model lead to."""
+    is_merged_copy: bool = True
+    """Generation runs on a copy of the weights with the adapter merged in, not quantized."""
+    vllm_gib: float = 0.0
+    """What vLLM takes of the card in the trial's process."""
+    is_vllm_sleeping: bool = False
+    """It gives that back while the trial trains or evaluates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +84,21 @@ class Estimate:
 
     terms: Mapping[str, float]
     """Always: weights, adapter, process. One at a time: rollout, training, evaluation."""
+    copy_gib: float = 0.0
+    """Held beside rollout and evaluation: the merged copy."""
+    vllm_gib: float = 0.0
+    """Held always, or in rollouts alone where vLLM sleeps: its part of the card."""
+    is_vllm_sleeping: bool = False
 
     @property
     def peak_gib(self) -> float:
         """What is always held, and the largest of what comes one at a time."""
         always = self.terms["weights"] + self.terms["adapter"] + self.terms["process"]
-        return always + max(self.terms[name] for name in ("rollout", "training", "evaluation"))
+        generating = self.copy_gib + max(self.terms["rollout"], self.terms["evaluation"])
+        rest = max(self.terms["training"], generating)
+        if self.is_vllm_sleeping:
+            return always + max(rest, self.vllm_gib)
+        return always + rest + self.vllm_gib
 
 
 def workload_of(
@@ -89,19 +107,30 @@ def workload_of(
     device: Literal["cuda", "cpu"],
     dtype: ComputeDtype,
     max_prompt_tokens: int,
+    share_gib: float = 0.0,
 ) -> Workload:
     """Return the worst sizes of a trial; generation takes the longest prompt there may be.
 
     A gold completion is counted at the token limit, which most are far below.
+
+    Args:
+        spec: The trial.
+        device: What it runs on.
+        dtype: What it computes in.
+        max_prompt_tokens: No prompt is longer.
+        share_gib: Its share of the card, of which vLLM takes a part.
     """
     training = spec.optimization
     is_sampling = spec.method == "grpo"
+    vllm = spec.rollouts.vllm_options
+    is_vllm = is_sampling and spec.rollouts.engine == "vllm"
     return Workload(
         device=device,
         prompt_tokens=max_prompt_tokens,
         micro_batch=training.per_device_train_batch_size,
-        # TRL generates for a whole optimizer step at once, and with sft not at all.
-        rollout_batch=training.completions_per_step if is_sampling else 0,
+        # TRL generates for a whole optimizer step at once, with sft not at all, and vLLM does it
+        # in memory of its own.
+        rollout_batch=training.completions_per_step if is_sampling and not is_vllm else 0,
         completion_tokens=spec.max_completion_tokens,
         evaluation_batch=spec.evaluation.batch_size,
         evaluation_tokens=spec.max_evaluation_tokens,
@@ -110,6 +139,9 @@ def workload_of(
         # On a CPU nothing is recomputed, see ``trainer_arguments``.
         is_checkpointing=training.gradient_checkpointing and device == "cuda",
         is_sorting=(is_sampling and spec.grpo.top_p < 1) or spec.evaluation.top_p < 1,
+        attn_implementation=spec.attn_implementation,
+        vllm_gib=vllm.card_frac * share_gib if is_vllm else 0.0,
+        is_vllm_sleeping=vllm.enable_sleep_mode,
     )
 
 
@@ -131,7 +163,13 @@ def estimate_memory(spec: TrialSpec, architecture: Architecture, workload: Workl
             architecture, workload, workload.evaluation_batch, workload.evaluation_tokens
         ),
     }
-    return Estimate(terms={name: size / GIB for name, size in terms.items()})
+    num_params = architecture.num_linear_params + architecture.num_embedding_params
+    return Estimate(
+        terms={name: size / GIB for name, size in terms.items()},
+        copy_gib=workload.is_merged_copy * num_params * workload.float_bytes / GIB,
+        vllm_gib=workload.vllm_gib,
+        is_vllm_sleeping=workload.is_vllm_sleeping,
+    )
 
 
 def _weights(architecture: Architecture, workload: Workload) -> float:
@@ -198,11 +236,18 @@ def _layer_activation(architecture: Architecture, workload: Workload, length: in
 
 
 def _kept_scores(architecture: Architecture, workload: Workload, length: int) -> float:
-    """Unfused attention's scores, as ``models.load_base_model`` chooses it on a CPU."""
-    if workload.device == "cuda":
+    """Unfused attention's scores."""
+    if not _is_eager(architecture, workload):
         return 0.0
     cast = workload.float_bytes if workload.float_bytes < FLOAT32_BYTES else 0
     return architecture.num_heads * length * (FLOAT32_BYTES + cast)
+
+
+def _is_eager(architecture: Architecture, workload: Workload) -> bool:
+    """Whether attention is not fused; ``models.load_base_model`` chooses so on a CPU."""
+    if workload.attn_implementation is not None:
+        return workload.attn_implementation == "eager"
+    return workload.device == "cpu" or not architecture.has_sdpa
 
 
 def _layer_gradient(architecture: Architecture, workload: Workload, length: int) -> float:
@@ -253,7 +298,7 @@ def _prefill_bytes(architecture: Architecture, workload: Workload) -> float:
     type, masked, and in float32.
     """
     feed_forward = architecture.intermediate * (3 * workload.float_bytes + FLOAT32_BYTES)
-    if workload.device == "cuda":
+    if not _is_eager(architecture, workload):
         return feed_forward
     scores = architecture.num_heads * workload.prompt_tokens
     return max(feed_forward, scores * (2 * workload.float_bytes + FLOAT32_BYTES))

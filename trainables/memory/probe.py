@@ -334,6 +334,7 @@ def _evaluate(
         adapter=resolve_adapter(adapter),
         quantization=spec.quantization,
         dtype=context.dtype,
+        attn_implementation=spec.attn_implementation,
         weights=spec.rollouts.weights,
     )
     tokens = spec.max_evaluation_tokens

@@ -44,6 +44,7 @@ def shape_of(spec: TrialSpec) -> Mapping[str, Any]:
         "model_config": _config_hash(spec.model),
         "quantization": spec.quantization,
         "dtype": spec.dtype,
+        **_chosen_attention(spec),
         "thinking": spec.thinking,
         "task": spec.task.identity(),
         "difficulties": list(trained_difficulties(spec)),
@@ -84,6 +85,12 @@ def _sft_shape(spec: TrialSpec) -> Mapping[str, Any]:
         "sft": {name: getattr(spec.sft, name) for name in SFT_SHAPING_FIELDS},
         "is_sorting": [spec.evaluation.top_p < 1],
     }
+
+
+def _chosen_attention(spec: TrialSpec) -> Mapping[str, Any]:
+    """Costs that were measured before it could be chosen keep their key."""
+    chosen = spec.attn_implementation
+    return {} if chosen is None else {"attn_implementation": chosen}
 
 
 def _config_hash(model: str) -> str | None:

@@ -143,12 +143,16 @@ def _refuse_failures(
 
 
 def _refuse_soft_capping(model: PreTrainedModel, name: str) -> None:
-    """Refuse Gemma 2 and its like on CPU, where training would cap what generation does not."""
+    """Refuse Gemma 2 and its like in eager attention, which they have on a card too.
+
+    Training would cap what generation does not.
+    """
     config = model.config.get_text_config()
     is_capped = getattr(config, "attn_logit_softcapping", None) is not None
     if is_capped and config._attn_implementation == "eager":
         raise TrialError(
             f"model {name!r} caps its attention scores, which continuous batching leaves out with "
-            "the eager attention of CPUs: completions would come from another model than the one "
-            "that is trained. Set trial.rollouts.engine to transformers."
+            "eager attention: completions would come from another model than the one that is "
+            "trained. Set trial.rollouts.engine to transformers or, on a GPU, "
+            "trial.attn_implementation to flash_attention_2."
         )

@@ -18,7 +18,7 @@ from peft.utils.integrations import dequantize_module_weight
 from torch import nn
 from transformers import PreTrainedModel
 
-from strictune.config import ComputeDtype
+from strictune.config import Attention, ComputeDtype
 from trainables.models import ModelSource, load_adapter, load_base_model
 
 __all__ = ["MergedCopy", "load_for_generation", "merged_copy"]
@@ -78,6 +78,7 @@ def load_for_generation(
     adapter: ModelSource | None,
     quantization: Literal["nf4", "none"],
     dtype: ComputeDtype,
+    attn_implementation: Attention | None = None,
     weights: Literal["merged", "adapter"],
 ) -> PreTrainedModel | PeftModel:
     """Load a model to be measured: the base, with an adapter if there is one.
@@ -85,7 +86,9 @@ def load_for_generation(
     Raises:
         TrialError: The base cannot be loaded, or the adapter does not fit it.
     """
-    base = load_base_model(source, quantization=quantization, dtype=dtype)
+    base = load_base_model(
+        source, quantization=quantization, dtype=dtype, attn_implementation=attn_implementation
+    )
     model = base if adapter is None else load_adapter(base, adapter)
     copied = merged_copy(model) if weights == "merged" else None
     return model if copied is None else copied.model

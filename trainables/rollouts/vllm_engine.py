@@ -22,7 +22,6 @@ from trainables.rollouts.training_engine import TrainingEngine
 
 __all__ = ["VllmRollouts", "keep_base_exact", "vllm_obstacle"]
 
-MEMORY_FRAC = 0.4
 LOOPBACK = "127.0.0.1"
 """Where a server is looked for; TRL's own default is every address."""
 SERVER_OPTIONS = ("server_port", "group_port", "server_timeout")
@@ -67,7 +66,7 @@ class VllmRollouts(TrainingEngine):
         return {
             **mode,
             # Of the whole card, as vLLM counts, while ours is of the trial's share of it.
-            "vllm_gpu_memory_utilization": (options.memory_frac or MEMORY_FRAC)
+            "vllm_gpu_memory_utilization": options.card_frac
             * torch.cuda.get_per_process_memory_fraction(),
             "vllm_max_model_length": options.max_model_length or self._max_tokens,
             "vllm_enable_sleep_mode": options.enable_sleep_mode,

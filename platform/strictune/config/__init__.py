@@ -20,6 +20,7 @@ from strictune.config.settings import Settings
 from strictune.config.sft import SftSpec
 from strictune.config.sweep import MatrixSpec, ResourcesSpec, SweepSpec
 from strictune.config.trial import (
+    Attention,
     CheckpointSpec,
     TrialSpec,
     TrialTemplate,
@@ -28,6 +29,7 @@ from strictune.config.yaml_text import dump_yaml
 
 __all__ = [
     "DTYPES",
+    "Attention",
     "CheckpointSpec",
     "ComputeDtype",
     "DimensionSpec",

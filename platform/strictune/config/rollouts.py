@@ -16,6 +16,7 @@ Engine = Literal["transformers", "continuous_batching", "vllm"]
 
 COLOCATE_ONLY = ("memory_frac", "max_model_length", "enable_sleep_mode")
 SERVER_ONLY = ("server_host", "server_port", "group_port", "server_timeout")
+VLLM_MEMORY_FRAC = 0.4
 OTHER_ENGINES = "engine to transformers or continuous_batching"
 
 
@@ -59,6 +60,13 @@ class VllmSpec(Spec):
             ]
         )
         return self
+
+    @property
+    def card_frac(self) -> float:
+        """Part of the trial's share of the card that vLLM takes in the trial's process."""
+        if self.mode == "server":
+            return 0.0
+        return self.memory_frac or VLLM_MEMORY_FRAC
 
 
 class RolloutsSpec(Spec):

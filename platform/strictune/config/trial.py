@@ -27,6 +27,7 @@ from trainables.tasks import TaskSettings, load_task
 from trainables.tasks.gold import HasGold
 
 __all__ = [
+    "Attention",
     "CheckpointSpec",
     "Method",
     "TrialSpec",
@@ -39,6 +40,7 @@ Weights = dict[str, Annotated[float, Field(ge=0)]]
 CurriculumName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,49}$")]
 VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,49}$")]
 Method = Literal["grpo", "sft"]
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4"]
 
 ID_HASH_CHARS = 8
 
@@ -61,6 +63,9 @@ class TrialTemplate(Spec):
     """Precision of the computation, and of base weights that are not quantized. ``auto`` is
     bfloat16 where the processor or card has it in hardware, else float32 on a CPU and, for nf4,
     float16 on a card."""
+    attn_implementation: Attention | None = None
+    """Attention, by transformers' name. Null is eager on a CPU, and on a card sdpa, or eager for
+    models without it, such as Gemma 2."""
     thinking: bool = False
     """Ask for a think block before the answer; the prompt opens it."""
     curriculum: str = "standard"
@@ -322,6 +327,8 @@ class TrialSpec(TrialTemplate):
         )
         if not self.looks:
             del identity["looks"]
+        if self.attn_implementation is None:
+            del identity["attn_implementation"]
         identity |= {
             "task": self.task.identity(),
             "max_completion_tokens": self.max_completion_tokens,

@@ -60,7 +60,15 @@ def _one_for_each_baseline(trials: Sequence[TrialSpec]) -> list[TrialSpec]:
     for trial in trials:
         settings = trial.model_dump(
             mode="json",
-            include={"model", "quantization", "dtype", "thinking", "rollouts", "evaluation"},
+            include={
+                "model",
+                "quantization",
+                "dtype",
+                "attn_implementation",
+                "thinking",
+                "rollouts",
+                "evaluation",
+            },
         )
         settings["task"] = trial.task.measure()
         chosen.setdefault(json.dumps(settings, sort_keys=True), trial)

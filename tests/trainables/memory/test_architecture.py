@@ -3,11 +3,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from trainables.builtin import BUILTIN_MODELS
 from trainables.memory.architecture import (
     PUBLISHED,
+    WITHOUT_SDPA,
     Architecture,
     config_file,
     find_architecture,
@@ -24,6 +27,9 @@ TINY = BUILTIN_MODELS["builtin:tiny"].folder
         pytest.param("HuggingFaceTB/SmolLM2-135M-Instruct", 134.5, id="smollm2-135m"),
         pytest.param("HuggingFaceTB/SmolLM2-360M-Instruct", 361.8, id="smollm2-360m"),
         pytest.param("Qwen/Qwen2.5-0.5B-Instruct", 494.0, id="qwen2.5-0.5b"),
+        pytest.param("Qwen/Qwen3-0.6B", 596.0, id="qwen3-0.6b"),
+        pytest.param("Qwen/Qwen3-1.7B", 1720.6, id="qwen3-1.7b"),
+        pytest.param("Qwen/Qwen3-4B", 4022.5, id="qwen3-4b"),
         pytest.param("TinyLlama/TinyLlama-1.1B-Chat-v1.0", 1100.0, id="tinyllama-1.1b"),
         pytest.param("google/gemma-2-2b-it", 2614.3, id="gemma-2-2b"),
     ],
@@ -119,3 +125,19 @@ def test_a_multimodal_config_gives_its_language_part() -> None:
 )
 def test_what_the_formulas_do_not_cover_is_unknown(config: dict[str, object]) -> None:
     assert parse_architecture(config) is None
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    [*WITHOUT_SDPA, "llama", "qwen2", "qwen3", "mistral", "phi3", "gemma", "gemma3_text"],
+)
+def test_fused_attention_is_counted_where_transformers_has_it(model_type: str) -> None:
+    model = getattr(transformers, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model_type])
+    found = parsed(model_type=model_type)
+    assert found is not None
+    assert found.has_sdpa is model._supports_sdpa
+
+
+def test_gemma_2_of_the_table_has_no_fused_attention() -> None:
+    without = [name for name, found in PUBLISHED.items() if not found.has_sdpa]
+    assert without == ["google/gemma-2-2b-it"]

@@ -121,3 +121,38 @@ def test_a_reference_adds_nothing() -> None:
 def test_the_peak_is_what_is_always_held_and_the_largest_of_the_rest() -> None:
     terms = {"weights": 1, "adapter": 2, "process": 4, "rollout": 8, "training": 3, "evaluation": 5}
     assert Estimate(terms=terms).peak_gib == 1 + 2 + 4 + 8
+
+
+GEMMA = "google/gemma-2-2b-it"
+
+
+def test_generation_holds_a_plain_copy_of_all_weights_and_training_does_not() -> None:
+    found = guess(trial())
+    assert found.copy_gib * GIB == 2 * 134_479_872
+    longest = max(found.terms["rollout"], found.terms["evaluation"]) + found.copy_gib
+    always = found.terms["weights"] + found.terms["adapter"] + found.terms["process"]
+    assert found.peak_gib == pytest.approx(always + max(longest, found.terms["training"]))
+
+
+def test_without_the_copy_nothing_is_counted_for_it() -> None:
+    spec = trial()
+    workload = workload_of(spec, device="cuda", dtype="bfloat16", max_prompt_tokens=512)
+    plain = replace(workload, is_merged_copy=False)
+    assert estimate_memory(spec, PUBLISHED[SMOLLM], plain).copy_gib == 0
+
+
+def test_scores_are_counted_where_a_card_computes_them_one_by_one() -> None:
+    def training(model: str, attention: str | None) -> float:
+        return guess(trial(model, attn_implementation=attention)).terms["training"]
+
+    # Gemma 2 has no fused attention; the others have unless it is refused.
+    assert training(GEMMA, None) == training(GEMMA, "eager")
+    assert training(GEMMA, "flash_attention_2") < training(GEMMA, None)
+    assert training(SMOLLM, None) == training(SMOLLM, "sdpa") < training(SMOLLM, "eager")
+
+
+def test_a_processor_computes_scores_one_by_one_unless_told_otherwise() -> None:
+    def training(attention: str | None) -> float:
+        return guess(trial(attn_implementation=attention), device="cpu").terms["training"]
+
+    assert training("sdpa") < training(None) == training("eager")

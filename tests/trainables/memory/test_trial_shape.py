@@ -60,6 +60,7 @@ def test_what_costs_the_same_has_the_same_shape(changes: dict[str, Any]) -> None
         pytest.param({"thinking": True}, id="thinking"),
         pytest.param({"quantization": "none"}, id="quantization"),
         pytest.param({"dtype": "float32"}, id="dtype"),
+        pytest.param({"attn_implementation": "sdpa"}, id="attention"),
         pytest.param({"lora": {"r": 8}}, id="rank"),
         pytest.param({"grpo": {"per_device_train_batch_size": 16}}, id="batch"),
         pytest.param({"grpo": {"max_completion_length": 64}}, id="lengths"),
@@ -106,3 +107,7 @@ def test_difficulties_that_no_stage_deals_are_left_out() -> None:
     mixed = trial(curriculum="mine", curricula={"mine": stages})
     assert trained_difficulties(mixed) == ("medium", "simple")
     assert trained_difficulties(trial()) == ("hard", "medium", "simple")
+
+
+def test_costs_that_were_measured_before_attention_could_be_chosen_are_found() -> None:
+    assert "attn_implementation" not in shape_of(trial())
