@@ -14,10 +14,11 @@ def plan_against_actual(rows: Rows) -> Any:
     """Draw planned and actual cost of each cell, one panel for each measure.
 
     Args:
-        rows: cell, measure (e.g. ``hours``), source (planned or actual), value, low, high:
+        rows: cell, measure (e.g. ``hours``), source (guessed, planned or actual), value, low, high:
             the least and the greatest of the cell's trials, absent for a plan.
     """
-    sources = ["planned", "actual"]
+    found = {row["source"] for row in rows}
+    sources = [source for source in ("guessed", "planned", "actual") if source in found]
     color = alt.Color(
         "source:N", scale=alt.Scale(domain=sources, range=["#8c8c8c", "#0b4f8a"]), title=None
     )

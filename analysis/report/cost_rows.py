@@ -14,12 +14,14 @@ _MEASURES = {
     "seconds a step": ("planned_step_s", "step_s"),
     "hours a trial": ("planned_hours", "hours"),
 }
+_GUESSED = ("planned_step_s", "planned_hours")
 
 
 def cost_rows(folder: Path, verdicts: SweepVerdicts) -> list[Row]:
     """Return planned and actual memory, time a step and hours; what is unknown has no row.
 
-    Hours carry the spread of the cell's finished trials.
+    Nor have times that were a guess: the figure holds what was measured before against what was
+    measured now. Hours carry the spread of the cell's finished trials.
     """
     seconds: dict[str, list[float]] = defaultdict(list)
     for trial in verdicts.trials:
@@ -30,7 +32,8 @@ def cost_rows(folder: Path, verdicts: SweepVerdicts) -> list[Row]:
         values = cell.row()
         for measure, keys in _MEASURES.items():
             for source, key in zip(("planned", "actual"), keys, strict=True):
-                if values[key] is None:
+                is_guess = key in _GUESSED and values["planned_step_source"] == "guess"
+                if values[key] is None or is_guess:
                     continue
                 row = {"cell": cell.cell, "measure": measure, "source": source}
                 hours = [found / 3600 for found in seconds[cell.cell]]

@@ -6,12 +6,17 @@ Every number says where it comes from, and None says that it is not known.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from strictune.config import ComputeDtype
 from strictune.packing import Grant, Machine
 
-__all__ = ["CellPlan", "MemoryPlan", "StepPlan", "SweepCosts"]
+__all__ = ["CellPlan", "MemoryPlan", "StepPlan", "StepSource", "SweepCosts"]
+
+
+StepSource = Literal["earlier trials", "probe, at worst lengths", "guess", "unknown"]
+"""Where times come from, surest first; see ``cost_guess`` for the guess."""
+STEP_SOURCES: tuple[StepSource, ...] = get_args(StepSource)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +35,7 @@ class StepPlan:
     evaluation_s: float | None
     other_s: float = 0.0
     """Loading and checkpoints of a trial."""
-    source: Literal["earlier trials", "probe, at worst lengths", "unknown"]
+    source: StepSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,7 @@ class CellPlan:
     """Why a trial does not fit, or may not."""
     step: StepPlan
     hours: float | None
-    """Of one trial; None where no step was ever timed."""
+    """Of one trial; None where nothing is known of its times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +106,12 @@ class SweepCosts:
         longest = max((cell.hours or 0.0 for cell in cells), default=0.0)
         return None if packed is None else max(packed, longest)
 
+    @property
+    def hours_source(self) -> StepSource:
+        """Where the least sure of the cells' hours come from."""
+        sources = [cell.step.source for cell in self.cells.values()]
+        return max(sources, key=STEP_SOURCES.index, default="unknown")
+
     def document(self) -> dict[str, Any]:
         """Return the costs as plain data: what ``costs.json`` and ``plan --json`` hold."""
         return {
@@ -110,6 +121,7 @@ class SweepCosts:
             "trial_hours": self.trial_hours,
             "card_hours": self.card_hours,
             "wall_hours": self.wall_hours,
+            "hours_source": self.hours_source,
         }
 
 

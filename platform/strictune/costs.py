@@ -2,24 +2,27 @@
 
 Memory is what the cost book has measured, else the first guess of
 ``trainables.memory.estimate``. Hours come from earlier trials of the same shape, else from the
-probe, whose completions are as long as they may be, so that its hours are an upper bound.
+probe, whose completions are as long as they may be, so that its hours are an upper bound, else
+from the first guess of ``cost_guess``.
 
 Nothing is measured here; ``trials_to_probe`` names what a launcher has to measure first.
 """
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from strictune.config import ComputeDtype, ResourcesSpec, TrialSpec, auto_dtype
 from strictune.cost_book import CostBook, KnownCosts
+from strictune.cost_guess import guess_step, num_evaluated_once
 from strictune.cost_plan import CellPlan, MemoryPlan, StepPlan, SweepCosts
 from strictune.errors import BudgetError
 from strictune.packing import Grant, Machine, Peak, grant_trial, needs_peak
 from trainables.devices import cpu_has_bfloat16, cpu_name
-from trainables.memory.architecture import find_architecture
+from trainables.memory.architecture import Architecture, find_architecture
 from trainables.memory.estimate import estimate_memory, workload_of
 from trainables.memory.measured import TrialCost
 from trainables.memory.shape import shape_digest
@@ -33,6 +36,8 @@ __all__ = [
     "trials_to_probe",
     "write_costs",
 ]
+
+_Device = Literal["cuda", "cpu"]
 
 ESTIMATE_MARGIN = 1.25
 """Room above an estimate, on top of ``PEAK_MARGIN``: it counts tensors, not fragments."""
@@ -85,9 +90,16 @@ def expected_costs(
     members: dict[str, list[TrialSpec]] = {}
     for trial in trials:
         members.setdefault(trial.cell, []).append(trial)
+    # One suite for the whole sweep, and drawing it takes a moment: only where a cell asks.
+    count = cache(lambda: num_evaluated_once(trials[0]))
     cells = {
         name: _plan_cell(
-            spec, cell, machines, book.read(cell[0], device=device), num_wanted=len(trials)
+            spec,
+            cell,
+            machines,
+            book.read(cell[0], device=device),
+            num_wanted=len(trials),
+            num_evaluated=count,
         )
         for name, cell in members.items()
     }
@@ -118,13 +130,30 @@ def _plan_cell(
     known: KnownCosts,
     *,
     num_wanted: int,
+    num_evaluated: Callable[[], int | None],
 ) -> CellPlan:
     trial = members[0]
-    is_gpu = any(machine.gpus for machine in machines)
+    device: _Device = "cuda" if any(machine.gpus for machine in machines) else "cpu"
     dtype = expected_dtype(trial, machines)
-    memory, peak = _memory(trial, known, dtype=dtype, is_gpu=is_gpu)
+    architecture = find_architecture(trial.model)
+    share_gib = _share_gib(spec, trial, machines)
+    if known.measured is not None:
+        memory, peak = _measured_memory(known, device)
+    else:
+        memory, peak = _estimated_memory(
+            trial, architecture, device=device, dtype=dtype, share_gib=share_gib
+        )
     granted = _grant(spec, trial, machines, peak, num_wanted=num_wanted)
-    step = _step(trial, known, granted.grant)
+    step = _timed_step(trial, known, granted.grant)
+    if step is None:
+        step = guess_step(
+            trial,
+            architecture,
+            device=device,
+            dtype=dtype,
+            num_evaluated=num_evaluated(),
+            num_evaluations=_num_evaluations(trial),
+        )
     num_steps = sum(trial.stage_steps)
     return CellPlan(
         num_trials=len(members),
@@ -152,27 +181,41 @@ def expected_dtype(trial: TrialSpec, machines: Sequence[Machine]) -> ComputeDtyp
     )
 
 
-def _memory(
-    trial: TrialSpec, known: KnownCosts, *, dtype: ComputeDtype, is_gpu: bool
+def _share_gib(spec: ResourcesSpec, trial: TrialSpec, machines: Sequence[Machine]) -> float:
+    """Return what a process of the trial may take of the smallest card, where that is fixed."""
+    card_gib = min((machine.card.memory_gib for machine in machines if machine.card), default=0.0)
+    is_whole = spec.gpus_per_trial == "auto" or trial.distributed.num_workers > 1
+    return card_gib * (1.0 if is_whole else float(spec.gpus_per_trial))
+
+
+def _measured_memory(known: KnownCosts, device: _Device) -> tuple[MemoryPlan, Peak | None]:
+    measured = known.measured or Peak()
+    shown = measured.gpu_gib if device == "cuda" else measured.memory_gib
+    return MemoryPlan(peak_gib=shown, source="measured"), known.peak
+
+
+def _estimated_memory(
+    trial: TrialSpec,
+    architecture: Architecture | None,
+    *,
+    device: _Device,
+    dtype: ComputeDtype,
+    share_gib: float,
 ) -> tuple[MemoryPlan, Peak | None]:
-    measured = known.measured
-    if measured is not None:
-        shown = measured.gpu_gib if is_gpu else measured.memory_gib
-        return MemoryPlan(peak_gib=shown, source="measured"), known.peak
-    architecture = find_architecture(trial.model)
     if architecture is None:
         return MemoryPlan(peak_gib=None, source="unknown"), None
     workload = workload_of(
         trial,
-        device="cuda" if is_gpu else "cpu",
+        device=device,
         dtype=dtype,
         max_prompt_tokens=load_task(trial.task).max_prompt_tokens,
+        share_gib=share_gib,
     )
     peak_gib = estimate_memory(trial, architecture, workload).peak_gib
     guess = peak_gib * ESTIMATE_MARGIN
     return (
         MemoryPlan(peak_gib=peak_gib, source="estimated"),
-        Peak(gpu_gib=guess) if is_gpu else Peak(memory_gib=guess),
+        Peak(gpu_gib=guess) if device == "cuda" else Peak(memory_gib=guess),
     )
 
 
@@ -239,7 +282,8 @@ def _too_tight(memory: MemoryPlan, grant: Grant | None, machines: Sequence[Machi
     )
 
 
-def _step(trial: TrialSpec, known: KnownCosts, grant: Grant | None) -> StepPlan:
+def _timed_step(trial: TrialSpec, known: KnownCosts, grant: Grant | None) -> StepPlan | None:
+    """Return what the book says of a step, or None where nothing was timed."""
     similar = _most_similar(list(known.trials.values()), trial, grant)
     if similar:
         return StepPlan(
@@ -254,7 +298,7 @@ def _step(trial: TrialSpec, known: KnownCosts, grant: Grant | None) -> StepPlan:
             evaluation_s=known.probe.evaluation_s * _num_evaluations(trial),
             source="probe, at worst lengths",
         )
-    return StepPlan(step_s=None, evaluation_s=None, source="unknown")
+    return None
 
 
 def _most_similar(
@@ -279,6 +323,6 @@ def _num_evaluations(trial: TrialSpec) -> int:
 
 
 def _hours(step: StepPlan, num_steps: int) -> float | None:
-    if step.step_s is None:
+    if step.step_s is None or step.evaluation_s is None:
         return None
-    return (num_steps * step.step_s + (step.evaluation_s or 0.0) + step.other_s) / 3600
+    return (num_steps * step.step_s + step.evaluation_s + step.other_s) / 3600

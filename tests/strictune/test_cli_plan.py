@@ -36,6 +36,36 @@ def test_json_is_the_plan_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert {cell["thinking"] for cell in document["cells"]} == {True}
 
 
+@pytest.fixture
+def nothing_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cache directory without a cost book."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("nothing_measured")
+def test_hours_that_nothing_was_measured_for_are_marked_as_a_guess(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = plan(capsys, QUICKSTART, "--only", "thinking=false", "--only", "curriculum=standard")
+    [row] = [line for line in out.splitlines() if "GiB estimated" in line]
+    # A step, the evaluations, the hours.
+    assert row.count(" guess ") == 3
+    assert "Times marked guess are a formula's" in out
+    assert "until the last one ends (a guess)." in out
+
+
+@pytest.mark.usefixtures("nothing_measured")
+def test_json_names_the_source_of_its_hours(capsys: pytest.CaptureFixture[str]) -> None:
+    matrix = str(SPACES / "strict_json_matrix.yaml")
+    costs = json.loads(plan(capsys, matrix, "--card", "48", "--json"))["costs"]
+    assert costs["hours_source"] == "guess"
+    cells = costs["cells"].values()
+    assert {cell["step"]["source"] for cell in cells} == {"guess"}
+    # The published trials take the better part of a day, and several share a card.
+    assert all(8 < cell["hours"] < 30 for cell in cells)
+    assert costs["card_hours"] < 0.5 * costs["trial_hours"]
+
+
 def test_planning_writes_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from cost_fakes import CARD, ON_CARD, ON_CPU, a_cost, a_probe, sweep_of
 
-from strictune.config import TrialSpec, expand
+from strictune.config import SweepSpec, TrialSpec, expand
 from strictune.cost_book import HEAP_GROWTH, CostBook
 from strictune.cost_plan import CellPlan, SweepCosts
 from strictune.costs import expected_costs, measured_peak, trials_to_probe, write_costs
@@ -122,10 +122,58 @@ def test_what_does_not_fit_is_a_problem_of_its_cell(book: CostBook) -> None:
     assert "takes 30.0 GiB at its worst lengths" in str(cell.problem)
 
 
-def test_hours_are_unknown_before_anything_was_timed(book: CostBook) -> None:
+def test_hours_are_a_guess_before_anything_was_timed(book: CostBook) -> None:
     costs = planned(book)
+    cell = only_cell(costs)
+    assert (cell.step.source, costs.hours_source) == ("guess", "guess")
+    assert cell.step.step_s and cell.step.evaluation_s and cell.hours
+    total_s = 100 * cell.step.step_s + cell.step.evaluation_s
+    assert cell.hours == costs.trial_hours == pytest.approx(total_s / 3600)
+    assert costs.document()["hours_source"] == "guess"
+
+
+def test_hours_of_a_model_that_is_nowhere_are_unknown(book: CostBook) -> None:
+    costs = planned(book, model="someone/absent")
     assert only_cell(costs).step.source == "unknown"
     assert (only_cell(costs).hours, costs.trial_hours, costs.wall_hours) == (None, None, None)
+    assert costs.hours_source == "unknown"
+
+
+def test_the_least_sure_cell_decides_what_the_sum_is_called(book: CostBook) -> None:
+    book.add_probe(trial(), a_probe())
+    both = {"matrix": {"thinking": [False, True]}}
+    assert planned(book).hours_source == "probe, at worst lengths"
+    assert planned(book, **both).hours_source == "guess"
+
+
+def test_the_step_of_a_sweep_without_its_rows_is_guessed_and_its_hours_are_not(
+    book: CostBook, tmp_path: Path
+) -> None:
+    rows = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "validation", "test")}
+    judge = {"kind": "lexical"}
+    sweep = sweep_of().model_dump(mode="json")
+    sweep |= {"task": {"kind": "refiner", "judge": judge, **rows}}
+    sweep["trial"] |= {"model": "builtin:tiny_citing"}
+    spec = SweepSpec.model_validate(sweep)
+    cell = only_cell(expected_costs(spec.resources, expand(spec), [ON_CPU], book))
+    assert (cell.step.source, cell.step.evaluation_s, cell.hours) == ("guess", None, None)
+    assert cell.step.step_s
+
+
+def test_what_vllm_takes_of_a_card_belongs_to_the_planned_memory(book: CostBook) -> None:
+    def planned_gib(share: float, **vllm: Any) -> float:
+        options = VLLM | {"rollouts": {"engine": "vllm", "vllm": vllm or None}}
+        cell = only_cell(planned(book, ON_CARD, resources={"gpus_per_trial": share}, **options))
+        assert cell.memory.peak_gib is not None
+        return cell.memory.peak_gib
+
+    served = planned_gib(0.5, mode="server")
+    assert planned_gib(0.5) - served == pytest.approx(0.4 * 12)
+    assert planned_gib(1) - served == pytest.approx(0.4 * 24)
+    assert planned_gib(0.5, memory_frac=0.6) - served == pytest.approx(0.6 * 12)
+    # Asleep it is not there beside the rest, only in the rollouts.
+    always = planned_gib(0.5) - 0.4 * 12
+    assert planned_gib(0.5, enable_sleep_mode=True) < always + 0.4 * 12
 
 
 def test_hours_after_a_probe_are_those_of_the_worst_lengths(book: CostBook) -> None:
@@ -203,6 +251,6 @@ def test_a_resumed_sweep_keeps_what_was_expected_at_first(book: CostBook, tmp_pa
     book.add_probe(trial(), a_probe())
     write_costs(sweep, planned(book, matrix={"thinking": [False, True]}))
     cells = json.loads((sweep / "costs.json").read_text())["cells"]
-    assert [cell["step"]["source"] for cell in cells.values()] == ["unknown", "unknown"]
+    assert [cell["step"]["source"] for cell in cells.values()] == ["guess", "guess"]
     assert len(cells) == 2
     assert [cell["memory"]["source"] for cell in cells.values()] == ["estimated", "estimated"]

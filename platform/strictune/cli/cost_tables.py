@@ -1,6 +1,6 @@
 """Tables of what a sweep costs: as planned, and afterwards beside what it took."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from rich.table import Table
 
@@ -10,7 +10,13 @@ from strictune.cost_plan import CellPlan, SweepCosts
 __all__ = ["actual_cost_notes", "cost_notes", "cost_table", "planned_and_actual_table"]
 
 UNKNOWN = "unknown"
-PROBED = "probe, at worst lengths"
+MARKS = {"probe, at worst lengths": "*", "guess": " guess"}
+"""What stands behind times that no trial has taken."""
+NOTES = {
+    "probe, at worst lengths": "Times marked * are the probe's, at worst lengths: an upper bound.",
+    "guess": "Times marked guess are a formula's, with completions as long as they may be; nothing "
+    "was timed.",
+}
 
 
 def cost_table(costs: SweepCosts) -> Table:
@@ -31,15 +37,15 @@ def cost_table(costs: SweepCosts) -> Table:
 def cost_notes(costs: SweepCosts) -> list[str]:
     """Return the sum, and what a reader must know of single cells."""
     notes = [f"{name}: {cell.problem}" for name, cell in costs.cells.items() if cell.problem]
-    if any(cell.step.source == PROBED for cell in costs.cells.values()):
-        notes.append("Times marked * are the probe's, at worst lengths: an upper bound.")
+    notes += _time_notes({cell.step.source for cell in costs.cells.values()})
     if any(cell.memory.source == "estimated" for cell in costs.cells.values()):
         notes.append("Estimated memory is a formula's first guess; nothing was measured.")
     if costs.trial_hours is None:
         unknown = sum(cell.hours is None for cell in costs.cells.values())
         notes.append(
             f"Hours of {unknown} of {len(costs.cells)} cells are unknown: no trial of their shape "
-            "has run on this device yet."
+            "has run on this device yet, and their model or their evaluation's prompts are not "
+            "known here."
         )
         return notes
     total = f"In all {_hours(costs.trial_hours)} of trials"
@@ -47,6 +53,8 @@ def cost_notes(costs: SweepCosts) -> list[str]:
         total += f", {_hours(costs.card_hours)} of cards"
     if costs.wall_hours is not None:
         total += f"; about {_hours(costs.wall_hours)} until the last one ends"
+    if costs.hours_source == "guess":
+        total += " (a guess)"
     return [*notes, f"{total}."]
 
 
@@ -68,9 +76,11 @@ def actual_cost_notes(cells: Sequence[CellCosts]) -> list[str]:
     notes = []
     if any(cell.planned_peak_source == "estimated" for cell in cells):
         notes.append("Memory marked est. is a formula's first guess.")
-    if any(cell.planned_step_source == PROBED for cell in cells):
-        notes.append("Times marked * are the probe's, at worst lengths: an upper bound.")
-    return notes
+    return notes + _time_notes({cell.planned_step_source for cell in cells})
+
+
+def _time_notes(sources: Collection[str | None]) -> list[str]:
+    return [note for source, note in NOTES.items() if source in sources]
 
 
 def _row_of(cell: CellCosts) -> Iterable[str]:
@@ -78,9 +88,9 @@ def _row_of(cell: CellCosts) -> Iterable[str]:
     yield f"{cell.num_finished} of {cell.num_trials}"
     yield _number(cell.planned_peak_gib) + _mark(cell.planned_peak_source, "estimated", " est.")
     yield _number(cell.peak_gib)
-    yield _number(cell.planned_step_s) + _mark(cell.planned_step_source, PROBED, "*")
+    yield _time(cell.planned_step_s, cell.planned_step_source)
     yield _number(cell.step_s)
-    yield _number(cell.planned_hours, digits=2)
+    yield _time(cell.planned_hours, cell.planned_step_source, digits=2)
     yield _number(cell.hours, digits=2)
 
 
@@ -94,16 +104,21 @@ def _cells_of(cell: CellPlan, *, on_card: bool) -> Iterable[str]:
         share = f"{cell.grant.gpus if on_card else cell.grant.cpus:g}"
         yield f"{cell.grant.num_workers} x {share}" if cell.grant.num_workers > 1 else share
         yield str(cell.grant.at_once)
-    mark = _mark(cell.step.source, PROBED, "*")
-    yield _number(cell.step.step_s) + mark
-    evaluation_s = cell.step.evaluation_s
-    yield UNKNOWN if evaluation_s is None else f"{evaluation_s / 60:.1f} min{mark}"
-    yield _number(cell.hours, digits=2) + (mark if cell.hours is not None else "")
+    source, evaluation_s = cell.step.source, cell.step.evaluation_s
+    yield _time(cell.step.step_s, source)
+    yield _time(None if evaluation_s is None else evaluation_s / 60, source, unit=" min")
+    yield _time(cell.hours, source, digits=2)
     yield str(cell.num_trials)
 
 
 def _mark(source: str | None, value: str, text: str) -> str:
     return text if source == value else ""
+
+
+def _time(value: float | None, source: str | None, *, digits: int = 1, unit: str = "") -> str:
+    if value is None:
+        return UNKNOWN
+    return f"{value:.{digits}f}{unit}{MARKS.get(source or '', '')}"
 
 
 def _number(value: float | None, *, digits: int = 1) -> str:
