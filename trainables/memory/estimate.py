@@ -140,6 +140,7 @@ def workload_of(
         is_checkpointing=training.gradient_checkpointing and device == "cuda",
         is_sorting=(is_sampling and spec.grpo.top_p < 1) or spec.evaluation.top_p < 1,
         attn_implementation=spec.attn_implementation,
+        is_merged_copy=spec.rollouts.weights == "merged",
         vllm_gib=vllm.card_frac * share_gib if is_vllm else 0.0,
         is_vllm_sleeping=vllm.enable_sleep_mode,
     )
