@@ -67,7 +67,8 @@ _UNSEEN = str.maketrans("", "", "\u00ad\u200b\u2060\ufeff")
 
 def words(text: str) -> list[str]:
     """Return the words of a text in small letters, without signs and punctuation."""
-    return _WORD.findall(text.casefold())
+    found: list[str] = _WORD.findall(text.casefold())
+    return found
 
 
 def normalized(text: str) -> str:
@@ -82,7 +83,7 @@ def normalized(text: str) -> str:
     )
     # Not casefold: it makes one word of German Masse and Maße.
     small = " ".join(unicodedata.normalize("NFC", folded).lower().split())
-    return _CLOSING_MARKS.sub("", _IDLE_SPACE.sub("", small))
+    return str(_CLOSING_MARKS.sub("", _IDLE_SPACE.sub("", small)))
 
 
 def sentences_in(text: str) -> Iterator[tuple[int, int]]:
