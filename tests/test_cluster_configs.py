@@ -170,6 +170,22 @@ def test_images_hold_the_versions_of_the_constraints() -> None:
     assert f"mlflow=={pinned('mlflow')} psycopg2-binary=={pinned('psycopg2-binary')}" in compose
 
 
+def test_machines_with_cards_can_compile_kernels() -> None:
+    [apt] = [line for line in read_yaml("aws.yaml")["setup_commands"] if "apt-get" in line]
+    python = re.search(r"python3\.\d+", " ".join(read_yaml("aws.yaml")["setup_commands"]))
+    assert python is not None
+    assert {"gcc", f"{python[0]}-dev"} <= set(shlex.split(apt, comments=True))
+    assert re.search(
+        r"apt-get install .* gcc libc6-dev", (FOLDER / "kuberay.Dockerfile").read_text()
+    )
+    for page in ("README", "one_gpu", "slurm"):
+        assert re.search(
+            "gcc.*(headers|python3-dev)|headers.*gcc",
+            (FOLDER / f"{page}.md").read_text(),
+            re.DOTALL,
+        )
+
+
 def test_the_tracking_server_is_reachable_on_loopback_only() -> None:
     services = read_yaml("tracking_server.compose.yaml")["services"]
     assert services["mlflow"]["ports"] == ["127.0.0.1:5000:5000"]

@@ -12,7 +12,6 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-import platformdirs
 from filelock import FileLock
 
 from strictune.errors import StorageError, TrialError
@@ -41,6 +40,8 @@ PACKAGE_MODELS = {
 
 def cache_folder() -> Path:
     """Return strictune's folder in the user's cache directory."""
+    import platformdirs  # Here: who names models otherwise can do without it.
+
     return platformdirs.user_cache_path("strictune", appauthor=False)
 
 

@@ -1,18 +1,24 @@
 """The heavy checks, with the real thing: the tiny model, Ray, an MLflow store."""
 
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
+import sysconfig
+import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from tracking_fakes import empty_store
 
-from strictune.doctor import Finding, Place, checks, try_mlflow, try_model
+from strictune.doctor import Finding, Place, checks, try_device, try_mlflow, try_model
 from strictune.doctor.processes import try_in_process
 from strictune.errors import StorageError
 from strictune.tracking.store import TrackingStore
-from trainables import devices
+from trainables import devices, precision
 from trainables.models import ModelSource, resolve_model
 
 LIMIT_S = 180.0
@@ -25,8 +31,12 @@ def test_the_names_that_are_waited_for_are_those_that_are_tried() -> None:
 
 def test_models_work_here_or_say_why_not() -> None:
     found = try_in_process("strictune.doctor.try_model", names=checks.MODEL_TRIES, limit_s=LIMIT_S)
-    assert [finding.status for finding in found if finding.name != "chat templates"] == ["ok"] * 6
+    # A processor that emulates bfloat16 is warned of.
+    uncertain = ("chat templates", "precision")
+    assert {finding.status for finding in found if finding.name not in uncertain} == {"ok"}
     by_name = {finding.name: finding.found for finding in found}
+    assert re.search(r"float32 [\d,.]+ GFLOP/s.*: auto computes in (b?float)", by_name["precision"])
+    assert by_name["attention"].startswith("eager, sdpa")
     assert "42 of 42 adapter matrices have a gradient" in by_name["nf4"]
     assert "builtin:tiny" in by_name["chat templates"]
 
@@ -99,11 +109,200 @@ def test_a_card_that_works_is_named() -> None:
     assert torch.cuda.get_device_name(0) in finding.found
 
 
+def test_a_card_without_bfloat16_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = types.SimpleNamespace(name="Tesla T4", total_memory=16 * 2**30)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: card)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: False)
+    monkeypatch.setattr(try_model, "driver_cards", lambda: CARD)
+    monkeypatch.setattr(try_model, "card_problem", lambda: None)
+    finding = try_model.try_gpu()
+    assert (finding.status, finding.cure) == ("ok", None)
+
+
+# What a device computes fast, and what `auto` makes of it.
+
+
+def pretend_device(
+    monkeypatch: pytest.MonkeyPatch, *, card: bool, has_bfloat16: bool, speeds: dict[str, float]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: card)
+    monkeypatch.setattr(
+        torch.cuda,
+        "is_bf16_supported",
+        lambda including_emulation=True: (
+            has_bfloat16 or (including_emulation and "bfloat16" in speeds)
+        ),
+    )
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Old Card")
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: has_bfloat16)
+    monkeypatch.setattr(try_device, "_gflops", speeds.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("card", "has_bfloat16", "speeds", "status", "found", "cure"),
+    [
+        pytest.param(
+            False, True, {"float32": 95, "bfloat16": 311}, "ok",
+            "float32 95 GFLOP/s, bfloat16 311 GFLOP/s on one thread, float16 refused: "
+            "auto computes in bfloat16", None, id="amx",
+        ),
+        pytest.param(
+            False, False, {"float32": 58, "bfloat16": 1}, "warning",
+            "float32 58 GFLOP/s, bfloat16 1.0 GFLOP/s on one thread, float16 refused: "
+            "auto computes in float32; bfloat16 is emulated, 58 times slower than float32",
+            "Set trial.dtype to auto", id="avx2",
+        ),
+        pytest.param(
+            False, False, {"float32": 40, "bfloat16": 35}, "ok",
+            "float32 40 GFLOP/s, bfloat16 35 GFLOP/s on one thread, float16 refused: "
+            "auto computes in float32", None, id="as-fast",
+        ),
+        pytest.param(
+            False, False, {"float32": 40, "bfloat16": 160}, "warning",
+            "float32 40 GFLOP/s, bfloat16 160 GFLOP/s on one thread, float16 refused: "
+            "auto computes in float32, although bfloat16 is 4 times as fast",
+            "Set trial.dtype to bfloat16", id="fast-without-the-flag",
+        ),
+        pytest.param(
+            False, True, {"float32": 94, "bfloat16": 1}, "warning",
+            "float32 94 GFLOP/s, bfloat16 1.0 GFLOP/s on one thread, float16 refused: "
+            "auto computes in bfloat16, although float32 is 94 times as fast",
+            "Set trial.dtype to float32", id="slow-with-the-flag",
+        ),
+        pytest.param(
+            True, True, {"float32": 50_000, "bfloat16": 700_000, "float16": 700_000}, "ok",
+            "float32 50,000 GFLOP/s, bfloat16 700,000 GFLOP/s, float16 700,000 GFLOP/s: "
+            "auto computes in bfloat16", None, id="ampere",
+        ),
+        pytest.param(
+            True, False, {"float32": 7000, "bfloat16": 2000, "float16": 40_000}, "warning",
+            "float32 7,000 GFLOP/s, bfloat16 2,000 GFLOP/s, float16 40,000 GFLOP/s: auto computes "
+            "in float16, and in float32 with quantization: none; bfloat16 is emulated, 4 times "
+            "slower than float32", "Set trial.dtype to auto", id="turing",
+        ),
+        pytest.param(
+            True, False, {"float32": 7000, "float16": 7000}, "ok",
+            "float32 7,000 GFLOP/s, float16 7,000 GFLOP/s, bfloat16 refused: auto computes in "
+            "float16, and in float32 with quantization: none", None, id="no-bfloat16-at-all",
+        ),
+    ],
+)  # fmt: skip
+def test_auto_is_held_against_what_was_timed(
+    monkeypatch: pytest.MonkeyPatch,
+    card: bool,
+    has_bfloat16: bool,
+    speeds: dict[str, float],
+    status: str,
+    found: str,
+    cure: str | None,
+) -> None:
+    pretend_device(monkeypatch, card=card, has_bfloat16=has_bfloat16, speeds=speeds)
+    finding = try_device.try_precision()
+    assert (finding.status, finding.found) == (status, found)
+    assert cure is None or (finding.cure or "").startswith(cure)
+
+
+def test_timing_leaves_the_number_of_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert try_device._gflops("float32") > 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+# Triton, which compiles where it runs.
+
+
+def tried_triton(monkeypatch: pytest.MonkeyPatch, computes: Callable[[], bool] | None) -> Finding:
+    """Try a kernel that does ``computes``, or a Triton that is not installed."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    module = None if computes is None else types.SimpleNamespace(computes=computes)
+    monkeypatch.setitem(sys.modules, "strictune.doctor.triton_kernel", module)
+    return try_device.try_triton()
+
+
+def raising(error: Exception) -> Callable[[], bool]:
+    def computes() -> bool:
+        raise error
+
+    return computes
+
+
+def test_without_a_card_triton_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    finding = try_device.try_triton()
+    assert (finding.status, finding.found[:20]) == ("ok", "not for this machine")
+
+
+@pytest.mark.parametrize(
+    ("computes", "status", "found"),
+    [
+        pytest.param(lambda: True, "ok", "compiled and ran", id="right"),
+        pytest.param(lambda: False, "broken", "computed something else", id="wrong"),
+        pytest.param(None, "warning", "not installed", id="no-triton"),
+    ],
+)
+def test_a_kernel_is_compiled_and_run(
+    monkeypatch: pytest.MonkeyPatch, computes: Callable[[], bool] | None, status: str, found: str
+) -> None:
+    finding = tried_triton(monkeypatch, computes)
+    assert finding.status == status
+    assert found in finding.found
+
+
+NO_COMPILER = RuntimeError("Failed to find C compiler. Please specify via CC")
+NO_HEADER = subprocess.CalledProcessError(1, ["gcc", "cuda_utils.c"])
+
+
+@pytest.mark.parametrize(
+    ("error", "cc", "has_header", "found"),
+    [
+        pytest.param(NO_COMPILER, None, True, "no C compiler: gcc, clang", id="no-compiler"),
+        pytest.param(NO_COMPILER, "/no/icx", True, "no C compiler: /no/icx", id="cc-leads-nowhere"),
+        pytest.param(NO_HEADER, sys.executable, False, "include/Python.h", id="no-headers"),
+        pytest.param(OSError("no space"), sys.executable, True, "no space", id="otherwise"),
+    ],
+)
+def test_what_a_kernel_lacks_has_a_cure(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    cc: str | None,
+    has_header: bool,
+    found: str,
+) -> None:
+    include = tmp_path / "include"
+    include.mkdir()
+    if has_header:
+        (include / "Python.h").touch()
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: str(include))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    if cc is not None:
+        monkeypatch.setenv("CC", cc)
+    finding = tried_triton(monkeypatch, raising(error))
+    assert finding.status == "broken"
+    assert found in finding.found
+    assert re.search(r"gcc python3\.\d+-dev.*CC", finding.cure or "")
+
+
+def test_the_kernel_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton", reason="Triton comes with torch's builds for GPUs")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    from strictune.doctor.triton_kernel import computes
+
+    assert computes("cpu")
+
+
 # What would be wrong with the quantization, and with templates.
 
 
 def test_a_gradient_that_is_lost_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    load = try_model.get_peft_model
+    load = try_device.get_peft_model
 
     def frozen(*args: object) -> torch.nn.Module:
         model: torch.nn.Module = load(*args)
@@ -111,17 +310,17 @@ def test_a_gradient_that_is_lost_is_broken(monkeypatch: pytest.MonkeyPatch) -> N
         first.register_hook(torch.zeros_like)
         return model
 
-    monkeypatch.setattr(try_model, "get_peft_model", frozen)
-    finding = try_model.try_nf4()
+    monkeypatch.setattr(try_device, "get_peft_model", frozen)
+    finding = try_device.try_nf4()
     assert finding.status == "broken"
     assert "41 of 42" in finding.found
     assert "trial.quantization" in (finding.cure or "")
 
 
 def test_a_layer_that_computes_something_else_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = try_model.dequantize_4bit
-    monkeypatch.setattr(try_model, "dequantize_4bit", lambda *args: 1.1 * right(*args))
-    finding = try_model.try_nf4()
+    right = try_device.dequantize_4bit
+    monkeypatch.setattr(try_device, "dequantize_4bit", lambda *args: 1.1 * right(*args))
+    finding = try_device.try_nf4()
     assert finding.status == "broken"
     assert "off by 9." in finding.found
 

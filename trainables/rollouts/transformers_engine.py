@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import (
@@ -20,8 +20,10 @@ from transformers import (
 
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.completion_text import decode_completion, stop_token_ids
-from trainables.rollouts.constraint import Grammars
 from trainables.rollouts.decoding import generate_batch
+
+if TYPE_CHECKING:
+    from trainables.rollouts.constraint import Grammars
 
 __all__ = ["Decoding", "TransformersEngine"]
 
@@ -94,7 +96,10 @@ class TransformersEngine:
         return self._grammars.problems
 
     @cached_property
-    def _grammars(self) -> Grammars:
+    def _grammars(self) -> "Grammars":
+        # Here: free decoding can do without the engine of grammars.
+        from trainables.rollouts.constraint import Grammars
+
         return Grammars(
             self._tokenizer,
             vocabulary_size=self._model.config.get_text_config().vocab_size,

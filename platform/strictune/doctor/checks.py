@@ -20,6 +20,9 @@ __all__ = ["CHECKS"]
 
 MODEL_TRIES = (
     "gpu",
+    "precision",
+    "triton",
+    "attention",
     "nf4",
     "transformers",
     "continuous batching",

@@ -6,10 +6,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import platformdirs
-
 from strictune.doctor.findings import Finding, Place, broken, ok, warning
 from strictune.hardware import this_machine
+from trainables.packaged import cache_folder
 
 __all__ = [
     "check_caches",
@@ -105,7 +104,7 @@ def check_caches(place: Place) -> Finding:
     """Whether models, baselines and measured costs can be kept."""
     folders = {
         "HF_HOME": hub_cache(place.environ),
-        "XDG_CACHE_HOME": platformdirs.user_cache_path("strictune", appauthor=False),
+        "XDG_CACHE_HOME": cache_folder(),
     }
     texts = []
     for variable, folder in folders.items():

@@ -12,17 +12,21 @@ from importlib import metadata
 from typing import NamedTuple
 
 import torch
-from bitsandbytes.functional import dequantize_4bit
-from bitsandbytes.nn import Linear4bit
-from peft import get_peft_model
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import logging as transformers_logging
 from transformers.generation import ContinuousBatchingConfig
 
-from strictune.config import LoraSpec
 from strictune.doctor.findings import Finding, broken, ok, warning
 from strictune.doctor.machine import hub_cache
 from strictune.doctor.processes import say_findings
+from strictune.doctor.try_device import (
+    CURE,
+    PROBED_MODEL,
+    try_attention,
+    try_nf4,
+    try_precision,
+    try_triton,
+)
 from strictune.errors import TrialError
 from trainables.builtin import BUILTIN_MODELS
 from trainables.devices import card_problem, driver_cards
@@ -31,11 +35,11 @@ from trainables.models import (
     ModelSource,
     load_base_model,
     load_tokenizer,
-    lora_config,
     resolve_model,
     training_device,
 )
 from trainables.packaged import cache_folder
+from trainables.precision import resolve_dtype
 from trainables.prompting import render_prompt
 from trainables.rollouts.continuous_batching import generate_all
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
@@ -44,16 +48,12 @@ from trainables.tasks.task import Message
 
 __all__ = ["NAMES"]
 
-PROBED_MODEL = "builtin:tiny"
 NUM_NEW_TOKENS = 8
-MAX_RELATIVE_ERROR = 0.03
-"""bfloat16 keeps about 2.5 digits; a wrong kernel is off by the size of the values."""
 MESSAGES: tuple[Message, ...] = (
     {"role": "system", "content": "You answer with JSON."},
     {"role": "user", "content": "Describe a bridge."},
 )
 MAX_HUB_MODELS = 20
-CURE = "Install the tested versions: pip install -c constraints.txt -e . in the checkout."
 
 
 class _Tiny(NamedTuple):
@@ -67,7 +67,8 @@ def _tiny() -> _Tiny:
     """Load builtin:tiny in NF4, as trials do."""
     source = resolve_model(PROBED_MODEL)
     tokenizer = load_tokenizer(source)
-    model = load_base_model(source, quantization="nf4", dtype="bfloat16")
+    dtype = resolve_dtype("auto", quantization="nf4")
+    model = load_base_model(source, quantization="nf4", dtype=dtype)
     return _Tiny(model, tokenizer, render_prompt(tokenizer, MESSAGES, thinking=False).text)
 
 
@@ -87,40 +88,7 @@ def try_gpu() -> Finding:
         f"{card.name}, {card.total_memory / 2**30:.0f} GiB"
         for card in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
     )
-    if not torch.cuda.is_bf16_supported(including_emulation=False):
-        return warning(
-            "gpu", f"{found}: no bfloat16", cure="Set trial.dtype to float32 in sweep files."
-        )
     return ok("gpu", f"{found}; torch is built for CUDA {torch.version.cuda}")
-
-
-def try_nf4() -> Finding:
-    """Evaluate and train a step on the quantized model; adapters and layers are looked at.
-
-    The evaluation comes first, as between two stages: what an inference kernel leaves behind
-    would show in the gradients.
-    """
-    started = time.monotonic()
-    error = _layer_error(_tiny().model)
-    base = load_base_model(resolve_model(PROBED_MODEL), quantization="nf4", dtype="bfloat16")
-    model = get_peft_model(base, lora_config(LoraSpec(r=4)))
-    adapters = [p for p in model.parameters() if p.requires_grad]
-    for parameter in adapters:
-        torch.nn.init.normal_(parameter, std=0.02)  # At zero, half of the gradients are zero too.
-    ids = torch.tensor([_tiny().tokenizer(_tiny().prompt)["input_ids"]], device=model.device)
-    with torch.no_grad():
-        model.eval()(input_ids=ids)
-    model.train()(input_ids=ids, labels=ids).loss.backward()
-    dead = sum(
-        p.grad is None or not torch.isfinite(p.grad).all() or not p.grad.any() for p in adapters
-    )
-    found = f"on {training_device()}: a layer is off by {error:.1%}, "
-    found += f"{len(adapters) - dead} of {len(adapters)} adapter matrices have a gradient"
-    if dead or error > MAX_RELATIVE_ERROR:
-        return broken(
-            "nf4", found, cure=f"Set trial.quantization to none in sweep files, or: {CURE}"
-        )
-    return ok("nf4", f"{found}; {time.monotonic() - started:.1f} s")
 
 
 def try_transformers() -> Finding:
@@ -201,6 +169,9 @@ def try_chat_templates() -> Finding:
 
 NAMES = {
     "gpu": try_gpu,
+    "precision": try_precision,
+    "triton": try_triton,
+    "attention": try_attention,
     "transformers": try_transformers,
     "nf4": try_nf4,
     "continuous batching": try_continuous_batching,
@@ -208,30 +179,6 @@ NAMES = {
     "deepspeed": try_deepspeed,
     "chat templates": try_chat_templates,
 }
-
-
-def _layer_error(model: PreTrainedModel) -> float:
-    """Compare a quantized layer with the product of its dequantized weights, also backwards.
-
-    Returns:
-        The larger relative error of output and input gradient, in the 2-norm.
-    """
-    layer = next(module for module in model.modules() if isinstance(module, Linear4bit))
-    weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()  # (O, I)
-    torch.manual_seed(0)
-    ours = torch.randn(16, weight.shape[1], device=weight.device, dtype=torch.bfloat16)
-    ours.requires_grad_()
-    exact = ours.detach().float().requires_grad_()
-    output, expected = layer(ours), exact @ weight.T  # (16, O)
-    direction = torch.randn_like(expected)
-    output.backward(direction.to(output.dtype))
-    expected.backward(direction)
-    assert ours.grad is not None and exact.grad is not None
-    return max(_distance(output, expected), _distance(ours.grad, exact.grad))
-
-
-def _distance(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found.float() - expected).detach().norm() / expected.detach().norm())
 
 
 def _generated(name: str, num_tokens: list[int], seconds: float) -> Finding:
