@@ -1,4 +1,4 @@
-# Every target installs what it needs into .venv first.
+# Every target but gpu-check installs what it needs into .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,8 +37,10 @@ ui: $(INSTALLED)  ## Open the MLflow pages on http://127.0.0.1:5000.
 bench: $(INSTALLED)  ## Time the scoring of one completion.
 	$(BIN)/python tests/bench/bench_scoring.py
 
-gpu-check: $(INSTALLED)  ## Check NF4, memory and packing on a GPU; MODELS="..." chooses models.
-	$(BIN)/python tests/gpu/check_gpu.py $(MODELS)
+# Installs nothing: each part of it says what it lacks.
+gpu-check:  ## Check NF4, speed, packing and memory on a GPU; ONLY=nf4,speed MODELS="..." OUT=FILE.
+	$(firstword $(wildcard $(BIN)/python) $(PYTHON)) tests/gpu/check_gpu.py \
+		$(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out $(OUT)) $(MODELS)
 
 tiny: $(INSTALLED)  ## Rebuild the committed models builtin:tiny and builtin:tiny_citing.
 	$(BIN)/python -m trainables.tiny

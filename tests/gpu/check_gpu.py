@@ -1,169 +1,214 @@
-"""What only a GPU can show: run it by ``make gpu-check``, or with models of your choice.
+"""What only a GPU can show: run it by ``make gpu-check``, or by itself on a bare machine.
 
-    python tests/gpu/check_gpu.py builtin:tiny HuggingFaceTB/SmolLM2-135M-Instruct
+    python tests/gpu/check_gpu.py --only nf4,memory,speed
+    python tests/gpu/check_gpu.py --device cpu --out small.json       # tries the check itself
 
-Three checks on the first card: NF4 loads, evaluates and trains; the memory that the probe
-measures for each model stands beside the first guess of ``trainables.memory.estimate``; two
-trials of half a card each run at the same time and keep within their halves. Without a CUDA
-device nothing is checked, and it says so.
+``nf4``: precisions, a Triton kernel, and NF4 that loads, evaluates and trains. ``memory``: what
+the probe measures of each model beside the first guess of ``trainables.memory.estimate``.
+``speed``: tokens a second of each engine, and the time of a training step. ``packing``: two trials
+of half a card each run at the same time and keep within their halves.
 
-THIS SCRIPT HAS NEVER RUN ON A CARD: it was written where there is none. What it calls has run on
-CPUs, the script itself only as far as that goes.
+Models get random weights in their published sizes, so nothing is downloaded. Each part runs in a
+process of its own on the first visible card and says what it lacks; ``packing`` needs all that
+strictune needs, the others torch, transformers, peft, accelerate, trl, datasets, bitsandbytes and
+pydantic. This file itself imports nothing but Python.
+
+THIS SCRIPT HAS NEVER RUN ON A CARD: it was written where there is none, and has run on CPUs.
 """
 
 # ruff: noqa: T201 - it is a report.
 
+import argparse
+import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
+PARTS_FILE = Path(__file__).with_name("gpu_parts.py")
+MARK = "result: "
+"""What the lines of a part begin with: libraries print too."""
 
-from strictune.config import TrialSpec, expand, load_sweep  # noqa: E402
-from strictune.doctor.findings import Finding, broken, ok  # noqa: E402
-from strictune.doctor.processes import try_in_process  # noqa: E402
-from strictune.errors import StrictuneError  # noqa: E402
-from strictune.hardware import this_machine  # noqa: E402
-from strictune.packing import Card  # noqa: E402
-from trainables.memory.architecture import find_architecture  # noqa: E402
-from trainables.memory.estimate import estimate_memory, workload_of  # noqa: E402
-from trainables.memory.measured import Probe  # noqa: E402
-from trainables.memory.probe import measure_trial  # noqa: E402
-from trainables.precision import resolve_dtype  # noqa: E402
-from trainables.tasks import load_task  # noqa: E402
-
-MODELS = ("builtin:tiny", "HuggingFaceTB/SmolLM2-135M-Instruct")
-SHAPE = ROOT / "search_spaces" / "strict_json_single.yaml"
-QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
-SHARE = 0.5
-TWO_TRIALS = {
-    "name": "packed",
-    "trial.grpo.max_steps": 6,
-    "matrix.thinking": "[false]",
-    "matrix.curriculum": "[standard]",
-    "matrix.seed": "[0, 1]",
-    "contrasts": "[]",
-    "resources.gpus_per_trial": SHARE,
+MODELS = {
+    "cuda": (
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "Qwen/Qwen2.5-0.5B-Instruct",
+        "google/gemma-2-2b-it",
+    ),
+    "cpu": ("builtin:tiny",),
 }
+BASIC = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "pydantic", "yaml")
+TRAINING = (*BASIC, "trl", "datasets", "pandas")
+NEEDS: Mapping[str, Sequence[str]] = {
+    "nf4": BASIC,
+    "speed": TRAINING,
+    "packing": (
+        *TRAINING,
+        *("ray", "mlflow", "optuna", "jsonschema", "jsonschema_rs", "llguidance", "platformdirs"),
+        *("rich", "pyarrow", "scipy", "statsmodels", "altair"),
+    ),
+    "memory": TRAINING,
+}
+"""Modules by part. In this order they run: what has no time left is the largest model's memory."""
+PER_MODEL = ("speed", "memory")
+MINUTES = 12.0
+DRIVER_QUERY = (
+    "nvidia-smi",
+    "--query-gpu=name,driver_version,memory.total",
+    "--format=csv,noheader",
+)
 
 
-def main(models: list[str]) -> int:
+class Result(NamedTuple):
+    """One thing that was tried."""
+
+    part: str
+    name: str
+    status: str
+    """``ok``, ``warning``, ``broken``, ``lacks`` or ``skipped``."""
+    found: str
+    cure: str | None = None
+    figures: Mapping[str, Any] = {}
+
+
+def main(arguments: Sequence[str]) -> int:
     """Check and report; returns the exit status."""
-    card = this_machine().card
-    if card is None:
+    args = _parse(arguments)
+    card = first_card()
+    if args.device == "cuda" and card is None:
         print("skipped: nvidia-smi shows no GPU on this machine. Nothing was checked.")
         return 0
-    # Nothing here touches the card itself: the probe takes all that is used on it for its own.
-    findings = try_in_process("strictune.doctor.try_model", names=("gpu", "nf4"), limit_s=300)
-    if findings[0].status != "broken":
-        findings += [compare_memory(model, device="cuda") for model in models]
-        findings.append(check_packing(card))
-    for finding in findings:
-        print(f"{finding.status}: {finding.name}: {finding.found}")
-        if finding.cure is not None:
-            print(f"    {finding.cure}")
-    return int(any(finding.status == "broken" for finding in findings))
+    started = time.monotonic()
+    results: list[Result] = []
+    print(f"on {card if args.device == 'cuda' else 'the CPU'}", flush=True)
+    for result in check(args, deadline=started + 60 * args.minutes):
+        results.append(result)
+        print_result(result)
+        document = {
+            "device": card if args.device == "cuda" else "cpu",
+            "seconds": round(time.monotonic() - started, 1),
+            "results": [result._asdict() for result in results],
+        }
+        args.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    print(f"{time.monotonic() - started:.0f} s; figures in {args.out}")
+    statuses = {result.status for result in results}
+    return int("broken" in statuses or not statuses & {"ok", "warning"})
 
 
-def compare_memory(model: str, *, device: str) -> Finding:
-    """Measure a trial of ``model`` at its worst lengths and hold the first guess against it."""
-    spec = expand(load_sweep(SHAPE, [f"trial.model={model}"]))[0]
-    name = f"memory of {model}"
-    try:
-        probe = measure_trial(spec, num_threads=1)
-    except StrictuneError as error:
-        return broken(name, str(error), cure="See the message.")
-    guess_gib = first_guess_gib(spec, device=device)
-    peak_gib = probe.memory_gib if device == "cpu" else probe.gpu_gib
-    if peak_gib is None or guess_gib is None:
-        return broken(name, f"nothing was measured: {probe}", cure="Please report this.")
-    return ok(
-        name,
-        f"measured {peak_gib:.2f} GiB, first guess {guess_gib:.2f} ({guess_gib / peak_gib:.2f} "
-        f"times), main memory {probe.memory_gib:.2f}, {seconds(probe)}",
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Check what only a GPU can show.")
+    parser.add_argument("models", nargs="*", help="published names get random weights")
+    parser.add_argument(
+        "--only", default=",".join(NEEDS), help=f"parts (default: {','.join(NEEDS)})"
     )
+    parser.add_argument("--device", choices=tuple(MODELS), default="cuda")
+    parser.add_argument("--out", type=Path, default=Path("gpu_check.json"), help="where figures go")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="for everything together")
+    args = parser.parse_args(arguments)
+    args.parts = args.only.split(",")
+    unknown = set(args.parts) - NEEDS.keys()
+    if unknown:
+        parser.error(f"--only {args.only}: expected some of {', '.join(NEEDS)}, with commas")
+    args.models = args.models or MODELS[args.device]
+    return args
 
 
-def first_guess_gib(spec: TrialSpec, *, device: str) -> float | None:
-    """Return what the formula says of a trial, after the probe has fetched the model."""
-    architecture = find_architecture(spec.model)
-    if architecture is None:
-        return None
-    workload = workload_of(
-        spec,
-        device="cuda" if device == "cuda" else "cpu",
-        dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
-        max_prompt_tokens=load_task(spec.task).max_prompt_tokens,
-    )
-    return estimate_memory(spec, architecture, workload).peak_gib
-
-
-def seconds(probe: Probe) -> str:
-    """Describe the probe's times."""
-    return f"{probe.step_s:.1f} s a step at worst lengths, {probe.seconds:.0f} s in all"
-
-
-class Trial(NamedTuple):
-    """When a trial of a sweep ran, and the most that it took of the card."""
-
-    began: float
-    ended: float
-    peak_gib: float
-
-
-def check_packing(card: Card) -> Finding:
-    """Run two trials of half a card each through the command line."""
+def check(args: argparse.Namespace, *, deadline: float) -> Iterator[Result]:
+    """Yield what each part finds, one process after the other: memory is measured alone."""
     with tempfile.TemporaryDirectory(prefix="strictune-gpu-") as work:
-        done = run_sweep(Path(work))
-        if done.returncode:
-            output = (done.stdout + done.stderr).strip().splitlines()
-            return broken("packing", " / ".join(output[-3:]), cure="Run the quickstart by hand.")
-        folders = (Path(work) / "packed" / "trials").iterdir()
-        first, second = sorted(map(read_trial, folders))
-    found = (
-        f"peaks {first.peak_gib:.2f} and {second.peak_gib:.2f} GiB in {SHARE:g} of "
-        f"{card.memory_gib:.0f} each, together for {first.ended - second.began:.0f} s"
+        for part in (part for part in NEEDS if part in args.parts):
+            missing = [name for name in NEEDS[part] if _is_missing(name)]
+            if missing:
+                yield lacks(part, part, missing)
+                continue
+            for model in args.models if part in PER_MODEL else (part,):
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    yield Result(part, model, "skipped", "no time was left", "Raise --minutes.")
+                    continue
+                yield from run_part(part, model, args.device, work=Path(work), limit_s=left_s)
+
+
+def lacks(part: str, name: str, missing: Sequence[str]) -> Result:
+    """Say what a part would need."""
+    return Result(part, name, "lacks", ", ".join(missing), f"pip install {' '.join(missing)}")
+
+
+def _is_missing(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is None
+    except (ImportError, ValueError):
+        return True
+
+
+def run_part(part: str, model: str, device: str, *, work: Path, limit_s: float) -> Iterator[Result]:
+    """Run a part in a process of its own, which may crash or hang, and yield what it said."""
+    command = [sys.executable, str(PARTS_FILE), part, model, device]
+    process = subprocess.Popen(
+        [*command, str(work)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=environment(device),
+        start_new_session=True,
     )
-    is_within = max(first.peak_gib, second.peak_gib) <= SHARE * card.memory_gib
-    if second.began >= first.ended or not is_within:
-        return broken("packing", found, cure="Please report this.")
-    return ok("packing", found)
+    try:
+        output, errors = process.communicate(timeout=limit_s)
+        ended = f"its process ended with code {process.returncode}"
+        ended = (errors.strip().splitlines() or [ended])[-1][:300] if process.returncode else ""
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # With the children that it may have.
+        output, _ = process.communicate()
+        ended = f"gave no answer within {limit_s:.0f} s"
+    lines = [line for line in output.splitlines() if line.startswith(MARK)]
+    yield from (Result(**json.loads(line.removeprefix(MARK))) for line in lines)
+    if ended:
+        yield Result(part, model, "broken", ended, f"To see more of it: {' '.join(command)} /tmp")
 
 
-def run_sweep(out: Path) -> subprocess.CompletedProcess[str]:
-    """Run the two trials on the first card, with results and caches below ``out``."""
-    overrides = [text for item in TWO_TRIALS.items() for text in ("--set", "{}={}".format(*item))]
-    command = [sys.executable, "-m", "strictune", "run", str(QUICKSTART), "--out", str(out)]
-    cards = os.environ.get("CUDA_VISIBLE_DEVICES") or "0"
-    environment = os.environ | {
-        "CUDA_VISIBLE_DEVICES": cards.split(",")[0],
-        "XDG_CACHE_HOME": str(out / "cache"),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "platform")]),
+def environment(device: str) -> dict[str, str]:
+    """Let a process import this checkout, see one card or none, and fragment little of it."""
+    visible = (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0]
+    paths = [str(ROOT), str(ROOT / "platform"), os.environ.get("PYTHONPATH", "")]
+    return {
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": visible if device == "cuda" else "",
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
     }
-    return subprocess.run(
-        [*command, *overrides], env=environment, capture_output=True, text=True, check=False
-    )
 
 
-def read_trial(folder: Path) -> Trial:
-    """Read a finished trial's records."""
-    (first, *_) = json_lines(folder / "attempts.jsonl")
-    peaks = [
-        line["metrics"].get("gpu/peak_gib", 0) for line in json_lines(folder / "metrics.jsonl")
-    ]
-    ended = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))["ended"]
-    return Trial(began=first["time"], ended=ended, peak_gib=max(peaks))
+def first_card() -> str | None:
+    """Return name, driver and memory of the first card that is not hidden."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    if not visible:
+        return None
+    chosen = [f"--id={visible}"] if visible.isdecimal() else []
+    try:
+        asked = subprocess.run(
+            [*DRIVER_QUERY, *chosen], capture_output=True, text=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return next(iter(asked.stdout.splitlines()), None) if asked.returncode == 0 else None
 
 
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a file of one JSON document a line."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def print_result(result: Result) -> None:
+    """Print one line, and the cure below it."""
+    name = result.part if result.name == result.part else f"{result.part}, {result.name}"
+    print(f"{result.status}: {name}: {result.found}", flush=True)
+    if result.cure is not None:
+        print(f"    {result.cure}", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or list(MODELS)))
+    sys.exit(main(sys.argv[1:]))
