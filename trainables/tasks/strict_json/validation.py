@@ -1,9 +1,9 @@
 """jsonschema-rs, set up the way scoring needs it: the one judge of schemas and documents.
 
 It decides, with ``format`` asserted, from draft 04 to 2020-12, and never fetches anything.
-Patterns mean what ECMA-262 says. They run on an engine without backtracking; only
-look-around and back-references need the other one, whose steps are bounded: a string that
-needs more does not match.
+Patterns mean what ECMA-262 says. They run on an engine without backtracking; only word
+boundaries, look-around and back-references need the other one, whose steps are bounded: a
+string that needs more does not match.
 """
 
 import json
