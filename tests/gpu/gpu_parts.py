@@ -10,6 +10,7 @@ Prints a line for each thing that was tried, as soon as it is known.
 import gc
 import json
 import logging
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -21,6 +22,7 @@ from unittest import mock
 
 from check_gpu import MARK, ROOT, Result, lacks
 
+MAKER = Path(__file__).with_name("made_models.py")
 SHAPE = ROOT / "search_spaces" / "strict_json_single.yaml"
 
 LENGTHS = {"memory": {"cuda": 512, "cpu": 16}, "speed": {"cuda": 128, "cpu": 16}}
@@ -48,10 +50,16 @@ class Job(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """What is loaded: made once, and kept for the next part."""
-        from made_models import model_folder
+        """What is loaded: made once, in another process, whose memory is not measured here."""
+        from made_models import published_folder
 
-        return model_folder(self.model, self.work, device=self.device)
+        folder = published_folder(self.model, self.work)
+        if folder is None:
+            return self.model
+        if not folder.exists():
+            command = [sys.executable, str(MAKER), self.model, str(folder), self.device]
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        return str(folder)
 
     def spec(self, part: str) -> Any:
         """Return the published trial with this model, at the lengths of a part."""

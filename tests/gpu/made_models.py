@@ -2,11 +2,14 @@
 
 A published model gets its own sizes, random weights, and the tokenizer of builtin:tiny with as
 many words as the model has. Nothing is downloaded.
+
+    python tests/gpu/made_models.py Qwen/Qwen2.5-0.5B-Instruct FOLDER cpu
 """
 
 import json
 import random
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from trainables.memory.architecture import PUBLISHED, Architecture
 from trainables.prompting import render_prompt
 from trainables.tasks.task import Attempt, BatchScore, Message, Prompt, Purpose, Score, Split
 
-__all__ = ["StandInTask", "model_folder"]
+__all__ = ["StandInTask", "make_model", "published_folder"]
 
 MODEL_TYPES = {
     "HuggingFaceTB/SmolLM2": "llama",
@@ -35,25 +38,22 @@ NUM_PROMPTS = 300
 """Of each split of the stand-in task."""
 
 
-def model_folder(name: str, work: Path, *, device: str) -> str:
-    """Return what to load as the model ``name``: a folder below ``work`` if it has to be made.
+def published_folder(name: str, work: Path) -> Path | None:
+    """Return the folder below ``work`` for the model ``name``; None for one that is not made."""
+    if name not in PUBLISHED or _model_type(name) is None:
+        return None
+    return work / name.replace("/", "--").replace(":", "--")
 
-    Args:
-        name: A key of ``PUBLISHED``; another name is returned as it is.
-        work: Where folders are kept between processes.
-        device: Where random weights are drawn; large models take minutes on a CPU.
-    """
-    model_type = next((kind for start, kind in MODEL_TYPES.items() if name.startswith(start)), None)
-    if name not in PUBLISHED or model_type is None:
-        return name
-    folder = work / name.replace("/", "--").replace(":", "--")
-    if not folder.exists():
-        make_model(PUBLISHED[name], model_type, folder, device=device)
-    return str(folder)
+
+def _model_type(name: str) -> str | None:
+    return next((kind for start, kind in MODEL_TYPES.items() if name.startswith(start)), None)
 
 
 def make_model(sizes: Architecture, model_type: str, folder: Path, *, device: str) -> None:
-    """Write a model of these sizes with random weights and a tokenizer into a new folder."""
+    """Write a model of these sizes with random weights and a tokenizer into a new folder.
+
+    The weights are drawn on ``device``: those of large models take minutes on a CPU.
+    """
     tiny = BUILTIN_MODELS["builtin:tiny"].folder
     tokens = json.loads((tiny / "generation_config.json").read_text(encoding="utf-8"))
     config = AutoConfig.for_model(
@@ -145,3 +145,10 @@ class StandInTask:
             reasons=dict.fromkeys(self.components, "random"),
             error_class="none",
         )
+
+
+if __name__ == "__main__":
+    name, folder, device = sys.argv[1:]
+    model_type = _model_type(name)
+    assert model_type is not None
+    make_model(PUBLISHED[name], model_type, Path(folder), device=device)

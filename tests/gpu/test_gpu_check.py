@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -219,22 +220,43 @@ def test_a_made_model_has_its_sizes_and_a_tokenizer(tmp_path: Path, model_type: 
     )
 
 
-def test_every_published_model_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_published_model_can_be_made(tmp_path: Path) -> None:
+    folders = {made_models.published_folder(name, tmp_path) for name in PUBLISHED}
+    assert {folder.parent for folder in folders if folder} == {tmp_path}
+    assert len(folders) == len(PUBLISHED)
+    assert made_models.published_folder("builtin:tiny", tmp_path) is None
+
+
+def test_a_model_is_made_once_and_by_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = []
-    monkeypatch.setattr(
-        made_models, "make_model", lambda sizes, kind, folder, device: made.append(kind)
-    )
-    for name in PUBLISHED:
-        assert made_models.model_folder(name, tmp_path, device="cpu").startswith(str(tmp_path))
-    assert len(made) == len(PUBLISHED)
-    assert made_models.model_folder("builtin:tiny", tmp_path, device="cpu") == "builtin:tiny"
+
+    def run(command: list[str], **options: object) -> None:
+        made.append(command[2:])
+        Path(command[3]).mkdir()
+
+    monkeypatch.setattr(subprocess, "run", run)
+    job = gpu_parts.Job("Qwen/Qwen2.5-0.5B-Instruct", "cuda", tmp_path)
+    assert job.folder == job.folder == str(tmp_path / "Qwen--Qwen2.5-0.5B-Instruct")
+    assert made == [[job.model, job.folder, "cuda"]]
 
 
-def test_a_model_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "HuggingFaceTB/SmolLM2-135M-Instruct"
-    monkeypatch.setattr(made_models, "make_model", lambda *_, **__: pytest.fail("made again"))
-    (tmp_path / "HuggingFaceTB--SmolLM2-135M-Instruct").mkdir()
-    assert made_models.model_folder(name, tmp_path, device="cpu").endswith("SmolLM2-135M-Instruct")
+def test_the_maker_is_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(AutoConfig, "for_model", lambda kind, **sizes: made.append((kind, sizes)))
+    monkeypatch.setattr(AutoModelForCausalLM, "from_config", lambda *_, **__: FakeModel())
+    arguments = ["google/gemma-2-2b-it", str(tmp_path / "gemma"), "cpu"]
+    monkeypatch.setattr(sys, "argv", ["made_models.py", *arguments])
+    runpy.run_path(str(gpu_parts.MAKER), run_name="__main__")
+    assert (tmp_path / "gemma" / "tokenizer.json").is_file()
+    [(kind, sizes)] = made
+    assert (kind, sizes["hidden_size"], sizes["vocab_size"]) == ("gemma2", 2304, 256000)
+
+
+class FakeModel:
+    def save_pretrained(self, folder: Path) -> None:
+        folder.mkdir()
 
 
 def test_stand_in_prompts_are_as_long_as_they_may_be() -> None:
