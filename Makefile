@@ -12,7 +12,10 @@ help:  ## Show the targets.
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "Installing strictune, Ray, torch, TRL, MLflow and the like into $(VENV): two to six minutes."
+	@# On a terminal pip shows how far it is; elsewhere its progress would be thousands of lines.
+	if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; $(BIN)/python -m pip install $$quiet \
+		--disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 install: $(INSTALLED)  ## Create .venv and install into it.
