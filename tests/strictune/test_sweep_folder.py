@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from quickstart import CROSSED, QUICKSTART
 
 import trainables.tasks
 from strictune.cli import main
@@ -32,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def sweep(*overrides: str) -> SweepSpec:
-    return load_sweep(ROOT / "search_spaces" / "quickstart.yaml", overrides)
+    return load_sweep(QUICKSTART, [*CROSSED, *overrides])
 
 
 def opened(path: Path, *overrides: str, is_resuming: bool = True) -> OpenedFolder:
@@ -249,9 +250,9 @@ def test_a_resume_that_is_refused_for_its_scorer_changes_nothing(
         write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": "FINISHED"})
         write_json(folder.trial(trial.trial_id) / "lock.json", {"scorer_hash": "of then"})
     before = {name: (path / name).read_bytes() for name in ("plan.json", "sweep.yaml")}
-    file = str(ROOT / "search_spaces" / "quickstart.yaml")
-    asked = ["--resume", "--out", str(tmp_path), "--set", "matrix.seed=[0,1]"]
-    assert main(["run", file, *asked]) == 2
+    crossed = [part for text in CROSSED for part in ("--set", text)]
+    asked = [*crossed, "--resume", "--out", str(tmp_path), "--set", "matrix.seed=[0,1]"]
+    assert main(["run", str(QUICKSTART), *asked]) == 2
     assert "scored by other code" in capsys.readouterr().err
     assert {name: (path / name).read_bytes() for name in before} == before
 
@@ -293,9 +294,17 @@ def test_a_second_driver_changes_nothing(
     folder = opened(path).folder
     record_failure(folder.trial(expand(sweep())[0].trial_id), "it broke")
     before = contents(path)
-    file = str(ROOT / "search_spaces" / "quickstart.yaml")
-    asked = ["--resume", "--retry", "--out", str(path.parent), "--set", "matrix.seed=[0,1]"]
-    assert main(["run", file, *asked]) == 2
+    crossed = [part for text in CROSSED for part in ("--set", text)]
+    asked = [
+        *crossed,
+        "--resume",
+        "--retry",
+        "--out",
+        str(path.parent),
+        "--set",
+        "matrix.seed=[0,1]",
+    ]
+    assert main(["run", str(QUICKSTART), *asked]) == 2
     assert f"{path} is being run by another process" in capsys.readouterr().err
     assert contents(path) == before
 

@@ -11,15 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from quickstart import CROSSED, QUICKSTART
 
 from strictune.config import TrialSpec, dump_yaml, load_sweep
 from strictune.plan import expand, plan_document
 
-QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
 SMALL = (
-    "matrix.curriculum=[standard, three_stage]",
-    "matrix.seed=[0]",
-    "contrasts=[thinking, curriculum]",
+    *CROSSED,
     # Prompts that the report builds again to see whether they are the sweep's.
     "task.num_train_prompts=30",
     "task.num_eval_prompts=30",

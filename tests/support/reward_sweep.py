@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from quickstart import CROSSED, QUICKSTART
 
 from strictune.config import TrialSpec, dump_yaml, load_sweep
 from strictune.plan import expand, plan_document
@@ -14,7 +15,6 @@ from trainables.records import TrialRecords
 from trainables.rollouts.completion import Completion
 from trainables.tasks.task import Prompt, Score
 
-QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
 SMALL = (
     "contrasts=[]",
     "trial.grpo.num_generations=4",
@@ -36,7 +36,7 @@ def write_reward_sweep(
     folder: Path, draw: Callable[[TrialSpec], Drawn | None], overrides: Sequence[str] = ()
 ) -> list[TrialSpec]:
     """Write the plan and each trial's matrix; None leaves a trial without a checkpoint."""
-    sweep = load_sweep(QUICKSTART, [*SMALL, *overrides])
+    sweep = load_sweep(QUICKSTART, [*CROSSED, *SMALL, *overrides])
     trials = list(expand(sweep))
     folder.mkdir(parents=True)
     plan = json.dumps(plan_document(sweep, trials), ensure_ascii=False)

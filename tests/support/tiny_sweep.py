@@ -14,13 +14,11 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from quickstart import CROSSED, QUICKSTART
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
 SMALL = {
-    "matrix.curriculum": "[standard, three_stage]",
-    "matrix.seed": "[0]",
-    "contrasts": "[thinking, curriculum]",
+    **dict(text.split("=", 1) for text in CROSSED),
     "trial.grpo.max_steps": 6,
     "trial.grpo.per_device_train_batch_size": 8,
     "trial.grpo.num_generations": 4,
