@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 from statsmodels.stats.proportion import proportion_confint
 
 from analysis.families import Families, Floats, effective_families, leave_one_family_out
@@ -65,8 +65,8 @@ def wilson_rate(
     ratio = variance / binomial
     design_effect = np.where(is_inside, np.maximum(ratio, 1.0), num_completions / num_prompts)
     effective = num_completions / design_effect
-    quantile = stats.t.ppf((1 + level) / 2, effective_families(families) - 1)
-    alpha = 2 * stats.norm.sf(quantile)
+    quantile = special.stdtrit(effective_families(families) - 1, (1 + level) / 2)
+    alpha = 2 * special.ndtr(-quantile)
     if alpha == 0:
         return Rate(estimate, np.zeros_like(estimate), np.ones_like(estimate), design_effect)
     low, high = proportion_confint(estimate * effective, effective, alpha=alpha, method="wilson")

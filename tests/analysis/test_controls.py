@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from synthetic_sweep import SHARED_KEY, FakeTrial, measured_trials, write_run, write_sweep
@@ -35,10 +36,9 @@ def write_control(folder: Path, trial: FakeTrial) -> Path:
     )
 
 
-@pytest.fixture
-def sweep(tmp_path: Path) -> Path:
+def write_both_methods(parent: Path) -> Path:
     planned = [*trials("sft", SFT_RATES), *trials("grpo", GRPO_RATES)]
-    folder = write_sweep(tmp_path / "sweep", planned, contrasts=("method",))
+    folder = write_sweep(parent / "sweep", planned, contrasts=("method",))
     write_control(folder, FakeTrial(trial_id="held", evaluation_key=HELD_KEY))
     for trial in planned:
         lines = [
@@ -58,20 +58,34 @@ def arms_of(folder: Path) -> tuple[tuple[Arm, ...], SweepVerdicts]:
     return control_arms(folder, runs, rung="strict", verdicts=cells), verdicts
 
 
-def test_the_arms_of_a_model_stand_from_untrained_to_learned(sweep: Path) -> None:
-    arms, _ = arms_of(sweep)
+class Both(NamedTuple):
+    """A sweep of both methods with a control, and what is read from it."""
+
+    folder: Path
+    arms: tuple[Arm, ...]
+    verdicts: SweepVerdicts
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
+    folder = write_both_methods(tmp_path_factory.mktemp("both"))
+    return Both(folder, *arms_of(folder))
+
+
+def test_the_arms_of_a_model_stand_from_untrained_to_learned(both: Both) -> None:
+    folder, arms, _ = both
     assert [arm.kind for arm in arms] == ["untrained", "grammar", "sft", "grpo"]
     untrained, held, supervised, learned = (arm.rate.estimate for arm in arms)
     assert untrained < supervised < learned < held
-    seeds = [measure(read_run(sweep / "trials" / f"sft-{seed}")) for seed in SEEDS]
+    seeds = [measure(read_run(folder / "trials" / f"sft-{seed}")) for seed in SEEDS]
     assert supervised == pytest.approx(sum(run.rung("strict").mean() for run in seeds) / 3)
     assert all(arm.rate.low < arm.rate.estimate < arm.rate.high for arm in arms)
     assert [arm.num_seeds for arm in arms] == [None, None, 3, 3]
     assert [arm.verdict and arm.verdict.word for arm in arms] == [None, *[Word.BETTER] * 3]
 
 
-def test_trained_cells_are_held_against_the_grammar_too(sweep: Path) -> None:
-    arms, _ = arms_of(sweep)
+def test_trained_cells_are_held_against_the_grammar_too(both: Both) -> None:
+    arms = both.arms
     held = arms[1].rate.estimate
     assert [arm.against_grammar for arm in arms[:2]] == [None, None]
     for arm in arms[2:]:
@@ -81,15 +95,16 @@ def test_trained_cells_are_held_against_the_grammar_too(sweep: Path) -> None:
         assert found.low_pp < found.estimate_pp < found.high_pp < 0
 
 
-def test_training_is_counted_in_tokens_and_seconds_of_steps(sweep: Path) -> None:
-    arms, _ = arms_of(sweep)
+def test_training_is_counted_in_tokens_and_seconds_of_steps(both: Both) -> None:
+    arms = both.arms
     assert [arm.completion_tokens for arm in arms[2:]] == [250.0, 250.0]
     # Two steps of 3 s and two of 1 s; evaluations are not training.
     assert [arm.training_s for arm in arms[2:]] == [8.0, 8.0]
     assert all(math.isnan(arm.training_s) for arm in arms[:2])
 
 
-def test_the_speed_is_that_of_the_final_evaluation(sweep: Path) -> None:
+def test_the_speed_is_that_of_the_final_evaluation(tmp_path: Path) -> None:
+    sweep = write_both_methods(tmp_path)
     record = read_run(sweep / CONTROLS / "held")
     assert math.isnan(decoding_speed(record))
     summary = {"num_completions": 200, "completion_tokens_mean": 30.0, "seconds": 12.0}
@@ -99,13 +114,12 @@ def test_the_speed_is_that_of_the_final_evaluation(sweep: Path) -> None:
     assert [arm.tokens_per_s for arm in arms if arm.kind == "grammar"] == [500.0]
 
 
-def test_learning_is_held_against_supervised_training(sweep: Path) -> None:
-    _, verdicts = arms_of(sweep)
-    [contrast] = verdicts.contrasts
+def test_learning_is_held_against_supervised_training(both: Both) -> None:
+    [contrast] = both.verdicts.contrasts
     assert (contrast.level, contrast.against_level) == ("grpo", "sft")
     assert contrast.verdict.word is Word.BETTER
     assert contrast.is_same_baseline
-    [line] = control_sentences(verdicts, [])
+    [line] = control_sentences(both.verdicts, [])
     assert line.startswith("grpo against sft (tiny no-think standard): +")
 
 

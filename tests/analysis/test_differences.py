@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from analysis.differences import (
     detectable_difference,
@@ -159,6 +160,13 @@ def test_a_planned_comparison_without_a_result_keeps_its_place() -> None:
     assert holm([0.01, 0.02], num_planned=4) == pytest.approx([0.04, 0.06])
     assert holm([0.01, float("nan")], num_planned=2) == pytest.approx([0.02, 1.0])
     assert holm([], num_planned=4).size == 0
+
+
+def test_holm_is_that_of_statsmodels() -> None:
+    values = np.random.default_rng(0).random(40) ** 4
+    values[::5] = values[0]
+    expected = multipletests(values, method="holm")[1]
+    assert holm(list(values), num_planned=40) == pytest.approx(expected)
 
 
 def test_more_p_values_than_planned_are_refused() -> None:

@@ -21,6 +21,8 @@ from analysis.report.judge_rows import judge_rows
 from analysis.report.measure_rows import measure_rows, measure_texts
 from analysis.report.part_rows import part_rows
 
+pytestmark = pytest.mark.usefixtures("one_figure")
+
 TRIAL = FakeTrial(trial_id="t1", num_prompts=40)
 TEXT = "<answer><snippet id=A>\N{GRINNING FACE} is red.</snippet> And blue.</answer>"
 DETAILS: dict[str, Any] = {

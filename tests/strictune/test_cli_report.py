@@ -11,6 +11,8 @@ from reported_sweep import Drawing, write_reported_sweep
 from strictune.cli import main
 from strictune.tracking.reader import SweepReader
 
+pytestmark = pytest.mark.usefixtures("one_figure")
+
 OVERRIDES = ("matrix.curriculum=[standard]", "contrasts=[]")
 
 

@@ -1,11 +1,12 @@
 """The section on control arms: what the page and the Markdown say of them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from reported_sweep import Drawing, write_control, write_reported_sweep
 
-from analysis.report import Report, write_report
+from analysis.report import Report, catalogue, write_report
 from analysis.report.control_rows import control_note
 from analysis.report.prompts import SweepPrompts
 from analysis.sweep import sweep_verdicts
@@ -14,6 +15,14 @@ METHODS = (
     "matrix={method: [sft, grpo], seed: [0, 1, 2]}",
     "contrasts=[method]",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def only_their_figure() -> Iterator[None]:
+    (figure,) = (figure for figure in catalogue.FIGURES if figure.name == "control_arms")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue, "FIGURES", (figure,))
+        yield
 
 
 @pytest.fixture(scope="module")

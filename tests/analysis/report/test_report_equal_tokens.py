@@ -11,6 +11,8 @@ from analysis.report import write_report
 from analysis.report.equal_tokens import equal_token_texts
 from analysis.report.gathering import gather
 
+pytestmark = pytest.mark.usefixtures("one_figure")
+
 TWO_MODELS = (
     "matrix.model=[builtin:tiny, package:smollm2-135m]",
     "matrix.thinking=[false]",

@@ -15,6 +15,8 @@ from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.trials import TrialVerdict
 from analysis.verdicts import Effect, Verdict, Word
 
+pytestmark = pytest.mark.usefixtures("one_figure")
+
 FOLDER = Path("runs/quickstart")
 
 

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from searched_sweep import point, write_search
 from test_study_writing import QUICK, finished_search
 
 from analysis.report import write_report
+
+pytestmark = pytest.mark.usefixtures("one_figure")
 
 
 def test_the_report_shows_what_the_search_found(tmp_path: Path) -> None:
