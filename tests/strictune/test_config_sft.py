@@ -68,7 +68,7 @@ def test_steps_follow_from_the_prompts_stage_by_stage() -> None:
 
 
 GRPO_NAMES = {
-    "quickstart.yaml": "tiny-no-think-standard-s0-6accdded",
+    "quickstart.yaml": "tiny-no-think-standard-s0-538d9b38",
 }
 
 
