@@ -76,11 +76,14 @@ GRPO_NAMES = {
 def test_the_method_renames_no_trial_of_files_without_it(name: str) -> None:
     assert expand(load_sweep(SPACES / name))[0].trial_id == GRPO_NAMES[name]
     crossed = expand(
-        load_sweep(SPACES / name, ["matrix.method=[grpo, sft]", "sft.learning_rate=1e-3"])
+        load_sweep(
+            SPACES / name,
+            ["matrix.method=[grpo, sft]", "matrix.seed=[0]", "sft.learning_rate=1e-3"],
+        )
     )
     names = [spec.trial_id for spec in crossed]
     assert names[0] == GRPO_NAMES[name]
-    assert any(name.startswith("tiny-no-think-standard-sft-s0-") for name in names)
+    assert names[1].startswith("tiny-no-think-standard-sft-s0-")
     assert crossed[1].cell == "tiny \N{MIDDLE DOT} no-think \N{MIDDLE DOT} standard " + (
         "\N{MIDDLE DOT} sft"
     )
@@ -199,6 +202,6 @@ def test_the_plan_names_the_method() -> None:
     supervised, learned = plan["cells"]
     assert supervised["weights"] == {}
     assert supervised["completions_per_step"] == 8
-    # 20 steps x 4 prompts x 8 completions
-    assert supervised["stages"] == [{"name": "standard", "steps": 80}]
-    assert learned["stages"] == [{"name": "standard", "steps": 20}]
+    # 16 steps x 4 prompts x 8 completions
+    assert supervised["stages"] == [{"name": "standard", "steps": 64}]
+    assert learned["stages"] == [{"name": "standard", "steps": 16}]
