@@ -18,6 +18,8 @@ from strictune.plan import expand, plan_document
 
 SMALL = (
     *CROSSED,
+    "trial.grpo.max_steps=20",
+    "trial.checkpoint.save_steps=10",
     # Prompts that the report builds again to see whether they are the sweep's.
     "task.num_train_prompts=30",
     "task.num_eval_prompts=30",
