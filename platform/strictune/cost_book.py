@@ -15,11 +15,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from strictune.cache import cache_folder
 from strictune.config import TrialSpec
 from strictune.packing import Peak
 from trainables.memory.measured import Probe, TrialCost
 from trainables.memory.shape import shape_digest, shape_of
-from trainables.packaged import cache_folder
 
 __all__ = ["CostBook", "KnownCosts"]
 

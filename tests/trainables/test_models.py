@@ -7,10 +7,11 @@ import torch
 from peft import get_peft_model
 from tiny_llama import save_random_llama
 
+from strictune.cache import writable_cache_folder
 from strictune.config import LoraSpec
 from strictune.errors import StorageError, TrialError
 from trainables.models import load_base_model, load_tokenizer, lora_config, resolve_model
-from trainables.packaged import package_model_folder, writable_cache_folder
+from trainables.packaged import package_model_folder
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from strictune.cache import cache_folder
 from trainables.builtin import BUILTIN_MODELS
-from trainables.packaged import cache_folder
 
 __all__ = ["PUBLISHED", "Architecture", "config_file", "find_architecture", "parse_architecture"]
 

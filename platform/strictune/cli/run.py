@@ -62,13 +62,13 @@ def _execute(args: argparse.Namespace) -> int:
     trials = select(planned, parse_only(args.only))
 
     # Ray, MLflow and pandas are imported once the input is known to be good.
+    from strictune.cache import writable_cache_folder
     from strictune.cli.promotion import promote_best
     from strictune.launch.driver import holding
     from strictune.launch.folder import SweepFolder, open_sweep_folder, reopen_trials
     from strictune.launch.job_request import refuse_temporary_folder
     from strictune.launch.scorers import check_scorer
     from strictune.tracking import tracking_uri_for, without_password
-    from trainables.packaged import writable_cache_folder
 
     refuse_temporary_folder(args.out, os.environ)
     writable_cache_folder("baselines")

@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from strictune.cache import cache_folder
 from strictune.doctor.findings import Finding, Place, broken, ok, warning
 from strictune.hardware import this_machine
-from trainables.packaged import cache_folder
 
 __all__ = [
     "check_caches",

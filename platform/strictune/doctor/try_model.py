@@ -16,6 +16,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers import logging as transformers_logging
 from transformers.generation import ContinuousBatchingConfig
 
+from strictune.cache import cache_folder
 from strictune.doctor.findings import Finding, broken, ok, warning
 from strictune.doctor.machine import hub_cache
 from strictune.doctor.processes import say_findings
@@ -38,7 +39,6 @@ from trainables.models import (
     resolve_model,
     training_device,
 )
-from trainables.packaged import cache_folder
 from trainables.precision import resolve_dtype
 from trainables.prompting import render_prompt
 from trainables.rollouts.continuous_batching import generate_all

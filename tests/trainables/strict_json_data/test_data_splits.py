@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from growth import growth
 
+from trainables.tasks.strict_json import data
 from trainables.tasks.strict_json.data import (
     SPLITS,
     build_split,
@@ -184,3 +185,33 @@ def test_the_time_of_a_split_grows_with_its_prompts() -> None:
 
     # Four times the prompts in four times the time; in sixteen times if it were quadratic.
     assert growth(build, 200, factor=4) < 8
+
+
+def test_a_split_is_drawn_once_and_read_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    drawn = build_split("validation", seed=5, num_prompts=24)
+    calls: list[str] = []
+
+    def counted(split: Split, **arguments: int) -> tuple[Prompt, ...]:
+        calls.append(split)
+        return drawn
+
+    monkeypatch.setattr(data, "build_split", counted)
+    for _ in range(2):
+        data.kept_split.cache_clear()  # As in another process.
+        assert data.kept_split("validation", seed=5, num_prompts=24) == drawn
+    assert calls == ["validation"]
+    monkeypatch.setattr(data, "_code_hash", lambda: "0" * 64)
+    data.kept_split.cache_clear()
+    assert data.kept_split("validation", seed=5, num_prompts=24) == drawn
+    assert calls == ["validation"] * 2  # Other code draws again.
+
+
+def test_without_a_cache_prompts_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    data.kept_split.cache_clear()
+    kept = data.kept_split("test", seed=5, num_prompts=12)
+    assert kept == build_split("test", seed=5, num_prompts=12)

@@ -23,8 +23,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from strictune.cache import cache_folder
 from strictune.errors import TrialError
-from trainables.packaged import cache_folder
 from trainables.tasks.refiner.judge import Judgement, Question, RubricQuestion
 from trainables.tasks.refiner.judge_cache import JudgeCache, cache_key
 from trainables.tasks.refiner.judge_calls import EndedCalls, OpenCalls

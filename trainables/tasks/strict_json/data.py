@@ -4,16 +4,24 @@ Which split a family belongs to is read from its skeleton's hash alone, so no sk
 crosses splits under any seed or size. Evaluation families hold four prompts each, drawn
 from one shape; training draws a fresh shape for every prompt. Fewer prompts are always a
 prefix of more, and every prefix is balanced over the difficulties.
+
+Drawing thousands of prompts takes seconds, in every process of a sweep; ``kept_split`` draws
+once for each state of this folder's code.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import cache, lru_cache
 from itertools import islice
+from pathlib import Path
 from random import Random
+from tempfile import NamedTemporaryFile
 from typing import Any
 
+from strictune.cache import writable_cache_folder
+from strictune.errors import StorageError
 from trainables.tasks.strict_json.gold import gold_text
 from trainables.tasks.strict_json.measure import (
     DIFFICULTIES,
@@ -35,6 +43,7 @@ __all__ = [
     "build_split",
     "build_splits",
     "data_hash",
+    "kept_split",
     "prompt_row",
     "split_of",
 ]
@@ -73,6 +82,27 @@ def build_split(split: Split, *, seed: int, num_prompts: int) -> tuple[Prompt, .
         replace(next(sources[number % len(sources)]), id=f"{split}-{number:05d}")
         for number in range(num_prompts)
     )
+
+
+@lru_cache(maxsize=16)
+def kept_split(split: Split, *, seed: int, num_prompts: int) -> tuple[Prompt, ...]:
+    """Return ``build_split``'s prompts, read from the user's cache directory if they are there.
+
+    A file is named by the code and the arguments that it was drawn with; where the cache cannot
+    be written, prompts are drawn.
+    """
+    try:
+        folder = writable_cache_folder("data")
+    except StorageError:
+        return build_split(split, seed=seed, num_prompts=num_prompts)
+    path = folder / f"strict_json-{_code_hash()[:16]}-{seed}-{split}-{num_prompts}.jsonl"
+    if not path.exists():
+        prompts = build_split(split, seed=seed, num_prompts=num_prompts)
+        with NamedTemporaryFile("w", dir=folder, delete=False) as draft:
+            draft.write("\n".join(json.dumps(asdict(prompt)) for prompt in prompts))
+        Path(draft.name).replace(path)
+    lines = path.read_text().splitlines()
+    return tuple(_prompt_of(json.loads(line)) for line in lines)
 
 
 def split_of(family: str) -> Split:
@@ -128,6 +158,18 @@ def _prompts(split: Split, difficulty: Difficulty, seed: int) -> Iterator[Prompt
         f"The grammar has no more {difficulty} prompts for {split} after {len(texts)}. "
         "Ask for fewer prompts."
     )
+
+
+@cache
+def _code_hash() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _prompt_of(row: dict[str, Any]) -> Prompt:
+    return Prompt(**{**row, "constructs": tuple(row["constructs"])})
 
 
 def _fits(schema: Mapping[str, Any], difficulty: Difficulty) -> bool:

@@ -1,10 +1,10 @@
 """The strict_json task: the data and the scorer behind the ``Task`` protocol."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
-from trainables.tasks.strict_json.data import build_split, data_hash
+from trainables.tasks.strict_json.data import data_hash, kept_split
 from trainables.tasks.strict_json.grammar import answer_grammar
 from trainables.tasks.strict_json.measure import DIFFICULTIES
 from trainables.tasks.strict_json.outside.catalog import OUTSIDE_SUITES, outside_suite
@@ -55,7 +55,7 @@ class StrictJson:
         if split not in self._splits:
             sizes = self.settings
             size = sizes.num_train_prompts if split == "train" else sizes.num_eval_prompts
-            self._splits[split] = _built(split, seed=sizes.data_seed, num_prompts=size)
+            self._splits[split] = kept_split(split, seed=sizes.data_seed, num_prompts=size)
         return self._splits[split]
 
     def read_suite(self, path: Path) -> Sequence[Prompt]:
@@ -133,9 +133,3 @@ class StrictJson:
                 "test": self.prompts("test"),
             }
         )
-
-
-@lru_cache(maxsize=16)
-def _built(split: Split, *, seed: int, num_prompts: int) -> tuple[Prompt, ...]:
-    """Build a split, of thousands of prompts in seconds, once for all tasks of a process."""
-    return build_split(split, seed=seed, num_prompts=num_prompts)
