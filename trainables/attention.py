@@ -18,7 +18,7 @@ from transformers.utils import (
 from strictune.config import Attention, ComputeDtype
 from strictune.errors import TrialError
 
-__all__ = ["default_attention", "refusing_attention"]
+__all__ = ["attention_obstacle", "default_attention", "refusing_attention"]
 
 INSTALLED = {
     "flash_attention_2": is_flash_attn_2_available,
@@ -44,7 +44,7 @@ def refusing_attention(
     Raises:
         TrialError: It is not installed, not for this device or precision, or the model has none.
     """
-    obstacle = _obstacle(chosen, dtype)
+    obstacle = attention_obstacle(chosen, dtype)
     if obstacle is not None:
         raise TrialError(f"trial.attn_implementation = {chosen}, but {obstacle} {ALLOWED}")
     try:
@@ -58,7 +58,8 @@ def refusing_attention(
         ) from error
 
 
-def _obstacle(chosen: Attention | None, dtype: ComputeDtype) -> str | None:
+def attention_obstacle(chosen: Attention | None, dtype: ComputeDtype) -> str | None:
+    """Say why this process cannot compute this kind of attention with any model."""
     if chosen not in INSTALLED:
         return None
     if not torch.cuda.is_available():

@@ -12,17 +12,18 @@ import sys
 import sysconfig
 import time
 from pathlib import Path
+from typing import get_args
 
 import torch
 from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from peft import get_peft_model
 from transformers import PreTrainedModel
-from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
 
-from strictune.config import ComputeDtype, LoraSpec
+from strictune.config import Attention, ComputeDtype, LoraSpec
 from strictune.doctor.findings import Finding, broken, ok, warning
 from strictune.errors import TrialError
+from trainables.attention import attention_obstacle
 from trainables.models import (
     TORCH_DTYPES,
     load_base_model,
@@ -178,16 +179,12 @@ def _missing_for_compiling() -> list[str]:
 
 
 def try_attention() -> Finding:
-    """Name the kinds of attention that ``attn_implementation`` could ask for here."""
-    usable = {
-        "eager": True,
-        "sdpa": True,
-        "flash_attention_2": is_flash_attn_2_available(),
-        "flash_attention_3": is_flash_attn_3_available(),
-    }
-    there = ", ".join(name for name, is_usable in usable.items() if is_usable)
-    missing = ", ".join(name for name, is_usable in usable.items() if not is_usable)
-    return ok("attention", there + (f"; not on this machine: {missing}" if missing else ""))
+    """Name the kinds of attention that ``trial.attn_implementation`` may ask for here."""
+    kinds: tuple[Attention, ...] = get_args(Attention)
+    missing = [kind for kind in kinds if attention_obstacle(kind, "bfloat16") is not None]
+    usable = [kind for kind in kinds if kind not in missing]
+    there = ", ".join(usable)
+    return ok("attention", there + (f"; not here: {', '.join(missing)}" if missing else ""))
 
 
 def try_nf4() -> Finding:
