@@ -57,6 +57,8 @@ NEEDS: Mapping[str, Sequence[str]] = {
     "memory": TRAINING,
 }
 """Modules by part. In this order they run: what has no time left is the largest model's memory."""
+DISTRIBUTIONS = {"yaml": "pyyaml", "dateutil": "python-dateutil"}
+"""Packages by module, where their names differ by more than a dash."""
 PER_MODEL = ("speed", "memory")
 MINUTES = 12.0
 DRIVER_QUERY = (
@@ -138,7 +140,8 @@ def check(args: argparse.Namespace, *, deadline: float) -> Iterator[Result]:
 
 def lacks(part: str, name: str, missing: Sequence[str]) -> Result:
     """Say what a part would need."""
-    return Result(part, name, "lacks", ", ".join(missing), f"pip install {' '.join(missing)}")
+    packages = (DISTRIBUTIONS.get(module, module) for module in missing)
+    return Result(part, name, "lacks", ", ".join(missing), f"pip install {' '.join(packages)}")
 
 
 def _is_missing(name: str) -> bool:

@@ -96,15 +96,17 @@ def measure_memory(job: Job) -> Iterator[Result]:
     spec = job.spec("memory")
     guess_gib = first_guess_gib(spec, device=job.device)
     probe = run_probe(spec, job)
-    figures = {"first_guess_gib": guess_gib, **probe, **card_peaks()}
     peak_gib = probe["memory_gib"] if job.device == "cpu" else probe["gpu_gib"]
     said = f"measured {peak_gib:.2f} GiB"
     if guess_gib is not None:
         said += f", first guess {guess_gib:.2f} ({guess_gib / peak_gib:.2f} times)"
-    if "allocated_gib" in figures:
-        said += "; tensors {allocated_gib:.2f}, reserved {reserved_gib:.2f}".format(**figures)
+    if probe["gpu_gib"] is not None:
+        said += f"; reserved {probe['gpu_reserved_gib']:.2f}"
+        failed_gib = probe["gpu_failed_gib"]
+        said += f", too much for {failed_gib:.2f}" if failed_gib else ", kept within its share"
     said += f"; main memory {probe['memory_gib']:.2f}; "
     said += f"{probe['step_s']:.1f} s a step of {spec.max_completion_tokens} tokens"
+    figures = {"first_guess_gib": guess_gib, **probe}
     yield Result("memory", job.model, "ok", said, figures=figures)
 
 
@@ -144,18 +146,6 @@ def first_guess_gib(spec: Any, *, device: str) -> float | None:
         max_prompt_tokens=PROMPT_TOKENS[device],
     )
     return estimate_memory(spec, architecture, workload).peak_gib
-
-
-def card_peaks() -> dict[str, float]:
-    """Return the most that tensors took of the card and that torch reserved, since the start."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return {}
-    return {
-        "allocated_gib": torch.cuda.max_memory_allocated() / 2**30,
-        "reserved_gib": torch.cuda.max_memory_reserved() / 2**30,
-    }
 
 
 def measure_speed(job: Job) -> Iterator[Result]:
@@ -229,12 +219,11 @@ def run(part: str, job: Job) -> Iterator[Result]:
 
 
 def _require_card() -> None:
-    import torch
+    from trainables.devices import card_problem
 
-    if not torch.cuda.is_available():
-        raise RuntimeError(
-            f"torch {torch.__version__}, built for CUDA {torch.version.cuda}, cannot use the card"
-        )
+    problem = card_problem()
+    if problem is not None:
+        raise RuntimeError(f"{problem.found}. {problem.cure}")
 
 
 if __name__ == "__main__":

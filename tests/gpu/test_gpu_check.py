@@ -108,6 +108,10 @@ def test_a_part_says_what_it_lacks_and_the_others_go_on(
     assert code == (1 if len(lacking) == 2 else 0)
 
 
+def test_the_cure_names_packages() -> None:
+    assert check_gpu.lacks("nf4", "nf4", ["torch", "yaml"]).cure == "pip install torch pyyaml"
+
+
 def test_what_a_library_lacks_is_found_when_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     def imports(job: gpu_parts.Job) -> Iterator[Result]:
         yield Result("memory", "one", "ok", "before")
@@ -206,9 +210,8 @@ SMALL = Architecture(
 def test_a_made_model_has_its_sizes_and_a_tokenizer(tmp_path: Path, model_type: str) -> None:
     folder = tmp_path / "made"
     made_models.make_model(SMALL, model_type, folder, device="cpu")
-    assert parse_architecture(json.loads((folder / "config.json").read_text())) == replace(
-        SMALL, has_sdpa=model_type != "gemma2"
-    )
+    expected = replace(SMALL, has_sdpa=model_type != "gemma2")
+    assert parse_architecture(json.loads((folder / "config.json").read_text())) == expected
     assert AutoConfig.from_pretrained(folder).model_type == model_type
     assert AutoModelForCausalLM.from_pretrained(folder).get_input_embeddings().weight.shape == (
         1500,
@@ -276,20 +279,27 @@ def test_stand_in_prompts_are_as_long_as_they_may_be() -> None:
 # The parts.
 
 
+@pytest.mark.parametrize(
+    ("failed_gib", "share"), [(None, "kept within its share"), (2.2, "too much for 2.20")]
+)
 def test_the_first_guess_stands_beside_what_was_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failed_gib: float | None, share: str
 ) -> None:
-    probe = {"memory_gib": 3.0, "gpu_gib": 2.0, "step_s": 4.0}
+    probe = {
+        "memory_gib": 3.0,
+        "gpu_gib": 2.0,
+        "gpu_reserved_gib": 2.6,
+        "gpu_failed_gib": failed_gib,
+        "step_s": 4.0,
+    }
     monkeypatch.setattr(gpu_parts, "run_probe", lambda spec, job: probe)
     monkeypatch.setattr(gpu_parts, "first_guess_gib", lambda spec, device: 2.5)
-    peaks = {"allocated_gib": 1.4, "reserved_gib": 1.9}
-    monkeypatch.setattr(gpu_parts, "card_peaks", lambda: peaks)
     (result,) = gpu_parts.measure_memory(gpu_parts.Job("builtin:tiny", "cuda", tmp_path))
     assert result.found == (
-        "measured 2.00 GiB, first guess 2.50 (1.25 times); tensors 1.40, reserved 1.90; main "
+        f"measured 2.00 GiB, first guess 2.50 (1.25 times); reserved 2.60, {share}; main "
         "memory 3.00; 4.0 s a step of 512 tokens"
     )
-    assert result.figures == {"first_guess_gib": 2.5, **probe, **peaks}
+    assert result.figures == {"first_guess_gib": 2.5, **probe}
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
