@@ -1,0 +1,87 @@
+"""Reads a run's ``metrics.jsonl``, of a trial that is still writing it too.
+
+Only whole lines are read: the last one may be half written. A line that is no record of metrics
+(a full disk cut it off, say) is passed over.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["METRICS", "Logged", "MetricsTail", "parse_line", "read_lines", "read_metrics"]
+
+METRICS = "metrics.jsonl"
+
+
+class Logged(NamedTuple):
+    """One line: the metrics that were logged at a step."""
+
+    step: int
+    time: float
+    """When it was written, in seconds since the epoch; NaN if not recorded."""
+    metrics: dict[str, float]
+
+
+def read_metrics(run: Path) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield step and metrics of each line of ``metrics.jsonl``; nothing without the file."""
+    path = run / METRICS
+    for line in read_lines(path) if path.exists() else ():
+        logged = parse_line(line)
+        if logged is not None:
+            yield logged.step, logged.metrics
+
+
+def read_lines(path: Path, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """Yield the whole lines of a file between two offsets in bytes, ends of lines included."""
+    with path.open("rb") as file:
+        at = file.seek(start)
+        for line in file:
+            at += len(line)
+            if not line.endswith(b"\n") or (end is not None and at > end):
+                return
+            yield line
+
+
+def parse_line(line: bytes) -> Logged | None:
+    """Read one line; None where it is no record of metrics."""
+    try:
+        record = json.loads(line)
+        time = float(record.get("time", math.nan))
+        return Logged(int(record["step"]), time, dict(record["metrics"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+class MetricsTail:
+    """Follows a metrics file that grows, is cut back to a checkpoint, and grows again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._end = 0
+        self._last_line = b""
+
+    def read_new(self) -> tuple[bool, list[bytes]]:
+        """Return whether what was read before is gone, and the lines that have come since.
+
+        Where a file was cut back or replaced, all of its lines are new.
+        """
+        try:
+            size = self.path.stat().st_size
+        except FileNotFoundError:
+            size = 0
+        if size == self._end:
+            return False, []
+        is_afresh = size < self._end or not self._is_continued()
+        if is_afresh:
+            self._end, self._last_line = 0, b""
+        lines = list(read_lines(self.path, start=self._end)) if size else []
+        self._end += sum(map(len, lines))
+        self._last_line = lines[-1] if lines else self._last_line
+        return is_afresh, lines
+
+    def _is_continued(self) -> bool:
+        """Whether the line read last is still where it was: a file may shrink and grow again."""
+        before = self._end - len(self._last_line)
+        return self._last_line in (b"", *read_lines(self.path, start=before, end=self._end))
