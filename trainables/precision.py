@@ -1,6 +1,5 @@
 """The precision that a trial computes in, resolved where it runs."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Literal
@@ -9,6 +8,7 @@ import torch
 
 from strictune.config import ComputeDtype, Dtype, TrialSpec, auto_dtype
 from strictune.errors import TrialError
+from strictune.records import read_lock
 from trainables.devices import cpu_has_bfloat16
 from trainables.models import training_device
 
@@ -25,9 +25,9 @@ def trial_dtype(spec: TrialSpec, folder: Path) -> ComputeDtype:
     Raises:
         TrialError: This process's device cannot compute in it.
     """
-    lock = folder / "lock.json"
-    locked: Dtype = json.loads(lock.read_text())["dtype"] if lock.exists() else spec.dtype
-    return resolve_dtype(locked, quantization=spec.quantization)
+    lock = read_lock(folder)
+    dtype: Dtype = spec.dtype if lock is None or lock.dtype is None else lock.dtype
+    return resolve_dtype(dtype, quantization=spec.quantization)
 
 
 def resolve_dtype(dtype: Dtype, *, quantization: Literal["nf4", "none"]) -> ComputeDtype:

@@ -10,60 +10,31 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from strictune.errors import StorageError
+from strictune.records import (
+    METRICS,
+    REWARDS,
+    Outcome,
+    OutcomeState,
+    Progress,
+    part_path,
+    read_metrics,
+    read_progress,
+    replacing,
+    reward_parts,
+    write_outcome,
+    write_progress,
+)
 from trainables.rollouts.completion import Completion
 from trainables.tasks.task import Prompt, Score
 
-__all__ = [
-    "FollowedRecords",
-    "Outcome",
-    "Progress",
-    "TrialRecords",
-    "durable_step",
-    "read_outcome",
-    "record_failure",
-    "write_json",
-]
-
-OutcomeState = Literal["FINISHED", "FAILED", "KILLED"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """The last durable state of a trial."""
-
-    step: int = 0
-    """Optimizer steps over all stages."""
-    stage: int = 0
-    """Index of the stage that goes on."""
-    checkpoint: str | None = None
-    """Trainer checkpoint inside the stage, relative to the trial's folder; None at its start."""
-    metrics_bytes: int = 0
-    """Durable size of ``metrics.jsonl``."""
-    seconds: float = 0.0
-    """Time spent up to here, over all attempts."""
-    completion_tokens: int = 0
-    """See ``TrialRecords.count_tokens``."""
-    state: str = "RUNNING"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a trial ended."""
-
-    state: OutcomeState
-    reason: str | None
-    steps: int
-    seconds: float
-    started: float
-    ended: float
+__all__ = ["FollowedRecords", "TrialRecords", "durable_step", "record_failure"]
 
 
 class TrialRecords:
@@ -75,10 +46,9 @@ class TrialRecords:
     def __init__(self, folder: Path) -> None:
         """Open the records of a trial, dropping what a killed attempt left uncommitted."""
         self.folder = folder
-        self._rewards = folder / "rewards"
-        self._rewards.mkdir(parents=True, exist_ok=True)
-        self._metrics_path = folder / "metrics.jsonl"
-        self.progress = _read_progress(folder)
+        (folder / REWARDS).mkdir(parents=True, exist_ok=True)
+        self._metrics_path = folder / METRICS
+        self.progress = read_progress(folder)
         self._started = time.time() - self.progress.seconds
         self.completion_tokens = self.progress.completion_tokens
         self._rows: list[dict[str, Any]] = []
@@ -98,10 +68,7 @@ class TrialRecords:
 
     def has_logged(self, step: int, name: str) -> bool:
         """Say whether a metric of this step is on record."""
-        lines = self._metrics_path.read_text(encoding="utf-8").splitlines()
-        return any(
-            line["step"] == step and name in line["metrics"] for line in map(json.loads, lines)
-        )
+        return any(logged == step and name in found for logged, found in read_metrics(self.folder))
 
     def add_rewards(
         self,
@@ -149,8 +116,8 @@ class TrialRecords:
     def commit(self, *, step: int, stage: int, checkpoint: Path | None) -> None:
         """Make everything so far durable, as belonging to ``step``."""
         if self._rows:
-            part = self._rewards / f"part-{step:08d}.parquet"
-            _replace(part, lambda path: pd.DataFrame(self._rows).to_parquet(path, index=False))
+            with replacing(part_path(self.folder, step)) as part:
+                pd.DataFrame(self._rows).to_parquet(part, index=False)
             self._rows = []
         self._metrics.flush()
         os.fsync(self._metrics.fileno())
@@ -162,7 +129,7 @@ class TrialRecords:
             seconds=self.seconds,
             completion_tokens=self.completion_tokens,
         )
-        write_json(self.folder / "progress.json", asdict(self.progress))
+        write_progress(self.folder, self.progress)
 
     def end(self, state: OutcomeState, reason: str | None = None) -> Outcome:
         """Write ``outcome.json``: the trial is over, and is not run again."""
@@ -175,7 +142,7 @@ class TrialRecords:
             started=self._started,
             ended=time.time(),
         )
-        write_json(self.folder / "outcome.json", asdict(outcome))
+        write_outcome(self.folder, outcome)
         return outcome
 
     def close(self) -> None:
@@ -193,8 +160,8 @@ class TrialRecords:
     def _roll_back(self) -> None:
         if self._metrics_path.exists():
             os.truncate(self._metrics_path, self.progress.metrics_bytes)
-        for part in self._rewards.glob("part-*.parquet"):
-            if int(part.stem.removeprefix("part-")) > self.progress.step:
+        for step, part in reward_parts(self.folder).items():
+            if step > self.progress.step:
                 part.unlink()
 
 
@@ -228,19 +195,13 @@ class FollowedRecords(TrialRecords):
 
 def durable_step(folder: Path) -> int:
     """Return the last step that a resume would keep."""
-    return _read_progress(folder).step
-
-
-def read_outcome(folder: Path) -> Outcome | None:
-    """Return how the trial in ``folder`` ended, or None while it has not."""
-    path = folder / "outcome.json"
-    return Outcome(**json.loads(path.read_text())) if path.exists() else None
+    return read_progress(folder).step
 
 
 def record_failure(folder: Path, reason: str) -> Outcome:
     """End a trial as FAILED from outside: its process died, or its records cannot be read."""
     try:
-        progress = _read_progress(folder)
+        progress = read_progress(folder)
     except StorageError:
         progress = Progress()
     now = time.time()
@@ -252,31 +213,5 @@ def record_failure(folder: Path, reason: str) -> Outcome:
         started=now - progress.seconds,
         ended=now,
     )
-    write_json(folder / "outcome.json", asdict(outcome))
+    write_outcome(folder, outcome)
     return outcome
-
-
-def write_json(path: Path, document: object) -> None:
-    """Write a JSON file atomically: readers see the old one or the new one."""
-    text = json.dumps(document, indent=2, sort_keys=False) + "\n"
-    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _replace(path: Path, write: Any) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    write(temporary)
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
-    temporary.replace(path)
-
-
-def _read_progress(folder: Path) -> Progress:
-    path = folder / "progress.json"
-    if not path.exists():
-        return Progress()
-    try:
-        return Progress(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise StorageError(
-            f"{path} cannot be read ({error}). Remove the trial's folder to train it again."
-        ) from error

@@ -21,6 +21,7 @@ from transformers import logging as transformers_logging
 
 from strictune.config import ComputeDtype, TrialSpec, dump_yaml
 from strictune.errors import StrictuneError, TrialError, TrialStopped
+from strictune.records import Outcome, read_outcome, write_json
 from trainables.context import Report, TrialContext
 from trainables.curriculum import PlannedStage, plan_stages
 from trainables.evaluation.keys import comparison_keys
@@ -31,14 +32,7 @@ from trainables.precision import trial_dtype
 from trainables.provenance import lock_document
 from trainables.pulse import Pulse
 from trainables.ranks import Ranks
-from trainables.records import (
-    FollowedRecords,
-    Outcome,
-    TrialRecords,
-    read_outcome,
-    record_failure,
-    write_json,
-)
+from trainables.records import FollowedRecords, TrialRecords, record_failure
 from trainables.rollouts.merged import load_for_generation
 from trainables.stage import train_stage
 from trainables.tasks import load_task

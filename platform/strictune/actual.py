@@ -1,19 +1,25 @@
 """What a sweep took, beside what was planned: memory, seconds a step and hours, cell by cell.
 
-Read from the sweep's folder alone: ``plan.json``, ``costs.json`` where the sweep has one, and
-the records of its trials.
+Read from the sweep's folder alone.
 """
 
-import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from strictune.config import load_trial
 from strictune.cost_book import CostBook
-from strictune.logged_metrics import read_metrics
+from strictune.records import (
+    TRIALS,
+    PlannedCosts,
+    read_costs,
+    read_lock,
+    read_metrics,
+    read_outcome,
+    read_plan,
+)
 from trainables.memory.measured import TrialCost
 
 __all__ = ["CellCosts", "compare_costs", "read_trial_cost", "remember_costs"]
@@ -51,24 +57,27 @@ class CellCosts:
 
 def compare_costs(sweep: Path) -> list[CellCosts]:
     """Put plan and actual of every cell of a sweep side by side; pure reading."""
-    plan = _read_json(sweep / "plan.json")
-    planned = _read_json(sweep / "costs.json").get("cells", {})
-    members: dict[str, list[Path]] = {cell["name"]: [] for cell in plan["cells"]}
-    for trial in plan["trials"]:
-        members[trial["cell"]].append(sweep / "trials" / trial["trial_id"])
-    return [_compare_cell(name, trials, planned.get(name, {})) for name, trials in members.items()]
+    plan, planned = read_plan(sweep), read_costs(sweep).cells
+    members: dict[str, list[Path]] = {cell.name: [] for cell in plan.cells}
+    for trial in plan.trials:
+        members[trial.cell].append(sweep / TRIALS / trial.trial_id)
+    return [
+        _compare_cell(name, trials, planned.get(name, PlannedCosts()))
+        for name, trials in members.items()
+    ]
 
 
 def remember_costs(sweep: Path, book: CostBook) -> int:
     """Write the costs of the sweep's finished trials into the book; returns how many."""
-    planned = _read_json(sweep / "costs.json").get("cells", {})
+    planned = read_costs(sweep).cells
     remembered = 0
-    for trial in _read_json(sweep / "plan.json")["trials"]:
-        folder = sweep / "trials" / trial["trial_id"]
-        if _read_json(folder / "outcome.json").get("state") != "FINISHED":
+    for trial in read_plan(sweep).trials:
+        folder = sweep / TRIALS / trial.trial_id
+        outcome = read_outcome(folder)
+        if outcome is None or outcome.state != "FINISHED":
             continue
-        grant = planned.get(trial["cell"], {}).get("grant") or {}
-        cost = read_trial_cost(folder, gpus=grant.get("gpus"))
+        grant = planned.get(trial.cell, PlannedCosts()).grant
+        cost = read_trial_cost(folder, gpus=grant.gpus if grant else None)
         if cost is not None:
             book.add_trial(load_trial(folder / "trial.yaml"), cost)
             remembered += 1
@@ -89,12 +98,14 @@ def read_trial_cost(folder: Path, *, gpus: float | None = None) -> TrialCost | N
                 peaks[key] = max(value, peaks.get(key, 0.0))
     if not steps:
         return None
-    lock, outcome = _read_json(folder / "lock.json"), _read_json(folder / "outcome.json")
-    seconds = outcome.get("seconds", sum(steps) + evaluation_s)
+    lock, outcome = read_lock(folder), read_outcome(folder)
+    seconds = outcome.seconds if outcome else None
+    if seconds is None:
+        seconds = sum(steps) + evaluation_s
     return TrialCost(
-        device=lock.get("device", ""),
+        device=lock.device if lock else "",
         curriculum=load_trial(folder / "trial.yaml").curriculum,
-        num_threads=lock.get("torch_threads", 1),
+        num_threads=lock.torch_threads if lock else 1,
         gpus=gpus,
         num_steps=len(steps),
         step_s=statistics.median(steps),
@@ -106,27 +117,21 @@ def read_trial_cost(folder: Path, *, gpus: float | None = None) -> TrialCost | N
     )
 
 
-def _compare_cell(name: str, trials: Sequence[Path], planned: Mapping[str, Any]) -> CellCosts:
-    outcomes = [_read_json(folder / "outcome.json") for folder in trials]
-    finished = [outcome["seconds"] for outcome in outcomes if outcome.get("state") == "FINISHED"]
+def _compare_cell(name: str, trials: Sequence[Path], planned: PlannedCosts) -> CellCosts:
+    outcomes = [outcome for folder in trials if (outcome := read_outcome(folder)) is not None]
+    finished = [outcome.seconds or 0.0 for outcome in outcomes if outcome.state == "FINISHED"]
     costs = [cost for folder in trials if (cost := read_trial_cost(folder)) is not None]
     peaks = [cost.gpu_gib or cost.memory_gib for cost in costs]
-    memory = planned.get("memory", {})
-    step = planned.get("step", {})
     return CellCosts(
         cell=name,
         num_trials=len(trials),
         num_finished=len(finished),
-        planned_peak_gib=memory.get("peak_gib"),
-        planned_peak_source=memory.get("source"),
+        planned_peak_gib=planned.memory.peak_gib,
+        planned_peak_source=planned.memory.source,
         peak_gib=max((peak for peak in peaks if peak is not None), default=None),
-        planned_step_s=step.get("step_s"),
-        planned_step_source=step.get("source"),
+        planned_step_s=planned.step.step_s,
+        planned_step_source=planned.step.source,
         step_s=statistics.median(cost.step_s for cost in costs) if costs else None,
-        planned_hours=planned.get("hours"),
+        planned_hours=planned.hours,
         hours=statistics.median(finished) / 3600 if finished else None,
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}

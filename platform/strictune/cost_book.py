@@ -18,6 +18,7 @@ from filelock import FileLock
 from strictune.cache import cache_folder
 from strictune.config import TrialSpec
 from strictune.packing import Peak
+from strictune.records import write_json
 from trainables.memory.measured import Probe, TrialCost
 from trainables.memory.shape import shape_digest, shape_of
 
@@ -89,9 +90,7 @@ class CostBook:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
                 costs = _merged(self._known(path), news)
-                temporary = path.with_suffix(".tmp")
-                temporary.write_text(_document(spec, device, costs), encoding="utf-8")
-                temporary.replace(path)
+                write_json(path, {"shape": shape_of(spec), "device": device, **asdict(costs)})
         except OSError as error:
             logger.warning("measured costs cannot be kept for later sweeps (%s)", error)
             self._unwritten[path] = _merged(self._unwritten.get(path, KnownCosts()), news)
@@ -104,11 +103,6 @@ def _merged(known: KnownCosts, news: KnownCosts) -> KnownCosts:
     return KnownCosts(
         probe=news.probe or known.probe, trials=dict(list(trials.items())[-MAX_TRIALS:])
     )
-
-
-def _document(spec: TrialSpec, device: str, costs: KnownCosts) -> str:
-    document = {"shape": shape_of(spec), "device": device, **asdict(costs)}
-    return json.dumps(document, indent=2) + "\n"
 
 
 def _largest(sources: Sequence[Probe | TrialCost]) -> Peak | None:

@@ -8,7 +8,6 @@ from the first guess of ``cost_guess``.
 Nothing is measured here; ``trials_to_probe`` names what a launcher has to measure first.
 """
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -21,6 +20,7 @@ from strictune.cost_guess import guess_step, num_evaluated_once
 from strictune.cost_plan import CellPlan, MemoryPlan, StepPlan, SweepCosts
 from strictune.errors import BudgetError
 from strictune.packing import Grant, Machine, Peak, grant_trial, needs_peak
+from strictune.records import COSTS, read_costs, write_json
 from trainables.devices import cpu_has_bfloat16, cpu_name
 from trainables.memory.architecture import Architecture, find_architecture
 from trainables.memory.estimate import estimate_memory, workload_of
@@ -111,16 +111,10 @@ def write_costs(sweep: Path, costs: SweepCosts) -> None:
 
     A sweep that is resumed is still held against what was expected when it began.
     """
-    path = sweep / "costs.json"
     document = costs.document()
-    if path.exists():
-        earlier = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        document["cells"] |= earlier
-    temporary = path.with_name(".costs.json.tmp")
-    temporary.write_text(
-        json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    temporary.replace(path)
+    earlier = read_costs(sweep).model_dump()
+    document["cells"] |= earlier["cells"]
+    write_json(sweep / COSTS, document)
 
 
 def _plan_cell(

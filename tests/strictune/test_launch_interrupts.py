@@ -15,7 +15,7 @@ from strictune.launch.driver import driving
 from strictune.launch.folder import SweepFolder
 from strictune.launch.trials import MAX_RESTARTS, GrantedTrial, Runner, run_trials
 from strictune.packing import Card, Grant, Machine
-from trainables.records import read_outcome
+from strictune.records import read_outcome
 
 QUARTER = Grant(cpus=1, gpus=0.25, at_once=4)
 

@@ -18,8 +18,8 @@ from strictune.launch.cluster import ENDING, ray_cluster
 from strictune.launch.folder import SweepFolder, open_sweep_folder
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
 from strictune.packing import Grant, Machine
+from strictune.records import read_outcome
 from trainables.devices import PRETENDED_CARDS
-from trainables.records import read_outcome
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
 ONE_CARD = Grant(cpus=1, gpus=1, at_once=1)

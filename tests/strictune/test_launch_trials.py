@@ -15,7 +15,7 @@ from strictune.launch.folder import open_sweep_folder
 from strictune.launch.machines import cluster_machines
 from strictune.launch.trials import MAX_RESTARTS, GrantedTrial, Runner, run_trials
 from strictune.packing import Grant
-from trainables.records import read_outcome
+from strictune.records import read_outcome
 
 pytestmark = pytest.mark.ray
 

@@ -26,7 +26,8 @@ from strictune.launch.folder import (
     write_trial,
 )
 from strictune.launch.scorers import check_scorer
-from trainables.records import record_failure, write_json
+from strictune.records import write_json
+from trainables.records import record_failure
 from trainables.tasks import load_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -192,6 +193,10 @@ def test_a_search_may_ask_its_judge_elsewhere_and_may_not_ask_another(tmp_path: 
         reopened("task.judge.model=n")
 
 
+def lock_of(scorer: str) -> dict[str, object]:
+    return {"evaluation_key": {}, "baseline_key": {}, "baseline": "b", "scorer_hash": scorer}
+
+
 @pytest.mark.parametrize("is_open", [True, False], ids=["more to train", "at its end"])
 def test_results_of_another_scorer_get_no_new_ones_beside_them(
     tmp_path: Path, is_open: bool
@@ -199,7 +204,7 @@ def test_results_of_another_scorer_get_no_new_ones_beside_them(
     folder, trials = opened(tmp_path / "q").folder, expand(sweep())
     for trial in trials[: -1 if is_open else None]:
         write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": "FINISHED"})
-        write_json(folder.trial(trial.trial_id) / "lock.json", {"scorer_hash": "of then"})
+        write_json(folder.trial(trial.trial_id) / "lock.json", lock_of("of then"))
     if is_open:
         with pytest.raises(StorageError, match=r"3 finished trials.*scored by other code of task"):
             check_scorer(sweep(), trials, folder, is_retrying=False)
@@ -212,7 +217,7 @@ def test_results_of_this_scorer_are_added_to(tmp_path: Path) -> None:
     folder, trials = opened(tmp_path / "q").folder, expand(sweep())
     scorer = load_task(sweep().task).scorer_hash()
     write_json(folder.trial(trials[0].trial_id) / "outcome.json", {"state": "FINISHED"})
-    write_json(folder.trial(trials[0].trial_id) / "lock.json", {"scorer_hash": scorer})
+    write_json(folder.trial(trials[0].trial_id) / "lock.json", lock_of(scorer))
     assert check_scorer(sweep(), trials, folder, is_retrying=False) == []
 
 
@@ -233,7 +238,7 @@ def test_a_failed_trial_counts_as_open_where_it_is_run_again(
     for trial in trials:
         state = "FAILED" if trial is trials[0] else "FINISHED"
         write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": state})
-        write_json(folder.trial(trial.trial_id) / "lock.json", {"scorer_hash": "of then"})
+        write_json(folder.trial(trial.trial_id) / "lock.json", lock_of("of then"))
     if is_retrying:
         with pytest.raises(StorageError, match="scored by other code"):
             check_scorer(sweep(), trials, folder, is_retrying=True)
@@ -248,7 +253,7 @@ def test_a_resume_that_is_refused_for_its_scorer_changes_nothing(
     folder = opened(path).folder
     for trial in expand(sweep()):
         write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": "FINISHED"})
-        write_json(folder.trial(trial.trial_id) / "lock.json", {"scorer_hash": "of then"})
+        write_json(folder.trial(trial.trial_id) / "lock.json", lock_of("of then"))
     before = {name: (path / name).read_bytes() for name in ("plan.json", "sweep.yaml")}
     crossed = [part for text in CROSSED for part in ("--set", text)]
     asked = [*crossed, "--resume", "--out", str(tmp_path), "--set", "matrix.seed=[0,1]"]

@@ -18,9 +18,10 @@ from strictune.config import load_trial
 from strictune.launch import search
 from strictune.launch import sweep as matrix
 from strictune.launch.trials import Runner
+from strictune.records import read_outcome
 from trainables.attempts import begin_attempt
 from trainables.ray_trainable import Attempt
-from trainables.records import TrialRecords, read_outcome
+from trainables.records import TrialRecords
 
 STEP_S = 0.4
 

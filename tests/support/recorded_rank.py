@@ -20,13 +20,14 @@ from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from strictune.config import TrialSpec, load_trial
+from strictune.records import Progress
 from trainables.context import TrialContext
 from trainables.curriculum import plan_stages
 from trainables.grpo import build_grpo_trainer
 from trainables.models import load_tokenizer, resolve_model
 from trainables.precision import resolve_dtype
 from trainables.ranks import Ranks
-from trainables.records import FollowedRecords, Progress, TrialRecords
+from trainables.records import FollowedRecords, TrialRecords
 from trainables.sft import build_sft_trainer
 from trainables.tasks import load_task
 

@@ -12,12 +12,13 @@ from ray.train import WorkerGroupError
 
 from strictune.config import TrialSpec
 from strictune.errors import TrialError, TrialPaused
+from strictune.records import Progress, read_outcome
 from trainables import distributed
 from trainables.distributed import ZERO3, distributed_arguments
 from trainables.failures import has_lost_a_rank
 from trainables.ranks import Ranks
 from trainables.ray_trainable import _record_failure_of
-from trainables.records import FollowedRecords, Progress, read_outcome, record_failure
+from trainables.records import FollowedRecords, record_failure
 
 LOST = RuntimeError(
     "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer"

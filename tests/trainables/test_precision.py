@@ -81,7 +81,8 @@ def test_a_resumed_trial_keeps_its_precision(
 ) -> None:
     PretendedDevice(monkeypatch, device="cpu", has_bfloat16=True)
     assert trial_dtype(spec_with("auto"), tmp_path) == "bfloat16"
-    (tmp_path / "lock.json").write_text(json.dumps({"dtype": "float32"}))
+    lock = {"dtype": "float32", "evaluation_key": {}, "baseline_key": {}, "baseline": "b"}
+    (tmp_path / "lock.json").write_text(json.dumps(lock))
     assert trial_dtype(spec_with("auto"), tmp_path) == "float32"
 
 

@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from strictune.config import TrialSpec, expand, load_sweep
+from strictune.records import read_outcome
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage, order_prompts, plan_stages
 from trainables.models import load_tokenizer, resolve_model
-from trainables.records import TrialRecords, read_outcome
+from trainables.records import TrialRecords
 from trainables.sft import IGNORED, SftData, sft_data, sft_trainer
 from trainables.tasks import load_task
 from trainables.tasks.strict_json.task import StrictJson

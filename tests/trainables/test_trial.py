@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from strictune.config import TrialSpec, expand, load_sweep
-from trainables.records import read_outcome
+from strictune.records import read_outcome
 from trainables.trial import train_trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +131,7 @@ def test_unreadable_records_end_the_trial_with_their_reason(
     (tmp_path / "progress.json").write_text("{")
     outcome = train_trial(spec, folder=tmp_path)
     assert outcome.state == "FAILED"
-    assert "progress.json cannot be read" in str(outcome.reason)
+    assert "progress.json: the document: Invalid JSON" in str(outcome.reason)
 
 
 def test_a_model_that_is_missing_ends_the_trial_with_its_reason(

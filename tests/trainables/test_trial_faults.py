@@ -12,10 +12,11 @@ import torch
 
 from strictune.config import TrialSpec, expand, load_sweep
 from strictune.errors import TrialError, TrialPaused
+from strictune.records import read_outcome
 from trainables import trial as trial_module
 from trainables.failures import failure_reason, is_out_of_memory
 from trainables.pulse import STOP_FILE
-from trainables.records import durable_step, read_outcome
+from trainables.records import durable_step
 from trainables.tasks import load_task
 from trainables.tasks.task import Prompt, Score, Task
 from trainables.trial import train_trial

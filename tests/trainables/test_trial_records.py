@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from strictune.errors import StorageError
-from trainables.records import TrialRecords, read_outcome, record_failure
+from strictune.records import read_outcome
+from trainables.records import TrialRecords, record_failure
 from trainables.rollouts.completion import Completion
 from trainables.tasks.task import Prompt, Score
 
@@ -114,5 +115,5 @@ def test_a_dead_trial_is_recorded_with_how_far_it_got(tmp_path: Path) -> None:
 
 def test_unreadable_progress_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "progress.json").write_text("{")
-    with pytest.raises(StorageError, match="Remove the trial's folder"):
+    with pytest.raises(StorageError, match="Remove the folder of this run"):
         TrialRecords(tmp_path)

@@ -15,11 +15,11 @@ from filelock import FileLock
 
 from strictune.cache import writable_cache_folder
 from strictune.config import ComputeDtype, TrialSpec, dump_yaml
+from strictune.records import read_outcome
 from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import baseline_measurement
 from trainables.evaluation.recording import record_measurement
 from trainables.models import training_device
-from trainables.records import read_outcome
 
 __all__ = ["measure_baseline"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from transformers import logging as transformers_logging
 
 from strictune.config import ComputeDtype, TrialSpec, dump_yaml
+from strictune.records import read_outcome
 from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import baseline_measurement
 from trainables.evaluation.recording import record_measurement
-from trainables.records import read_outcome
 from trainables.tasks.grammar import answer_grammars
 
 __all__ = ["measure_control"]

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from strictune.errors import StrictuneError
+from strictune.records import write_json
 from trainables.evaluation.keys import ComparisonKeys
 from trainables.evaluation.measurement import Measurement
 from trainables.evaluation.suite import SuiteResult, evaluate_suite, write_result
 from trainables.models import load_tokenizer
 from trainables.provenance import lock_document
-from trainables.records import TrialRecords, write_json
+from trainables.records import TrialRecords
 from trainables.rollouts.merged import load_for_generation
 
 __all__ = ["record_measurement"]

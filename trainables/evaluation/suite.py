@@ -14,9 +14,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from strictune.config import SamplingSpec
 from strictune.errors import TrialError
+from strictune.records import write_json
 from trainables.evaluation.scored_samples import score_samples
 from trainables.prompting import render_prompt
-from trainables.records import write_json
 from trainables.rollouts.constraint import full_grammar
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
 from trainables.tasks.task import Prompt, Task

@@ -28,6 +28,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from strictune.config import CheckpointSpec, StageSpec, TrialSpec, dump_yaml
 from strictune.errors import BudgetError, TrialError
+from strictune.records import write_json
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage
 from trainables.failures import is_out_of_memory
@@ -41,7 +42,7 @@ from trainables.models import load_tokenizer, resolve_adapter, resolve_model
 from trainables.precision import resolve_dtype
 from trainables.prompting import render_prompt
 from trainables.provenance import device_name
-from trainables.records import TrialRecords, write_json
+from trainables.records import TrialRecords
 from trainables.rollouts.merged import load_for_generation
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
 from trainables.sft import SftData, gold_of, sft_trainer

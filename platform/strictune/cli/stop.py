@@ -1,13 +1,13 @@
 """``strictune stop``: end a sweep, or one of its trials, cleanly."""
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 from strictune.cli.sweep_folder import add_sweep_folder, sweep_folder
 from strictune.cli.verb import Verb
 from strictune.errors import SpecError, StorageError
+from strictune.records import read_outcome, read_plan
 from strictune.watch import Driver, read_driver
 
 __all__ = ["VERB"]
@@ -61,15 +61,14 @@ def _stop_sweep(folder: Path, driver: Driver, *, timeout_s: float) -> int:
 
 
 def _stop_trial(trial: Path, *, timeout_s: float) -> int:
-    outcome = trial / "outcome.json"
-    if not outcome.exists():
+    if read_outcome(trial) is None:
         (trial / STOP).touch()
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        if outcome.exists():
-            ended = json.loads(outcome.read_text(encoding="utf-8"))
-            reason = f": {ended['reason']}" if ended["reason"] else ""
-            print(f"{trial.name}: {ended['state']}{reason}")
+        outcome = read_outcome(trial)
+        if outcome is not None:
+            reason = f": {outcome.reason}" if outcome.reason else ""
+            print(f"{trial.name}: {outcome.state}{reason}")
             return 0
         time.sleep(POLL_S)
     print(
@@ -80,10 +79,9 @@ def _stop_trial(trial: Path, *, timeout_s: float) -> int:
 
 
 def _find_trial(folder: Path, wanted: str) -> Path:
-    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     # A search draws its trials while it runs: they have folders and stand in no plan.
     names = {path.name: "" for path in sorted((folder / "trials").glob("*"))}
-    names |= {trial["trial_id"]: trial["name"] for trial in plan["trials"]}
+    names |= {trial.trial_id: trial.name for trial in read_plan(folder).trials}
     exact = [trial_id for trial_id, name in names.items() if wanted in (trial_id, name)]
     found = exact or [trial_id for trial_id in names if trial_id.startswith(wanted)]
     if len(found) != 1:

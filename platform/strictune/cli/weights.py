@@ -17,6 +17,7 @@ from strictune.cli.sweep_folder import add_sweep_folder, sweep_folder
 from strictune.cli.tables import table_console
 from strictune.cli.verb import Verb
 from strictune.errors import SpecError, StorageError
+from strictune.records import STUDIES, read_studies, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,10 +119,9 @@ def _execute(args: argparse.Namespace) -> int:
 def _print_stops(folder: Path, *, as_json: bool) -> int:
     from strictune.launch.study.wrong_stops import replay_stops, stop_sentences
 
-    path = folder / "studies.json"
-    if not path.exists():
+    if not (folder / STUDIES).exists():
         raise StorageError(f"{folder} holds no search; give the folder of a sweep with one.")
-    found = replay_stops(json.loads(path.read_text(encoding="utf-8"))["studies"])
+    found = replay_stops(read_studies(folder))
     if as_json:
         print(json.dumps({"stops": [asdict(stops) for stops in found]}, indent=2))
         return 0
@@ -201,14 +201,10 @@ def _replay(
 
 
 def _write(path: Path, table: "pd.DataFrame") -> None:
-    """Write beside, then rename: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    if path.suffix == ".csv":
-        table.to_csv(beside, index=False)
-    else:
-        table.to_parquet(beside, index=False)
-    beside.replace(path)
+    write = table.to_csv if path.suffix == ".csv" else table.to_parquet
+    with replacing(path) as temporary:
+        write(temporary, index=False)
 
 
 def _print(

@@ -1,6 +1,5 @@
 """The one process that runs a sweep: it holds the folder, says who it is, and hears "stop"."""
 
-import json
 import os
 import signal
 import socket
@@ -11,9 +10,9 @@ from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
-from analysis.pages import replace_text
 from strictune.errors import StorageError
 from strictune.launch.folder import SweepFolder, refuse_foreign
+from strictune.records import write_json
 
 __all__ = ["driving", "holding"]
 
@@ -58,7 +57,7 @@ def driving(folder: SweepFolder) -> Iterator[str]:
             folder.stop_request.unlink(missing_ok=True)
             started = time.time()
             who = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
-            replace_text(folder.driver, json.dumps(who) + "\n")
+            write_json(folder.driver, who)
             with _interrupting_when_asked(folder):
                 yield f"{who['host']}:{who['pid']}:{started:.0f}"
         finally:

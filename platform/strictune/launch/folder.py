@@ -4,13 +4,11 @@ The folder is the truth about a sweep. Whether a trial is done, in work or untou
 from its own folder, so a sweep resumes without any state of Ray's.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from analysis.pages import replace_text
 from strictune.config import SweepSpec, TrialSpec, dump_yaml, expand, load_sweep
 from strictune.errors import StorageError
 from strictune.launch.changes import (
@@ -20,6 +18,7 @@ from strictune.launch.changes import (
     sweep_changes,
 )
 from strictune.plan import plan_document
+from strictune.records import Outcome, read_outcome, read_plan, write_json, write_text
 from strictune.watch import read_driver
 
 __all__ = [
@@ -82,10 +81,9 @@ class SweepFolder:
         """Return the folder of one trial."""
         return self.path / self.trials_name / trial_id
 
-    def outcome(self, trial_id: str) -> Mapping[str, Any] | None:
+    def outcome(self, trial_id: str) -> Outcome | None:
         """Return how a trial ended, or None while it has not."""
-        path = self.trial(trial_id) / "outcome.json"
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+        return read_outcome(self.trial(trial_id))
 
 
 class OpenedFolder(NamedTuple):
@@ -112,7 +110,7 @@ def open_sweep_folder(
     _refuse_begun(folder, sweep, is_resuming=is_resuming)
     changes = _check_changes(folder, sweep, trials)
     folder.path.mkdir(parents=True, exist_ok=True)
-    replace_text(folder.path / "sweep.yaml", dump_yaml(sweep))
+    write_text(folder.path / "sweep.yaml", dump_yaml(sweep))
     if sweep.search is None:
         write_plan(folder, sweep, trials)
     elif not (folder.path / "plan.json").exists():
@@ -140,8 +138,7 @@ def refuse_foreign(folder: SweepFolder) -> None:
 
 def write_plan(folder: SweepFolder, sweep: SweepSpec, trials: Sequence[TrialSpec]) -> None:
     """Write ``plan.json``, which fixes the comparisons, and the spec of each of its trials."""
-    plan = json.dumps(plan_document(sweep, trials), indent=2, ensure_ascii=False)
-    replace_text(folder.path / "plan.json", plan + "\n")
+    write_json(folder.path / "plan.json", plan_document(sweep, trials))
     for trial in trials:
         write_trial(folder, trial)
 
@@ -150,7 +147,7 @@ def write_trial(folder: SweepFolder, trial: TrialSpec) -> Path:
     """Write a trial's resolved spec into its folder, and return the folder."""
     path = folder.trial(trial.trial_id)
     path.mkdir(parents=True, exist_ok=True)
-    replace_text(path / "trial.yaml", dump_yaml(trial))
+    write_text(path / "trial.yaml", dump_yaml(trial))
     return path
 
 
@@ -162,12 +159,11 @@ def reopen_trials(folder: SweepFolder, sweep: SweepSpec, trials: Sequence[TrialS
     """
     ids = [trial.trial_id for trial in trials]
     if sweep.search is not None:
-        plan = json.loads((folder.path / "plan.json").read_text(encoding="utf-8"))
-        ids = [trial["trial_id"] for trial in plan["trials"]]
+        ids = [trial.trial_id for trial in read_plan(folder.path).trials]
     num_reopened = 0
     for trial_id in ids:
         outcome = folder.outcome(trial_id)
-        if outcome is not None and outcome["state"] != "FINISHED":
+        if outcome is not None and outcome.state != "FINISHED":
             (folder.trial(trial_id) / "stop").unlink(missing_ok=True)
             (folder.trial(trial_id) / "outcome.json").unlink()
             num_reopened += 1

@@ -1,11 +1,11 @@
 """Whether what a sweep's folder holds was scored as new trials would be."""
 
-import json
 from collections.abc import Sequence
 
 from strictune.config import SweepSpec, TrialSpec
 from strictune.errors import StorageError
 from strictune.launch.folder import SweepFolder
+from strictune.records import read_lock
 from trainables.tasks import load_task
 
 __all__ = ["check_scorer"]
@@ -36,10 +36,11 @@ def check_scorer(
     """
     scorer = load_task(sweep.task).scorer_hash()
     others = [
-        lock.parent.name
-        for lock in sorted(folder.path.glob("trials/*/lock.json"))
-        if _state(folder, lock.parent.name) == FINISHED
-        and json.loads(lock.read_bytes())["scorer_hash"] != scorer
+        trial.name
+        for trial in sorted(folder.path.glob("trials/*"))
+        if _state(folder, trial.name) == FINISHED
+        and (lock := read_lock(trial)) is not None
+        and lock.scorer_hash != scorer
     ]
     if not others:
         return []
@@ -58,4 +59,4 @@ def check_scorer(
 
 def _state(folder: SweepFolder, trial_id: str) -> str | None:
     outcome = folder.outcome(trial_id)
-    return None if outcome is None else str(outcome["state"])
+    return None if outcome is None else outcome.state

@@ -191,5 +191,5 @@ def _count(sweep: SweepSpec, studies: Sequence[CellStudy], folder: SweepFolder) 
     for study in studies if is_searched else ():
         for spec in confirmation_of(sweep, study).trials:
             outcome = folder.outcome(spec.trial_id)
-            states[outcome["state"] if outcome else "open"] += 1
+            states[outcome.state if outcome else "open"] += 1
     return {state: count for state, count in states.items() if count}

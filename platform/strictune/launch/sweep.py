@@ -83,7 +83,7 @@ def run_sweep(
     states: Counter[str] = Counter()
     for trial in trials:
         outcome = folder.outcome(trial.trial_id)
-        states[outcome["state"] if outcome else "open"] += 1
+        states[outcome.state if outcome else "open"] += 1
     return SweepEnd(num_by_state=dict(states), warnings=warnings)
 
 

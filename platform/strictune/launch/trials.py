@@ -14,8 +14,9 @@ from ray.tune.search import Searcher
 from strictune.launch.fitting import fit
 from strictune.launch.folder import SweepFolder
 from strictune.packing import Grant, Machine, one_size_up
+from strictune.records import read_outcome
 from trainables.ray_trainable import Attempt, run_trial
-from trainables.records import read_outcome, record_failure
+from trainables.records import record_failure
 
 __all__ = [
     "GROWN",

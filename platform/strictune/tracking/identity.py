@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from strictune.errors import StorageError
 from strictune.passwords import without_password
+from strictune.records import write_json
 from strictune.tracking.address import default_tracking_uri, sqlite_path
 
 __all__ = [
@@ -93,9 +94,7 @@ def write_identity(sweep_dir: Path, identity: SweepIdentity) -> None:
     path = sweep_dir / _FILE
     uri = identity.tracking_uri
     kept = identity._replace(tracking_uri=uri if uri and uri == without_password(uri) else None)
-    draft = path.with_suffix(".json.new")
     try:
-        draft.write_text(json.dumps(kept._asdict(), indent=2) + "\n", encoding="utf-8")
-        draft.replace(path)
+        write_json(path, kept._asdict())
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error}).") from error

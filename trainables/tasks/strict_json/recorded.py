@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from strictune.errors import SpecError, StorageError
+from strictune.records import replacing
 from trainables.tasks.jsonl import Row, read_rows, shown
 from trainables.tasks.strict_json.references import Reference, References, read_references
 from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS, Scorer
@@ -191,12 +192,8 @@ def _line_writer(path: Path | None) -> Iterator[Callable[[ScoredCompletion], obj
     if path is None:
         yield lambda scored: None
         return
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as handle:
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
             yield lambda scored: handle.write(json.dumps(scored.document()) + "\n")
-        temporary.replace(path)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error}).") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,19 +1,17 @@
 """``studies.json``: what the studies of a sweep have tried, for whoever reads the folder."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from analysis.pages import replace_text
 from strictune.config import Settings
 from strictune.launch.study.cell_study import ORIGIN, REASON, SETTINGS, TRIALS, CellStudy
+from strictune.records import STUDIES, write_json
 
 __all__ = ["best_point", "study_document", "write_studies"]
 
-FILE = "studies.json"
 _STATES = {
     TrialState.COMPLETE: "finished",
     TrialState.PRUNED: "stopped early",
@@ -25,8 +23,7 @@ _STATES = {
 def write_studies(sweep: Path, studies: Sequence[CellStudy]) -> None:
     """Write the document of a sweep's studies; what was there is replaced."""
     document = {"studies": [study_document(study) for study in studies]}
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    replace_text(sweep / FILE, text + "\n")
+    write_json(sweep / STUDIES, document)
 
 
 def study_document(study: CellStudy) -> dict[str, Any]:

@@ -1,16 +1,15 @@
 """What the points of a study came to, read from the folders of their trials."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from analysis.differences import interval
 from analysis.measured import Measured, check_comparable, difference, measure
 from analysis.records import last_value, read_run
 from strictune.config import ObjectiveSpec
+from strictune.records import read_outcome
 
 __all__ = ["Finished", "Unusable", "read_values", "worst_difficulty_pp"]
 
@@ -35,9 +34,11 @@ def read_values(
     """Read the objectives of one point from its trials, which have ended."""
     columns: list[list[float]] = [[] for _ in objectives]
     for folder in folders:
-        outcome: dict[str, Any] = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-        if outcome["state"] != "FINISHED":
-            return Unusable(f"{folder.name} {outcome['state']}: {outcome['reason']}")
+        outcome = read_outcome(folder)
+        if outcome is None:
+            return Unusable(f"{folder.name} has not ended")
+        if outcome.state != "FINISHED":
+            return Unusable(f"{folder.name} {outcome.state}: {outcome.reason}")
         for column, objective in zip(columns, objectives, strict=True):
             value = last_value(folder, objective.metric)
             if value is None:

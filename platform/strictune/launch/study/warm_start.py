@@ -1,6 +1,5 @@
 """Points of earlier sweeps, put at the beginning of a study."""
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 import optuna
 
 from strictune.config import TrialSpec, load_trial
-from strictune.errors import SpecError
+from strictune.errors import SpecError, StorageError
 from strictune.launch.study.cell_study import ORIGIN, REASON, SETTINGS, TRIALS, CellStudy
+from strictune.records import Point, PointState, Study, read_studies
 
 __all__ = ["add_earlier_points"]
 
@@ -39,19 +39,19 @@ def add_earlier_points(study: CellStudy, sweeps: Sequence[str]) -> int:
     for name in sweeps:
         for point in _points_of(Path(name), study):
             try:
-                params = study.space.params(point["settings"])
+                params = study.space.params(point.settings)
             except SpecError as error:
-                logger.info("point %s of %s is left out: %s", point["number"], name, error)
+                logger.info("point %s of %s is left out: %s", point.number, name, error)
                 continue
             study.study.add_trial(
                 optuna.trial.create_trial(
                     params=params,
                     distributions=study.space.distributions(params),
-                    values=point["values"],
-                    constraints=point["constraints"] or None,
+                    values=point.values,
+                    constraints=point.constraints or None,
                     user_attrs={
                         ORIGIN: name,
-                        SETTINGS: point["settings"],
+                        SETTINGS: point.settings,
                         REASON: None,
                         TRIALS: [],
                     },
@@ -61,31 +61,27 @@ def add_earlier_points(study: CellStudy, sweeps: Sequence[str]) -> int:
     return num_added
 
 
-def _points_of(sweep: Path, study: CellStudy) -> list[dict[str, Any]]:
-    path = sweep / "studies.json"
+def _points_of(sweep: Path, study: CellStudy) -> list[Point]:
     try:
-        studies = json.loads(path.read_text(encoding="utf-8"))["studies"]
-    except (OSError, ValueError, KeyError) as error:
-        raise SpecError(
-            f"search.warm_start: {path} cannot be read ({error}). Give the folder of a sweep with "
-            "a search, e.g. runs/reward-weights."
-        ) from error
+        studies = read_studies(sweep)
+    except StorageError as error:
+        raise SpecError(f"search.warm_start: {error}") from error
     for found in studies:
-        if found["cell"] == study.name:
-            finished = [point for point in found["points"] if point["state"] == "finished"]
+        if found.cell == study.name:
+            finished = [point for point in found.points if point.state is PointState.FINISHED]
             _check_same_meaning(sweep, found, finished, study)
             return finished
-    cells = ", ".join(found["cell"] for found in studies)
+    cells = ", ".join(found.cell for found in studies)
     raise SpecError(f"search.warm_start: {sweep} has no study of {study.name}, only of {cells}.")
 
 
 def _check_same_meaning(
-    sweep: Path, found: dict[str, Any], points: Sequence[dict[str, Any]], study: CellStudy
+    sweep: Path, found: Study, points: Sequence[Point], study: CellStudy
 ) -> None:
-    objectives = [objective.model_dump() for objective in study.objectives]
-    if found["objectives"] != objectives:
-        raise SpecError(f"search.warm_start: {sweep} has other objectives: {found['objectives']}.")
-    ids = [trial_id for point in points for trial_id in point["trials"]]
+    theirs_of = [objective.model_dump() for objective in found.objectives]
+    if theirs_of != [objective.model_dump() for objective in study.objectives]:
+        raise SpecError(f"search.warm_start: {sweep} has other objectives: {theirs_of}.")
+    ids = [trial_id for point in points for trial_id in point.trials]
     if not ids:
         return
     theirs = load_trial(sweep / "trials" / ids[0] / "trial.yaml")

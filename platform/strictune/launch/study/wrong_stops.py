@@ -9,13 +9,13 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import optuna
 
 from strictune.config import SchedulerSpec
 from strictune.errors import SpecError
 from strictune.launch.study.samplers import pruner_for
+from strictune.records import Point, PointState, Study
 
 __all__ = ["WrongStops", "replay_stops", "stop_sentences"]
 
@@ -39,7 +39,7 @@ class WrongStops:
     """Training steps that were not spent."""
 
 
-def replay_stops(studies: Sequence[Mapping[str, Any]], *, seed: int = 0) -> list[WrongStops]:
+def replay_stops(studies: Sequence[Study], *, seed: int = 0) -> list[WrongStops]:
     """Replay each rule on the studies of ``studies.json`` that watched their points.
 
     Raises:
@@ -48,10 +48,8 @@ def replay_stops(studies: Sequence[Mapping[str, Any]], *, seed: int = 0) -> list
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = []
     for study in studies:
-        points = [
-            point for point in study["points"] if point["state"] == "finished" and point["looks"]
-        ]
-        if len(points) < 2 or any(point["state"] == "stopped early" for point in study["points"]):
+        points = [point for point in study.points if point.values is not None and point.looks]
+        if len(points) < 2 or any(point.state is PointState.STOPPED for point in study.points):
             continue
         found += [_replay(study, points, kind, seed=seed) for kind in KINDS]
     if not found:
@@ -72,13 +70,11 @@ def stop_sentences(found: Sequence[WrongStops]) -> list[str]:
     ]
 
 
-def _replay(
-    study: Mapping[str, Any], points: Sequence[Mapping[str, Any]], kind: str, *, seed: int
-) -> WrongStops:
-    sign = 1.0 if study["objectives"][0]["mode"] == "max" else -1.0
-    values = [sign * point["values"][0] for point in points]
-    looks = [{int(step): sign * value for step, value in p["looks"].items()} for p in points]
-    max_steps = int(study["config"]["grpo"]["max_steps"])
+def _replay(study: Study, points: Sequence[Point], kind: str, *, seed: int) -> WrongStops:
+    sign = study.objectives[0].sign
+    values = [sign * point.value for point in points]
+    looks = [{step: sign * value for step, value in point.looks.items()} for point in points]
+    max_steps = int(study.config["grpo"]["max_steps"])
     first = min(min(found) for found in looks)
     scheduler = SchedulerSpec(kind=kind, min_steps=first, reduction_factor=_factor(looks))  # type: ignore[arg-type]
     generator = random.Random(seed)
@@ -92,7 +88,7 @@ def _replay(
         lost += values[best] - max(finished)
         saved += 1 - sum(steps.values()) / (max_steps * len(points))
     return WrongStops(
-        cell=str(study["cell"]),
+        cell=study.cell,
         kind=kind,
         num_points=len(points),
         num_orders=NUM_ORDERS,
