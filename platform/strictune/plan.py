@@ -168,7 +168,11 @@ def _cell_document(members: Sequence[TrialSpec]) -> dict[str, Any]:
         "variant": first.variant,
         "seeds": [trial.seed for trial in members],
         "stages": [
-            {"name": stage.name, "steps": steps}
+            {
+                "name": stage.name,
+                "steps": steps,
+                "weights": first.stage_weights(stage) if first.method == "grpo" else {},
+            }
             for stage, steps in zip(first.stages, first.stage_steps, strict=True)
         ],
         "completions_per_step": first.completions_per_step,

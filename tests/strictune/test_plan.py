@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from strictune.config import SweepSpec, expand
 from strictune.errors import SpecError
 from strictune.plan import parse_only, plan_document, select
+from strictune.records import read_plan, write_json
 
 
 @pytest.fixture
@@ -106,6 +108,23 @@ def test_the_plan_is_json_and_says_what_will_be_trained(sweep: SweepSpec) -> Non
     assert trial["name"] == f"{cell['name']} \u00b7 seed 1"
     assert trial["cell"] == cell["name"]
     assert {"trial_id", "model", "thinking", "curriculum", "seed"} <= trial.keys()
+
+
+def test_the_plan_holds_the_weights_that_each_stage_trains_with(tmp_path: Path) -> None:
+    stages = [
+        {"name": "first", "steps_frac": 0.5, "rewards": {"schema": 1, "strictness": 2}},
+        {"name": "second", "steps_frac": 0.5},
+    ]
+    own = {"curriculum": "own", "curricula": {"own": stages}}
+    trial = {"model": "builtin:tiny", "grpo": {"max_steps": 4}, **own}
+    sweep = SweepSpec.model_validate(
+        {"name": "small", "task": {"kind": "strict_json"}, "trial": trial}
+    )
+    write_json(tmp_path / "plan.json", plan_document(sweep, expand(sweep)))
+    (cell, *_) = read_plan(tmp_path).cells
+    first, second = cell.stages
+    assert (first.weights["schema"], first.weights["format"]) == (1, 0)
+    assert second.weights == cell.weights
 
 
 @pytest.mark.parametrize(
