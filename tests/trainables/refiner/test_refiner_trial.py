@@ -5,7 +5,6 @@ generated; everything else is a real trial.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ task:
   test: {rows}
 trial:
   model: builtin:tiny
+  dtype: float32
   grpo:
     max_steps: 2
     num_generations: 8
@@ -112,10 +112,11 @@ def test_a_trial_goes_on_without_the_rewards_that_its_judge_owes(tmp_path: Path)
 def test_a_trial_whose_judge_breaks_down_fails_with_the_reason(tmp_path: Path) -> None:
     broken = Response(b"out of memory", status=500)
     with serving(lambda r, n: honest(r, n) if is_probe(r) else broken) as server:
-        spec = trial(tmp_path, server.base_url, max_retries=0)
+        # A name of its own: a process has one judge, with its history, for equal settings.
+        spec = trial(tmp_path, server.base_url, max_retries=0, model="broken")
         outcome = train_trial(spec, folder=tmp_path / "trial")
     assert outcome.state == "FAILED"
-    assert re.search(r"(\d+) of the latest \1 calls of the judge m failed", str(outcome.reason))
+    assert "36 of the latest 36 calls of the judge broken failed" in str(outcome.reason)
     assert "HTTP 500: out of memory" in str(outcome.reason)
 
 
