@@ -14,7 +14,6 @@ import yaml
 
 from strictune.cli import _parser
 from strictune.config import expand, load_sweep
-from strictune.launch.job_request import checkout
 from strictune.packing import Machine, before_peak, has_room
 from strictune.plan import parse_only, select
 
@@ -79,7 +78,7 @@ def test_a_page_says_what_was_never_applied(name: str) -> None:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_are_sound_shell(script: Path) -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)
-    shellcheck = shutil.which("shellcheck", path=checkout() / ".venv" / "bin") or shutil.which(
+    shellcheck = shutil.which("shellcheck", path=ROOT / ".venv" / "bin") or shutil.which(
         "shellcheck"
     )
     if shellcheck is None:

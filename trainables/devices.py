@@ -15,14 +15,18 @@ from typing import NamedTuple
 from strictune.errors import TrialError
 
 __all__ = [
+    "GIB",
     "PRETENDED_CARDS",
     "CardProblem",
     "card_problem",
     "cpu_has_bfloat16",
     "cpu_name",
     "driver_cards",
+    "nvidia_smi",
     "require_card",
 ]
+
+GIB = 2**30
 
 PRETENDED_CARDS = "STRICTUNE_PRETENDED_CARDS"
 """Environment variable that, if set, lets granted cards be missing: for tests of a cluster that
@@ -30,8 +34,8 @@ claims to have some."""
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 """Linux' names of what torch multiplies bfloat16 with; without, it goes element by element."""
-QUERY = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
-QUERY_TIMEOUT_S = 10.0
+NVIDIA_SMI = "nvidia-smi"
+NVIDIA_SMI_TIMEOUT_S = 10.0
 OLDEST_DRIVER = {"12": 525, "13": 580}
 """By the major version of CUDA (docs: NVIDIA, CUDA compatibility)."""
 OTHER_TORCH = "install a build of torch for {} in its place; pytorch.org says how"
@@ -105,14 +109,24 @@ def card_problem() -> CardProblem | None:
 
 def driver_cards() -> str:
     """Return the NVIDIA driver's cards and version; empty without a driver."""
+    lines = nvidia_smi("--query-gpu=name,driver_version").splitlines()
+    pairs = [line.rpartition(",") for line in lines if "," in line]
+    return "; ".join(f"{name} (driver {version.strip()})" for name, _, version in pairs)
+
+
+def nvidia_smi(query: str) -> str:
+    """Return the rows that nvidia-smi answers a query with, as CSV; empty without a driver."""
     try:
         asked = subprocess.run(
-            QUERY, capture_output=True, text=True, check=False, timeout=QUERY_TIMEOUT_S
+            [NVIDIA_SMI, query, "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=NVIDIA_SMI_TIMEOUT_S,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    pairs = [line.rpartition(",") for line in asked.stdout.splitlines() if "," in line]
-    return "; ".join(f"{name} (driver {version.strip()})" for name, _, version in pairs)
+    return asked.stdout if asked.returncode == 0 else ""
 
 
 def _unsupported_card() -> CardProblem | None:

@@ -259,7 +259,7 @@ def _prepare_process() -> None:
     """
     import torch
 
-    from trainables.memory.card import limit_to_share
+    from trainables.memory.process import limit_to_share
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     _end_at_once_when_terminated()

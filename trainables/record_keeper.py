@@ -11,7 +11,7 @@ from strictune.errors import TrialError
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage
 from trainables.failures import divergence_advice
-from trainables.memory.peak import PeakMeter
+from trainables.memory.process import PeakMeter
 
 __all__ = ["RecordKeeper"]
 

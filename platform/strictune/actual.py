@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from strictune.config import load_trial
-from strictune.cost_book import CostBook
+from strictune.cost_cache import CostCache
 from strictune.records import (
     TRIALS,
     PlannedCosts,
@@ -67,8 +67,8 @@ def compare_costs(sweep: Path) -> list[CellCosts]:
     ]
 
 
-def remember_costs(sweep: Path, book: CostBook) -> int:
-    """Write the costs of the sweep's finished trials into the book; returns how many."""
+def remember_costs(sweep: Path, cache: CostCache) -> int:
+    """Write the costs of the sweep's finished trials into the cache; returns how many."""
     planned = read_costs(sweep).cells
     remembered = 0
     for trial in read_plan(sweep).trials:
@@ -79,7 +79,7 @@ def remember_costs(sweep: Path, book: CostBook) -> int:
         grant = planned.get(trial.cell, PlannedCosts()).grant
         cost = read_trial_cost(folder, gpus=grant.gpus if grant else None)
         if cost is not None:
-            book.add_trial(load_trial(folder / "trial.yaml"), cost)
+            cache.add_trial(load_trial(folder / "trial.yaml"), cost)
             remembered += 1
     return remembered
 

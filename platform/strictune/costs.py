@@ -1,6 +1,6 @@
 """What a sweep is expected to cost on given machines, and what must be measured to pack it.
 
-Memory is what the cost book has measured, else the first guess of
+Memory is what the cost cache has measured, else the first guess of
 ``trainables.memory.estimate``. Hours come from earlier trials of the same shape, else from the
 probe, whose completions are as long as they may be, so that its hours are an upper bound, else
 from the first guess of ``cost_guess``.
@@ -8,14 +8,14 @@ from the first guess of ``cost_guess``.
 Nothing is measured here; ``trials_to_probe`` names what a launcher has to measure first.
 """
 
+import functools
 import statistics
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from strictune.config import ComputeDtype, ResourcesSpec, TrialSpec, auto_dtype
-from strictune.cost_book import CostBook, KnownCosts
+from strictune.cost_cache import CostCache, KnownCosts
 from strictune.cost_guess import guess_step, num_evaluated_once
 from strictune.cost_plan import CellPlan, MemoryPlan, StepPlan, SweepCosts
 from strictune.errors import BudgetError
@@ -23,9 +23,8 @@ from strictune.packing import Grant, Machine, Peak, grant_trial, needs_peak
 from strictune.records import COSTS, read_costs, write_json
 from trainables.devices import cpu_has_bfloat16, cpu_name
 from trainables.memory.architecture import Architecture, find_architecture
-from trainables.memory.estimate import estimate_memory, workload_of
-from trainables.memory.measured import TrialCost
-from trainables.memory.shape import shape_digest
+from trainables.memory.estimate import estimate_gib
+from trainables.memory.measured import TrialCost, shape_digest
 from trainables.tasks import load_task
 
 __all__ = [
@@ -44,7 +43,7 @@ ESTIMATE_MARGIN = 1.25
 
 
 def trials_to_probe(
-    spec: ResourcesSpec, trials: Sequence[TrialSpec], machines: Sequence[Machine], book: CostBook
+    spec: ResourcesSpec, trials: Sequence[TrialSpec], machines: Sequence[Machine], cache: CostCache
 ) -> list[TrialSpec]:
     """Return one trial for each shape whose peak must be measured before it can be packed.
 
@@ -64,14 +63,14 @@ def trials_to_probe(
         if trial.distributed.num_workers > 1:
             continue
         _refuse_taking_all(trial)
-        if book.read(trial, device=device).probe is None:
+        if cache.read(trial, device=device).probe is None:
             first_of_shape.setdefault(shape_digest(trial), trial)
     return list(first_of_shape.values())
 
 
-def measured_peak(trial: TrialSpec, machines: Sequence[Machine], book: CostBook) -> Peak | None:
+def measured_peak(trial: TrialSpec, machines: Sequence[Machine], cache: CostCache) -> Peak | None:
     """Return the most that a trial of this shape has been seen to take on these machines."""
-    return book.read(trial, device=device_of(machines)).peak
+    return cache.read(trial, device=device_of(machines)).peak
 
 
 def device_of(machines: Sequence[Machine]) -> str:
@@ -83,7 +82,7 @@ def device_of(machines: Sequence[Machine]) -> str:
 
 
 def expected_costs(
-    spec: ResourcesSpec, trials: Sequence[TrialSpec], machines: Sequence[Machine], book: CostBook
+    spec: ResourcesSpec, trials: Sequence[TrialSpec], machines: Sequence[Machine], cache: CostCache
 ) -> SweepCosts:
     """Work out what ``trials`` are expected to take on ``machines``."""
     device = device_of(machines)
@@ -91,13 +90,13 @@ def expected_costs(
     for trial in trials:
         members.setdefault(trial.cell, []).append(trial)
     # One suite for the whole sweep, and drawing it takes a moment: only where a cell asks.
-    count = cache(lambda: num_evaluated_once(trials[0]))
+    count = functools.cache(lambda: num_evaluated_once(trials[0]))
     cells = {
         name: _plan_cell(
             spec,
             cell,
             machines,
-            book.read(cell[0], device=device),
+            cache.read(cell[0], device=device),
             num_wanted=len(trials),
             num_evaluated=count,
         )
@@ -130,13 +129,14 @@ def _plan_cell(
     device: _Device = "cuda" if any(machine.gpus for machine in machines) else "cpu"
     dtype = expected_dtype(trial, machines)
     architecture = find_architecture(trial.model)
-    share_gib = _share_gib(spec, trial, machines)
-    if known.measured is not None:
-        memory, peak = _measured_memory(known, device)
-    else:
-        memory, peak = _estimated_memory(
-            trial, architecture, device=device, dtype=dtype, share_gib=share_gib
-        )
+    memory, peak = _memory(
+        trial,
+        known,
+        architecture,
+        device=device,
+        dtype=dtype,
+        share_gib=_share_gib(spec, trial, machines),
+    )
     granted = _grant(spec, trial, machines, peak, num_wanted=num_wanted)
     step = _timed_step(trial, known, granted.grant)
     if step is None:
@@ -182,30 +182,29 @@ def _share_gib(spec: ResourcesSpec, trial: TrialSpec, machines: Sequence[Machine
     return card_gib * (1.0 if is_whole else float(spec.gpus_per_trial))
 
 
-def _measured_memory(known: KnownCosts, device: _Device) -> tuple[MemoryPlan, Peak | None]:
-    measured = known.measured or Peak()
-    shown = measured.gpu_gib if device == "cuda" else measured.memory_gib
-    return MemoryPlan(peak_gib=shown, source="measured"), known.peak
-
-
-def _estimated_memory(
+def _memory(
     trial: TrialSpec,
+    known: KnownCosts,
     architecture: Architecture | None,
     *,
     device: _Device,
     dtype: ComputeDtype,
     share_gib: float,
 ) -> tuple[MemoryPlan, Peak | None]:
+    """Return the peak to show and the one to pack by, measured if possible."""
+    if known.measured is not None:
+        shown = known.measured.gpu_gib if device == "cuda" else known.measured.memory_gib
+        return MemoryPlan(peak_gib=shown, source="measured"), known.peak
     if architecture is None:
         return MemoryPlan(peak_gib=None, source="unknown"), None
-    workload = workload_of(
+    peak_gib = estimate_gib(
         trial,
+        architecture,
         device=device,
         dtype=dtype,
         max_prompt_tokens=load_task(trial.task).max_prompt_tokens,
         share_gib=share_gib,
     )
-    peak_gib = estimate_memory(trial, architecture, workload).peak_gib
     guess = peak_gib * ESTIMATE_MARGIN
     return (
         MemoryPlan(peak_gib=peak_gib, source="estimated"),
@@ -277,7 +276,7 @@ def _too_tight(memory: MemoryPlan, grant: Grant | None, machines: Sequence[Machi
 
 
 def _timed_step(trial: TrialSpec, known: KnownCosts, grant: Grant | None) -> StepPlan | None:
-    """Return what the book says of a step, or None where nothing was timed."""
+    """Return what the cache says of a step, or None where nothing was timed."""
     similar = _most_similar(list(known.trials.values()), trial, grant)
     if similar:
         return StepPlan(

@@ -5,26 +5,26 @@ The plan is made with it. A running sweep asks its cluster instead.
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from strictune.packing import Card, Machine
+from trainables.devices import GIB, nvidia_smi
 
 __all__ = ["parse_cards", "this_machine"]
 
-QUERY = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+QUERY = "--query-gpu=name,memory.total,compute_cap"
 CARD = re.compile(r"(?P<name>.+), (?P<mib>\d+), (?P<capability>\d+)\.\d+")
 AMPERE = 8
 """The compute capability of the first cards that have bfloat16 in hardware."""
-QUERY_TIMEOUT_S = 10.0
 UUIDS = ("GPU-", "MIG-")
 """How the entries of CUDA_VISIBLE_DEVICES begin that are no numbers."""
 
 FREE_FOR_OTHERS = 0.1
 """Share of the available main memory that is left to the driver, Ray and the system."""
 
-MEMINFO = Path("/proc/meminfo")
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -33,7 +33,7 @@ CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
 
 def this_machine() -> Machine:
     """Describe this machine; cards that CUDA_VISIBLE_DEVICES hides are left out."""
-    cards = parse_cards(_ask_driver(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
+    cards = parse_cards(nvidia_smi(QUERY), visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
     return Machine(
         cpus=float(_usable_cores()),
         memory_gib=_available_gib() * (1 - FREE_FOR_OTHERS),
@@ -65,16 +65,6 @@ def parse_cards(text: str, *, visible: str | None) -> list[Card]:
             break  # As in CUDA: the first entry that names no card hides itself and the rest.
         chosen.append(cards[int(number)])
     return chosen
-
-
-def _ask_driver() -> str:
-    try:
-        result = subprocess.run(
-            QUERY, capture_output=True, text=True, check=False, timeout=QUERY_TIMEOUT_S
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout if result.returncode == 0 else ""
 
 
 def _usable_cores() -> int:
@@ -121,11 +111,8 @@ def _cpu_quota(cgroup: Path) -> float | None:
 
 def _available_gib() -> float:
     """Return the main memory that new processes can take, in a container within its limit."""
-    if not MEMINFO.exists():
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    fields = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
-    available = int(fields["MemAvailable"].split()[0]) / 2**20
+    available = float(psutil.virtual_memory().available) / GIB
     if CGROUP_LIMIT.exists() and CGROUP_LIMIT.read_text().strip().isdigit():
         left = int(CGROUP_LIMIT.read_text()) - int(CGROUP_USED.read_text())
-        available = min(available, left / 2**30)
+        available = min(available, left / GIB)
     return available

@@ -11,12 +11,15 @@ scheduler then fills machines with whatever fits.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from strictune.config import ResourcesSpec
 from strictune.errors import BudgetError
+from trainables.devices import GIB
+
+if TYPE_CHECKING:
+    from strictune.config import ResourcesSpec
 
 __all__ = [
-    "GIB",
     "GPU_SHARES",
     "HOW_TO_TAKE_LESS",
     "PEAK_MARGIN",
@@ -29,12 +32,10 @@ __all__ = [
     "grant_trial",
     "has_room",
     "needs_peak",
-    "one_size_up",
+    "next_larger",
     "smallest_share",
     "without_measuring",
 ]
-
-GIB = 2**30
 
 GPU_SHARES = tuple(math.floor(10_000 / count) / 10_000 for count in (1, 2, 3, 4, 5, 6, 8, 10, 12))
 """Shares of a card, largest first. Few sizes keep cards free of gaps, and they are cut to the
@@ -120,7 +121,7 @@ class Grant:
 
 
 def needs_peak(
-    spec: ResourcesSpec, machines: Sequence[Machine], *, num_wanted: int, num_workers: int = 1
+    spec: "ResourcesSpec", machines: Sequence[Machine], *, num_wanted: int, num_workers: int = 1
 ) -> bool:
     """Say whether ``grant_trial`` must be told the peak of a trial.
 
@@ -136,7 +137,7 @@ def needs_peak(
 
 
 def grant_trial(
-    spec: ResourcesSpec,
+    spec: "ResourcesSpec",
     machines: Sequence[Machine],
     *,
     peak: Peak | None,
@@ -183,7 +184,7 @@ def grant_trial(
     return replace(least, at_once=min(sum(places) // num_workers, wanted))
 
 
-def without_measuring(spec: ResourcesSpec) -> ResourcesSpec:
+def without_measuring(spec: "ResourcesSpec") -> "ResourcesSpec":
     """Return ``spec`` for the probe, whose peak is not known yet: a whole card, or a core."""
     return spec.model_copy(
         update={
@@ -194,7 +195,7 @@ def without_measuring(spec: ResourcesSpec) -> ResourcesSpec:
     )
 
 
-def before_peak(spec: ResourcesSpec, *, num_workers: int = 1) -> Grant:
+def before_peak(spec: "ResourcesSpec", *, num_workers: int = 1) -> Grant:
     """Return what a process of a trial is known to need before its peak is: most on a card."""
     plain = without_measuring(spec)
     return Grant(
@@ -230,7 +231,7 @@ def smallest_share(gpu_gib: float, card: Card, *, failed_gib: float | None = Non
     return next((share for share in shares if share * card.memory_gib > too_small_gib), None)
 
 
-def one_size_up(grant: Grant, machines: Sequence[Machine]) -> Grant | None:
+def next_larger(grant: Grant, machines: Sequence[Machine]) -> Grant | None:
     """Return the grant for the second try of a trial that ran out of memory.
 
     On a card it is the next larger share, elsewhere half as much main memory again. None says
@@ -257,12 +258,12 @@ def _gpu_machines(machines: Sequence[Machine]) -> list[Machine]:
     return [machine for machine in machines if machine.gpus > 0]
 
 
-def _wanted(spec: ResourcesSpec, num_wanted: int) -> int:
+def _wanted(spec: "ResourcesSpec", num_wanted: int) -> int:
     return max(1, min(num_wanted, spec.max_concurrent_trials or num_wanted))
 
 
 def _gpu_share(
-    spec: ResourcesSpec, machines: Sequence[Machine], *, peak: Peak | None, cell: str
+    spec: "ResourcesSpec", machines: Sequence[Machine], *, peak: Peak | None, cell: str
 ) -> float:
     if spec.gpus_per_trial != "auto":
         return spec.gpus_per_trial
@@ -286,7 +287,7 @@ def _gpu_share(
     return share
 
 
-def _whole_card(spec: ResourcesSpec, *, num_workers: int, cell: str) -> float:
+def _whole_card(spec: "ResourcesSpec", *, num_workers: int, cell: str) -> float:
     if spec.gpus_per_trial not in ("auto", 1):
         raise BudgetError(
             f"resources.gpus_per_trial = {spec.gpus_per_trial:g}, but each of the {num_workers} "
@@ -295,7 +296,7 @@ def _whole_card(spec: ResourcesSpec, *, num_workers: int, cell: str) -> float:
     return 1.0
 
 
-def _memory(spec: ResourcesSpec, peak: Peak | None) -> float | None:
+def _memory(spec: "ResourcesSpec", peak: Peak | None) -> float | None:
     if spec.memory_gib_per_trial is not None:
         return spec.memory_gib_per_trial
     if peak is None or peak.memory_gib is None:
@@ -335,7 +336,9 @@ def _too_many(grant: Grant, places: int, *, cell: str) -> str:
     )
 
 
-def _too_large(least: Grant, machines: Sequence[Machine], *, spec: ResourcesSpec, cell: str) -> str:
+def _too_large(
+    least: Grant, machines: Sequence[Machine], *, spec: "ResourcesSpec", cell: str
+) -> str:
     most_cpus = max(machine.cpus for machine in machines)
     nowhere = "no machine of the cluster" + (" with a GPU" if least.gpus else "")
     if not most_cpus:

@@ -133,19 +133,19 @@ def run_probe(spec: Any, job: Job) -> dict[str, Any]:
 def first_guess_gib(spec: Any, *, device: str) -> float | None:
     """Return what the formula says of a trial; None for a model that it does not cover."""
     from trainables.memory.architecture import find_architecture
-    from trainables.memory.estimate import estimate_memory, workload_of
+    from trainables.memory.estimate import estimate_gib
     from trainables.precision import resolve_dtype
 
     architecture = find_architecture(spec.model)
     if architecture is None:
         return None
-    workload = workload_of(
+    return estimate_gib(
         spec,
+        architecture,
         device="cuda" if device == "cuda" else "cpu",
         dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
         max_prompt_tokens=PROMPT_TOKENS[device],
     )
-    return estimate_memory(spec, architecture, workload).peak_gib
 
 
 def measure_speed(job: Job) -> Iterator[Result]:

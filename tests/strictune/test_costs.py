@@ -6,7 +6,7 @@ import pytest
 from cost_fakes import CARD, ON_CARD, ON_CPU, a_cost, a_probe, sweep_of
 
 from strictune.config import SweepSpec, TrialSpec, expand
-from strictune.cost_book import HEAP_GROWTH, CostBook
+from strictune.cost_cache import HEAP_GROWTH, CostCache
 from strictune.cost_plan import CellPlan, SweepCosts
 from strictune.costs import expected_costs, measured_peak, trials_to_probe, write_costs
 from strictune.errors import BudgetError
@@ -17,13 +17,13 @@ VLLM = {"rollouts": {"engine": "vllm"}, "quantization": "none"}
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> CostBook:
-    return CostBook(tmp_path)
+def cache(tmp_path: Path) -> CostCache:
+    return CostCache(tmp_path)
 
 
-def planned(book: CostBook, *machines: Machine, **changes: Any) -> SweepCosts:
+def planned(cache: CostCache, *machines: Machine, **changes: Any) -> SweepCosts:
     sweep = sweep_of(**changes)
-    return expected_costs(sweep.resources, expand(sweep), machines or [ON_CPU], book)
+    return expected_costs(sweep.resources, expand(sweep), machines or [ON_CPU], cache)
 
 
 def only_cell(costs: SweepCosts) -> CellPlan:
@@ -31,99 +31,99 @@ def only_cell(costs: SweepCosts) -> CellPlan:
     return cell
 
 
-def to_probe(book: CostBook, *machines: Machine, **changes: Any) -> list[TrialSpec]:
+def to_probe(cache: CostCache, *machines: Machine, **changes: Any) -> list[TrialSpec]:
     sweep = sweep_of(**changes)
-    return trials_to_probe(sweep.resources, expand(sweep), machines or [ON_CPU], book)
+    return trials_to_probe(sweep.resources, expand(sweep), machines or [ON_CPU], cache)
 
 
 def trial(**changes: Any) -> TrialSpec:
     return expand(sweep_of(**changes))[0]
 
 
-def test_numbers_need_no_probe(book: CostBook) -> None:
-    assert to_probe(book, resources={"gpus_per_trial": 0.5}, matrix={"seed": [0, 1]}) == []
+def test_numbers_need_no_probe(cache: CostCache) -> None:
+    assert to_probe(cache, resources={"gpus_per_trial": 0.5}, matrix={"seed": [0, 1]}) == []
 
 
-def test_one_trial_of_each_shape_is_probed(book: CostBook) -> None:
+def test_one_trial_of_each_shape_is_probed(cache: CostCache) -> None:
     matrix = {"thinking": [False, True], "curriculum": ["standard", "three_stage"], "seed": [0, 1]}
     lengths = {"grpo": {"max_think_length": 64}}
-    found = to_probe(book, matrix=matrix, resources=AUTO, **lengths)
+    found = to_probe(cache, matrix=matrix, resources=AUTO, **lengths)
     # Both curricula deal the same difficulties, at the same lengths.
     assert [(trial.thinking, trial.seed) for trial in found] == [(False, 0), (True, 0)]
-    book.add_probe(found[0], a_probe())
-    again = to_probe(book, matrix=matrix, resources=AUTO, **lengths)
+    cache.add_probe(found[0], a_probe())
+    again = to_probe(cache, matrix=matrix, resources=AUTO, **lengths)
     assert [trial.thinking for trial in again] == [True]
 
 
-def test_earlier_trials_do_not_replace_the_probe(book: CostBook) -> None:
+def test_earlier_trials_do_not_replace_the_probe(cache: CostCache) -> None:
     changes = {"matrix": {"seed": [0, 1]}, "resources": AUTO}
-    book.add_trial(trial(), a_cost())
-    assert len(to_probe(book, **changes)) == 1
+    cache.add_trial(trial(), a_cost())
+    assert len(to_probe(cache, **changes)) == 1
 
 
-def test_vllm_in_the_process_is_not_probed(book: CostBook) -> None:
+def test_vllm_in_the_process_is_not_probed(cache: CostCache) -> None:
     with pytest.raises(BudgetError, match=r"however large it is\. Give a share"):
-        to_probe(book, ON_CARD, resources=AUTO, **VLLM)
-    assert "Give a share" in str(only_cell(planned(book, ON_CARD, resources=AUTO, **VLLM)).problem)
-    assert only_cell(planned(book, ON_CARD, resources={"gpus_per_trial": 1}, **VLLM)).grant
+        to_probe(cache, ON_CARD, resources=AUTO, **VLLM)
+    assert "Give a share" in str(only_cell(planned(cache, ON_CARD, resources=AUTO, **VLLM)).problem)
+    assert only_cell(planned(cache, ON_CARD, resources={"gpus_per_trial": 1}, **VLLM)).grant
 
 
-def test_the_measured_peak_is_what_packs(book: CostBook) -> None:
-    assert measured_peak(trial(), [ON_CARD], book) is None
-    book.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=6.0, memory_gib=4.0))
+def test_the_measured_peak_is_what_packs(cache: CostCache) -> None:
+    assert measured_peak(trial(), [ON_CARD], cache) is None
+    cache.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=6.0, memory_gib=4.0))
     expected = Peak(gpu_gib=6.0, memory_gib=4.0 * HEAP_GROWTH)
-    assert measured_peak(trial(), [ON_CPU, ON_CARD], book) == expected
-    assert measured_peak(trial(), [ON_CPU], book) is None
+    assert measured_peak(trial(), [ON_CPU, ON_CARD], cache) == expected
+    assert measured_peak(trial(), [ON_CPU], cache) is None
 
 
-def test_memory_is_estimated_until_it_is_measured(book: CostBook) -> None:
-    guess = only_cell(planned(book)).memory
+def test_memory_is_estimated_until_it_is_measured(cache: CostCache) -> None:
+    guess = only_cell(planned(cache)).memory
     assert guess.source == "estimated"
     assert guess.peak_gib is not None
-    book.add_probe(trial(), a_probe(memory_gib=2.5))
-    assert only_cell(planned(book)).memory.peak_gib == 2.5
-    assert only_cell(planned(book)).memory.source == "measured"
+    cache.add_probe(trial(), a_probe(memory_gib=2.5))
+    assert only_cell(planned(cache)).memory.peak_gib == 2.5
+    assert only_cell(planned(cache)).memory.source == "measured"
 
 
-def test_memory_of_a_model_that_is_nowhere_is_unknown(book: CostBook) -> None:
-    cell = only_cell(planned(book, ON_CARD, model="someone/absent", resources=AUTO))
+def test_memory_of_a_model_that_is_nowhere_is_unknown(cache: CostCache) -> None:
+    cell = only_cell(planned(cache, ON_CARD, model="someone/absent", resources=AUTO))
     assert (cell.memory.peak_gib, cell.memory.source) == (None, "unknown")
     assert (cell.grant, cell.problem) == (None, None)
 
 
-def test_an_estimate_packs_a_card_with_more_room_than_a_measurement(book: CostBook) -> None:
-    cell = only_cell(planned(book, ON_CARD, resources=AUTO))
+def test_an_estimate_packs_a_card_with_more_room_than_a_measurement(cache: CostCache) -> None:
+    cell = only_cell(planned(cache, ON_CARD, resources=AUTO))
     assert cell.memory.peak_gib is not None
     assert cell.grant is not None
     assert cell.grant.gpus * CARD.memory_gib > cell.memory.peak_gib * PEAK_MARGIN * 1.2
 
 
-def test_a_measured_trial_is_packed_by_memory_without_a_card(book: CostBook) -> None:
-    book.add_trial(trial(), a_cost(memory_gib=7.0))
-    grant = only_cell(planned(book, resources=AUTO, matrix={"seed": [0, 1, 2]})).grant
+def test_a_measured_trial_is_packed_by_memory_without_a_card(cache: CostCache) -> None:
+    cache.add_trial(trial(), a_cost(memory_gib=7.0))
+    grant = only_cell(planned(cache, resources=AUTO, matrix={"seed": [0, 1, 2]})).grant
     assert grant is not None
     assert (grant.cpus, grant.at_once) == (2.0, 2)
 
 
-def test_a_share_that_is_too_small_is_said(book: CostBook) -> None:
-    book.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=9.0))
-    tight = only_cell(planned(book, ON_CARD, resources={"gpus_per_trial": 0.25}))
+def test_a_share_that_is_too_small_is_said(cache: CostCache) -> None:
+    cache.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=9.0))
+    tight = only_cell(planned(cache, ON_CARD, resources={"gpus_per_trial": 0.25}))
     assert tight.problem == (
         "takes 9.0 GiB (measured), but 0.25 of NVIDIA Card is 6.0. Raise "
         "resources.gpus_per_trial, or set it to auto."
     )
-    assert only_cell(planned(book, ON_CARD, resources={"gpus_per_trial": 0.5})).problem is None
+    assert only_cell(planned(cache, ON_CARD, resources={"gpus_per_trial": 0.5})).problem is None
 
 
-def test_what_does_not_fit_is_a_problem_of_its_cell(book: CostBook) -> None:
-    book.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=30.0))
-    cell = only_cell(planned(book, ON_CARD, resources=AUTO))
+def test_what_does_not_fit_is_a_problem_of_its_cell(cache: CostCache) -> None:
+    cache.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=30.0))
+    cell = only_cell(planned(cache, ON_CARD, resources=AUTO))
     assert cell.grant is None
     assert "takes 30.0 GiB at its worst lengths" in str(cell.problem)
 
 
-def test_hours_are_a_guess_before_anything_was_timed(book: CostBook) -> None:
-    costs = planned(book)
+def test_hours_are_a_guess_before_anything_was_timed(cache: CostCache) -> None:
+    costs = planned(cache)
     cell = only_cell(costs)
     assert (cell.step.source, costs.hours_source) == ("guess", "guess")
     assert cell.step.step_s and cell.step.evaluation_s and cell.hours
@@ -132,22 +132,22 @@ def test_hours_are_a_guess_before_anything_was_timed(book: CostBook) -> None:
     assert costs.document()["hours_source"] == "guess"
 
 
-def test_hours_of_a_model_that_is_nowhere_are_unknown(book: CostBook) -> None:
-    costs = planned(book, model="someone/absent")
+def test_hours_of_a_model_that_is_nowhere_are_unknown(cache: CostCache) -> None:
+    costs = planned(cache, model="someone/absent")
     assert only_cell(costs).step.source == "unknown"
     assert (only_cell(costs).hours, costs.trial_hours, costs.wall_hours) == (None, None, None)
     assert costs.hours_source == "unknown"
 
 
-def test_the_least_sure_cell_decides_what_the_sum_is_called(book: CostBook) -> None:
-    book.add_probe(trial(), a_probe())
+def test_the_least_sure_cell_decides_what_the_sum_is_called(cache: CostCache) -> None:
+    cache.add_probe(trial(), a_probe())
     both = {"matrix": {"thinking": [False, True]}}
-    assert planned(book).hours_source == "probe, at worst lengths"
-    assert planned(book, **both).hours_source == "guess"
+    assert planned(cache).hours_source == "probe, at worst lengths"
+    assert planned(cache, **both).hours_source == "guess"
 
 
 def test_the_step_of_a_sweep_without_its_rows_is_guessed_and_its_hours_are_not(
-    book: CostBook, tmp_path: Path
+    cache: CostCache, tmp_path: Path
 ) -> None:
     rows = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "validation", "test")}
     judge = {"kind": "lexical"}
@@ -155,15 +155,15 @@ def test_the_step_of_a_sweep_without_its_rows_is_guessed_and_its_hours_are_not(
     sweep |= {"task": {"kind": "refiner", "judge": judge, **rows}}
     sweep["trial"] |= {"model": "builtin:tiny_citing"}
     spec = SweepSpec.model_validate(sweep)
-    cell = only_cell(expected_costs(spec.resources, expand(spec), [ON_CPU], book))
+    cell = only_cell(expected_costs(spec.resources, expand(spec), [ON_CPU], cache))
     assert (cell.step.source, cell.step.evaluation_s, cell.hours) == ("guess", None, None)
     assert cell.step.step_s
 
 
-def test_what_vllm_takes_of_a_card_belongs_to_the_planned_memory(book: CostBook) -> None:
+def test_what_vllm_takes_of_a_card_belongs_to_the_planned_memory(cache: CostCache) -> None:
     def planned_gib(share: float, **vllm: Any) -> float:
         options = VLLM | {"rollouts": {"engine": "vllm", "vllm": vllm or None}}
-        cell = only_cell(planned(book, ON_CARD, resources={"gpus_per_trial": share}, **options))
+        cell = only_cell(planned(cache, ON_CARD, resources={"gpus_per_trial": share}, **options))
         assert cell.memory.peak_gib is not None
         return cell.memory.peak_gib
 
@@ -176,26 +176,26 @@ def test_what_vllm_takes_of_a_card_belongs_to_the_planned_memory(book: CostBook)
     assert planned_gib(0.5, enable_sleep_mode=True) < always + 0.4 * 12
 
 
-def test_hours_after_a_probe_are_those_of_the_worst_lengths(book: CostBook) -> None:
-    book.add_probe(trial(), a_probe(step_s=36.0, evaluation_s=360.0))
-    standard = only_cell(planned(book))
+def test_hours_after_a_probe_are_those_of_the_worst_lengths(cache: CostCache) -> None:
+    cache.add_probe(trial(), a_probe(step_s=36.0, evaluation_s=360.0))
+    standard = only_cell(planned(cache))
     assert standard.step.source == "probe, at worst lengths"
     # 100 steps of 36 s, one evaluation of the stage and one of the final split.
     assert standard.hours == pytest.approx(1.0 + 0.2)
-    assert only_cell(planned(book, curriculum="three_stage")).hours == pytest.approx(1.0 + 0.4)
+    assert only_cell(planned(cache, curriculum="three_stage")).hours == pytest.approx(1.0 + 0.4)
 
 
-def test_hours_after_earlier_trials_are_their_medians(book: CostBook) -> None:
-    book.add_probe(trial(), a_probe())
+def test_hours_after_earlier_trials_are_their_medians(cache: CostCache) -> None:
+    cache.add_probe(trial(), a_probe())
     for seed, step_s in enumerate((17.0, 18.0, 40.0)):
-        book.add_trial(trial(matrix={"seed": [seed]}), a_cost(step_s=step_s))
-    cell = only_cell(planned(book))
+        cache.add_trial(trial(matrix={"seed": [seed]}), a_cost(step_s=step_s))
+    cell = only_cell(planned(cache))
     assert (cell.step.source, cell.step.step_s) == ("earlier trials", 18.0)
     assert cell.hours == pytest.approx((100 * 18 + 720 + 180) / 3600)
 
 
 def test_trials_of_the_same_curriculum_and_then_of_the_same_grant_are_closest(
-    book: CostBook,
+    cache: CostCache,
 ) -> None:
     costs = {
         0: a_cost(curriculum="three_stage", step_s=5.0),
@@ -203,10 +203,10 @@ def test_trials_of_the_same_curriculum_and_then_of_the_same_grant_are_closest(
         2: a_cost(num_threads=1, step_s=9.0),
     }
     for seed, cost in costs.items():
-        book.add_trial(trial(matrix={"seed": [seed]}), cost)
+        cache.add_trial(trial(matrix={"seed": [seed]}), cost)
 
     def step_s(**changes: Any) -> float | None:
-        return only_cell(planned(book, **changes)).step.step_s
+        return only_cell(planned(cache, **changes)).step.step_s
 
     assert step_s(curriculum="three_stage") == 5.0
     assert step_s(resources={"cpus_per_trial": 4}) == 6.0
@@ -214,29 +214,29 @@ def test_trials_of_the_same_curriculum_and_then_of_the_same_grant_are_closest(
     assert step_s(resources={"cpus_per_trial": 2}) == 7.5
 
 
-def test_the_sum_counts_trials_cards_and_the_clock(book: CostBook) -> None:
-    book.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=5.0, evaluation_s=0.0))
-    costs = planned(book, ON_CARD, resources=AUTO, matrix={"seed": [0, 1, 2, 3]})
+def test_the_sum_counts_trials_cards_and_the_clock(cache: CostCache) -> None:
+    cache.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=5.0, evaluation_s=0.0))
+    costs = planned(cache, ON_CARD, resources=AUTO, matrix={"seed": [0, 1, 2, 3]})
     # One hour each, four at once on a quarter of the card each.
     assert costs.trial_hours == pytest.approx(4.0)
     assert costs.card_hours == pytest.approx(1.0)
     assert costs.wall_hours == pytest.approx(1.0)
     one_by_one = planned(
-        book, ON_CARD, resources={"max_concurrent_trials": 1}, matrix={"seed": [0, 1, 2]}
+        cache, ON_CARD, resources={"max_concurrent_trials": 1}, matrix={"seed": [0, 1, 2]}
     )
     assert one_by_one.wall_hours == pytest.approx(3.0)
 
 
-def test_the_clock_is_no_shorter_than_the_longest_trial(book: CostBook) -> None:
+def test_the_clock_is_no_shorter_than_the_longest_trial(cache: CostCache) -> None:
     short, long = {"max_completion_length": 64}, {"max_completion_length": 64, "max_steps": 1000}
-    book.add_trial(trial(grpo=short), a_cost(step_s=36.0, evaluation_s=0.0, other_s=0.0))
-    costs = planned(book, grpo=long, resources={"max_concurrent_trials": 4})
+    cache.add_trial(trial(grpo=short), a_cost(step_s=36.0, evaluation_s=0.0, other_s=0.0))
+    costs = planned(cache, grpo=long, resources={"max_concurrent_trials": 4})
     assert costs.wall_hours == pytest.approx(10.0)
 
 
-def test_the_document_is_json_and_names_its_sources(book: CostBook) -> None:
-    book.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=5.0))
-    document = json.loads(json.dumps(planned(book, ON_CARD, resources=AUTO).document()))
+def test_the_document_is_json_and_names_its_sources(cache: CostCache) -> None:
+    cache.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=5.0))
+    document = json.loads(json.dumps(planned(cache, ON_CARD, resources=AUTO).document()))
     [cell] = document["cells"].values()
     assert cell["memory"] == {"peak_gib": 5.0, "source": "measured"}
     assert cell["grant"]["gpus"] == 0.25
@@ -244,12 +244,12 @@ def test_the_document_is_json_and_names_its_sources(book: CostBook) -> None:
     assert document["machines"][0]["card"]["memory_gib"] == 24.0
 
 
-def test_a_resumed_sweep_keeps_what_was_expected_at_first(book: CostBook, tmp_path: Path) -> None:
+def test_a_resumed_sweep_keeps_what_was_expected_at_first(cache: CostCache, tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     sweep.mkdir()
-    write_costs(sweep, planned(book))
-    book.add_probe(trial(), a_probe())
-    write_costs(sweep, planned(book, matrix={"thinking": [False, True]}))
+    write_costs(sweep, planned(cache))
+    cache.add_probe(trial(), a_probe())
+    write_costs(sweep, planned(cache, matrix={"thinking": [False, True]}))
     cells = json.loads((sweep / "costs.json").read_text())["cells"]
     assert [cell["step"]["source"] for cell in cells.values()] == ["guess", "guess"]
     assert len(cells) == 2

@@ -13,12 +13,12 @@ import pytest
 from packaging.requirements import Requirement
 
 from strictune.doctor import Finding, Place, software
-from strictune.doctor import machine as machine_checks
-from strictune.doctor.hub import check_hub
-from strictune.doctor.machine import (
+from strictune.doctor import checks as machine_checks
+from strictune.doctor.checks import (
     check_caches,
     check_cores,
     check_disk,
+    check_hub,
     check_memory,
     check_open_files,
     check_scratch,

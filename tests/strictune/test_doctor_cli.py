@@ -5,7 +5,7 @@ import pytest
 
 from strictune.cli import doctor, main
 from strictune.doctor import Check, Finding, Place
-from strictune.doctor.findings import broken, ok, warning
+from strictune.doctor.examination import broken, ok, warning
 
 FINE = ok("python", "3.11.7")
 OFFLINE = warning("model hub", "offline", cure="Check the network.")

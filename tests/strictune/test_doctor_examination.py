@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from strictune.doctor import CHECKS, Check, Finding, Place, examine
-from strictune.doctor.findings import broken, ok, warning
-from strictune.doctor.processes import try_in_process
+from strictune.doctor.examination import broken, ok, try_in_process, warning
 
 PLACE = Place(Path("runs"), {})
 CHILD = "child_of_the_doctor"
@@ -78,8 +77,8 @@ def tried(child: Path, code: str, *, limit_s: float = 60.0) -> list[Finding]:
 
 PREAMBLE = """
 import os, signal, sys, time
-from strictune.doctor.findings import ok
-from strictune.doctor.processes import say_findings
+from strictune.doctor.examination import ok
+from strictune.doctor.examination import say_findings
 def one():
     print("a library's remark")
     return ok("one", "fine")

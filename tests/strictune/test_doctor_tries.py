@@ -15,7 +15,7 @@ import torch
 from tracking_fakes import empty_store
 
 from strictune.doctor import Finding, Place, checks, try_device, try_mlflow, try_model
-from strictune.doctor.processes import try_in_process
+from strictune.doctor.examination import try_in_process
 from strictune.errors import StorageError
 from strictune.tracking.store import TrackingStore
 from trainables import devices, precision

@@ -9,6 +9,7 @@ from strictune import hardware
 from strictune.hardware import parse_cards, this_machine
 from strictune.launch.cluster import ENDING, ray_cluster
 from strictune.packing import Card
+from trainables import devices
 
 LIST = "NVIDIA H100 80GB HBM3, 81559, 9.0\nNVIDIA A10, 23028, 8.6\n"
 H100 = Card(name="NVIDIA H100 80GB HBM3", memory_gib=81559 / 1024)
@@ -53,13 +54,13 @@ def test_this_machine_has_cores_and_memory() -> None:
 
 def test_the_smallest_card_stands_for_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(hardware, "_ask_driver", lambda: LIST)
+    monkeypatch.setattr(hardware, "nvidia_smi", lambda query: LIST)
     machine = this_machine()
     assert (machine.gpus, machine.card) == (2, A10)
 
 
 def test_a_machine_without_the_drivers_tool_has_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "QUERY", ["/nonexistent/nvidia-smi"])
+    monkeypatch.setattr(devices, "NVIDIA_SMI", "/nonexistent/nvidia-smi")
     assert (this_machine().gpus, this_machine().card) == (0, None)
 
 

@@ -9,7 +9,7 @@ import ray
 from cost_fakes import CARD, ON_CARD, ON_CPU, a_probe, sweep_of
 
 from strictune.config import TrialSpec, expand
-from strictune.cost_book import HEAP_GROWTH, CostBook
+from strictune.cost_cache import HEAP_GROWTH, CostCache
 from strictune.errors import BudgetError, TrialError
 from strictune.launch import probes
 from strictune.launch.folder import SweepFolder
@@ -30,7 +30,7 @@ class Launch:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, outcome: Outcome) -> None:
         self.batches: list[list[str]] = []
         self.said: list[str] = []
-        self.book = CostBook(folder / "costs")
+        self.cache = CostCache(folder / "costs")
         self._folder = SweepFolder(folder)
 
         def answer(spec: object, trials: Sequence[TrialSpec], *_: object) -> Iterator[Any]:
@@ -47,7 +47,7 @@ class Launch:
             expand(sweep),
             self._folder,
             machines=machines,
-            book=self.book,
+            cache=self.cache,
             say=self.said.append,
         )
 
@@ -62,7 +62,7 @@ def test_without_a_card_probes_follow_each_other_and_are_kept(
     launch.measure(ON_CPU, **TWO_SHAPES)
     assert len(launch.batches) == 2
     sweep = sweep_of(**TWO_SHAPES)
-    grants = grant_cells(sweep.resources, expand(sweep), [ON_CPU], book=launch.book)
+    grants = grant_cells(sweep.resources, expand(sweep), [ON_CPU], cache=launch.cache)
     assert {grant.memory_gib for grant in grants.values()} == {2.0 * HEAP_GROWTH * PEAK_MARGIN}
 
 
@@ -75,7 +75,7 @@ def test_probes_share_the_cards_and_count_for_the_smallest(
     launch.measure(TWO_CARDS, **TWO_SHAPES)
     assert [len(batch) for batch in launch.batches] == [2]
     sweep = sweep_of(**TWO_SHAPES)
-    grants = grant_cells(sweep.resources, expand(sweep), [TWO_CARDS], book=launch.book)
+    grants = grant_cells(sweep.resources, expand(sweep), [TWO_CARDS], cache=launch.cache)
     assert {grant.gpus for grant in grants.values()} == {0.25}
 
 
@@ -91,7 +91,7 @@ def test_a_share_that_was_too_small_is_said_and_not_granted(
         "next larger share"
     )
     sweep = sweep_of(resources=AUTO)
-    [grant] = grant_cells(sweep.resources, expand(sweep), [ON_CARD], book=launch.book).values()
+    [grant] = grant_cells(sweep.resources, expand(sweep), [ON_CARD], cache=launch.cache).values()
     assert grant.gpus == 0.3333
 
 
@@ -105,7 +105,7 @@ def test_numbers_and_cards_that_show_nothing_are_not_probed(
     assert launch.batches == []
     sweep = sweep_of(**TWO_SHAPES)
     with pytest.raises(BudgetError, match=r"could not be measured\. Give a share"):
-        grant_cells(sweep.resources, expand(sweep), [pretended], book=launch.book)
+        grant_cells(sweep.resources, expand(sweep), [pretended], cache=launch.cache)
 
 
 def test_all_failures_are_told_and_what_was_measured_is_kept(
@@ -117,7 +117,7 @@ def test_all_failures_are_told_and_what_was_measured_is_kept(
     with pytest.raises(BudgetError, match=r"^too large$"):
         launch.measure(ON_CPU, **TWO_SHAPES)
     first = expand(sweep_of(**TWO_SHAPES))[0]
-    assert launch.book.read(first, device=a_probe().device).probe is not None
+    assert launch.cache.read(first, device=a_probe().device).probe is not None
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from strictune.config import expand, load_sweep
-from strictune.launch.cluster import ray_cluster
+from strictune.launch.cluster import cluster_machines, ray_cluster
 from strictune.launch.folder import open_sweep_folder
-from strictune.launch.machines import cluster_machines
 from strictune.launch.trials import MAX_RESTARTS, GrantedTrial, Runner, run_trials
 from strictune.packing import Grant
 from strictune.records import read_outcome

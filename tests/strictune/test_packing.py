@@ -12,7 +12,7 @@ from strictune.packing import (
     grant_trial,
     has_room,
     needs_peak,
-    one_size_up,
+    next_larger,
     smallest_share,
     without_measuring,
 )
@@ -180,29 +180,29 @@ def test_what_fits_nowhere_is_refused_with_the_way_out(
 
 def test_one_size_up_is_the_next_share_of_the_card() -> None:
     third = grant(AUTO, SERVER, gpu_gib=24.0)
-    half = one_size_up(third, [LAPTOP, SERVER])
+    half = next_larger(third, [LAPTOP, SERVER])
     assert half is not None
     assert (third.at_once, half.gpus, half.at_once) == (12, 0.5, 8)
-    assert one_size_up(grant(AUTO, SERVER, gpu_gib=60.0), [SERVER]) is None
+    assert next_larger(grant(AUTO, SERVER, gpu_gib=60.0), [SERVER]) is None
 
 
 def test_one_size_up_from_a_share_of_the_users_own() -> None:
-    raised = one_size_up(Grant(cpus=1, gpus=0.3, at_once=3), [SERVER])
+    raised = next_larger(Grant(cpus=1, gpus=0.3, at_once=3), [SERVER])
     assert raised is not None
     assert raised.gpus == 0.3333
 
 
 def test_one_size_up_without_a_card_is_more_main_memory() -> None:
     machine = Machine(cpus=8, memory_gib=20.0)
-    raised = one_size_up(Grant(cpus=2, memory_gib=6.0, at_once=3), [machine])
+    raised = next_larger(Grant(cpus=2, memory_gib=6.0, at_once=3), [machine])
     assert raised == Grant(cpus=2, memory_gib=9.0, at_once=2)
-    assert one_size_up(Grant(cpus=2, memory_gib=20.0, at_once=1), [machine]) is None
+    assert next_larger(Grant(cpus=2, memory_gib=20.0, at_once=1), [machine]) is None
 
 
 def test_one_size_up_where_no_memory_was_set_aside() -> None:
-    raised = one_size_up(Grant(cpus=1, at_once=2), [LAPTOP])
+    raised = next_larger(Grant(cpus=1, at_once=2), [LAPTOP])
     assert raised == Grant(cpus=1, memory_gib=12.0, at_once=1)
-    assert one_size_up(Grant(cpus=2, at_once=1), [LAPTOP]) is None
+    assert next_larger(Grant(cpus=2, at_once=1), [LAPTOP]) is None
 
 
 def test_the_request_is_in_rays_words() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from strictune.config import ResourcesSpec, expand, load_sweep
-from strictune.cost_book import CostBook
+from strictune.cost_cache import CostCache
 from strictune.cost_plan import CellPlan, MemoryPlan, StepPlan, SweepCosts
 from strictune.costs import expected_costs, trials_to_probe
 from strictune.errors import BudgetError
-from strictune.packing import Card, Grant, Machine, grant_trial, needs_peak, one_size_up
+from strictune.packing import Card, Grant, Machine, grant_trial, needs_peak, next_larger
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
 CARD = Card(name="Pretended", memory_gib=80.0)
@@ -90,19 +90,19 @@ def test_workers_that_do_not_fit_are_refused(
 
 def test_a_larger_grant_is_larger_for_every_worker() -> None:
     granted = Grant(cpus=1, memory_gib=2.0, at_once=2, num_workers=2)
-    assert one_size_up(granted, [LAPTOP]) == Grant(cpus=1, memory_gib=3.0, at_once=2, num_workers=2)
-    assert one_size_up(Grant(cpus=1, gpus=1, at_once=2, num_workers=2), [SERVER]) is None
+    assert next_larger(granted, [LAPTOP]) == Grant(cpus=1, memory_gib=3.0, at_once=2, num_workers=2)
+    assert next_larger(Grant(cpus=1, gpus=1, at_once=2, num_workers=2), [SERVER]) is None
 
 
 def test_a_plan_counts_every_worker_and_probes_none(tmp_path: Path) -> None:
     sweep = load_sweep(
         QUICKSTART, ["trial.distributed.num_workers=2", "resources.gpus_per_trial=auto"]
     )
-    trials, book = expand(sweep), CostBook(tmp_path)
-    assert trials_to_probe(sweep.resources, trials, [SERVER], book) == []
+    trials, cache = expand(sweep), CostCache(tmp_path)
+    assert trials_to_probe(sweep.resources, trials, [SERVER], cache) == []
     [grants] = {
         cell.grant
-        for cell in expected_costs(sweep.resources, trials, [SERVER], book).cells.values()
+        for cell in expected_costs(sweep.resources, trials, [SERVER], cache).cells.values()
     }
     assert grants == Grant(cpus=1, gpus=1, at_once=2, num_workers=2)
 
@@ -123,7 +123,7 @@ def test_card_hours_count_the_card_of_every_worker() -> None:
 
 
 def test_costs_of_one_worker_say_nothing_of_two(tmp_path: Path) -> None:
-    from trainables.memory.shape import shape_digest
+    from trainables.memory.measured import shape_digest
 
     [one, *_] = expand(load_sweep(QUICKSTART))
     [two, *_] = expand(load_sweep(QUICKSTART, ["trial.distributed.num_workers=2"]))

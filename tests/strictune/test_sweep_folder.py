@@ -1,5 +1,6 @@
 """What a sweep's folder accepts when it is opened again."""
 
+import json
 import os
 import resource
 import signal
@@ -16,11 +17,13 @@ import trainables.tasks
 from strictune.cli import main
 from strictune.config import SweepSpec, expand, load_sweep, resolve_point
 from strictune.errors import SpecError, StorageError
-from strictune.launch.driver import driving, holding
+from strictune.launch.driver import driving, locked
 from strictune.launch.folder import (
+    JOB_VARIABLE,
     OpenedFolder,
     SweepFolder,
     open_sweep_folder,
+    refuse_temporary_folder,
     reopen_trials,
     write_plan,
     write_trial,
@@ -268,9 +271,9 @@ def held(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     path = tmp_path / "quickstart"
     code = (
         "import sys; from pathlib import Path\n"
-        "from strictune.launch.driver import holding\n"
+        "from strictune.launch.driver import locked\n"
         "from strictune.launch.folder import SweepFolder\n"
-        "with holding(SweepFolder(Path(sys.argv[1]))):\n"
+        "with locked(SweepFolder(Path(sys.argv[1]))):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
     )
@@ -316,16 +319,42 @@ def test_a_second_driver_changes_nothing(
 
 def test_a_killed_driver_lets_go_of_its_folder(held: tuple[Path, subprocess.Popen[str]]) -> None:
     path, holder = held
-    with pytest.raises(StorageError, match="is being run by"), holding(SweepFolder(path)):
+    with pytest.raises(StorageError, match="is being run by"), locked(SweepFolder(path)):
         pass
     holder.kill()
     holder.wait()
-    with holding(SweepFolder(path)), driving(SweepFolder(path)):
+    with locked(SweepFolder(path)), driving(SweepFolder(path)):
         assert opened(path, is_resuming=False).folder.path == path
 
 
 def test_what_holds_no_sweep_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(StorageError, match="holds no sweep"), holding(SweepFolder(tmp_path)):
+    with pytest.raises(StorageError, match="holds no sweep"), locked(SweepFolder(tmp_path)):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("working_dir", "out", "is_lost"),
+    [
+        pytest.param("gcs://_ray_pkg_1.zip", "runs", True, id="relative-in-a-copy"),
+        pytest.param("https://host/code.zip", "runs", True, id="relative-in-a-download"),
+        pytest.param("gcs://_ray_pkg_1.zip", "/shared/runs", False, id="absolute"),
+        pytest.param("gcs://_ray_pkg_1.zip", "../runs", False, id="beside-the-copy"),
+        pytest.param("local:///app", "runs", False, id="folder-of-the-machine"),
+        pytest.param(None, "runs", False, id="no-copy"),
+    ],
+)
+def test_results_never_land_in_the_temporary_copy_of_a_job(
+    working_dir: str | None, out: str, is_lost: bool
+) -> None:
+    environment = {JOB_VARIABLE: json.dumps({"runtime_env": {"working_dir": working_dir}})}
+    if is_lost:
+        with pytest.raises(StorageError, match="which Ray deletes"):
+            refuse_temporary_folder(Path(out), environment)
+    else:
+        refuse_temporary_folder(Path(out), environment)
+
+
+def test_outside_a_job_results_may_be_anywhere() -> None:
+    refuse_temporary_folder(Path("runs"), {})

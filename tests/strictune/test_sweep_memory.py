@@ -34,8 +34,8 @@ def test_auto_measures_a_shape_once_and_packs_by_it(tmp_path: Path) -> None:
     assert cell["memory"]["source"] == "measured"
     assert cell["step"]["source"] == "probe, at worst lengths"
     assert cell["grant"]["memory_gib"] > cell["memory"]["peak_gib"] > 0.3
-    [book] = (tmp_path / "cache" / "strictune" / "costs").glob("*.json")
-    assert len(json.loads(book.read_text())["trials"]) == 2
+    [cache] = (tmp_path / "cache" / "strictune" / "costs").glob("*.json")
+    assert len(json.loads(cache.read_text())["trials"]) == 2
 
     second = run(tmp_path, "--json", name="again", trial__grpo__learning_rate=1e-4)
     assert second.returncode == 0, second.stdout + second.stderr

@@ -57,7 +57,7 @@ class RayCluster:
     address: str
     """What RAY_ADDRESS names: HOST:PORT of the cluster."""
     job_server: str
-    """What ``strictune submit --address`` names."""
+    """What ``ray job submit --address`` names."""
     token_file: Path
     environment: Mapping[str, str]
     """For processes that belong to the cluster; nothing of Ray's from outside."""

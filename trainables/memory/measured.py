@@ -1,8 +1,48 @@
-"""What was measured of a trial's cost: by the probe beforehand, and by the trial itself."""
+"""What was measured of a trial's cost, and the key under which it is kept.
 
+Two trials of one shape cost the same but for what their models learn to say. So the key has the
+sizes of batches, lengths and adapter and leaves out seeds, rates and weights; a search over
+learning rates measures once. A model is known by its name and its ``config.json``: its weights may
+differ, its memory does not.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
 
-__all__ = ["Probe", "TrialCost"]
+from strictune.config import TrialSpec
+from trainables.memory.architecture import config_file
+
+__all__ = [
+    "SHAPING_FIELDS",
+    "Probe",
+    "TrialCost",
+    "shape_digest",
+    "shape_of",
+    "trained_difficulties",
+]
+
+SHAPING_FIELDS = (
+    "num_generations",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "optim",
+    "num_iterations",
+    "gradient_checkpointing",
+)
+"""The fields of ``grpo`` that shape a step; ``beta`` and ``top_p`` do by being on or off."""
+
+SFT_SHAPING_FIELDS = (
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "optim",
+    "gradient_checkpointing",
+)
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +96,71 @@ class TrialCost:
     """What torch had reserved of it at most, in the same terms."""
     memory_gib: float | None
     """Peak of the process in main memory."""
+
+
+def shape_of(spec: TrialSpec) -> Mapping[str, Any]:
+    """Return the shape of a trial as plain data; reads the model's config, loads nothing."""
+    return {
+        "model": spec.model,
+        "model_config": _config_hash(spec.model),
+        "quantization": spec.quantization,
+        "dtype": spec.dtype,
+        **_chosen_attention(spec),
+        "thinking": spec.thinking,
+        "task": spec.task.identity(),
+        "difficulties": list(trained_difficulties(spec)),
+        "lora": {"r": spec.lora.r, "target_modules": sorted(spec.lora.target_modules)},
+        "max_completion_tokens": spec.max_completion_tokens,
+        "evaluation_batch": spec.evaluation.batch_size,
+        "max_evaluation_tokens": spec.max_evaluation_tokens,
+        "packages": {name: _version(name) for name in PACKAGES},
+        **(_sft_shape(spec) if spec.method == "sft" else _grpo_shape(spec)),
+        **spec.distributed.identity,
+    }
+
+
+def shape_digest(spec: TrialSpec) -> str:
+    """Name a shape: 16 hexadecimal digits."""
+    text = json.dumps(shape_of(spec), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def trained_difficulties(spec: TrialSpec) -> tuple[str, ...]:
+    """Name the difficulties that some stage trains on; they decide the longest prompt."""
+    mixes = [stage.mix or dict.fromkeys(spec.task.difficulties, 1.0) for stage in spec.stages]
+    return tuple(sorted({name for mix in mixes for name, weight in mix.items() if weight > 0}))
+
+
+def _grpo_shape(spec: TrialSpec) -> Mapping[str, Any]:
+    grpo = spec.grpo
+    return {
+        "grpo": {name: getattr(grpo, name) for name in SHAPING_FIELDS},
+        "has_reference": grpo.beta > 0,
+        "is_sorting": [grpo.top_p < 1, spec.evaluation.top_p < 1],
+        "rollouts": spec.rollouts.model_dump(mode="json"),
+    }
+
+
+def _sft_shape(spec: TrialSpec) -> Mapping[str, Any]:
+    return {
+        "sft": {name: getattr(spec.sft, name) for name in SFT_SHAPING_FIELDS},
+        "is_sorting": [spec.evaluation.top_p < 1],
+    }
+
+
+def _chosen_attention(spec: TrialSpec) -> Mapping[str, Any]:
+    """Costs that were measured before it could be chosen keep their key."""
+    chosen = spec.attn_implementation
+    return {} if chosen is None else {"attn_implementation": chosen}
+
+
+def _config_hash(model: str) -> str | None:
+    path = config_file(model)
+    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -34,10 +34,8 @@ from trainables.curriculum import PlannedStage
 from trainables.failures import is_out_of_memory
 from trainables.grpo import build_grpo_trainer
 from trainables.memory.allocator import allocator_environment
-from trainables.memory.card import card_gib, free_card, repeat_in_shares
-from trainables.memory.measured import Probe
-from trainables.memory.peak import PeakMeter
-from trainables.memory.shape import trained_difficulties
+from trainables.memory.measured import Probe, trained_difficulties
+from trainables.memory.process import PeakMeter, card_gib, free_card, repeat_in_shares
 from trainables.models import load_tokenizer, resolve_adapter, resolve_model
 from trainables.precision import resolve_dtype
 from trainables.prompting import render_prompt

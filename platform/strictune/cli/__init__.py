@@ -28,7 +28,6 @@ from strictune.cli import (
     schema,
     score,
     stop,
-    submit,
     track,
     watch,
     weights,
@@ -41,7 +40,6 @@ logger = logging.getLogger(__name__)
 
 VERBS = (
     run.VERB,
-    submit.VERB,
     stop.VERB,
     plan.VERB,
     watch.VERB,

@@ -13,7 +13,7 @@ from strictune.cli.cost_tables import cost_notes, cost_table
 from strictune.cli.tables import table_console
 from strictune.cli.verb import Verb, add_sweep_options
 from strictune.config import expand, load_sweep
-from strictune.cost_book import CostBook
+from strictune.cost_cache import CostCache
 from strictune.cost_plan import SweepCosts
 from strictune.costs import expected_costs
 from strictune.hardware import this_machine
@@ -47,7 +47,7 @@ def _execute(args: argparse.Namespace) -> int:
     trials = select(expand(sweep), parse_only(args.only))
     machine = _machine(args.card)
     plan = plan_document(sweep, trials)
-    costs = expected_costs(sweep.resources, trials_to_pay(sweep, trials), [machine], CostBook())
+    costs = expected_costs(sweep.resources, trials_to_pay(sweep, trials), [machine], CostCache())
     budgets = shared_budgets(trials, at_once=costs.at_once)
     if args.json:
         shares = {"costs": costs.document(), "budgets": [found._asdict() for found in budgets]}

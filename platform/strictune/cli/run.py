@@ -64,18 +64,22 @@ def _execute(args: argparse.Namespace) -> int:
     # Ray, MLflow and pandas are imported once the input is known to be good.
     from strictune.cache import writable_cache_folder
     from strictune.cli.promotion import promote_best
-    from strictune.launch.driver import holding
-    from strictune.launch.folder import SweepFolder, open_sweep_folder, reopen_trials
-    from strictune.launch.job_request import refuse_temporary_folder
+    from strictune.launch.driver import locked
+    from strictune.launch.folder import (
+        SweepFolder,
+        open_sweep_folder,
+        refuse_temporary_folder,
+        reopen_trials,
+    )
     from strictune.launch.scorers import check_scorer
     from strictune.tracking import tracking_uri_for, without_password
 
-    refuse_temporary_folder(args.out, os.environ)
+    refuse_temporary_folder(args.out)
     writable_cache_folder("baselines")
     folder = SweepFolder((args.out / sweep.name).resolve())
     warnings = check_scorer(sweep, trials, folder, is_retrying=args.retry)
     tell = _tell_aside if args.json else _tell
-    with holding(folder):
+    with locked(folder):
         changes = open_sweep_folder(folder.path, sweep, planned, is_resuming=args.resume).changes
         _log_to(folder.log)
         tracking_uri = tracking_uri_for(folder.path, args.tracking_uri)
@@ -123,7 +127,7 @@ def _run(
     from analysis import write_verdicts
     from analysis.study import write_findings
     from strictune.actual import remember_costs
-    from strictune.cost_book import CostBook
+    from strictune.cost_cache import CostCache
     from strictune.launch.search import run_search
     from strictune.launch.sweep import run_sweep
     from strictune.tracking import Mirror, MirrorThread
@@ -142,7 +146,7 @@ def _run(
         status = end.status
         verdicts = write_verdicts(folder.path)
         findings = None if sweep.search is None else write_findings(folder.path)
-        remember_costs(folder.path, CostBook())
+        remember_costs(folder.path, CostCache())
     finally:
         is_delivered = mirror.stop(status)
     return _Ran(end, verdicts, findings, is_delivered, time.monotonic() - started)

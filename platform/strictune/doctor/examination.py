@@ -1,16 +1,82 @@
-"""Runs checks side by side, each within its time limit; no check takes the others down."""
+"""Runs checks side by side, each within its time limit; no check takes the others down.
 
+Heavy checks run in a process of their own: what crashes or hangs there is a finding here. The
+process prints one line for each thing that it tried, as soon as it knows.
+"""
+
+import json
 import logging
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
 
-from strictune.doctor.findings import Finding, Place, Status
-
-__all__ = ["Check", "examine"]
+__all__ = [
+    "Check",
+    "Finding",
+    "Place",
+    "Status",
+    "broken",
+    "examine",
+    "ok",
+    "say_findings",
+    "try_in_process",
+    "warning",
+]
 
 logger = logging.getLogger(__name__)
+
+MARK = "finding: "
+"""What the lines of a process begin with: libraries print too."""
+
+Status = Literal["ok", "warning", "broken"]
+
+
+class Place(NamedTuple):
+    """Where a sweep would run."""
+
+    out: Path
+    """Where its results would go; need not exist."""
+    environ: Mapping[str, str]
+    """The environment variables."""
+
+    @property
+    def existing(self) -> Path:
+        """The folder that ``out`` is in, or would be made in."""
+        out = self.out.absolute()
+        return next(path for path in (out, *out.parents) if path.is_dir())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that works, or does not."""
+
+    name: str
+    status: Status
+    found: str
+    cure: str | None
+    """What to do; None where nothing is to be done."""
+
+
+def ok(name: str, found: str) -> Finding:
+    """Say that something works."""
+    return Finding(name=name, status="ok", found=found, cure=None)
+
+
+def warning(name: str, found: str, *, cure: str) -> Finding:
+    """Say that something is not as it should be, which not every sweep minds."""
+    return Finding(name=name, status="warning", found=found, cure=cure)
+
+
+def broken(name: str, found: str, *, cure: str) -> Finding:
+    """Say that something does not work that sweeps need."""
+    return Finding(name=name, status="broken", found=found, cure=cure)
 
 
 class Check(NamedTuple):
@@ -70,3 +136,79 @@ class _Running:
             ]
         else:
             self._found = [found] if isinstance(found, Finding) else list(found)
+
+
+def say_findings(tries: Mapping[str, Callable[[], Finding]], *, cure: str) -> None:
+    """Try each thing by its name, and print what was found; the process is at its service.
+
+    Args:
+        tries: What to try; what raises is broken, and the rest is tried all the same.
+        cure: What to do about something that raised.
+    """
+    for name, attempt in tries.items():
+        try:
+            finding = attempt()
+        except Exception as error:  # noqa: BLE001  whatever it is, it is what was found
+            finding = broken(name, f"{type(error).__name__}: {_one_line(str(error))}", cure=cure)
+        print(MARK + json.dumps(asdict(finding)), flush=True)  # noqa: T201  for the parent
+
+
+def try_in_process(
+    module: str, *arguments: str, names: Sequence[str], limit_s: float
+) -> list[Finding]:
+    """Run ``python -m module`` and return what it found under these names, in their order.
+
+    A name without a finding is broken: the process died, or took too long.
+    """
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    ended = _run(command, limit_s=limit_s)
+    found: dict[str, Finding] = {}
+    for line in ended.output.splitlines():
+        if line.startswith(MARK):
+            finding = Finding(**json.loads(line.removeprefix(MARK)))
+            found[finding.name] = finding
+    shown = " ".join(["python", "-m", module, *arguments])
+    return [
+        found.get(name) or broken(name, ended.reason, cure=f"To see more of it: {shown}")
+        for name in names
+    ]
+
+
+class _Ended(NamedTuple):
+    output: str
+    reason: str
+    """Why it said nothing more."""
+
+
+def _run(command: Sequence[str], *, limit_s: float) -> _Ended:
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=os.environ | {"PYTHONPATH": _python_path()},
+        start_new_session=True,
+    )
+    try:
+        output, errors = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # With the children that it may have.
+        output, _ = process.communicate()
+        return _Ended(output, f"gave no answer within {limit_s:g} s")
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        return _Ended(output, f"its process was killed by {name}")
+    last_line = _one_line(errors.strip().rpartition("\n")[2])
+    return _Ended(output, last_line or f"its process ended with code {process.returncode}")
+
+
+def _python_path() -> str:
+    """Let the process import what this one can, from wherever it was started."""
+    return os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
+
+
+def _one_line(text: str, *, max_chars: int = 300) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= max_chars else line[: max_chars - 3] + "..."

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from strictune.doctor.findings import Finding, Place, broken, ok, warning
+from strictune.doctor.examination import Finding, Place, broken, ok, warning
 
 __all__ = ["check_packages", "check_python", "compare_packages"]
 

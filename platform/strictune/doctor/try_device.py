@@ -21,7 +21,7 @@ from peft import get_peft_model
 from transformers import PreTrainedModel
 
 from strictune.config import Attention, ComputeDtype, LoraSpec
-from strictune.doctor.findings import Finding, broken, ok, warning
+from strictune.doctor.examination import Finding, broken, ok, warning
 from strictune.errors import TrialError
 from trainables.attention import attention_obstacle
 from trainables.models import (

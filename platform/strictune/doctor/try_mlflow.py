@@ -10,8 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from strictune.doctor.findings import Finding, Place, broken, ok, warning
-from strictune.doctor.processes import say_findings
+from strictune.doctor.examination import Finding, Place, broken, ok, say_findings, warning
 from strictune.errors import StorageError
 from strictune.tracking import default_tracking_uri, without_password
 from strictune.tracking.address import sqlite_path

@@ -17,9 +17,8 @@ from transformers import logging as transformers_logging
 from transformers.generation import ContinuousBatchingConfig
 
 from strictune.cache import cache_folder
-from strictune.doctor.findings import Finding, broken, ok, warning
-from strictune.doctor.machine import hub_cache
-from strictune.doctor.processes import say_findings
+from strictune.doctor.checks import hub_cache
+from strictune.doctor.examination import Finding, broken, ok, say_findings, warning
 from strictune.doctor.try_device import (
     CURE,
     PROBED_MODEL,

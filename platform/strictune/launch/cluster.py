@@ -9,6 +9,7 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import services
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from strictune.errors import SpecError, StorageError
 from strictune.hardware import this_machine
+from strictune.packing import Card, Machine
+from trainables.devices import GIB
 from trainables.memory.allocator import allocator_environment
+from trainables.ray_trainable import describe_card
 
-__all__ = ["ray_cluster"]
+__all__ = ["cluster_machines", "ray_cluster"]
 
 WORKER_ENVIRONMENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -32,6 +36,9 @@ WORKER_ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TOKENIZERS_PARALLELISM": "false",
 }
+
+PASSED_ON = ("STRICTUNE_GIT_SHA",)
+"""Variables of the driver that its workers get too: inside a job nothing else says the commit."""
 
 CONNECT_TIMEOUT_S = 10.0
 """A cluster's port answers at once or not at all; Ray itself would try for minutes."""
@@ -66,18 +73,57 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
             # Ray would keep its token there.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     _log_with_ours()
-    with _starting_deaf_processes():
+    with _blocking_ending_signals():
         ray.init(
             address=address,
             log_to_driver=False,
             configure_logging=False,
-            runtime_env={"env_vars": WORKER_ENVIRONMENT | allocator_environment(os.environ)},
+            runtime_env={"env_vars": _worker_environment()},
             **own,
         )
     try:
         yield
     finally:
-        ray.shutdown()
+        with _killing_at_once():
+            ray.shutdown()
+
+
+def cluster_machines(*, asks_cards: bool = True) -> list[Machine]:
+    """Return the living machines of the cluster; their cards are asked for name and memory."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    cards = {node["NodeID"]: _ask_for_card(node) for node in nodes if asks_cards and _gpus(node)}
+    return [
+        Machine(
+            cpus=float(node["Resources"].get("CPU", 0)),
+            memory_gib=float(node["Resources"].get("memory", 0)) / GIB,
+            gpus=_gpus(node),
+            card=cards.get(node["NodeID"]),
+        )
+        for node in nodes
+    ]
+
+
+def _gpus(node: dict[str, Any]) -> int:
+    return int(node["Resources"].get("GPU", 0))
+
+
+def _ask_for_card(node: dict[str, Any]) -> Card | None:
+    """Return the smallest card of a machine, or None if it shows none, as a pretended one."""
+    where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    # No GPU is requested, so Ray hides all of them unless told not to. The process ends with the
+    # answer, and with it what CUDA took of the card.
+    asked = ray.remote(max_calls=1)(describe_card).options(
+        num_cpus=0,
+        scheduling_strategy=where,
+        runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},
+    )
+    found = ray.get(asked.remote())
+    return None if found is None else Card(**found)
+
+
+def _worker_environment() -> dict[str, str]:
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return WORKER_ENVIRONMENT | passed_on | allocator_environment(os.environ)
 
 
 def _refuse_dead(address: str) -> None:
@@ -103,7 +149,7 @@ def _log_with_ours() -> None:
 
 
 @contextmanager
-def _starting_deaf_processes() -> Iterator[None]:
+def _blocking_ending_signals() -> Iterator[None]:
     """Keep the signals of ``ENDING`` from the processes that Ray starts in this context.
 
     A signal to the whole process group or control group would end Ray before Tune has stopped
@@ -125,10 +171,17 @@ def _starting_deaf_processes() -> Iterator[None]:
     finally:
         _interrupt_on_termination()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    # Ray would send each of them SIGTERM in the end, and wait a second for it.
-    process = getattr(services, "ConsolePopen", None)
-    if process is not None:
-        process.terminate = process.kill
+
+
+@contextmanager
+def _killing_at_once() -> Iterator[None]:
+    """Let ``terminate`` kill: Ray would wait a second for each process that ignores SIGTERM."""
+    terminate = subprocess.Popen.terminate
+    subprocess.Popen.terminate = subprocess.Popen.kill  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        subprocess.Popen.terminate = terminate  # type: ignore[method-assign]
 
 
 def _interrupt_on_termination() -> None:

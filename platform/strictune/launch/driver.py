@@ -1,4 +1,4 @@
-"""The one process that runs a sweep: it holds the folder, says who it is, and hears "stop"."""
+"""The one process that runs a sweep: locks its folder and checks for stop requests."""
 
 import os
 import signal
@@ -14,17 +14,17 @@ from strictune.errors import StorageError
 from strictune.launch.folder import SweepFolder, refuse_foreign
 from strictune.records import write_json
 
-__all__ = ["driving", "holding"]
+__all__ = ["driving", "locked"]
 
 STOP_POLL_S = 0.5
 
 
 @contextmanager
-def holding(folder: SweepFolder) -> Iterator[None]:
-    """Have a sweep's folder to oneself for the time of the body, before anything in it changes.
+def locked(folder: SweepFolder) -> Iterator[None]:
+    """Lock the sweep's folder while the context is open, before anything in it changes.
 
     The operating system unlocks it when the process ends, however it ends; the lock's file
-    stays. A process that holds the folder may take it once more.
+    stays. The process that has the lock may take it again.
 
     Raises:
         StorageError: Another process runs the sweep, or the folder holds something else.
@@ -44,15 +44,15 @@ def holding(folder: SweepFolder) -> Iterator[None]:
 
 @contextmanager
 def driving(folder: SweepFolder) -> Iterator[str]:
-    """Be the driver of a sweep for the time of the body; yields a name for this run of it.
+    """Register this process as the sweep's driver; yields a name for this run of the sweep.
 
-    While it lasts, ``driver.json`` says who runs the sweep, and each file named ``stop`` in the
+    While the context is open, ``driver.json`` names the process, and a file named ``stop`` in the
     folder interrupts it as Ctrl-C would.
 
     Raises:
         StorageError: Another process runs the sweep.
     """
-    with holding(folder):
+    with locked(folder):
         try:
             folder.stop_request.unlink(missing_ok=True)
             started = time.time()

@@ -4,10 +4,13 @@ The folder is the truth about a sweep. Whether a trial is done, in work or untou
 from its own folder, so a sweep resumes without any state of Ray's.
 """
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from strictune.config import SweepSpec, TrialSpec, dump_yaml, expand, load_sweep
 from strictune.errors import StorageError
@@ -26,10 +29,14 @@ __all__ = [
     "SweepFolder",
     "open_sweep_folder",
     "refuse_foreign",
+    "refuse_temporary_folder",
     "reopen_trials",
     "write_plan",
     "write_trial",
 ]
+
+JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Where Ray tells a job's command about the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ def open_sweep_folder(
     """Create a sweep's folder, or open the one that is resumed, and write its plan.
 
     Trials that ended keep their results; trials that the file has gained are added. The caller
-    holds the folder, see ``driver.holding``.
+    has locked the folder, see ``driver.locked``.
 
     Raises:
         StorageError: Trials of the folder have begun and the sweep is not being resumed, the
@@ -134,6 +141,25 @@ def refuse_foreign(folder: SweepFolder) -> None:
         f"{folder.path} exists and holds no sweep. Move it away, or choose another folder "
         "with --out."
     )
+
+
+def refuse_temporary_folder(out: Path, environment: Mapping[str, str] = os.environ) -> None:
+    """Raise if results would lie in the copy of the checkout that a Ray job runs in.
+
+    Ray deletes that copy after the job. Outside a job everything is allowed.
+
+    Raises:
+        StorageError: The results would be lost.
+    """
+    job = json.loads(environment.get(JOB_VARIABLE, "{}"))
+    working_dir = (job.get("runtime_env") or {}).get("working_dir") or ""
+    is_copy = urlsplit(working_dir).scheme not in ("", "local")
+    if is_copy and out.resolve().is_relative_to(Path.cwd()):
+        raise StorageError(
+            f"--out {out}: this is a Ray job, and {out.resolve()} lies in its working directory, "
+            "which Ray deletes. Give an absolute folder that all machines of the cluster share, "
+            "e.g. --out /shared/runs."
+        )
 
 
 def write_plan(folder: SweepFolder, sweep: SweepSpec, trials: Sequence[TrialSpec]) -> None:

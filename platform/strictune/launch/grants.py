@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from strictune.config import ResourcesSpec, TrialSpec
-from strictune.cost_book import CostBook
+from strictune.cost_cache import CostCache
 from strictune.costs import measured_peak
 from strictune.packing import Grant, Machine, grant_trial, needs_peak
 
@@ -15,7 +15,7 @@ def grant_cells(
     trials: Sequence[TrialSpec],
     machines: Sequence[Machine],
     *,
-    book: CostBook,
+    cache: CostCache,
 ) -> dict[str, Grant]:
     """Return the grant of every cell of ``trials``, by the cell's name.
 
@@ -23,7 +23,7 @@ def grant_cells(
         spec: The sweep's.
         trials: Those that are left to run.
         machines: The cluster.
-        book: Where measured peaks are; read only where something is to be sized by them.
+        cache: Where measured peaks are; read only where something is to be sized by them.
 
     Raises:
         BudgetError: A trial does not fit on any machine of the cluster.
@@ -35,7 +35,7 @@ def grant_cells(
     for cell, trial in first_of_cell.items():
         counts = {"num_wanted": len(trials), "num_workers": trial.distributed.num_workers}
         is_sized = needs_peak(spec, machines, **counts)
-        peak = measured_peak(trial, machines, book) if is_sized else None
+        peak = measured_peak(trial, machines, cache) if is_sized else None
         grants[cell] = grant_trial(spec, machines, peak=peak, cell=cell, **counts)
     return grants
 

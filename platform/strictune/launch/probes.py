@@ -1,4 +1,4 @@
-"""Peaks of a sweep: what the cost book does not know yet, measured through Ray beforehand."""
+"""Peaks of a sweep: what the cost cache does not know yet, measured through Ray beforehand."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import cast
 import ray
 
 from strictune.config import ResourcesSpec, TrialSpec
-from strictune.cost_book import CostBook
+from strictune.cost_cache import CostCache
 from strictune.costs import device_of, trials_to_probe
 from strictune.errors import BudgetError, StrictuneError
 from strictune.launch.folder import SweepFolder
@@ -27,19 +27,19 @@ def measure_peaks(
     folder: SweepFolder,
     *,
     machines: Sequence[Machine],
-    book: CostBook,
+    cache: CostCache,
     say: Callable[[str], None],
 ) -> None:
-    """Probe each shape of ``trials`` that must be measured and is not in ``book``, into it.
+    """Probe each shape of ``trials`` that must be measured and is not in ``cache``, into it.
 
     Each probe has a whole card. Without cards they run one after the other, because how many
     fit into the main memory is what they are to find out.
 
     Raises:
         BudgetError: A probe needed more memory than there is, or could not run. The peaks of
-            the others are in the book.
+            the others are in the cache.
     """
-    unknown = trials_to_probe(spec, trials, machines, book)
+    unknown = trials_to_probe(spec, trials, machines, cache)
     has_cards = any(machine.gpus for machine in machines)
     batches = [unknown] if has_cards and unknown else [[trial] for trial in unknown]
     failures = []
@@ -51,7 +51,7 @@ def measure_peaks(
                 failures.append(probe)
                 continue
             # Any card or processor of the cluster may have run it; the sweep is sized by one.
-            book.add_probe(trial, replace(probe, device=device_of(machines)))
+            cache.add_probe(trial, replace(probe, device=device_of(machines)))
             peak_gib = probe.memory_gib if probe.gpu_gib is None else probe.gpu_gib
             say(f"{trial.cell} takes {peak_gib:.1f} GiB; measured in {probe.seconds:.0f} s")
             if probe.gpu_failed_gib is not None:

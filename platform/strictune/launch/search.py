@@ -12,7 +12,6 @@ from strictune.errors import SpecError
 from strictune.launch.baselines import measure_baselines
 from strictune.launch.cluster import ray_cluster
 from strictune.launch.driver import driving
-from strictune.launch.fitting import fit
 from strictune.launch.folder import SweepFolder, write_plan, write_trial
 from strictune.launch.grants import num_at_once, with_share
 from strictune.launch.progress import reporting
@@ -22,8 +21,8 @@ from strictune.launch.study.document import write_studies
 from strictune.launch.study.searcher import StudySearcher
 from strictune.launch.study.warm_start import add_earlier_points
 from strictune.launch.sweep import SweepEnd, grant_and_cost, runner_for, train_on
-from strictune.launch.trials import Runner, tuner_for
-from strictune.launch.waiting import most_workers, wait_for_room
+from strictune.launch.trials import Runner, fit, tuner_for
+from strictune.launch.waiting import wait_for_room
 
 __all__ = ["run_search"]
 
@@ -126,7 +125,7 @@ def _connected(
 ) -> Iterator[Runner]:
     say("starting Ray")
     with ray_cluster():
-        wait_for_room(sweep.resources, num_workers=most_workers(trials), say=say)
+        wait_for_room(sweep.resources, trials, say=say)
         yield runner_for(sweep, folder, driver=driver)
 
 

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from strictune.config import SweepSpec, TrialSpec
-from strictune.cost_book import CostBook
+from strictune.cost_cache import CostCache
 from strictune.costs import expected_costs, write_costs
 from strictune.launch.baselines import measure_baselines
-from strictune.launch.cluster import ray_cluster
+from strictune.launch.cluster import cluster_machines, ray_cluster
 from strictune.launch.driver import driving
 from strictune.launch.folder import SweepFolder, write_trial
 from strictune.launch.grants import grant_cells, num_at_once, with_share
-from strictune.launch.machines import cluster_machines
 from strictune.launch.probes import measure_peaks
 from strictune.launch.progress import reporting
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
-from strictune.launch.waiting import most_workers, wait_for_room
+from strictune.launch.waiting import wait_for_room
 from strictune.packing import Grant, Machine
 
 __all__ = ["SweepEnd", "grant_and_cost", "run_sweep", "runner_for", "train_on"]
@@ -98,7 +97,7 @@ def _run_open(
 ) -> Sequence[str]:
     say("starting Ray")
     with ray_cluster():
-        wait_for_room(sweep.resources, num_workers=most_workers(trials), say=say)
+        wait_for_room(sweep.resources, trials, say=say)
         runner = runner_for(sweep, folder, driver=driver)
         return train_on(sweep, trials, runner, say=say, every_s=every_s)
 
@@ -155,10 +154,10 @@ def grant_and_cost(
     say: Callable[[str], None],
 ) -> Mapping[str, Grant]:
     """Measure what must be measured, write ``costs.json``, and grant each cell its share."""
-    book = CostBook()
-    measure_peaks(sweep.resources, trials, folder, machines=machines, book=book, say=say)
-    grants = grant_cells(sweep.resources, trials, machines, book=book)
-    costs = expected_costs(sweep.resources, trials, machines, book)
+    cache = CostCache()
+    measure_peaks(sweep.resources, trials, folder, machines=machines, cache=cache, say=say)
+    grants = grant_cells(sweep.resources, trials, machines, cache=cache)
+    costs = expected_costs(sweep.resources, trials, machines, cache)
     write_costs(folder.path, costs)
     for words, cells in _by_grant(grants).items():
         say(f"each process of {', '.join(cells)} gets {words}")

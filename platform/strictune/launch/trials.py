@@ -1,8 +1,10 @@
 """Trials through Ray Tune: scheduled, restarted when their process dies, recorded when lost."""
 
+import contextlib
 import logging
 import os
 import re
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +13,19 @@ from typing import Any, NamedTuple
 from ray import tune
 from ray.tune.search import Searcher
 
-from strictune.launch.fitting import fit
 from strictune.launch.folder import SweepFolder
-from strictune.packing import Grant, Machine, one_size_up
+from strictune.packing import Grant, Machine, next_larger
 from strictune.records import read_outcome
 from trainables.ray_trainable import Attempt, run_trial
 from trainables.records import record_failure
 
 __all__ = [
     "GROWN",
+    "Fitted",
     "GrantedTrial",
     "Pause",
     "Runner",
+    "fit",
     "pause_of",
     "record_lost",
     "resources_of",
@@ -37,6 +40,10 @@ MAX_RESTARTS = 3
 LOW_ON_MEMORY = re.compile(r"low on memory|OutOfMemory")
 """What Ray says of a process that it or the kernel killed for the memory of the host."""
 GROWN = "out of memory, one size up"
+INTERRUPTING = frozenset({signal.SIGINT, signal.SIGUSR1})
+"""What Tune ends a run for. SIGTERM and ``strictune stop`` become SIGINT before."""
+MAX_NOTED = 4096
+"""Signals that are looked through, one byte each."""
 
 
 class GrantedTrial(NamedTuple):
@@ -74,7 +81,7 @@ def run_trials(trials: Sequence[GrantedTrial], runner: Runner) -> list[str]:
     paused = _run_pass(trials, runner, why=None)
     grown = []
     for trial in trials:
-        larger = one_size_up(trial.grant, runner.machines)
+        larger = next_larger(trial.grant, runner.machines)
         if paused.get(trial.trial_id, _NO_PAUSE).lacks == "memory" and larger is not None:
             logger.info("trial=%s out of memory, granted %s", trial.trial_id, larger)
             grown.append(GrantedTrial(trial.trial_id, larger))
@@ -106,7 +113,7 @@ def _run_pass(
             folder=str(runner.folder.trial(trial.trial_id)),
             driver=runner.driver,
             step_timeout_s=runner.step_timeout_s,
-            may_grow=why is None and one_size_up(trial.grant, runner.machines) is not None,
+            may_grow=why is None and next_larger(trial.grant, runner.machines) is not None,
             resources=resources_of(trial.grant),
             num_workers=trial.grant.num_workers,
             why=why,
@@ -174,6 +181,43 @@ def tuner_for(
             verbose=0,
         ),
     )
+
+
+class Fitted(NamedTuple):
+    """What a run of Tune came to."""
+
+    results: tune.ResultGrid
+    """One for each trial, also of those that were cut off or have not started."""
+    is_interrupted: bool
+    """It was ended by a signal."""
+
+
+def fit(tuner: tune.Tuner) -> Fitted:
+    """Run a tuner, in the main thread; a second SIGINT ends even its orderly end.
+
+    Tune takes the first SIGINT for itself: it stops its trials in order and returns as if they
+    were done. If none arrives, its handler stays behind and takes the next one. So the interpreter
+    notes the signals that arrive, whoever handles them, and the handler is put back.
+
+    Raises:
+        KeyboardInterrupt: SIGINT arrived twice, or before Tune was ready for it.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    noted, note = os.pipe()
+    os.set_blocking(noted, False)
+    os.set_blocking(note, False)
+    before = signal.set_wakeup_fd(note, warn_on_full_buffer=False)
+    try:
+        results = tuner.fit()
+        signals = b""
+        with contextlib.suppress(BlockingIOError):  # None arrived.
+            signals = os.read(noted, MAX_NOTED)
+        return Fitted(results, is_interrupted=not INTERRUPTING.isdisjoint(signals))
+    finally:
+        signal.set_wakeup_fd(before)
+        signal.signal(signal.SIGINT, handler)
+        os.close(noted)
+        os.close(note)
 
 
 def resources_of(grant: Grant) -> dict[str, float]:

@@ -5,8 +5,7 @@ import time
 
 import ray
 
-from strictune.doctor.findings import Finding, ok
-from strictune.doctor.processes import say_findings
+from strictune.doctor.examination import Finding, ok, say_findings
 from strictune.launch.cluster import ray_cluster
 
 __all__ = ["try_ray"]

@@ -4,17 +4,13 @@ from typing import Any
 import pytest
 
 from strictune.config import TrialSpec
+from trainables.devices import GIB
 from trainables.memory.architecture import PUBLISHED, find_architecture
-from trainables.memory.estimate import (
-    LOGITS_TILE_VOCAB,
-    NF4_BYTES,
-    Estimate,
-    estimate_memory,
-    workload_of,
-)
+from trainables.memory.estimate import LOGITS_TILE_VOCAB, NF4_BYTES, _Model, estimate_gib
 
 SMOLLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
-GIB = 2**30
+GEMMA = "google/gemma-2-2b-it"
+PROMPT = 512
 
 
 def trial(model: str = SMOLLM, **changes: Any) -> TrialSpec:
@@ -25,28 +21,36 @@ def trial(model: str = SMOLLM, **changes: Any) -> TrialSpec:
     )
 
 
-def guess(spec: TrialSpec, *, device: Any = "cuda") -> Estimate:
+def part(spec: TrialSpec, *, device: Any = "cuda", vocab: int | None = None) -> _Model:
+    """Return the terms of the estimate, in bfloat16."""
     architecture = find_architecture(spec.model)
     assert architecture is not None
-    return estimate_memory(
-        spec,
-        architecture,
-        workload_of(spec, device=device, dtype="bfloat16", max_prompt_tokens=512),
+    if vocab is not None:
+        architecture = replace(architecture, vocab=vocab)
+    return _Model(architecture, spec, device, 2)
+
+
+def training(spec: TrialSpec, **where: Any) -> float:
+    return part(spec, **where).training(PROMPT + spec.max_completion_tokens)
+
+
+def guess(spec: TrialSpec, *, device: Any = "cuda") -> float:
+    architecture = find_architecture(spec.model)
+    assert architecture is not None
+    return estimate_gib(
+        spec, architecture, device=device, dtype="bfloat16", max_prompt_tokens=PROMPT
     )
 
 
 def test_double_quantization_costs_an_eighth_of_a_bit() -> None:
-    bits = (NF4_BYTES - 0.5) * 8
-    assert bits == pytest.approx(0.127, abs=0.001)
+    assert pytest.approx(0.127, abs=0.001) == (NF4_BYTES - 0.5) * 8
 
 
 def test_four_bits_are_for_the_linear_modules_only() -> None:
     architecture = PUBLISHED[SMOLLM]
     largest = 576 * 1536 * 2
-    whole = guess(trial(quantization="none")).terms["weights"] * GIB
-    packed = guess(trial(quantization="nf4")).terms["weights"] * GIB
-    assert whole == 2 * 134_479_872
-    assert packed - largest == pytest.approx(
+    assert part(trial(quantization="none")).weights() == 2 * 134_479_872
+    assert part(trial(quantization="nf4")).weights() - largest == pytest.approx(
         architecture.num_linear_params * NF4_BYTES + architecture.num_embedding_params * 2
     )
 
@@ -60,58 +64,74 @@ def test_the_adapter_counts_weights_gradients_and_optimizer_states(
 ) -> None:
     spec = trial(lora={"r": 8, "target_modules": ["q_proj", "down_proj"]}, grpo={"optim": optim})
     num_params = 30 * 8 * ((576 + 576) + (1536 + 576))
-    assert guess(spec).terms["adapter"] * GIB == pytest.approx(num_params * bytes_each)
+    assert part(spec).adapter() == pytest.approx(num_params * bytes_each)
 
 
 def test_activations_grow_with_the_micro_batch_and_not_with_accumulation() -> None:
-    one = guess(trial()).terms["training"]
-    two = guess(trial(grpo={"per_device_train_batch_size": 2})).terms["training"]
-    accumulated = guess(trial(grpo={"gradient_accumulation_steps": 16})).terms["training"]
-    assert 1.8 < two / one < 2.2
-    assert accumulated == one
+    one = training(trial())
+    assert 1.8 < training(trial(grpo={"per_device_train_batch_size": 2})) / one < 2.2
+    assert training(trial(grpo={"gradient_accumulation_steps": 16})) == one
 
 
 def test_checkpointing_keeps_one_layer_at_a_time_on_a_card_only() -> None:
-    def training(device: str, *, checkpointing: bool) -> float:
-        spec = trial(grpo={"gradient_checkpointing": checkpointing})
-        return guess(spec, device=device).terms["training"]
-
-    assert training("cuda", checkpointing=True) < 0.3 * training("cuda", checkpointing=False)
-    assert training("cpu", checkpointing=True) == training("cpu", checkpointing=False)
+    on, off = (trial(grpo={"gradient_checkpointing": value}) for value in (True, False))
+    assert training(on) < 0.3 * training(off)
+    assert training(on, device="cpu") == training(off, device="cpu")
 
 
 def test_logits_beyond_a_tile_are_never_held() -> None:
     spec = trial(grpo={"gradient_checkpointing": False})
-    workload = workload_of(spec, device="cpu", dtype="bfloat16", max_prompt_tokens=512)
-
-    def training(vocab: int) -> float:
-        architecture = replace(PUBLISHED[SMOLLM], vocab=vocab)
-        return estimate_memory(spec, architecture, workload).terms["training"]
-
-    assert training(1024) < training(LOGITS_TILE_VOCAB) == training(256_000)
+    few, tile, many = (
+        training(spec, device="cpu", vocab=vocab) for vocab in (1024, LOGITS_TILE_VOCAB, 256_000)
+    )
+    assert few < tile == many
 
 
 def test_the_cache_grows_with_the_batch_that_is_generated_together() -> None:
-    half = guess(trial(grpo={"gradient_accumulation_steps": 8})).terms["rollout"]
-    full = guess(trial(grpo={"gradient_accumulation_steps": 16})).terms["rollout"]
-    assert full == pytest.approx(2 * half)
-    few = guess(trial(evaluation={"batch_size": 8})).terms["evaluation"]
-    many = guess(trial(evaluation={"batch_size": 64})).terms["evaluation"]
-    assert many == pytest.approx(8 * few)
+    model = part(trial())
+    one, eight = (model.generation(batch, PROMPT, 1024, sorts=False) for batch in (8, 64))
+    assert eight == pytest.approx(8 * one)
+    assert model.generation(8, PROMPT, 1024, sorts=True) > one
+
+
+@pytest.mark.parametrize(
+    ("smaller", "larger"),
+    [
+        pytest.param(
+            {"grpo": {"gradient_accumulation_steps": 64}},
+            {"grpo": {"gradient_accumulation_steps": 128}},
+            id="completions-of-a-step",
+        ),
+        pytest.param(
+            {"evaluation": {"batch_size": 256}},
+            {"evaluation": {"batch_size": 512}},
+            id="evaluation",
+        ),
+        pytest.param(
+            {"grpo": {"max_think_length": 512, "gradient_accumulation_steps": 64}},
+            {
+                "grpo": {"max_think_length": 512, "gradient_accumulation_steps": 64},
+                "thinking": True,
+            },
+            id="thinking",
+        ),
+        pytest.param(
+            {"rollouts": {"weights": "adapter"}}, {"rollouts": {"weights": "merged"}}, id="copy"
+        ),
+    ],
+)
+def test_what_is_generated_decides_the_peak(
+    smaller: dict[str, Any], larger: dict[str, Any]
+) -> None:
+    assert guess(trial(**smaller)) < guess(trial(**larger))
 
 
 def test_supervised_training_generates_only_in_evaluations() -> None:
-    supervised = guess(trial(method="sft", sft={"per_device_train_batch_size": 4}))
-    learned = guess(trial(grpo={"per_device_train_batch_size": 4}))
-    assert supervised.terms["rollout"] == 0 < learned.terms["rollout"]
-    for name in ("weights", "training", "evaluation"):
-        assert supervised.terms[name] == learned.terms[name]
-
-
-def test_thinking_makes_completions_and_so_the_cache_longer() -> None:
-    plain = guess(trial(grpo={"max_think_length": 512}))
-    thinking = guess(trial(grpo={"max_think_length": 512}, thinking=True))
-    assert thinking.terms["rollout"] > plain.terms["rollout"]
+    grpo = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 64}
+    sft = {"per_device_train_batch_size": 4}
+    supervised, sampled = trial(method="sft", sft=sft, grpo=grpo), trial(grpo=grpo)
+    assert guess(supervised) < guess(sampled)
+    assert training(supervised) == training(sampled)
 
 
 def test_a_reference_adds_nothing() -> None:
@@ -119,40 +139,29 @@ def test_a_reference_adds_nothing() -> None:
 
 
 def test_the_peak_is_what_is_always_held_and_the_largest_of_the_rest() -> None:
-    terms = {"weights": 1, "adapter": 2, "process": 4, "rollout": 8, "training": 3, "evaluation": 5}
-    assert Estimate(terms=terms).peak_gib == 1 + 2 + 4 + 8
-
-
-GEMMA = "google/gemma-2-2b-it"
-
-
-def test_generation_holds_a_plain_copy_of_all_weights_and_training_does_not() -> None:
-    found = guess(trial())
-    assert found.copy_gib * GIB == 2 * 134_479_872
-    longest = max(found.terms["rollout"], found.terms["evaluation"]) + found.copy_gib
-    always = found.terms["weights"] + found.terms["adapter"] + found.terms["process"]
-    assert found.peak_gib == pytest.approx(always + max(longest, found.terms["training"]))
-
-
-def test_without_the_copy_nothing_is_counted_for_it() -> None:
-    spec = trial()
-    workload = workload_of(spec, device="cuda", dtype="bfloat16", max_prompt_tokens=512)
-    plain = replace(workload, is_merged_copy=False)
-    assert estimate_memory(spec, PUBLISHED[SMOLLM], plain).copy_gib == 0
+    sft = {"per_device_train_batch_size": 64, "gradient_checkpointing": False}
+    spec = trial(method="sft", sft=sft, evaluation={"batch_size": 1})
+    model = part(spec)
+    held = (model.weights() + model.adapter() + training(spec)) / GIB
+    assert guess(spec) == pytest.approx(held + 0.5)
 
 
 def test_scores_are_counted_where_a_card_computes_them_one_by_one() -> None:
-    def training(model: str, attention: str | None) -> float:
-        return guess(trial(model, attn_implementation=attention)).terms["training"]
-
     # Gemma 2 has no fused attention; the others have unless it is refused.
-    assert training(GEMMA, None) == training(GEMMA, "eager")
-    assert training(GEMMA, "flash_attention_2") < training(GEMMA, None)
-    assert training(SMOLLM, None) == training(SMOLLM, "sdpa") < training(SMOLLM, "eager")
+    default, eager, fused = (
+        training(trial(GEMMA, attn_implementation=attention))
+        for attention in (None, "eager", "flash_attention_2")
+    )
+    assert fused < default == eager
+    default, eager, fused = (
+        training(trial(attn_implementation=attention)) for attention in (None, "eager", "sdpa")
+    )
+    assert default == fused < eager
 
 
 def test_a_processor_computes_scores_one_by_one_unless_told_otherwise() -> None:
-    def training(attention: str | None) -> float:
-        return guess(trial(attn_implementation=attention), device="cpu").terms["training"]
-
-    assert training("sdpa") < training(None) == training("eager")
+    default, eager, fused = (
+        training(trial(attn_implementation=attention), device="cpu")
+        for attention in (None, "eager", "sdpa")
+    )
+    assert fused < default == eager

@@ -6,21 +6,21 @@ import pytest
 import torch
 from fake_card import FakeCard
 
-from trainables.memory import card
-from trainables.memory.card import (
-    CONTEXT_GIB,
+from trainables.memory import process
+from trainables.memory.estimate import CONTEXT_GIB
+from trainables.memory.process import (
+    PeakMeter,
     allocator_fraction,
     beside_torch_gib,
     limit_to_share,
-    parse_compute_apps,
+    peak_rss_gib,
     repeat_in_shares,
 )
-from trainables.memory.peak import PeakMeter, peak_rss_gib
 
 
 def test_the_peak_of_main_memory_keeps_what_was_given_back() -> None:
     code = (
-        "from trainables.memory.peak import peak_rss_gib as peak\n"
+        "from trainables.memory.process import peak_rss_gib as peak\n"
         "before = peak(); block = bytearray(300 << 20); del block\n"
         "assert 0.28 < peak() - before < 0.32, (before, peak())"
     )
@@ -54,16 +54,9 @@ def test_beside_other_processes_the_drivers_list_tells_the_context(
     monkeypatch: pytest.MonkeyPatch, listed: str, beside_gib: float
 ) -> None:
     FakeCard(monkeypatch, free_gib=1.0)
-    monkeypatch.setattr(card.os, "getpid", lambda: 4711)
-    monkeypatch.setattr(card, "_compute_apps", lambda: listed.format(pid=4711))
+    monkeypatch.setattr(process.os, "getpid", lambda: 4711)
+    monkeypatch.setattr(process, "nvidia_smi", lambda query: listed.format(pid=4711))
     assert beside_torch_gib(is_alone=False) == pytest.approx(beside_gib)
-
-
-def test_a_machine_without_the_drivers_tool_has_an_empty_list(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(card, "QUERY", ["/nonexistent/nvidia-smi"])
-    assert parse_compute_apps(card._compute_apps()) == {}
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 8])

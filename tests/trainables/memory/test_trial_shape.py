@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from strictune.config import GrpoSpec, TrialSpec
-from trainables.memory.shape import SHAPING_FIELDS, shape_digest, shape_of, trained_difficulties
+from trainables.memory.measured import SHAPING_FIELDS, shape_digest, shape_of, trained_difficulties
 
 WITHOUT_SHAPE = {
     "max_steps",

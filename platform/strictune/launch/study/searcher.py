@@ -17,7 +17,7 @@ from strictune.launch.folder import write_trial
 from strictune.launch.grants import num_at_once, with_share
 from strictune.launch.study.cell_study import CellStudy, Point
 from strictune.launch.trials import GROWN, Runner, pause_of, record_lost, resources_of
-from strictune.packing import Grant, one_size_up
+from strictune.packing import Grant, next_larger
 from trainables.pulse import STOP_FILE
 from trainables.ray_trainable import Attempt
 
@@ -148,7 +148,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._on_change()
 
     def _larger(self, run: _Run) -> Grant | None:
-        return None if run.why is not None else one_size_up(run.grant, self._runner.machines)
+        return None if run.why is not None else next_larger(run.grant, self._runner.machines)
 
     def _folder(self, run: _Run) -> Path:
         return self._runner.folder.trial(run.trial.trial_id)

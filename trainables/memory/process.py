@@ -1,39 +1,83 @@
-"""What a process takes of a GPU beside torch's tensors, and how it is kept within its share.
+"""The memory of this process: its peaks, and how it is kept within its share of a card.
 
-torch counts what its allocator holds. The CUDA context, its libraries and paged optimizer
-states lie beside that, so a card fills up earlier than torch's own numbers say.
+Main memory is the kernel's high-water mark of the process. On a card it is the most that tensors
+have taken, and what lies beside torch's allocator: the CUDA context, its libraries and paged
+optimizer states. What the allocator has reserved is told apart from that: it keeps blocks that
+nobody uses for as long as nobody wants them.
 """
 
 import gc
 import logging
 import os
-import subprocess
+import re
+import resource
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from strictune.packing import fitting_shares
+from trainables.devices import GIB, nvidia_smi
 from trainables.failures import is_out_of_memory
+from trainables.memory.estimate import CONTEXT_GIB
 
 __all__ = [
-    "CONTEXT_GIB",
+    "PeakMeter",
     "beside_torch_gib",
     "card_gib",
     "free_card",
     "limit_to_share",
     "parse_compute_apps",
+    "peak_rss_gib",
     "repeat_in_shares",
 ]
 
 logger = logging.getLogger(__name__)
 
-GIB = 2**30
+STATUS = Path("/proc/self/status")
 
-CONTEXT_GIB = 0.5
-"""Assumed size of the CUDA context where the driver does not tell it; not measured by us."""
 
-QUERY = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
-QUERY_TIMEOUT_S = 10.0
+class PeakMeter:
+    """Reads the peaks of this process, as metrics of a trial."""
+
+    def __init__(self, *, is_alone: bool = False) -> None:
+        """Start reading.
+
+        Args:
+            is_alone: No other process is on this card.
+        """
+        self._is_alone = is_alone
+        self._beside_gib: float | None = None
+
+    def read(self) -> dict[str, float]:
+        """Return ``memory/peak_gib``, and where there is a GPU what was needed and reserved of it.
+
+        ``gpu/peak_gib`` and ``gpu/peak_reserved_gib`` are as the device sees them.
+        """
+        peaks = {"memory/peak_gib": peak_rss_gib()}
+        if torch.cuda.is_available():
+            beside_gib = self._read_beside_gib()
+            peaks["gpu/peak_gib"] = torch.cuda.max_memory_allocated() / GIB + beside_gib
+            peaks["gpu/peak_reserved_gib"] = torch.cuda.max_memory_reserved() / GIB + beside_gib
+        return peaks
+
+    def _read_beside_gib(self) -> float:
+        if self._beside_gib is None:
+            # Once: the context is there from the first kernel on, and asking costs a process.
+            self._beside_gib = beside_torch_gib(is_alone=self._is_alone)
+        return self._beside_gib
+
+
+def peak_rss_gib() -> float:
+    """Return the most main memory that this process has held."""
+    if STATUS.exists():
+        # Not getrusage: on Linux its mark outlives exec, so a child starts with its parent's.
+        found = re.search(r"^VmHWM:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
+        if found:
+            return int(found[1]) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / GIB if sys.platform == "darwin" else peak / 2**20
 
 
 def limit_to_share(share: float) -> None:
@@ -100,7 +144,8 @@ def beside_torch_gib(*, is_alone: bool) -> float:
     if is_alone:
         free, total = torch.cuda.mem_get_info()
         return max(0.0, (total - free - held) / GIB)
-    used_mib = parse_compute_apps(_compute_apps()).get(os.getpid())
+    listed = nvidia_smi("--query-compute-apps=pid,used_memory")
+    used_mib = parse_compute_apps(listed).get(os.getpid())
     if used_mib is None:
         return CONTEXT_GIB
     return max(0.0, used_mib / 1024 - held / GIB)
@@ -116,13 +161,3 @@ def parse_compute_apps(text: str) -> dict[int, float]:
         except ValueError:
             continue
     return found
-
-
-def _compute_apps() -> str:
-    try:
-        result = subprocess.run(
-            QUERY, capture_output=True, text=True, check=False, timeout=QUERY_TIMEOUT_S
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout if result.returncode == 0 else ""

@@ -1,9 +1,9 @@
-"""The cost book: what trials of each shape have taken so far, kept from sweep to sweep.
+"""The cost cache: what trials of each shape have taken so far, kept from sweep to sweep.
 
 One JSON file for each shape and device in the user's cache directory. It holds the probe's
 result and the costs of the last trials; the plan of the next sweep reads from it. A file that
 cannot be read is no reason to stop: it counts as empty and is written anew. Nor is one that
-cannot be written: what it should hold is known for as long as the book is open.
+cannot be written: what it should hold is known for as long as the cache is open.
 """
 
 import json
@@ -19,10 +19,9 @@ from strictune.cache import cache_folder
 from strictune.config import TrialSpec
 from strictune.packing import Peak
 from strictune.records import write_json
-from trainables.memory.measured import Probe, TrialCost
-from trainables.memory.shape import shape_digest, shape_of
+from trainables.memory.measured import Probe, TrialCost, shape_digest, shape_of
 
-__all__ = ["CostBook", "KnownCosts"]
+__all__ = ["CostCache", "KnownCosts"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ leave holes in the C library's heap that it does not give back: a trial on built
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownCosts:
-    """What the book says of one shape on one kind of device."""
+    """What the cache says of one shape on one kind of device."""
 
     probe: Probe | None = None
     trials: Mapping[str, TrialCost] = field(default_factory=dict)
@@ -57,11 +56,11 @@ class KnownCosts:
         return replace(measured, memory_gib=measured.memory_gib * HEAP_GROWTH)
 
 
-class CostBook:
+class CostCache:
     """Reads and writes measured costs."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Open the book in ``folder``, by default in the user's cache directory."""
+        """Open the cache in ``folder``, by default in the user's cache directory."""
         self._folder = folder or cache_folder() / "costs"
         self._unwritten: dict[Path, KnownCosts] = {}
 

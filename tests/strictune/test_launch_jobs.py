@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -56,17 +58,26 @@ def head() -> Iterator[RayCluster]:
         yield cluster
 
 
-def submit(head: RayCluster, home: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Submit from a shell that knows nothing of Ray."""
+def documented_command(head: RayCluster) -> str:
+    """Return the shell commands of the page that submit a sweep, for this head and its token."""
+    page = (ROOT / "cluster_configs" / "README.md").read_text()
+    [block] = [
+        block
+        for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+        if "job submit" in block
+    ]
+    block = block.replace("http://127.0.0.1:8265", head.job_server)
+    return block.replace("/path/to/token", str(head.token_file)).strip()
+
+
+def submit(command: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run shell commands in a shell that knows nothing of Ray."""
     environment = clean_environment(home)
     assert not any(name.startswith("RAY_") for name in environment)
     return subprocess.run(
-        [
-            *(str(BIN / "strictune"), "submit", SWEEP, "--address", head.job_server),
-            *("--token-file", str(head.token_file), *options),
-        ],
+        ["bash", "-euc", command],
         cwd=ROOT,
-        env=environment,
+        env=environment | {"NO_COLOR": "1"},
         capture_output=True,
         text=True,
         timeout=540,
@@ -75,32 +86,34 @@ def submit(head: RayCluster, home: Path, *options: str) -> subprocess.CompletedP
 
 
 @pytest.mark.slow
-def test_a_submitted_sweep_joins_the_cluster_and_ends(head: RayCluster, tmp_path: Path) -> None:
+def test_the_documented_command_runs_a_sweep_behind_a_token(
+    head: RayCluster, tmp_path: Path
+) -> None:
     out = tmp_path / "runs"
-    done = submit(head, tmp_path, "--out", str(out), "--only", "thinking=false", *settings())
+    command = documented_command(head).replace("/shared/runs", str(out))
+    command = command.replace("-- \\\n", "-- STRICTUNE_GIT_SHA=abc \\\n")
+    done = submit(f"{command} --only thinking=false {shlex.join(settings())}", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert outcomes(out) == ["FINISHED"]
     assert run_statuses(out) == {"FINISHED"}
     assert "no-think · standard · seed 0: FINISHED" in done.stdout
-    assert done.stdout.splitlines()[-1].endswith(" succeeded.")
     assert head.token_file.read_text() not in done.stdout + done.stderr
-    assert not (tmp_path / ".ray").exists()
+    [lock] = out.glob("quickstart/trials/*/lock.json")
+    assert json.loads(lock.read_text())["git_sha"] == "abc"
 
 
 @pytest.mark.slow
-def test_a_job_runs_the_code_that_was_sent(head: RayCluster) -> None:
+def test_a_job_without_the_token_is_refused(head: RayCluster, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("0" * 64)
+    command = documented_command(head).replace(str(head.token_file), str(tmp_path / "other"))
+    assert submit(command, tmp_path).returncode != 0
+
+
+@pytest.mark.slow
+def test_a_job_runs_the_code_that_was_sent(head: RayCluster, tmp_path: Path) -> None:
     code = "import strictune, trainables; print(strictune.__file__, trainables.__file__, sep='\\n')"
-    environment = head.environment | {"NO_COLOR": "1"}
-    command = ["ray", "job", "submit", "--address", head.job_server, "--runtime-env"]
-    done = subprocess.run(
-        [*command, "cluster_configs/job.yaml", "--", "python", "-c", code],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    command = documented_command(head).partition("python -m strictune")[0]
+    done = submit(f"{command} python -c {shlex.quote(code)}", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     found = [line for line in done.stdout.splitlines() if line.endswith("/__init__.py")]
     assert [Path(line).parent.name for line in found] == ["strictune", "trainables"]
@@ -108,37 +121,12 @@ def test_a_job_runs_the_code_that_was_sent(head: RayCluster) -> None:
 
 
 @pytest.mark.slow
-def test_a_job_that_ray_leaves_pending_is_reported(head: RayCluster, tmp_path: Path) -> None:
-    """The real cause: a module that hides one of Python's, here in the job's own folder."""
-    bad = tmp_path / "bad"
-    (bad / "platform").mkdir(parents=True)
-    (bad / "platform" / "__init__.py").touch()
-    code = f"""
-import sys
-from pathlib import Path
-from strictune.launch.job_access import job_access
-from strictune.launch.job_request import JobRequest
-from strictune.launch.jobs import JobServer
-access = job_access({head.job_server!r}, token_file=Path({str(head.token_file)!r}),
-                    shell={{}}, home=Path.home())
-server = JobServer.connect(access)
-server.submit(JobRequest(job_id="hidden-1", entrypoint="true", variables={{}},
-                         runtime_env={{"working_dir": {str(bad)!r}}}))
-end = server.follow("hidden-1", print, start_timeout_s=8)
-print(end.message)
-sys.exit(end.exit_code)
-"""
-    done = subprocess.run(
-        [str(BIN / "python"), "-c", code],
-        env=clean_environment(tmp_path) | {"PYTHONPATH": f"{ROOT}:{ROOT / 'platform'}"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "hidden-1 is still PENDING after 8 s" in done.stdout
-    assert "platform/__init__.py does this" in done.stdout
+def test_a_job_keeps_no_results_in_the_copy_that_it_runs_in(
+    head: RayCluster, tmp_path: Path
+) -> None:
+    done = submit(documented_command(head).replace("/shared/runs", "runs"), tmp_path)
+    assert done.returncode == 1
+    assert "its working directory, which Ray deletes" in " ".join(done.stdout.split())
 
 
 @pytest.mark.slow
