@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from strictune.cli import _parser
+from strictune.cli import make_parser
 from strictune.config import expand, load_sweep
 from strictune.packing import Machine, before_peak, has_room
 from strictune.plan import parse_only, select
@@ -46,7 +46,7 @@ def commands_of(text: str) -> Iterator[list[str]]:
 
 def check_command(words: list[str]) -> None:
     """Assert that a command line parses, and that its sweep has trials."""
-    args = _parser().parse_args(words)
+    args = make_parser().parse_args(words)
     sweep = load_sweep(ROOT / args.sweep, args.overrides)
     assert select(expand(sweep), parse_only(args.only))
 
@@ -110,7 +110,7 @@ def test_a_machine_of_the_launcher_has_room_for_a_trial_of_its_page() -> None:
     has = read_yaml("aws.yaml")["available_node_types"]["gpu"]["resources"]
     worker = Machine(cpus=has["CPU"], memory_gib=32, gpus=has["GPU"])
     for words in commands_of((FOLDER / "aws.md").read_text()):
-        sweep = load_sweep(ROOT / _parser().parse_args(words).sweep)
+        sweep = load_sweep(ROOT / make_parser().parse_args(words).sweep)
         assert has_room([worker], before_peak(sweep.resources))
 
 

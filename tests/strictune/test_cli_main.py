@@ -15,6 +15,8 @@ from strictune.cli import run as run_verb
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "search_spaces" / "quickstart.yaml")
 HEAVY = ("torch", "transformers", "trl", "peft", "ray", "mlflow", "optuna", "datasets")
+HELPLESS = ("pydantic", "pandas", "scipy", "sqlalchemy", "strictune.config")
+"""What no help screen needs, and what would take most of its time."""
 
 
 def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -107,34 +109,60 @@ def test_what_ends_a_verb_from_outside_is_one_line_and_no_failed_trial(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("strictune.cli.plan.load_sweep", fail)
+    monkeypatch.setattr("strictune.config.load_sweep", fail)
     assert main(["plan", QUICKSTART]) == code
     err = capsys.readouterr().err
     assert err.startswith(message)
     assert len(err.splitlines()) == 1
 
 
+def imported_by(*command: str) -> set[str]:
+    """Return the modules that a command line imports in a process of its own."""
+    code = f"""
+import sys
+from strictune.cli import main
+try:
+    main({list(command)!r})
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+    done = run("-c", code)
+    assert done.returncode == 0
+    return set(done.stderr.split())
+
+
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(["--help"], id="help"),
         pytest.param(["schema"], id="schema"),
         pytest.param(["plan", QUICKSTART], id="plan"),
     ],
 )
 def test_light_verbs_start_without_torch_ray_or_mlflow(command: list[str]) -> None:
+    assert not set(HEAVY) & imported_by(*command)
+
+
+def test_the_help_screen_imports_no_verb_and_no_configuration() -> None:
+    found = imported_by("--help")
+    assert not found & {*HEAVY, *HELPLESS}
+    assert not {name for name in found if name.startswith("strictune.cli.")}
+
+
+def test_the_help_of_a_verb_imports_no_configuration() -> None:
     code = f"""
 import sys
-from strictune.cli import main
-try:
-    main({command!r})
-finally:
-    found = set({HEAVY!r}) & sys.modules.keys()
-    print(*sorted(found), file=sys.stderr)
+from strictune.cli import VERBS, main
+for verb in VERBS:
+    if verb.name == "evaluate":
+        continue  # Its help shows defaults of the configuration.
+    try:
+        main([verb.name, "--help"])
+    except SystemExit:
+        found = set({(*HEAVY, *HELPLESS)!r}) & sys.modules.keys()
+        assert not found, (verb.name, found)
 """
     done = run("-c", code)
-    assert done.returncode == 0
-    assert done.stderr.split() == []
+    assert done.returncode == 0, done.stderr
 
 
 def test_python_m_runs_the_same_command_line() -> None:

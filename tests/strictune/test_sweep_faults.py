@@ -181,7 +181,7 @@ def test_a_trial_and_then_the_sweep_are_stopped_and_run_again(tmp_path: Path) ->
     assert {found.info.status for found in mlflow_runs(tmp_path)} == {"KILLED", "FINISHED"}
     nobody = stop(tmp_path)
     assert nobody.returncode == 2
-    assert "nobody runs this sweep" in nobody.stderr
+    assert "not running (no driver process)" in nobody.stderr
 
     done = run_sweep(tmp_path, "--resume", "--retry", **TWO_TRIALS)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,59 +1,112 @@
 """The command line: ``strictune VERB ...``, also ``python -m strictune``.
 
-Each verb is a module of its own with a ``VERB``, listed in ``VERBS``; this module parses,
-delegates and turns errors into one message and an exit code: 0 done, 1 some trials failed,
-2 bad input or a file that cannot be used, 130 interrupted.
+Each verb is a module of its own with ``configure`` and ``execute``, listed in ``VERBS`` and
+imported when it is called; this module parses, delegates and turns errors into one message and an
+exit code: 0 done, 1 some trials failed, 2 bad input or a file that cannot be used, 130 interrupted.
 """
 
 import argparse
 import codecs
+import importlib
 import io
 import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from strictune import __version__
-from strictune.cli import (
-    audit,
-    compare,
-    data,
-    doctor,
-    evaluate,
-    export,
-    plan,
-    report,
-    run,
-    schema,
-    score,
-    stop,
-    track,
-    watch,
-    weights,
-)
 from strictune.errors import StrictuneError, TrialError
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "Verb", "main", "make_parser"]
 
 logger = logging.getLogger(__name__)
 
+
+class Verb(NamedTuple):
+    """One verb, which the module of its name configures and executes."""
+
+    name: str
+    summary: str
+    """One line of the help screen."""
+    example: str
+    """A complete command line."""
+
+
 VERBS = (
-    run.VERB,
-    stop.VERB,
-    plan.VERB,
-    watch.VERB,
-    score.VERB,
-    evaluate.VERB,
-    compare.VERB,
-    report.VERB,
-    audit.VERB,
-    export.VERB,
-    weights.VERB,
-    data.VERB,
-    track.VERB,
-    schema.VERB,
-    doctor.VERB,
+    Verb(
+        "run",
+        "run or resume a sweep, and say what helped",
+        "strictune run search_spaces/quickstart.yaml",
+    ),
+    Verb(
+        "stop",
+        "end a running sweep, or one of its trials, cleanly",
+        "strictune stop runs/quickstart",
+    ),
+    Verb(
+        "plan",
+        "show the trials of a sweep, their memory, places and hours; starts nothing",
+        "strictune plan search_spaces/quickstart.yaml --only thinking=true",
+    ),
+    Verb(
+        "watch",
+        "show how the trials of a sweep stand, live, from any terminal",
+        "strictune watch runs/quickstart",
+    ),
+    Verb(
+        "score",
+        "score recorded completions against their schemas; no model needed",
+        "strictune score completions.jsonl.gz --schemas schemas.jsonl --by difficulty",
+    ),
+    Verb(
+        "evaluate",
+        "measure any model on a suite",
+        "strictune evaluate --model builtin:tiny --suite strict_json:validation",
+    ),
+    Verb(
+        "compare",
+        "compare the results of two runs on the same prompts",
+        "strictune compare runs/quickstart/trials/A runs/quickstart/trials/B",
+    ),
+    Verb(
+        "report",
+        "write what a sweep shows as one HTML file and as Markdown",
+        "strictune report runs/quickstart",
+    ),
+    Verb(
+        "audit",
+        "show what recorded completions of other runs are worth, arm by arm",
+        "strictune audit completions.jsonl.gz --schemas schemas.jsonl --by model,stage "
+        "--baseline stage=baseline",
+    ),
+    Verb(
+        "export",
+        "write a trial's result as a model folder with its card",
+        "strictune export quickstart/TRIAL --merge --out models/mine",
+    ),
+    Verb(
+        "weights",
+        "replay other reward weights on a sweep's recorded completions",
+        "strictune weights replay runs/quickstart --weights schema=0.6,strictness=0.4",
+    ),
+    Verb(
+        "data",
+        "write or describe the synthetic prompts of strict_json",
+        "strictune data generate --out data/strict_json --seed 0",
+    ),
+    Verb(
+        "track",
+        "upload what a tracking store missed of a sweep",
+        "strictune track replay runs/quickstart --tracking-uri http://127.0.0.1:5000",
+    ),
+    Verb("schema", "print the JSON Schema of sweep files", "strictune schema > sweep.schema.json"),
+    Verb(
+        "doctor",
+        "try what sweeps need on this machine, and say how to cure what fails",
+        "strictune doctor --out runs",
+    ),
 )
 """In the order of the help screen."""
 
@@ -67,7 +120,7 @@ EXIT_INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _show_what_can_be_shown()
-    parser = _parser()
+    parser = make_parser()
     args = parser.parse_args(argv)
     if getattr(args, "json", False):
         _escape_in_json()
@@ -134,7 +187,8 @@ def _system_error(error: OSError) -> str:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs; a verb's module is imported when the verb is parsed."""
     width = max(len(verb.name) for verb in VERBS)
     verbs = "\n".join(f"  {verb.name:<{width}}  {verb.summary}" for verb in VERBS)
     examples = "\n".join(f"  {verb.example}" for verb in VERBS)
@@ -149,14 +203,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"strictune {__version__}")
     parser.set_defaults(execute=None)
-    subparsers = parser.add_subparsers(prog="strictune", metavar="VERB", help=argparse.SUPPRESS)
+    subparsers = parser.add_subparsers(
+        prog="strictune", metavar="VERB", help=argparse.SUPPRESS, parser_class=_VerbParser
+    )
     for verb in VERBS:
-        subparser = subparsers.add_parser(
-            verb.name,
+        subparsers.add_parser(verb.name, verb=verb)
+    return parser
+
+
+class _VerbParser(argparse.ArgumentParser):
+    """Parses the arguments of one verb, and imports its module first."""
+
+    def __init__(self, *, verb: Verb, **options: Any) -> None:
+        super().__init__(
             description=verb.summary,
             epilog=f"example:\n  {verb.example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            **options,
         )
-        verb.configure(subparser)
-        subparser.set_defaults(execute=verb.execute)
-    return parser
+        self._verb = verb
+
+    def add_subparsers(self, **options: Any) -> Any:
+        return super().add_subparsers(parser_class=argparse.ArgumentParser, **options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        module = importlib.import_module(f"strictune.cli.{self._verb.name}")
+        module.configure(self)
+        self.set_defaults(execute=module.execute)
+        return super().parse_known_args(args, namespace)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from strictune.cli.tables import table_console
-from strictune.cli.verb import Verb
 from strictune.errors import SpecError
 
 if TYPE_CHECKING:
     from analysis.audit import Audit
 
-__all__ = ["VERB"]
+__all__ = ["configure", "execute"]
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     parser.add_argument(
         "completions",
         metavar="COMPLETIONS",
@@ -78,7 +78,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the audit as JSON")
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
     only = _kept(args.only)
     baseline = None if args.baseline is None else _assignment("--baseline", args.baseline)
 
@@ -161,13 +162,3 @@ def _assignment(option: str, text: str) -> tuple[str, str]:
 
 def _that_only_keeps(options: Sequence[str]) -> str:
     return f" with {' and '.join(options)}" if options else ""
-
-
-VERB = Verb(
-    name="audit",
-    summary="show what recorded completions of other runs are worth, arm by arm",
-    example="strictune audit completions.jsonl.gz --schemas schemas.jsonl "
-    "--by model,stage --baseline stage=baseline",
-    configure=_configure,
-    execute=_execute,
-)

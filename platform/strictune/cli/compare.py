@@ -4,12 +4,11 @@ import argparse
 import json
 from pathlib import Path
 
-from strictune.cli.verb import Verb
-
-__all__ = ["VERB"]
+__all__ = ["configure", "execute"]
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     parser.add_argument("ours", metavar="RUN", type=Path, help="a run's folder")
     parser.add_argument("theirs", metavar="RUN", type=Path, help="the run to compare it with")
     parser.add_argument("--rung", help="judge by this rung instead of the sweep's primary one")
@@ -24,7 +23,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
     # pandas, scipy and statsmodels take a second to import.
     from analysis import compare_runs, comparison_lines, plain
 
@@ -34,12 +34,3 @@ def _execute(args: argparse.Namespace) -> int:
     else:
         print("\n".join(comparison_lines(compared)))
     return 0
-
-
-VERB = Verb(
-    name="compare",
-    summary="compare the results of two runs on the same prompts",
-    example="strictune compare runs/quickstart/trials/A runs/quickstart/trials/B",
-    configure=_configure,
-    execute=_execute,
-)

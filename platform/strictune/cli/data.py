@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from strictune.cli.options import spec_from_options
 from strictune.cli.tables import table_console
-from strictune.cli.verb import Verb
 from strictune.errors import SpecError, TrialError
-from trainables.tasks.strict_json.settings import StrictJsonSettings
 
 if TYPE_CHECKING:
     from trainables.tasks.strict_json.export import DataSummary, SplitSummary, TierSummary
     from trainables.tasks.task import Prompt, Split
 
-__all__ = ["VERB"]
+__all__ = ["configure", "execute"]
 
 _OPTIONS = {
     "data_seed": "--seed",
@@ -28,7 +25,8 @@ _OPTIONS = {
 }
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     generate = actions.add_parser(
         "generate",
@@ -72,7 +70,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
     code: int = args.act(args)
     return code
 
@@ -117,7 +116,9 @@ def _drawing(args: argparse.Namespace) -> dict[str, int | None]:
 
 
 def _drawn(args: argparse.Namespace) -> "Mapping[Split, Sequence[Prompt]]":
+    from strictune.cli.options import spec_from_options
     from trainables.tasks.strict_json.data import build_splits
+    from trainables.tasks.strict_json.settings import StrictJsonSettings
 
     settings = spec_from_options(StrictJsonSettings, _drawing(args), _OPTIONS)
     try:
@@ -135,6 +136,7 @@ def _token_counter(model: str) -> "Callable[[Prompt], int]":
     from trainables.models import load_tokenizer, resolve_model
     from trainables.prompting import render_prompt
     from trainables.tasks import load_task
+    from trainables.tasks.strict_json.settings import StrictJsonSettings
 
     try:
         tokenizer = load_tokenizer(resolve_model(model))
@@ -209,12 +211,3 @@ def _construct_table(splits: "Mapping[str, SplitSummary]") -> Table:
         )
         table.add_row(construct, *(f"{share:.1%}" for share in shares))
     return table
-
-
-VERB = Verb(
-    name="data",
-    summary="write or describe the synthetic prompts of strict_json",
-    example="strictune data generate --out data/strict_json --seed 0",
-    configure=_configure,
-    execute=_execute,
-)

@@ -15,17 +15,17 @@ from rich.table import Table
 from rich.text import Text
 
 from strictune.cli.tables import table_console
-from strictune.cli.verb import Verb
 from strictune.doctor import CHECKS, Finding, Place, examine
 
-__all__ = ["VERB", "doctor_document"]
+__all__ = ["configure", "doctor_document", "execute"]
 
 STYLES = {"ok": "green", "warning": "yellow", "broken": "bold red"}
 EXIT_BROKEN = 1
 STATUS_WIDTH, NAME_WIDTH = 7, 19
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     parser.add_argument(
         "--out",
         type=Path,
@@ -36,7 +36,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
     findings = []
     place = Place(args.out, os.environ)
     console = table_console()
@@ -83,12 +84,3 @@ def _summary(findings: Sequence[Finding]) -> str:
 
 def _num_by_status(findings: Sequence[Finding]) -> Mapping[str, int]:
     return dict.fromkeys(STYLES, 0) | Counter(finding.status for finding in findings)
-
-
-VERB = Verb(
-    name="doctor",
-    summary="try what sweeps need on this machine, and say how to cure what fails",
-    example="strictune doctor --out runs",
-    configure=_configure,
-    execute=_execute,
-)

@@ -15,7 +15,6 @@ from rich.table import Table
 from strictune.cli.evaluate_sweep import evaluate_sweep
 from strictune.cli.options import spec_from_options
 from strictune.cli.tables import table_console
-from strictune.cli.verb import Verb
 from strictune.config import DTYPES, SamplingSpec, load_sweep
 from strictune.errors import SpecError, TrialError
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from analysis.measured import Measured
     from trainables.evaluation.standalone import Evaluation, EvaluationRequest
 
-__all__ = ["VERB"]
+__all__ = ["configure", "execute"]
 
 DEFAULT_OUT = Path("runs") / "evaluations"
 DEFAULT_TASK = "strict_json"
@@ -43,7 +42,8 @@ _REQUEST_OPTIONS = ("model", "adapter", "suite", "max_prompt_tokens")
 _SINGLE_OPTIONS = (*_REQUEST_OPTIONS, "task", "thinking", "quantization", "dtype")
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     parser.add_argument(
         "--model",
         metavar="M",
@@ -112,7 +112,8 @@ def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
     if args.sweep is not None:
         args.out = args.out or DEFAULT_OUT.parent
         return evaluate_sweep(args, _given(args), progress=_progress)
@@ -287,12 +288,3 @@ def _sampled_table(measured: "Measured") -> Table:
         if rates[0].k > 1:
             table.add_row(f"pass^{rates[0].k}", *(f"{rate.pass_hat_k:.1%}" for rate in rates))
     return table
-
-
-VERB = Verb(
-    name="evaluate",
-    summary="measure any model on a suite",
-    example="strictune evaluate --model builtin:tiny --suite strict_json:validation",
-    configure=_configure,
-    execute=_execute,
-)

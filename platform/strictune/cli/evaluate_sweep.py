@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
-from strictune.cli.sweep_folder import sweep_folder
+from strictune.cli.arguments import sweep_folder
 from strictune.cli.tables import table_console
 from strictune.config import TrialSpec, load_trial
 from strictune.errors import SpecError, TrialError

@@ -3,15 +3,15 @@
 import argparse
 from pathlib import Path
 
-from strictune.cli.verb import Verb
 from strictune.errors import SpecError, TrialError
 
-__all__ = ["VERB"]
+__all__ = ["configure", "execute"]
 
 DEFAULT_RUNS = Path("runs")
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     parser.add_argument(
         "run", metavar="RUN", type=Path, help="a finished trial's folder, or SWEEP/TRIAL by name"
     )
@@ -26,7 +26,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
     run = _trial_folder(args.run)
 
     # torch, transformers, pandas and scipy.
@@ -74,12 +75,3 @@ def _trial_folder(given: Path) -> Path:
         f"{given}: none of {', '.join(map(str, candidates))} is the folder of a trial (it has no "
         "trial.yaml). Give e.g. runs/quickstart/trials/<trial id>, or quickstart/<trial id>."
     )
-
-
-VERB = Verb(
-    name="export",
-    summary="write a trial's result as a model folder with its card",
-    example="strictune export quickstart/TRIAL --merge --out models/mine",
-    configure=_configure,
-    execute=_execute,
-)

@@ -5,33 +5,24 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from strictune.cli.cost_tables import cost_notes, cost_table
+from strictune.cli.arguments import add_sweep_options
 from strictune.cli.tables import table_console
-from strictune.cli.verb import Verb, add_sweep_options
-from strictune.config import expand, load_sweep
-from strictune.cost_cache import CostCache
-from strictune.cost_plan import SweepCosts
-from strictune.costs import expected_costs
 from strictune.hardware import this_machine
 from strictune.packing import Card, Machine
-from strictune.plan import (
-    SharedBudget,
-    parse_only,
-    plan_document,
-    search_sentence,
-    select,
-    shared_budgets,
-    trials_to_pay,
-)
 
-__all__ = ["VERB"]
+if TYPE_CHECKING:
+    from strictune.cost_plan import SweepCosts
+    from strictune.plan import SharedBudget
+
+__all__ = ["configure", "execute"]
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     add_sweep_options(parser)
     parser.add_argument(
         "--card",
@@ -42,7 +33,20 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
+    from strictune.config import expand, load_sweep
+    from strictune.cost_cache import CostCache
+    from strictune.costs import expected_costs
+    from strictune.plan import (
+        parse_only,
+        plan_document,
+        search_sentence,
+        select,
+        shared_budgets,
+        trials_to_pay,
+    )
+
     sweep = load_sweep(args.sweep, args.overrides)
     trials = select(expand(sweep), parse_only(args.only))
     machine = _machine(args.card)
@@ -65,7 +69,7 @@ def _gib(text: str) -> float:
     except ValueError:
         size = math.nan
     if not 0 < size < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no size, expected GiB above 0, e.g. 24")
+        raise argparse.ArgumentTypeError(f"invalid size {text}; expected GiB > 0, e.g. 24")
     return size
 
 
@@ -77,7 +81,9 @@ def _machine(card_gib: float | None) -> Machine:
     return replace(machine, gpus=1, card=card)
 
 
-def _print_tables(plan: Mapping[str, Any], costs: SweepCosts, *, search: str | None) -> None:
+def _print_tables(plan: Mapping[str, Any], costs: "SweepCosts", *, search: str | None) -> None:
+    from strictune.cli.cost_tables import cost_notes, cost_table
+
     console = table_console()
     table = Table(title=f"{plan['sweep']}: {plan['num_cells']} cells, {plan['num_trials']} trials")
     for heading in ("cell", "seeds"):
@@ -100,7 +106,7 @@ def _print_tables(plan: Mapping[str, Any], costs: SweepCosts, *, search: str | N
         console.print(f"Cells whose weights let failures tie with passes: {', '.join(tied)}.")
 
 
-def _budget_sentence(found: SharedBudget, *, at_once: int | None) -> str:
+def _budget_sentence(found: "SharedBudget", *, at_once: int | None) -> str:
     whole = f"{found.key} = {found.sweep:g} is the sweep's"
     if found.process is None:
         return f"{whole}, shared by the trials that run at the same time."
@@ -118,12 +124,3 @@ def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:
         str(cell["max_evaluation_tokens"]),
         ", ".join(f"{stage['name']} {stage['steps']}" for stage in stages),
     )
-
-
-VERB = Verb(
-    name="plan",
-    summary="show the trials of a sweep, their memory, places and hours; starts nothing",
-    example="strictune plan search_spaces/quickstart.yaml --only thinking=true",
-    configure=_configure,
-    execute=_execute,
-)

@@ -5,18 +5,19 @@ import json
 
 from rich.console import Console
 
-from strictune.cli.sweep_folder import add_sweep_folder, sweep_folder
-from strictune.cli.verb import Verb
+from strictune.cli.arguments import add_sweep_folder, sweep_folder
 
-__all__ = ["VERB"]
+__all__ = ["configure", "execute"]
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     add_sweep_folder(parser)
     parser.add_argument("--json", action="store_true", help="print the tables as JSON")
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
     folder = sweep_folder(args)
 
     # pandas, scipy and altair take two seconds to import.
@@ -39,12 +40,3 @@ def _execute(args: argparse.Namespace) -> int:
             print(f"   {step.command}")
     print(f"to bring the report to MLflow: strictune track replay {folder}")
     return 0
-
-
-VERB = Verb(
-    name="report",
-    summary="write what a sweep shows as one HTML file and as Markdown",
-    example="strictune report runs/quickstart",
-    configure=_configure,
-    execute=_execute,
-)

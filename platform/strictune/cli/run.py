@@ -11,18 +11,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO
 
-from strictune.cli.verb import Verb, add_resume_options, add_sweep_options
-from strictune.config import SweepSpec, TrialSpec, expand, load_sweep
+from strictune.cli.arguments import add_sweep_options
 from strictune.errors import SpecError
-from strictune.plan import parse_only, select
 
 if TYPE_CHECKING:
     from analysis import SweepVerdicts
     from analysis.study import Findings
+    from strictune.config import SweepSpec, TrialSpec
     from strictune.launch.folder import SweepFolder
     from strictune.launch.sweep import SweepEnd
 
-__all__ = ["VERB"]
+__all__ = ["configure", "execute"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +29,24 @@ EXIT_FAILED_TRIALS = 1
 PROGRESS_EVERY_S = 15.0
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     add_sweep_options(parser)
-    add_resume_options(parser)
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the sweep in its folder; starts it where there is none",
+    )
+    parser.add_argument(
+        "--retry",
+        action="store_true",
+        help="with --resume, run trials again that failed or were stopped",
+    )
+    parser.add_argument(
+        "--trials",
+        metavar="N",
+        help="points of each study of a search; +N adds to those it has, with --resume",
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -53,7 +67,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
+    from strictune.config import expand, load_sweep
+    from strictune.plan import parse_only, select
+
     sweep = load_sweep(args.sweep, args.overrides)
     if args.trials is not None:
         args.overrides.append(f"search.num_trials={_num_points(args.trials, args.out, sweep)}")
@@ -117,8 +135,8 @@ class _Ran(NamedTuple):
 
 
 def _run(
-    sweep: SweepSpec,
-    trials: Sequence[TrialSpec],
+    sweep: "SweepSpec",
+    trials: Sequence["TrialSpec"],
     folder: "SweepFolder",
     *,
     tracking_uri: str,
@@ -153,8 +171,8 @@ def _run(
 
 
 def _show(
-    sweep: SweepSpec,
-    trials: Sequence[TrialSpec],
+    sweep: "SweepSpec",
+    trials: Sequence["TrialSpec"],
     folder: "SweepFolder",
     ran: _Ran,
     *,
@@ -200,8 +218,10 @@ def _write(line: str, stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _num_points(text: str, out: Path, sweep: SweepSpec) -> int:
+def _num_points(text: str, out: Path, sweep: "SweepSpec") -> int:
     """Read ``--trials``: N, or +N on top of what the sweep's folder says."""
+    from strictune.config import load_sweep
+
     if sweep.search is None:
         raise SpecError(f"--trials {text}: {sweep.name} has no search.")
     written = out / sweep.name / "sweep.yaml"
@@ -237,12 +257,3 @@ def _log_to(path: Path) -> None:
     # What Ray says of a lost process is for the log; the progress lines tell it in one line.
     errors.addFilter(lambda record: record.name.partition(".")[0] != "ray")
     root.addHandler(errors)
-
-
-VERB = Verb(
-    name="run",
-    summary="run or resume a sweep, and say what helped",
-    example="strictune run search_spaces/quickstart.yaml",
-    configure=_configure,
-    execute=_execute,
-)

@@ -3,28 +3,19 @@
 import argparse
 import json
 
-from strictune.cli.verb import Verb
-from strictune.config import SweepSpec
-
-__all__ = ["VERB"]
+__all__ = ["configure", "execute"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
     """Take no arguments."""
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
+    from strictune.config import SweepSpec
+
     schema = {"$schema": DIALECT, **SweepSpec.model_json_schema()}
     print(json.dumps(schema, indent=2))
     return 0
-
-
-VERB = Verb(
-    name="schema",
-    summary="print the JSON Schema of sweep files",
-    example="strictune schema > sweep.schema.json",
-    configure=_configure,
-    execute=_execute,
-)

@@ -10,12 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from strictune.cli.tables import table_console
-from strictune.cli.verb import Verb
 
-__all__ = ["VERB"]
+__all__ = ["configure", "execute"]
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     parser.add_argument(
         "completions",
         metavar="COMPLETIONS",
@@ -39,7 +39,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
     # The scorer is one task's; other verbs start without it.
     from trainables.tasks.strict_json.recorded import score_file
 
@@ -69,12 +70,3 @@ def _print_tables(documents: Mapping[str, Mapping[str, Any]], *, by: str) -> Non
     console = table_console()
     console.print(rungs)
     console.print(rewards)
-
-
-VERB = Verb(
-    name="score",
-    summary="score recorded completions against their schemas; no model needed",
-    example="strictune score completions.jsonl.gz --schemas schemas.jsonl --by difficulty",
-    configure=_configure,
-    execute=_execute,
-)

@@ -3,21 +3,23 @@
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from strictune.cli.sweep_folder import add_sweep_folder, sweep_folder
-from strictune.cli.verb import Verb
+from strictune.cli.arguments import add_sweep_folder, sweep_folder
 from strictune.errors import SpecError, StorageError
-from strictune.records import read_outcome, read_plan
-from strictune.watch import Driver, read_driver
 
-__all__ = ["VERB"]
+if TYPE_CHECKING:
+    from strictune.watch import Driver
+
+__all__ = ["configure", "execute"]
 
 STOP = "stop"
 """The file that asks the driver of a sweep, or a trial's process, to stop."""
 POLL_S = 0.2
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     add_sweep_folder(parser)
     parser.add_argument(
         "trial",
@@ -34,18 +36,25 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
+    from strictune.watch import read_driver
+
     folder = sweep_folder(args)
     trial = None if args.trial is None else _find_trial(folder, args.trial)
     driver = read_driver(folder)
     if driver is None or driver.status() == "gone":
-        raise StorageError(f"{folder}: nobody runs this sweep, so there is nothing to stop.")
+        raise StorageError(
+            f"{folder}: not running (no driver process), so there is nothing to stop."
+        )
     if trial is None:
         return _stop_sweep(folder, driver, timeout_s=args.timeout)
     return _stop_trial(trial, timeout_s=args.timeout)
 
 
-def _stop_sweep(folder: Path, driver: Driver, *, timeout_s: float) -> int:
+def _stop_sweep(folder: Path, driver: "Driver", *, timeout_s: float) -> int:
+    from strictune.watch import read_driver
+
     (folder / STOP).touch()
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -61,6 +70,8 @@ def _stop_sweep(folder: Path, driver: Driver, *, timeout_s: float) -> int:
 
 
 def _stop_trial(trial: Path, *, timeout_s: float) -> int:
+    from strictune.records import read_outcome
+
     if read_outcome(trial) is None:
         (trial / STOP).touch()
     deadline = time.monotonic() + timeout_s
@@ -79,6 +90,8 @@ def _stop_trial(trial: Path, *, timeout_s: float) -> int:
 
 
 def _find_trial(folder: Path, wanted: str) -> Path:
+    from strictune.records import read_plan
+
     # A search draws its trials while it runs: they have folders and stand in no plan.
     names = {path.name: "" for path in sorted((folder / "trials").glob("*"))}
     names |= {trial.trial_id: trial.name for trial in read_plan(folder).trials}
@@ -89,12 +102,3 @@ def _find_trial(folder: Path, wanted: str) -> Path:
         ids = ", ".join(found or names)
         raise SpecError(f"{wanted} {problem} of {folder}, expected one of {ids}.")
     return folder / "trials" / found[0]
-
-
-VERB = Verb(
-    name="stop",
-    summary="end a running sweep, or one of its trials, cleanly",
-    example="strictune stop runs/quickstart",
-    configure=_configure,
-    execute=_execute,
-)

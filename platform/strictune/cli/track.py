@@ -5,15 +5,18 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from strictune.cli.verb import Verb
 from strictune.errors import SpecError
-from strictune.tracking import SyncReport, replay, tracking_uri_for, without_password
 
-__all__ = ["VERB"]
+if TYPE_CHECKING:
+    from strictune.tracking import SyncReport
+
+__all__ = ["configure", "execute"]
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     replay = actions.add_parser(
         "replay",
@@ -33,7 +36,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     replay.add_argument("--json", action="store_true", help="print the counts as JSON")
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
+    from strictune.tracking import replay, tracking_uri_for, without_password
+
     sweep_dir = _sweep_dir(args.sweep, args.out)
     uri = tracking_uri_for(sweep_dir, args.tracking_uri)
     report = replay(sweep_dir, uri)
@@ -63,19 +69,10 @@ def _sweep_dir(sweep: str, out_dir: Path) -> Path:
     )
 
 
-def _print(report: SyncReport, sweep_dir: Path, uri: str) -> None:
+def _print(report: "SyncReport", sweep_dir: Path, uri: str) -> None:
     print(
         f"{sweep_dir}: {report.num_runs} runs in {uri}; "
         f"uploaded {report.num_points} metric values and {report.num_files} files."
     )
     for problem in report.problems:
         print(f"not uploaded: {problem}")
-
-
-VERB = Verb(
-    name="track",
-    summary="upload what a tracking store missed of a sweep",
-    example="strictune track replay runs/quickstart --tracking-uri http://127.0.0.1:5000",
-    configure=_configure,
-    execute=_execute,
-)

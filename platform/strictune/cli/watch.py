@@ -6,24 +6,23 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.live import Live
-
-from strictune.cli.sweep_folder import add_sweep_folder, sweep_folder
+from strictune.cli.arguments import add_sweep_folder, sweep_folder
 from strictune.cli.tables import table_console
-from strictune.cli.verb import Verb
-from strictune.cli.watch_table import WatchTable
-from strictune.watch import SweepLook, SweepWatch
 
-__all__ = ["VERB", "watch_document"]
+if TYPE_CHECKING:
+    from strictune.watch import SweepLook, SweepWatch
+
+__all__ = ["configure", "execute", "watch_document"]
 
 EVERY_S = 2.0
 SEARCH_S = 0.2
 """How long a look of the live table may search long files for earlier evaluations."""
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     add_sweep_folder(parser)
     parser.add_argument(
         "--once", action="store_true", help="print every trial once; the default in a pipe"
@@ -38,7 +37,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
+    from strictune.watch import SweepWatch
+
     watch = SweepWatch(sweep_folder(args))
     if args.json:
         print(json.dumps(watch_document(watch.look()), indent=2, ensure_ascii=False))
@@ -49,7 +51,7 @@ def _execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def watch_document(look: SweepLook) -> dict[str, Any]:
+def watch_document(look: "SweepLook") -> dict[str, Any]:
     """Return a look as plain data."""
     trials = [
         {**asdict(row), "held_out": [found._asdict() for found in row.held_out]}
@@ -68,12 +70,18 @@ def watch_document(look: SweepLook) -> dict[str, Any]:
     }
 
 
-def _print_once(look: SweepLook) -> None:
+def _print_once(look: "SweepLook") -> None:
+    from strictune.cli.watch_table import WatchTable
+
     table_console().print(WatchTable(look=look, now=time.time(), is_bounded=False))
 
 
-def _show_live(watch: SweepWatch, *, every_s: float) -> None:
+def _show_live(watch: "SweepWatch", *, every_s: float) -> None:
     """Draw until the sweep has ended or the user leaves; the last table stays on the screen."""
+    from rich.live import Live
+
+    from strictune.cli.watch_table import WatchTable
+
     console = table_console()
     look = watch.look(search_s=SEARCH_S)
     with (
@@ -87,12 +95,3 @@ def _show_live(watch: SweepWatch, *, every_s: float) -> None:
             time.sleep(every_s if look.has_all_evaluations else 0)
             look = watch.look(search_s=SEARCH_S)
     console.print(WatchTable(look=look, now=time.time(), is_bounded=True))
-
-
-VERB = Verb(
-    name="watch",
-    summary="show how the trials of a sweep stand, live, from any terminal",
-    example="strictune watch runs/quickstart",
-    configure=_configure,
-    execute=_execute,
-)

@@ -13,23 +13,22 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from strictune.cli.sweep_folder import add_sweep_folder, sweep_folder
+from strictune.cli.arguments import add_sweep_folder, sweep_folder
 from strictune.cli.tables import table_console
-from strictune.cli.verb import Verb
 from strictune.errors import SpecError, StorageError
-from strictune.records import STUDIES, read_studies, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from analysis.replay import Scheme, SweepMatrices, Vectors
 
-__all__ = ["VERB"]
+__all__ = ["configure", "execute"]
 
 TABLE_FORMATS = (".csv", ".parquet")
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     replay = actions.add_parser(
         "replay",
@@ -80,7 +79,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     replay.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
-def _execute(args: argparse.Namespace) -> int:
+def execute(args: argparse.Namespace) -> int:
+    """Run the verb and return its exit code."""
     # pandas and scipy take a second to import.
     import pandas as pd
 
@@ -118,6 +118,7 @@ def _execute(args: argparse.Namespace) -> int:
 
 def _print_stops(folder: Path, *, as_json: bool) -> int:
     from strictune.launch.study.wrong_stops import replay_stops, stop_sentences
+    from strictune.records import STUDIES, read_studies
 
     if not (folder / STUDIES).exists():
         raise StorageError(f"{folder} holds no search; give the folder of a sweep with one.")
@@ -201,6 +202,8 @@ def _replay(
 
 
 def _write(path: Path, table: "pd.DataFrame") -> None:
+    from strictune.records import replacing
+
     path.parent.mkdir(parents=True, exist_ok=True)
     write = table.to_csv if path.suffix == ".csv" else table.to_parquet
     with replacing(path) as temporary:
@@ -238,12 +241,3 @@ def _print(
         console.print(table, markup=False)
     for sentence in (*sentences, *offline.how_to_read(rung)):
         console.print(f"- {sentence}", markup=False, soft_wrap=True)
-
-
-VERB = Verb(
-    name="weights",
-    summary="replay other reward weights on a sweep's recorded completions",
-    example="strictune weights replay runs/quickstart --weights schema=0.6,strictness=0.4",
-    configure=_configure,
-    execute=_execute,
-)

@@ -1,11 +1,32 @@
-"""The argument SWEEP: the folder of a sweep, or its name below ``--out``."""
+"""Arguments that several verbs share: a sweep file with its overrides, or a sweep's folder."""
 
 import argparse
 from pathlib import Path
 
 from strictune.errors import SpecError
 
-__all__ = ["add_sweep_folder", "sweep_folder"]
+__all__ = ["add_sweep_folder", "add_sweep_options", "sweep_folder"]
+
+
+def add_sweep_options(parser: argparse.ArgumentParser) -> None:
+    """Add the sweep file, ``--set`` and ``--only``."""
+    parser.add_argument("sweep", metavar="SWEEP.yaml", help="the sweep file")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set a value on top of the file, e.g. trial.grpo.beta=0.02; repeatable",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="keep the trials with this model, thinking, curriculum, method, variant or seed; "
+        "repeatable",
+    )
 
 
 def add_sweep_folder(parser: argparse.ArgumentParser) -> None:
