@@ -93,7 +93,6 @@ def generate_all(
         TrialError: A request failed on its own. What ended generation as a whole, such as a
             lack of memory, is raised as it is.
     """
-    model.eval()  # An adapter's dropout is for the loss; TRL goes back to training mode itself.
     manager: ContinuousBatchingManager = model.init_continuous_batching(
         generation_config=generation_config, continuous_batching_config=continuous_batching_config
     )
