@@ -67,16 +67,6 @@ def trial(model: str = "builtin:tiny", **grpo: Any) -> TrialSpec:
     )
 
 
-def test_what_is_sampled_goes_through_no_dropout(
-    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = generate(model)
-    for layer in model.model.layers:
-        monkeypatch.setattr(layer.self_attn, "attention_dropout", 0.9)
-    model.train()
-    assert generate(model) == expected
-
-
 def test_draws_do_not_depend_on_how_fast_prompts_come_in(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
