@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from strictune.errors import SpecError
+from trainables.tasks.task import Message
 
 __all__ = ["Row", "read_rows", "shown"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _SHOWN_CHARS = 60
+_ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,42 @@ class Row:
     def optional_text(self, column: str) -> str | None:
         """Return a column that may be missing or null."""
         return self.text(column) if self.values.get(column) is not None else None
+
+    def messages(self, column: str) -> tuple[Message, ...]:
+        """Return a column that must hold chat messages, the last one a user's.
+
+        Raises:
+            SpecError: It is no such list.
+        """
+        given = self.values.get(column)
+        if not isinstance(given, list | tuple) or not given:
+            raise SpecError(
+                f"{self.where}: {column} = {shown(given)}, expected a list of chat messages."
+            )
+        messages = []
+        for index, message in enumerate(given):
+            where = f"{self.where}: {column}.{index}"
+            if not isinstance(message, Mapping):
+                raise SpecError(
+                    f"{where} = {shown(message)}, expected an object of role and content."
+                )
+            role, content = message.get("role"), message.get("content")
+            if role not in _ROLES:
+                raise SpecError(
+                    f"{where}.role = {shown(role)}, expected one of {', '.join(_ROLES)}. Put the "
+                    "output of tools into a user message."
+                )
+            if not isinstance(content, str) or not content.strip():
+                raise SpecError(
+                    f"{where}.content = {shown(content)}, expected text that is not empty."
+                )
+            messages.append(Message(role=role, content=content))
+        if messages[-1]["role"] != "user":
+            raise SpecError(
+                f"{self.where}: {column} end with the role {messages[-1]['role']}, expected user: "
+                "the model answers the last message."
+            )
+        return tuple(messages)
 
     def refuse_misspelt(self, columns: Sequence[str], *, cutoff: float) -> None:
         """Refuse a column that reads like one of ``columns`` which the row lacks.

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from strictune.errors import SpecError
 from trainables.tasks.jsonl import Row, shown
@@ -33,7 +33,6 @@ COLUMNS = (
 )
 """What a row of a file may hold."""
 
-_ROLES = ("system", "user", "assistant")
 _FORBIDDEN_IN_IDS = frozenset(",<>\"'")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _CHARS_BEFORE = 20
@@ -81,7 +80,7 @@ def check_row(row: Row) -> RefinerRow:
     row.refuse_misspelt(COLUMNS, cutoff=_MISSPELT_CUTOFF)
     for column in COLUMNS:
         _refuse_half_characters(f"{row.where}: {column}", row.values.get(column))
-    messages = _messages(row)
+    messages = () if row.values.get("messages") is None else row.messages("messages")
     evidence = _evidence(row, messages)
     positive = _rubrics(row, "positive_rubrics", is_negative=False)
     negative = _rubrics(row, "negative_rubrics", is_negative=True)
@@ -140,36 +139,6 @@ def _refuse_half_characters(where: str, value: object) -> None:
         elif _is_list(part):
             items = enumerate(cast(Sequence[object], part))
             found += [(f"{place}.{index}", item) for index, item in items]
-
-
-def _messages(row: Row) -> tuple[Message, ...]:
-    given = row.values.get("messages")
-    if given is None:
-        return ()
-    if not _is_list(given) or not given:
-        raise SpecError(
-            f"{row.where}: messages = {shown(given)}, expected a list of chat messages."
-        )
-    for index, message in enumerate(given):
-        where = f"{row.where}: messages.{index}"
-        if not isinstance(message, Mapping):
-            raise SpecError(f"{where} = {shown(message)}, expected an object of role and content.")
-        if message.get("role") not in _ROLES:
-            raise SpecError(
-                f"{where}.role = {shown(message.get('role'))}, expected one of "
-                f"{', '.join(_ROLES)}. Put the output of tools into a user message."
-            )
-        _nested_text(message, "content", where)
-    if given[-1]["role"] != "user":
-        raise SpecError(
-            f"{row.where}: messages end with the role {given[-1]['role']}, expected user: the "
-            "model answers the last message."
-        )
-    role_texts = ((message["role"], message["content"]) for message in given)
-    return tuple(
-        Message(role=cast(Literal["system", "user", "assistant"], role), content=text)
-        for role, text in role_texts
-    )
 
 
 def _evidence(row: Row, messages: Sequence[Message]) -> dict[str, str]:
