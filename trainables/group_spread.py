@@ -1,10 +1,11 @@
-"""Groups whose completions all have the same: what does not vary in a group teaches nothing."""
+"""What the groups of a batch teach: nothing where all is equal, and wrong where failing pays."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from trainables.tasks.task import Prompt, Score, Task
 
-__all__ = ["flat_groups"]
+__all__ = ["flat_groups", "wrong_above_right"]
 
 PARTS = "parts"
 SAME = 1e-9
@@ -22,9 +23,7 @@ def flat_groups(task: Task, prompts: Sequence[Prompt], scores: Sequence[Score]) 
         prompts: Of a batch, whole groups.
         scores: One for each prompt.
     """
-    groups: dict[str, list[Score]] = {}
-    for prompt, score in zip(prompts, scores, strict=True):
-        groups.setdefault(prompt.id, []).append(score)
+    groups = _groups(prompts, scores)
     is_flat: dict[str, list[bool]] = {name: [] for name in (*task.measures, PARTS)}
     for group in groups.values():
         for name in task.measures:
@@ -36,6 +35,45 @@ def flat_groups(task: Task, prompts: Sequence[Prompt], scores: Sequence[Score]) 
         for name, known in is_flat.items()
         if known
     }
+
+
+def wrong_above_right(
+    rung: str,
+    prompts: Sequence[Prompt],
+    scores: Sequence[Score],
+    *,
+    weights: Mapping[str, float],
+) -> dict[str, float]:
+    """Return how often a failing completion earned more than a passing one of its group.
+
+    As a metric: the share of all pairs of a failing and a passing completion of one group. Empty
+    for a batch without such a pair.
+
+    Args:
+        rung: What passing is.
+        prompts: Of a batch, whole groups.
+        scores: One for each prompt.
+        weights: Of the reward components.
+    """
+    num_above = num_pairs = 0
+    for group in _groups(prompts, scores).values():
+        totals: dict[bool, list[float]] = {True: [], False: []}
+        for score in group:
+            if rung in score.rungs and score.rewards:
+                earned = (weights[name] * value for name, value in score.rewards.items())
+                totals[score.rungs[rung]].append(math.fsum(earned))
+        num_pairs += len(totals[True]) * len(totals[False])
+        num_above += sum(
+            failing > passing + SAME for failing in totals[False] for passing in totals[True]
+        )
+    return {"failing_above_passing_frac": num_above / num_pairs} if num_pairs else {}
+
+
+def _groups(prompts: Sequence[Prompt], scores: Sequence[Score]) -> dict[str, list[Score]]:
+    groups: dict[str, list[Score]] = {}
+    for prompt, score in zip(prompts, scores, strict=True):
+        groups.setdefault(prompt.id, []).append(score)
+    return groups
 
 
 def _is_flat(values: Sequence[float | None]) -> list[bool]:

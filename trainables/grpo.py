@@ -60,6 +60,10 @@ def build_grpo_trainer(
         stop_ids=stop_token_ids(context.tokenizer, model.generation_config),
         sink=_RewardRecorder(context, stage),
         ranks=context.ranks,
+        # Where the weights make sure that it cannot be, it is not counted.
+        weights=None
+        if spec.task.decisive_components(spec.thinking)
+        else spec.stage_weights(stage.spec),
     )
     trainer = GRPOTrainer(
         model=model,

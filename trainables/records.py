@@ -84,8 +84,8 @@ class TrialRecords:
 
         Columns: step, prompt_id, difficulty, group, ``reward/<component>``, total,
         ``rung/<name>``, ``measure/<name>``, parts (JSON text, of scores that have any),
-        is_truncated, num_tokens. What could not be measured is NaN, in rungs null; so is the
-        total of a completion that lacks a component.
+        is_truncated, num_tokens. What could not be measured is NaN, in rungs null. A total
+        sums up the components that are known, as TRL does; without any it is NaN.
         """
         triples = zip(prompts, completions, scores, strict=True)
         for index, (prompt, completion, score) in enumerate(triples):
@@ -97,7 +97,7 @@ class TrialRecords:
                     "difficulty": prompt.difficulty,
                     "group": index // group_size,
                     **{f"reward/{name}": value for name, value in rewards.items()},
-                    "total": sum(weights[name] * value for name, value in rewards.items()),
+                    "total": _total(weights, score.rewards),
                     **{f"rung/{name}": holds for name, holds in score.rungs.items()},
                     **{f"measure/{name}": value for name, value in score.measures.items()},
                     **({"parts": json.dumps(dict(score.parts))} if score.parts else {}),
@@ -191,6 +191,11 @@ class FollowedRecords(TrialRecords):
     def commit(self, *, step: int, stage: int, checkpoint: Path | None) -> None:
         """Keep in mind where training goes on."""
         self.progress = Progress(step=step, stage=stage, checkpoint=self._relative(checkpoint))
+
+
+def _total(weights: Mapping[str, float], rewards: Mapping[str, float]) -> float:
+    known = [weights[name] * value for name, value in rewards.items() if name in weights]
+    return sum(known) if known else float("nan")
 
 
 def durable_step(folder: Path) -> int:

@@ -5,8 +5,8 @@ scores the batch, the others read from it. Scores are of the raw tokens, not of 
 which has special tokens removed.
 
 A completion that could not be scored gives None for every component. TRL then leaves it out
-of its group's mean and deviation and gives it no advantage; with None for one component only,
-it would quietly sum up the others.
+of its group's mean and deviation and gives it no advantage. One component alone is None where it
+does not apply to a completion: TRL then sums up the others.
 """
 
 import math
@@ -16,11 +16,11 @@ from typing import Any, Protocol
 from transformers import PreTrainedTokenizerBase
 
 from strictune.errors import TrialError
-from trainables.group_spread import flat_groups
+from trainables.group_spread import flat_groups, wrong_above_right
 from trainables.ranks import Ranks
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.completion_text import decode_completion
-from trainables.tasks.task import Attempt, Prompt, Score, Task
+from trainables.tasks.task import Attempt, Hooks, Prompt, Score, Task
 
 __all__ = ["BatchScorer", "RewardFunction", "RewardSink"]
 
@@ -54,6 +54,7 @@ class BatchScorer:
         stop_ids: Collection[int],
         sink: RewardSink,
         ranks: Ranks | None = None,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         self._task = task
         self._tokenizer = tokenizer
@@ -62,6 +63,7 @@ class BatchScorer:
         self._stop_ids = stop_ids
         self._sink = sink
         self._ranks = ranks or Ranks()
+        self._weights = weights
         self._batch: object = None
         self._scores: Sequence[Score] = ()
 
@@ -72,7 +74,7 @@ class BatchScorer:
     def _reward_function(self, component: str) -> RewardFunction:
         def reward(completions: Sequence[str], **batch: Any) -> list[float | None]:
             scores = self._score_batch(completions, batch)
-            return [None if score.is_missing else score.rewards[component] for score in scores]
+            return [None if score.is_missing else score.rewards.get(component) for score in scores]
 
         reward.__name__ = component
         return reward
@@ -87,11 +89,25 @@ class BatchScorer:
             for ids in batch["completion_ids"]
         ]
         attempts = [
-            Attempt(text.text, prompt, text.is_truncated, self._think_prefilled)
+            Attempt(
+                text.text,
+                prompt,
+                text.is_truncated,
+                self._think_prefilled,
+                plain=text.plain,
+                ids=text.ids,
+            )
             for text, prompt in zip(texts, prompts, strict=True)
         ]
         self._scores, metrics = self._task.score_batch(
-            attempts, thinking=self._thinking, purpose="training"
+            attempts,
+            thinking=self._thinking,
+            purpose="training",
+            hooks=Hooks(
+                trainer_state=batch["trainer_state"],
+                log_extra=batch.get("log_extra"),
+                log_metric=batch["log_metric"],
+            ),
         )
         _refuse_unmeasured(prompts, self._scores)
         self._batch = completions
@@ -99,7 +115,14 @@ class BatchScorer:
         all_prompts, all_texts, all_scores = zip(*scored, strict=True)
         self._sink(batch["trainer_state"].global_step + 1, all_prompts, all_texts, all_scores)
         flat = flat_groups(self._task, all_prompts, all_scores)
-        for name, value in {**metrics, **_rates(self._task, all_scores), **flat}.items():
+        above = (
+            {}
+            if self._weights is None
+            else wrong_above_right(
+                self._task.primary_rung, all_prompts, all_scores, weights=self._weights
+            )
+        )
+        for name, value in {**metrics, **_rates(self._task, all_scores), **flat, **above}.items():
             batch["log_metric"](name, value)
         return self._scores
 

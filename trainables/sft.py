@@ -27,7 +27,6 @@ from trainables.prompting import end_of_turn_id
 from trainables.record_keeper import RecordKeeper
 from trainables.records import TrialRecords
 from trainables.rollouts.completion_text import stop_token_ids
-from trainables.tasks.gold import HasGold
 from trainables.tasks.task import Prompt, Task
 from trainables.trainer_arguments import on_one_card, trainer_arguments
 from trainables.training_prompts import training_prompts
@@ -119,7 +118,7 @@ def gold_of(task: Task, prompt: Prompt, *, thinking: bool) -> str:
     Raises:
         TrialError: The task does not know it.
     """
-    gold = task.gold_completion(prompt, thinking=thinking) if isinstance(task, HasGold) else None
+    gold = task.gold_completion(prompt, thinking=thinking)
     if gold is None:
         raise TrialError(
             f"training prompt {prompt.id} of task {task.kind} has no gold completion, and "

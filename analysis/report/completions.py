@@ -154,7 +154,7 @@ def _sample(
 
 
 def _details(text: str) -> dict[str, Any]:
-    """Return marked spans and named scores, see ``trainables.tasks.details``; empty without any."""
+    """Return marked spans and named scores, see ``Score.details``; empty without any."""
     details = json.loads(text) if text else {}
     return {name: details[name] for name in _DETAILS if details.get(name)}
 

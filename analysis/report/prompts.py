@@ -12,8 +12,6 @@ from pathlib import Path
 from strictune.config import load_trial
 from strictune.errors import StrictuneError
 from trainables.tasks import load_task
-from trainables.tasks.gold import HasGold
-from trainables.tasks.grammar import HasAnswerGrammar
 from trainables.tasks.task import Prompt
 
 __all__ = ["SweepPrompts", "read_prompts"]
@@ -43,8 +41,8 @@ def read_prompts(folder: Path | None) -> SweepPrompts:
         task = load_task(spec.task)
         shared = SweepPrompts(
             difficulties=task.difficulties,
-            has_gold=isinstance(task, HasGold),
-            has_grammar=isinstance(task, HasAnswerGrammar),
+            has_gold=task.has_gold,
+            has_grammar=task.has_grammar,
         )
         found = {prompt.id: prompt for prompt in task.prompts(spec.evaluation.final_split)}
         is_the_same = task.data_hash() == _recorded_hash(folder)

@@ -16,9 +16,8 @@ from analysis.replay.advantages import score_completions
 from analysis.study.components import Weighting
 from strictune.config import TrialSpec
 from trainables.tasks import load_task
-from trainables.tasks.probing import GOLD, HasProbes
 from trainables.tasks.selection import select_prompts
-from trainables.tasks.task import Attempt, Prompt, Task
+from trainables.tasks.task import GOLD, Attempt, Prompt, Task
 
 __all__ = ["ProbeAudit", "audit_probes"]
 
@@ -46,8 +45,6 @@ def audit_probes(spec: TrialSpec, weightings: Sequence[Weighting]) -> tuple[Prob
     Empty for a task that has none, or that knows no right answers.
     """
     task = load_task(spec.task)
-    if not isinstance(task, HasProbes):
-        return ()
     evaluation = spec.evaluation
     prompts = select_prompts(
         task.prompts(evaluation.split), per_difficulty=evaluation.num_prompts_per_difficulty

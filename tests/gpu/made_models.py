@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBa
 from trainables.builtin import BUILTIN_MODELS
 from trainables.memory.architecture import PUBLISHED, Architecture
 from trainables.prompting import render_prompt
-from trainables.tasks.task import Attempt, BatchScore, Message, Prompt, Purpose, Score, Split
+from trainables.tasks.task import Attempt, Prompt, Score, Split, Task
 
 __all__ = ["StandInTask", "make_model", "published_folder"]
 
@@ -92,14 +92,14 @@ def _fill_vocabulary(tokenizer: dict[str, Any], size: int) -> None:
     words.update({f"w{index}": index for index in range(size) if index not in taken})
 
 
-class StandInTask:
+class StandInTask(Task):
     """Prompts as long as they may be, and random rewards: a task that scores nothing."""
 
     kind = "strict_json"
     rungs = ("strict",)
     primary_rung = "strict"
-    measures: tuple[str, ...] = ()
-    outside_suites: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    difficulties: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -128,17 +128,8 @@ class StandInTask:
             for index in range(NUM_PROMPTS)
         ]
 
-    def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
-        """Return the prompt as a user's turn."""
-        return [{"role": "user", "content": prompt.text}]
-
-    def score_batch(
-        self, attempts: Sequence[Attempt], *, thinking: bool, purpose: Purpose
-    ) -> BatchScore:
-        """Draw a reward for each completion."""
-        return BatchScore(scores=[self._score() for _ in attempts])
-
-    def _score(self) -> Score:
+    def score(self, attempt: Attempt, *, thinking: bool) -> Score:
+        """Draw a reward."""
         return Score(
             rungs={"strict": False},
             rewards={name: self._random.random() for name in self.components},

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM
 
 from strictune.cli import main
 from trainables.tasks.refiner.settings import RefinerSettings
-from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS
+from trainables.tasks.strict_json.rewards import REWARDS
+from trainables.tasks.strict_json.rungs import RUNGS
 
 ROWS = (
     {"id": "a", "prompt": "Write a list.", "schema": {"type": "array"}, "family": "lists"},
@@ -84,7 +85,7 @@ def test_a_run_leaves_what_a_trial_leaves(
     samples = pd.read_parquet(out / "eval" / "mine" / "samples.parquet")
     assert list(samples["prompt_id"]) == ["a", "a", "b", "b", "c", "c"]
     assert list(samples["sample"]) == [0, 1] * 3
-    assert {*(f"rung/{name}" for name in RUNGS), *(f"reward/{name}" for name in COMPONENTS)} < set(
+    assert {*(f"rung/{name}" for name in RUNGS), *(f"reward/{name}" for name in REWARDS)} < set(
         samples.columns
     )
     written = json.loads((out / "eval" / "mine" / "summary.json").read_text())

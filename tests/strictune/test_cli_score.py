@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from strictune.cli import main
-from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS, Scorer
-from trainables.tasks.strict_json.weights import default_weights
+from trainables.tasks.strict_json.rewards import REWARDS
+from trainables.tasks.strict_json.rungs import RUNGS
+from trainables.tasks.strict_json.scoring import Scorer
+from trainables.tasks.strict_json.settings import StrictJsonSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT.parent / "shared" / "reference"
@@ -86,7 +88,7 @@ def test_json_holds_counts_of_rungs_and_means_of_rewards(
         "clean": 3,
         "strict": 3,
     }
-    assert list(document["rewards"]) == list(COMPONENTS)
+    assert list(document["rewards"]) == list(REWARDS)
     assert document["rewards"]["format"] == pytest.approx(5 / 6)
 
 
@@ -119,7 +121,7 @@ def test_the_total_weighs_rewards_by_the_mode_of_the_row(
     score(capsys, completions, "--schemas", schemas, "--rows", out)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     for row, thinking in zip(rows, (False, False, False, True, False, False), strict=True):
-        weights = default_weights(thinking)
+        weights = StrictJsonSettings().default_weights(thinking)
         expected = sum(weights[name] * value for name, value in row["rewards"].items())
         assert row["total"] == pytest.approx(expected)
         assert (row["total"] == pytest.approx(1)) == row["rungs"]["strict"]

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from quickstart import CROSSED, QUICKSTART
 
-import trainables.tasks
 from strictune.cli import main
 from strictune.config import SweepSpec, expand, load_sweep, resolve_point
 from strictune.errors import SpecError, StorageError
@@ -224,12 +223,11 @@ def test_results_of_this_scorer_are_added_to(tmp_path: Path) -> None:
     assert check_scorer(sweep(), trials, folder, is_retrying=False) == []
 
 
-def test_a_task_whose_entry_leads_nowhere_is_named(
+def test_a_task_that_cannot_be_imported_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = {"strict_json": "trainables.tasks.strict_json.task:StrictJsons"}
-    monkeypatch.setattr(trainables.tasks, "TASKS", entry)
-    with pytest.raises(SpecError, match=r"StrictJsons, its entry in TASKS of .* cannot be loaded"):
+    monkeypatch.setitem(sys.modules, "trainables.tasks.strict_json.task", None)
+    with pytest.raises(SpecError, match=r"task.kind = strict_json: .* cannot be imported"):
         check_scorer(sweep(), (), opened(tmp_path / "q").folder, is_retrying=False)
 
 

@@ -1,6 +1,6 @@
 """A completion that could not be scored: no reward in training, no row in evaluation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.records import TrialRecords
 from trainables.rewards import BatchScorer
 from trainables.rollouts.completion import Completion
-from trainables.tasks.task import Attempt, BatchScore, Prompt, Purpose, Score
+from trainables.tasks.task import NO_HOOKS, Attempt, BatchScore, Hooks, Prompt, Purpose, Score
 
 PROMPTS = [Prompt(id=name, text=name, family=name, difficulty="one") for name in "ab"]
 
@@ -35,7 +35,12 @@ class HalfTask:
         self.asked: list[tuple[Sequence[Attempt], bool, Purpose]] = []
 
     def score_batch(
-        self, attempts: Sequence[Attempt], *, thinking: bool, purpose: Purpose
+        self,
+        attempts: Sequence[Attempt],
+        *,
+        thinking: bool,
+        purpose: Purpose,
+        hooks: Hooks = NO_HOOKS,
     ) -> BatchScore:
         self.asked.append((attempts, thinking, purpose))
         return BatchScore([self._score(a.completion) for a in attempts], {"judge/calls": 3.0})
@@ -104,12 +109,18 @@ def test_a_task_is_told_everything_of_an_evaluation_at_once() -> None:
 
 def test_a_task_that_scores_slowly_is_given_the_trials_sign_of_life() -> None:
     class SlowTask(HalfTask):
-        def score_slowly(
-            self, attempts: Sequence[Attempt], *, thinking: bool, on_progress: Callable[[], None]
+        def score_batch(
+            self,
+            attempts: Sequence[Attempt],
+            *,
+            thinking: bool,
+            purpose: Purpose,
+            hooks: Hooks = NO_HOOKS,
         ) -> BatchScore:
             for _ in attempts:
-                on_progress()
-            return self.score_batch(attempts, thinking=thinking, purpose="evaluation")
+                if hooks.on_progress is not None:
+                    hooks.on_progress()
+            return super().score_batch(attempts, thinking=thinking, purpose=purpose)
 
     beats: list[str] = []
     task: Any = SlowTask()

@@ -19,7 +19,7 @@ from trainables.records import TrialRecords
 from trainables.sft import IGNORED, SftData, sft_data, sft_trainer
 from trainables.tasks import load_task
 from trainables.tasks.strict_json.task import StrictJson
-from trainables.tasks.task import Prompt
+from trainables.tasks.task import Attempt, Prompt
 from trainables.trial import train_trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +105,7 @@ def test_the_loss_reads_the_gold_and_the_end_of_the_turn_alone(
         first = int(read.nonzero()[0])
         assert read[first : first + int(read.sum())].all()
         assert tokenizer.decode(ids[:first]).endswith("<think>\n" if thinking else "assistant\n")
-        score = task.score(gold or "", prompt, thinking=thinking, think_prefilled=thinking)
+        score = task.score(Attempt(gold or "", prompt, False, thinking), thinking=thinking)
         assert score.rungs["strict"]
     context.records.close()
 

@@ -18,7 +18,7 @@ from trainables.failures import failure_reason, is_out_of_memory
 from trainables.pulse import STOP_FILE
 from trainables.records import durable_step
 from trainables.tasks import load_task
-from trainables.tasks.task import Prompt, Score, Task
+from trainables.tasks.task import Attempt, Score, Task
 from trainables.trial import train_trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,10 +55,10 @@ def break_scores(
     task = load_task(spec.task)
     whole, calls = task.score, 0
 
-    def score(completion: str, prompt: Prompt, *, thinking: bool, think_prefilled: bool) -> Score:
+    def score(attempt: Attempt, *, thinking: bool) -> Score:
         nonlocal calls
         calls += 1
-        found = whole(completion, prompt, thinking=thinking, think_prefilled=think_prefilled)
+        found = whole(attempt, thinking=thinking)
         return how(found) if calls > after else found
 
     def load_broken(settings: object) -> Task:

@@ -16,7 +16,6 @@ from strictune.records import read_outcome
 from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import baseline_measurement
 from trainables.evaluation.recording import record_measurement
-from trainables.tasks.grammar import answer_grammars
 
 __all__ = ["measure_control"]
 
@@ -45,7 +44,8 @@ def measure_control(
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     free = baseline_measurement(spec, dtype=dtype)
-    measurement = replace(free, answer_grammars=answer_grammars(free.task, free.prompts))
+    grammars = tuple(map(free.task.answer_grammar, free.prompts))
+    measurement = replace(free, answer_grammars=grammars)
     keys = measurement_keys(measurement)
     folder = controls / keys.baseline_digest
     ended = read_outcome(folder)

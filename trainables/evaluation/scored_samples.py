@@ -12,8 +12,7 @@ import pandas as pd
 
 from strictune.errors import TrialError
 from trainables.rollouts.completion import Completion
-from trainables.tasks.slow_scoring import HasSlowScoring
-from trainables.tasks.task import Attempt, BatchScore, Prompt, Score, Task
+from trainables.tasks.task import Attempt, Hooks, Prompt, Score, Task
 
 __all__ = ["ScoredSamples", "score_samples"]
 
@@ -54,10 +53,19 @@ def score_samples(
     num_samples = len(completions) // len(prompts)
     places = [divmod(index, num_samples) for index in range(len(completions))]
     attempts = [
-        Attempt(made.text, prompts[place], made.is_truncated, think_prefilled[place])
+        Attempt(
+            made.text,
+            prompts[place],
+            made.is_truncated,
+            think_prefilled[place],
+            plain=made.plain,
+            ids=made.ids,
+        )
         for made, (place, _) in zip(completions, places, strict=True)
     ]
-    scores, metrics = _score(task, attempts, thinking=thinking, on_progress=on_progress)
+    scores, metrics = task.score_batch(
+        attempts, thinking=thinking, purpose="evaluation", hooks=Hooks(on_progress=on_progress)
+    )
     rows = [
         _row(task, prompts[place], completion, score, sample=sample)
         for (place, sample), completion, score in zip(places, completions, scores, strict=True)
@@ -65,20 +73,6 @@ def score_samples(
     ]
     _refuse_lost_prompts(prompts, {row["prompt_id"] for row in rows}, num_samples=num_samples)
     return ScoredSamples(pd.DataFrame(rows), len(completions) - len(rows), metrics)
-
-
-def _score(
-    task: Task,
-    attempts: Sequence[Attempt],
-    *,
-    thinking: bool,
-    on_progress: Callable[[], None] | None,
-) -> BatchScore:
-    if isinstance(task, HasSlowScoring):
-        return task.score_slowly(
-            attempts, thinking=thinking, on_progress=on_progress or (lambda: None)
-        )
-    return task.score_batch(attempts, thinking=thinking, purpose="evaluation")
 
 
 def _row(

@@ -23,7 +23,6 @@ from trainables.evaluation.suite_source import load_suite, suite_name
 from trainables.models import resolve_adapter, resolve_model
 from trainables.precision import resolve_dtype
 from trainables.tasks import TaskSettings, load_task
-from trainables.tasks.grammar import answer_grammars
 from trainables.tasks.selection import select_prompts
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 
@@ -112,7 +111,7 @@ def evaluate_model(
         thinking=request.thinking,
         sampling=request.sampling,
         max_prompt_tokens=max_prompt_tokens,
-        answer_grammars=answer_grammars(task, prompts) if request.constrain else None,
+        answer_grammars=(tuple(map(task.answer_grammar, prompts)) if request.constrain else None),
     )
     keys = measurement_keys(measurement)
     open_folder(folder)

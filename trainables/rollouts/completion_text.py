@@ -31,9 +31,12 @@ def decode_completion(
     """Decode generated ids up to the first stop token, special tokens kept."""
     end = next((index for index, token in enumerate(ids) if token in stop_ids), None)
     kept = list(ids) if end is None else list(ids[:end])
+    ids_read = list(ids) if end is None else list(ids[: end + 1])
     text = tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     return Completion(
         text=str(text),
         num_tokens=len(kept) + (end is not None),
         is_truncated=end is None,
+        plain=str(tokenizer.decode(ids_read, skip_special_tokens=True)),
+        ids=ids_read,
     )

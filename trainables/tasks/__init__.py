@@ -1,46 +1,81 @@
-"""The tasks that ship with strictune, by the ``kind`` of their settings.
+"""The kinds of task, found by their folders.
 
-A new task is one folder with a settings class and a ``Task``, and one entry in ``TASKS``.
+A folder ``<kind>`` beside this file holds ``task.py`` with one ``Task``, and the settings of that
+task in ``settings.py``, or in ``task.py`` too. Settings are imported at once, because sweep files
+are checked against them; a ``settings.py`` of its own spares that the import of the scorer.
 """
 
 from collections.abc import Mapping
+from functools import reduce
 from importlib import import_module
+from operator import or_
+from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 from pydantic import Field
 
 from strictune.errors import SpecError
-from trainables.tasks.refiner.settings import RefinerSettings
-from trainables.tasks.strict_json.settings import StrictJsonSettings
+from trainables.tasks.base_settings import BaseSettings
 from trainables.tasks.task import Task
 
 __all__ = ["TASKS", "TaskSettings", "load_task"]
 
-TaskSettings = Annotated[StrictJsonSettings | RefinerSettings, Field(discriminator="kind")]
-"""The ``task`` block of a sweep file: one settings class for each kind."""
-
-TASKS: Mapping[str, str] = MappingProxyType(
-    {
-        "refiner": "trainables.tasks.refiner.task:Refiner",
-        "strict_json": "trainables.tasks.strict_json.task:StrictJson",
-    }
-)
-"""Where each kind's ``Task`` lives; imported when it is first needed."""
+C = TypeVar("C")
 
 
-def load_task(settings: TaskSettings) -> Task:
+def load_task(settings: BaseSettings) -> Task:
     """Build the task that ``settings`` describe.
 
     Raises:
-        SpecError: Its entry in ``TASKS`` leads nowhere.
+        SpecError: Its folder holds no task, or one that cannot be imported.
     """
-    module, name = TASKS[settings.kind].split(":")
+    return _only(Task, f"{__name__}.{settings.kind}.task", settings.kind)(settings)
+
+
+def _settings_by_kind() -> Mapping[str, type[BaseSettings]]:
+    found = {}
+    folders = (file.parent for root in __path__ for file in Path(root).glob("*/task.py"))
+    for folder in sorted(folders):
+        kind = folder.name
+        module = "settings" if (folder / "settings.py").exists() else "task"
+        found[kind] = _only(BaseSettings, f"{__name__}.{kind}.{module}", kind)
+        declared = get_args(found[kind].model_fields["kind"].annotation)
+        if declared != (kind,):
+            raise SpecError(
+                f"{folder}: {found[kind].__name__}.kind is {declared or 'not declared'}, expected "
+                f'kind: Literal["{kind}"] as its folder is called.'
+            )
+    return MappingProxyType(found)
+
+
+def _only(base: type[C], module: str, kind: str) -> type[C]:
+    """Return the one subclass of ``base`` that a module defines."""
     try:
-        task_class = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        members: list[Any] = list(vars(import_module(module)).values())
+    except Exception as error:
         raise SpecError(
-            f"task.kind = {settings.kind}: {module}:{name}, its entry in TASKS of "
-            f"trainables/tasks/__init__.py, cannot be loaded ({error})."
+            f"task.kind = {kind}: {module} cannot be imported ({type(error).__name__}: {error})."
         ) from error
-    return cast(Task, task_class(settings))
+    found = [
+        member
+        for member in members
+        if isinstance(member, type) and issubclass(member, base) and member.__module__ == module
+    ]
+    if len(found) != 1:
+        names = ", ".join(member.__name__ for member in found) or "none"
+        raise SpecError(
+            f"task.kind = {kind}: {module} defines {names}, expected one subclass of "
+            f"{base.__name__}."
+        )
+    return found[0]
+
+
+TASKS = _settings_by_kind()
+"""The settings class of every kind."""
+
+if TYPE_CHECKING:
+    TaskSettings = BaseSettings
+else:
+    TaskSettings = Annotated[reduce(or_, TASKS.values()), Field(discriminator="kind")]
+"""The ``task`` block of a sweep file: one settings class for each kind."""

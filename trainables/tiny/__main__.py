@@ -9,6 +9,7 @@ from pathlib import Path
 
 from strictune.config import EvaluationSpec
 from trainables.tasks.strict_json.data import build_split
+from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.strict_json.task import StrictJson
 from trainables.tiny.building import example_texts, measure_model, run_build, save_model
 from trainables.tiny.card import card_text
@@ -38,7 +39,7 @@ def build(out: Path) -> bool:
     model = new_model(tokenizer)
     efforts = [warm_up(model, tokenizer, prompts, phase) for phase in PHASES]
     save_model(model, tokenizer, out)
-    task = StrictJson()
+    task = StrictJson(StrictJsonSettings())
     summaries = {
         thinking: measure_model(out, task, thinking=thinking, sampling=EVALUATION)
         for thinking in (False, True)

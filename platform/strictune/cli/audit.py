@@ -87,7 +87,7 @@ def execute(args: argparse.Namespace) -> int:
     from analysis.audit import BaselineIs, audit_completions, completion_table
     from analysis.writing import plain
     from trainables.tasks.strict_json.audited import audited_rows, read_training
-    from trainables.tasks.strict_json.task import StrictJson
+    from trainables.tasks.strict_json.settings import StrictJsonSettings
 
     training = None if args.train is None else read_training(args.train)
     rows = completion_table(
@@ -104,7 +104,7 @@ def execute(args: argparse.Namespace) -> int:
         raise SpecError(f"{args.completions}: holds no completion{_that_only_keeps(args.only)}.")
     audit = audit_completions(
         rows,
-        rung=args.rung or StrictJson.primary_rung,
+        rung=args.rung or StrictJsonSettings().primary_rung,
         baseline=None if baseline is None else BaselineIs(*baseline),
         contrast_columns=args.contrast,
     )

@@ -17,6 +17,7 @@ from strictune.config.trial import TrialSpec
 from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError
 from strictune.passwords import without_password
+from trainables.tasks import TASKS
 
 __all__ = ["load_sweep", "load_trial"]
 
@@ -32,6 +33,7 @@ def load_sweep(path: Path | str, overrides: Sequence[str] = ()) -> SweepSpec:
     data = _read(Path(path))
     parsed = [parse_override(text) for text in overrides]
     apply_overrides(data, parsed)
+    _find_files(data.get("task"), folder=Path(path).parent)
     sweep = _validate(SweepSpec, data, where=str(path), overrides=parsed)
     expansion = expand_or_explain(sweep)
     problems = expansion.problems or search_problems(sweep, expansion.trials)
@@ -63,6 +65,21 @@ def _read(path: Path) -> dict[str, Any]:
     # A value behind two aliases becomes two values, so that an override changes one of them.
     unshared: dict[str, Any] = json.loads(_json_text(data, where=str(path)))
     return unshared
+
+
+def _find_files(task: Any, *, folder: Path) -> None:
+    """Resolve what a task's settings name beside the sweep file, in place.
+
+    Below the working directory paths stay relative to it: workers on other machines run in a copy.
+    """
+    settings = TASKS.get(str(task.get("kind"))) if isinstance(task, dict) else None
+    for key in settings.paths if settings else ():
+        given = task.get(key)
+        beside = folder / given if isinstance(given, str) else None
+        if beside is not None and beside.exists():
+            place, here = beside.resolve(), Path.cwd()
+            is_below = place.is_relative_to(here)
+            task[key] = str(place.relative_to(here) if is_below else place)
 
 
 def _validate(

@@ -24,7 +24,6 @@ from strictune.config.rollouts import RolloutsSpec, rollout_problems
 from strictune.config.sft import SftSpec, SftStage, sft_stage
 from strictune.config.weights import active_weights, tied_components, weight_problems
 from trainables.tasks import TaskSettings, load_task
-from trainables.tasks.gold import HasGold
 
 __all__ = [
     "Attention",
@@ -158,7 +157,7 @@ class TrialSpec(TrialTemplate):
         )
 
     def _gold_problems(self) -> list[Problem]:
-        if self.method != "sft" or isinstance(load_task(self.task), HasGold):
+        if self.method != "sft" or load_task(self.task).has_gold:
             return []
         text = f"= sft, but task {self.task.kind} knows no gold completions to train on. Use grpo."
         return [Problem("method", text)]

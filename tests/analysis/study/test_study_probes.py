@@ -11,7 +11,7 @@ from analysis.study.findings import RewardAudit
 from analysis.study.probes import ProbeAudit, audit_probes
 from analysis.study.wording import probe_sentences
 from strictune.config import TrialSpec, expand
-from trainables.tasks.probing import GOLD
+from trainables.tasks.task import GOLD
 
 GROUP = SCHEMES[0]
 

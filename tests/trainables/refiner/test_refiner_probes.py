@@ -10,11 +10,10 @@ from analysis.replay.advantages import Scheme
 from analysis.study.components import Weighting
 from analysis.study.probes import audit_probes
 from strictune.config import expand, load_sweep
-from trainables.tasks.probing import GOLD, HasProbes
 from trainables.tasks.refiner.data import read_prompts
 from trainables.tasks.refiner.settings import RefinerSettings
 from trainables.tasks.refiner.task import Refiner
-from trainables.tasks.task import Attempt, Score
+from trainables.tasks.task import GOLD, Attempt, Score
 
 TASK = Refiner(RefinerSettings(kind="refiner", num_eval_rows=60))
 REWARDS = [
@@ -88,7 +87,6 @@ def test_rows_without_a_gold_answer_have_no_probes(tmp_path: Path) -> None:
     )
     [prompt] = read_prompts(file)
     assert TASK.probes(prompt, thinking=False) == {}
-    assert isinstance(TASK, HasProbes)
 
 
 def test_the_audit_of_a_reward_knows_them(tmp_path: Path) -> None:

@@ -21,10 +21,9 @@ from trainables.prompting import render_prompt
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.constraint import full_grammar
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
-from trainables.tasks.grammar import HasAnswerGrammar
-from trainables.tasks.strict_json.grammar import answer_grammar
+from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.strict_json.task import StrictJson
-from trainables.tasks.task import Prompt
+from trainables.tasks.task import Attempt, Prompt
 
 SCHEMA = {
     "type": "object",
@@ -56,7 +55,7 @@ def random_tokenizer(model: PreTrainedModel) -> PreTrainedTokenizerBase:
 
 @cache
 def task() -> StrictJson:
-    return StrictJson()
+    return StrictJson(StrictJsonSettings())
 
 
 def prompt(name: str, schema: object) -> Prompt:
@@ -82,15 +81,17 @@ def test_random_weights_answer_strictly_under_a_grammar(
     model: PreTrainedModel, random_tokenizer: PreTrainedTokenizerBase
 ) -> None:
     grammar = full_grammar(
-        answer_grammar(json.dumps(SCHEMA)), random_tokenizer, thinking=False, max_think_tokens=0
+        task().answer_grammar(prompt("p", SCHEMA)),
+        random_tokenizer,
+        thinking=False,
+        max_think_tokens=0,
     )
     completions, problems = decode(model, random_tokenizer, [grammar] * 8)
     ended = [completion for completion in completions if not completion.is_truncated]
     assert len(ended) >= 4
     for completion in ended:
-        score = task().score(
-            completion.text, prompt("p", SCHEMA), thinking=False, think_prefilled=False
-        )
+        attempt = Attempt(completion.text, prompt("p", SCHEMA), False, False)
+        score = task().score(attempt, thinking=False)
         assert score.rungs["strict"], completion.text
     assert problems == {}
 
@@ -112,7 +113,7 @@ def test_the_think_block_comes_first_and_is_closed(
     """The tiny tokenizer has the closing tag as a special token, which text cannot match."""
     model = AutoModelForCausalLM.from_pretrained(resolve_model("builtin:tiny").location)
     grammar = full_grammar(
-        answer_grammar(json.dumps(SCHEMA)), tokenizer, thinking=True, max_think_tokens=limit
+        task().answer_grammar(prompt("p", SCHEMA)), tokenizer, thinking=True, max_think_tokens=limit
     )
     asked = task().messages(task().prompts("validation")[0], thinking=True)
     text = render_prompt(tokenizer, asked, thinking=True).text
@@ -227,7 +228,7 @@ def test_all_but_repetition_free_arrays_of_the_task_can_be_constrained(
     from llguidance import LLMatcher
     from llguidance.hf import from_tokenizer
 
-    assert isinstance(task(), HasAnswerGrammar)
+    assert task().has_grammar
     engine = from_tokenizer(tokenizer)
     refused = []
     for one in task().prompts("validation"):

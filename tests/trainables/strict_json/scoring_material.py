@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from trainables.tasks.strict_json.scoring import COMPONENTS, Scorer
-from trainables.tasks.strict_json.weights import default_weights
+from trainables.tasks.strict_json.rewards import REWARDS
+from trainables.tasks.strict_json.scoring import Scorer
+from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.task import Score
 
 REFERENCE = Path(__file__).resolve().parents[3].parent / "shared" / "reference"
 
-MAXIMA = dict.fromkeys(COMPONENTS, 1.0)
+MAXIMA = dict.fromkeys(REWARDS, 1.0)
 THOUGHT = "The schema wants a title, a year and tags."
 
 BOOK = {
@@ -74,8 +75,8 @@ def scored(
 
 def total(score: Score, *, thinking: bool = False) -> float:
     """Return the weighted sum under the default weights."""
-    weights = default_weights(thinking)
-    return sum(weights[name] * score.rewards[name] for name in COMPONENTS)
+    weights = StrictJsonSettings().default_weights(thinking)
+    return sum(weights[name] * score.rewards[name] for name in REWARDS)
 
 
 def credit(document: object, schema: Mapping[str, Any]) -> float:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from trainables.tasks.probing import GOLD, HasProbes
+from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.strict_json.task import StrictJson
-from trainables.tasks.task import Prompt
+from trainables.tasks.task import GOLD, Attempt, Prompt
 
-TASK = StrictJson()
+TASK = StrictJson(StrictJsonSettings())
 PROMPTS = TASK.prompts("validation")[:12]
 
 
@@ -17,7 +17,7 @@ def test_gold_and_minified_are_strict_and_chatter_and_padding_are_not(
 ) -> None:
     probes = TASK.probes(prompt, thinking=thinking)
     is_strict = {
-        name: TASK.score(text, prompt, thinking=thinking, think_prefilled=False).rungs["strict"]
+        name: TASK.score(Attempt(text, prompt, False, False), thinking=thinking).rungs["strict"]
         for name, text in probes.items()
     }
     right = {name for name, holds in is_strict.items() if holds}
@@ -38,11 +38,10 @@ def test_gold_and_minified_are_strict_and_chatter_and_padding_are_not(
 def test_each_probe_takes_a_component_to_its_maximum(name: str, component: str) -> None:
     for thinking in (False, True):
         text = TASK.probes(PROMPTS[0], thinking=thinking)[name]
-        score = TASK.score(text, PROMPTS[0], thinking=thinking, think_prefilled=False)
+        score = TASK.score(Attempt(text, PROMPTS[0], False, False), thinking=thinking)
         assert score.rewards[component] == 1.0
 
 
 def test_a_prompt_without_a_gold_document_has_no_probes() -> None:
     prompt = Prompt(id="p", text="", family="f", difficulty="simple", columns={"schema": "{}"})
     assert TASK.probes(prompt, thinking=False) == {}
-    assert isinstance(TASK, HasProbes)

@@ -12,8 +12,9 @@ from scoring_material import MAXIMA, fenced, reference_rows, total
 
 from trainables.tasks.strict_json.completion import parse_completion
 from trainables.tasks.strict_json.credit import Grader
-from trainables.tasks.strict_json.scoring import RUNGS, Scorer
-from trainables.tasks.strict_json.weights import default_weights
+from trainables.tasks.strict_json.rungs import RUNGS
+from trainables.tasks.strict_json.scoring import Scorer
+from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.task import Score
 
 
@@ -140,7 +141,7 @@ def test_stuffing_a_recorded_wrong_answer_never_pays(
 )
 def test_real_instances_get_their_labels(indent: int | None) -> None:
     scorer = Scorer()
-    maximum = sum(default_weights(False).values())
+    maximum = sum(StrictJsonSettings().default_weights(False).values())
     rows = reference_rows("real_schemas.jsonl")
     for row in rows:
         schema = json.dumps(row["schema"])

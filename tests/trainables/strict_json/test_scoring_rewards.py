@@ -17,8 +17,9 @@ from scoring_material import (
     total,
 )
 
-from trainables.tasks.strict_json.scoring import COMPONENTS, Scorer, scorer_hash
-from trainables.tasks.strict_json.weights import decisive_components, default_weights
+from trainables.tasks.strict_json.rewards import REWARDS
+from trainables.tasks.strict_json.scoring import Scorer
+from trainables.tasks.strict_json.settings import StrictJsonSettings
 
 RANGES = {
     "format": (0.0, 1.0),
@@ -64,7 +65,7 @@ modes = pytest.mark.parametrize(
 @modes
 def test_every_value_is_in_range_and_has_a_reason(completion: str, thinking: bool) -> None:
     score = scored(completion, thinking=thinking)
-    assert tuple(score.rewards) == tuple(score.reasons) == COMPONENTS
+    assert tuple(score.rewards) == tuple(score.reasons) == tuple(REWARDS)
     for name, (low, high) in RANGES.items():
         assert low <= score.rewards[name] <= high, name
         assert (score.rewards[name] == high) == (score.reasons[name] in ("ok", "not_asked")), name
@@ -79,8 +80,11 @@ def test_strict_is_the_maximum_and_anything_else_lacks_a_decisive_component(
     if score.rungs["strict"]:
         assert score.rewards == MAXIMA
     else:
-        assert any(score.rewards[name] < 1.0 for name in decisive_components(thinking))
-        assert total(score, thinking=thinking) < sum(default_weights(thinking).values())
+        settings = StrictJsonSettings()
+        decisive = settings.decisive_components(thinking)
+        assert any(score.rewards[name] < 1.0 for name in decisive)
+        weights = settings.default_weights(thinking)
+        assert total(score, thinking=thinking) < sum(weights.values())
 
 
 @completions
@@ -256,17 +260,13 @@ def test_bare_json_earns_schema_credit_but_is_not_strict() -> None:
 
 
 def test_default_weights_and_decisive_components_fit_the_mode() -> None:
-    assert sum(default_weights(True).values()) == pytest.approx(1.0)
-    assert sum(default_weights(False).values()) == pytest.approx(1.0)
-    assert default_weights(False)["reasoning"] == 0.0
+    settings = StrictJsonSettings()
+    decisive = {False: {"schema", "strictness"}, True: {"schema", "strictness", "reasoning"}}
     for thinking in (False, True):
-        weights = default_weights(thinking)
-        assert all(weights[name] > 0.0 for name in decisive_components(thinking))
-
-
-def test_the_scorer_hash_is_stable() -> None:
-    assert scorer_hash() == scorer_hash()
-    assert len(scorer_hash()) == 64
+        weights = settings.default_weights(thinking)
+        assert sum(weights.values()) == pytest.approx(1.0)
+        assert (weights["reasoning"] > 0) == thinking
+        assert settings.decisive_components(thinking) == decisive[thinking]
 
 
 def test_a_scorer_forgets_the_oldest_schema_first(monkeypatch: pytest.MonkeyPatch) -> None:

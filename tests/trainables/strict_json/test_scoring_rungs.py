@@ -3,7 +3,7 @@
 import pytest
 from scoring_material import GOLD_BOOK, THOUGHT, fenced, scored, thoughtful
 
-from trainables.tasks.strict_json.scoring import RUNGS
+from trainables.tasks.strict_json.rungs import RUNGS
 
 WRONG_BOOK = {"title": "Utopia"}
 

@@ -1,4 +1,4 @@
-"""StrictJson behind the Task protocol."""
+"""The task strict_json: prompts, messages, gold answers."""
 
 import pickle
 from random import Random
@@ -10,7 +10,7 @@ from trainables.tasks.strict_json.measure import DIFFICULTIES
 from trainables.tasks.strict_json.prompts import gold_completion, think_text
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.strict_json.task import StrictJson
-from trainables.tasks.task import Prompt, Task
+from trainables.tasks.task import Attempt, Prompt, Task
 
 SETTINGS = StrictJsonSettings(num_train_prompts=60, num_eval_prompts=24)
 
@@ -19,10 +19,8 @@ def test_settings_load_the_task() -> None:
     task: Task = load_task(SETTINGS)
     assert isinstance(task, StrictJson)
     assert task.kind == "strict_json"
-    assert task.difficulties == DIFFICULTIES == SETTINGS.difficulties
-    assert task.rungs == SETTINGS.rungs
-    assert task.components == SETTINGS.components
-    assert task.rungs[-1] == task.primary_rung == SETTINGS.primary_rung
+    assert task.difficulties == DIFFICULTIES
+    assert task.rungs[-1] == task.primary_rung == "strict"
     assert task.max_prompt_tokens == 512
 
 
@@ -46,14 +44,15 @@ def test_messages_are_system_and_user() -> None:
 def test_pickled_task_is_small_and_the_same() -> None:
     task = StrictJson(SETTINGS)
     prompt = task.prompts("test")[0]
-    score = task.score("no", prompt, thinking=False, think_prefilled=False)
+    attempt = Attempt("no", prompt, False, False)
+    score = task.score(attempt, thinking=False)
     data = pickle.dumps(task)
     assert len(data) < 2000
     other = pickle.loads(data)
     assert other.settings == task.settings
     assert other.prompts("test") == task.prompts("test")
     assert other.data_hash() == task.data_hash()
-    assert other.score("no", prompt, thinking=False, think_prefilled=False) == score
+    assert other.score(attempt, thinking=False) == score
 
 
 def test_data_hash_follows_the_settings() -> None:
@@ -86,7 +85,7 @@ def test_gold_completions_are_strict_with_every_component_at_its_maximum(
     task = StrictJson(StrictJsonSettings(num_train_prompts=450, num_eval_prompts=240))
     for prompt in (*task.prompts("train"), *task.prompts("validation"), *task.prompts("test")):
         completion = _completion(prompt, thinking=thinking, prefilled=prefilled)
-        score = task.score(completion, prompt, thinking=thinking, think_prefilled=prefilled)
+        score = task.score(Attempt(completion, prompt, False, prefilled), thinking=thinking)
         assert all(score.rungs.values()), (completion, score)
         active = {name: score.rewards[name] for name in task.components}
         if not thinking:

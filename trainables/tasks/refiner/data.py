@@ -1,7 +1,5 @@
 """The splits of the refiner as prompts."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trainables.tasks.refiner.prompts import row_messages
@@ -11,7 +9,7 @@ from trainables.tasks.refiner.settings import RefinerSettings
 from trainables.tasks.refiner.synthetic import SyntheticRow, draw_rows
 from trainables.tasks.task import Prompt, Split
 
-__all__ = ["ROW_COLUMN", "build_split", "data_hash", "read_prompts"]
+__all__ = ["ROW_COLUMN", "build_split", "read_prompts"]
 
 ROW_COLUMN = "row"
 """The prompt's column that holds its row."""
@@ -41,17 +39,6 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
         SpecError: The file cannot be read, or a row of it cannot be used.
     """
     return tuple(_prompt(row) for row in load_rows(str(path)))
-
-
-def data_hash(splits: Mapping[Split, Sequence[Prompt]]) -> str:
-    """Identify the rows of all splits and the words that put them to a model."""
-    digest = hashlib.sha256()
-    for split, prompts in splits.items():
-        digest.update(split.encode() + b"\0")
-        for prompt in prompts:
-            digest.update(prompt.columns[ROW_COLUMN].encode() + b"\0")
-            digest.update(prompt.text.encode() + b"\0")
-    return digest.hexdigest()
 
 
 def _prompt(row: RefinerRow, gold: str | None = None) -> Prompt:

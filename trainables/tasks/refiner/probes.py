@@ -7,12 +7,11 @@ after all is the scorer's business.
 
 from collections.abc import Mapping
 
-from trainables.tasks.probing import GOLD
 from trainables.tasks.refiner.data import ROW_COLUMN
 from trainables.tasks.refiner.markup import snippets_in
 from trainables.tasks.refiner.prompts import ABSTENTION, cited, gold_answer
 from trainables.tasks.refiner.rows import row_from_column
-from trainables.tasks.task import Prompt
+from trainables.tasks.task import GOLD, Prompt
 
 __all__ = ["probes_of"]
 

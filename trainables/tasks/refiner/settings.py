@@ -1,16 +1,15 @@
 """The settings of the refiner: what a sweep file says under ``task``.
 
-With them comes what configuration must know of the task before any of it is loaded, as plain
-data. Reading a sweep file reads no rows and asks no judge.
+Reading a sweep file reads no rows and asks no judge.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trainables.tasks.base_settings import BaseSettings
+from trainables.tasks.base_settings import BaseSettings, Component
 from trainables.tasks.refiner.judge_settings import LIMITS, JudgeSettings, LexicalSettings
 
 __all__ = ["COMPONENT", "DIFFICULTIES", "MEASURES", "RUNGS", "RefinerSettings", "RewardSettings"]
@@ -53,13 +52,13 @@ class RefinerSettings(BaseSettings):
     """Which rows, which judges, and how a reward is put together."""
 
     rungs: ClassVar[tuple[str, ...]] = RUNGS
-    primary_rung: ClassVar[str] = "satisfied"
-    components: ClassVar[tuple[str, ...]] = (COMPONENT,)
-    difficulties: ClassVar[tuple[str, ...]] = DIFFICULTIES
-    curricula: ClassVar[Mapping[str, Sequence[Mapping[str, object]]]] = MappingProxyType(
-        {"standard": ({"name": "standard", "steps_frac": 1.0},)}
+    reward_table: ClassVar[Mapping[str, Component]] = MappingProxyType(
+        {COMPONENT: Component(1.0, is_decisive=True)}
     )
+    """Its parts are weighed under ``reward``."""
+    difficulties: ClassVar[tuple[str, ...]] = DIFFICULTIES
 
+    paths: ClassVar[tuple[str, ...]] = ("train", "validation", "test")
     budgets: ClassVar[tuple[str, ...]] = tuple(
         f"{judge}.{limit}" for judge in ("judge", "holdout_judge") for limit in LIMITS
     )
@@ -123,12 +122,8 @@ class RefinerSettings(BaseSettings):
         judge = self.evaluation_judge.identity()
         return self.model_dump(mode="json", include=names) | {"holdout_judge": judge}
 
-    @staticmethod
-    def default_weights(thinking: bool) -> dict[str, float]:
-        """Return the weight of the one component; its parts are weighed under ``reward``."""
-        return {COMPONENT: 1.0}
-
-    @staticmethod
-    def decisive_components(thinking: bool) -> frozenset[str]:
-        """Return the component whose weight must be positive."""
-        return frozenset({COMPONENT})
+    def scoring(self) -> dict[str, Any]:
+        """Return who judges evaluations, and what passes."""
+        return self.model_dump(mode="json", include={"pass_rubric_mean", "pass_citation_f1"}) | {
+            "judge": self.evaluation_judge.identity()
+        }

@@ -1,8 +1,9 @@
 """What pages show of one answer: its claims with their citations, and each rubric's score."""
 
+import json
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from trainables.tasks.details import NamedScore, Span, details_text
 from trainables.tasks.refiner.answer import Answer, Claim
 from trainables.tasks.refiner.rows import RefinerRow, Rubric
 
@@ -18,7 +19,7 @@ def shown_details(
     support: Mapping[str, float | None],
     rubrics: Iterable[tuple[Rubric, float | None]],
 ) -> str:
-    """Return an answer's details.
+    """Return an answer's ``Score.details``.
 
     Args:
         row: What was asked.
@@ -27,16 +28,31 @@ def shown_details(
         rubrics: Each with what the judge says of it, None where that is missing.
     """
     spans = [_claim_span(claim, row, support.get(claim.text)) for claim in answer.claims]
-    spans += [Span(found.start, found.end, "no citation", True) for found in answer.uncited]
-    scores = [NamedScore(rubric.title, score, rubric.is_negative) for rubric, score in rubrics]
-    return details_text(spans, scores)
+    spans += [_Span(found.start, found.end, "no citation", True) for found in answer.uncited]
+    document = {
+        "spans": [span._asdict() for span in sorted(spans)],
+        "scores": [
+            {"name": rubric.title, "value": score, "is_negative": rubric.is_negative}
+            for rubric, score in rubrics
+        ],
+    }
+    return json.dumps(document, ensure_ascii=False)
 
 
-def _claim_span(claim: Claim, row: RefinerRow, support: float | None) -> Span:
+class _Span(NamedTuple):
+    """A part of a completion that says something about it, in the order of the text."""
+
+    start: int
+    end: int
+    label: str
+    is_fault: bool
+
+
+def _claim_span(claim: Claim, row: RefinerRow, support: float | None) -> _Span:
     known = [cited for cited in claim.ids if cited in row.evidence]
     unknown = [cited for cited in claim.ids if cited not in row.evidence]
     said = [", ".join(known)] if known and support is None else []
     said += [f"{', '.join(known)} shows {support:.0%}"] if support is not None else []
     said += [f"{', '.join(unknown)} unknown"] if unknown else []
     is_fault = bool(unknown) or (support is not None and support < SUPPORTED)
-    return Span(claim.start, claim.end, "; ".join(said), is_fault)
+    return _Span(claim.start, claim.end, "; ".join(said), is_fault)

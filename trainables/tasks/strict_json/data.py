@@ -9,11 +9,10 @@ Drawing thousands of prompts takes seconds, in every process of a sweep; ``kept_
 once for each state of this folder's code.
 """
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -30,25 +29,21 @@ from trainables.tasks.strict_json.measure import (
     difficulty_of,
     measure,
 )
-from trainables.tasks.strict_json.prompts import system_prompt
 from trainables.tasks.strict_json.rendering import render
 from trainables.tasks.strict_json.schemas import realize
 from trainables.tasks.strict_json.shapes import Container, draw_shape
 from trainables.tasks.strict_json.skeleton import family_of
-from trainables.tasks.task import Prompt, Split
+from trainables.tasks.task import SPLITS, Prompt, Split, code_hash
 
 __all__ = [
     "PROMPTS_PER_FAMILY",
-    "SPLITS",
     "build_split",
     "build_splits",
-    "data_hash",
     "kept_split",
     "prompt_row",
     "split_of",
 ]
 
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 PROMPTS_PER_FAMILY = 4
 """Prompts of each evaluation family."""
 MAX_POINTS = 18
@@ -95,7 +90,7 @@ def kept_split(split: Split, *, seed: int, num_prompts: int) -> tuple[Prompt, ..
         folder = writable_cache_folder("data")
     except StorageError:
         return build_split(split, seed=seed, num_prompts=num_prompts)
-    path = folder / f"strict_json-{_code_hash()[:16]}-{seed}-{split}-{num_prompts}.jsonl"
+    path = folder / f"strict_json-{code_hash(Path(__file__).parent)[:16]}-{seed}-{split}-{num_prompts}.jsonl"
     if not path.exists():
         prompts = build_split(split, seed=seed, num_prompts=num_prompts)
         with NamedTemporaryFile("w", dir=folder, delete=False) as draft:
@@ -120,17 +115,6 @@ def prompt_row(prompt: Prompt) -> dict[str, object]:
         "family": prompt.family,
         "gold": prompt.gold,
     }
-
-
-def data_hash(splits: Mapping[Split, Sequence[Prompt]]) -> str:
-    """Identify the prompts of all splits and the wording around them."""
-    digest = hashlib.sha256()
-    for thinking in (False, True):
-        digest.update(system_prompt(thinking=thinking).encode() + b"\0")
-    for split in SPLITS:
-        for prompt in splits[split]:
-            digest.update(json.dumps(prompt_row(prompt)).encode() + b"\0")
-    return digest.hexdigest()
 
 
 def _prompts(split: Split, difficulty: Difficulty, seed: int) -> Iterator[Prompt]:
@@ -158,14 +142,6 @@ def _prompts(split: Split, difficulty: Difficulty, seed: int) -> Iterator[Prompt
         f"The grammar has no more {difficulty} prompts for {split} after {len(texts)}. "
         "Ask for fewer prompts."
     )
-
-
-@cache
-def _code_hash() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _prompt_of(row: dict[str, Any]) -> Prompt:

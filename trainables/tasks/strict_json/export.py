@@ -15,9 +15,9 @@ from statistics import median_low
 from types import MappingProxyType
 
 from strictune.errors import StorageError
-from trainables.tasks.strict_json.data import SPLITS, prompt_row
+from trainables.tasks.strict_json.data import prompt_row
 from trainables.tasks.strict_json.suites import read_suite
-from trainables.tasks.task import Prompt, Split
+from trainables.tasks.task import SPLITS, Prompt, Split
 
 __all__ = [
     "DataSummary",

@@ -8,10 +8,9 @@ import json
 from collections.abc import Mapping
 from random import Random
 
-from trainables.tasks.probing import GOLD
 from trainables.tasks.strict_json.completion import THINK_CLOSE, THINK_OPEN
 from trainables.tasks.strict_json.prompts import gold_completion, think_text
-from trainables.tasks.task import Prompt
+from trainables.tasks.task import GOLD, Prompt
 
 __all__ = ["probes_of"]
 

@@ -16,8 +16,10 @@ from strictune.errors import SpecError, StorageError
 from strictune.records import replacing
 from trainables.tasks.jsonl import Row, read_rows, shown
 from trainables.tasks.strict_json.references import Reference, References, read_references
-from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS, Scorer
-from trainables.tasks.strict_json.weights import default_weights
+from trainables.tasks.strict_json.rewards import REWARDS
+from trainables.tasks.strict_json.rungs import RUNGS
+from trainables.tasks.strict_json.scoring import Scorer
+from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.task import Score
 
 __all__ = ["RecordedScores", "ScoredCompletion", "Tally", "score_file", "score_recorded"]
@@ -74,7 +76,7 @@ class Tally:
     num_completions: int = 0
     rungs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RUNGS, 0))
     """Completions on each rung."""
-    rewards: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COMPONENTS, 0.0))
+    rewards: dict[str, float] = field(default_factory=lambda: dict.fromkeys(REWARDS, 0.0))
     """Sums of the raw rewards."""
 
     def add(self, score: Score) -> None:
@@ -111,7 +113,8 @@ def score_recorded(path: Path, references: References) -> Iterator[ScoredComplet
             line and field.
     """
     scorer = Scorer()
-    weights = {thinking: default_weights(thinking) for thinking in (False, True)}
+    defaults = StrictJsonSettings().default_weights
+    weights = {thinking: defaults(thinking) for thinking in (False, True)}
     columns: Set[str] = frozenset()
     for row in read_rows(path):
         if row.values.keys() != columns:

@@ -1,4 +1,4 @@
-"""The seven reward components: each a function of one parsed completion.
+"""The seven reward components: what each pays for, and its published weights.
 
 They keep the published names and ranges, and read the candidate document wherever it was
 found, so that a model that writes bare JSON still gets a signal. Two theorems tie them to
@@ -8,8 +8,12 @@ by adding valid elements or padding to a wrong answer: wherever a share of the t
 be the obvious measure, a fixed amount of text is the yardstick instead.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
+from trainables.tasks.base_settings import Component
 from trainables.tasks.strict_json.completion import THINK_OPEN, Completion
 from trainables.tasks.strict_json.reading import num_open_brackets
 from trainables.tasks.strict_json.repetition import (
@@ -20,15 +24,7 @@ from trainables.tasks.strict_json.repetition import (
 )
 from trainables.tasks.strict_json.thinking import ThinkVerdict
 
-__all__ = [
-    "Reward",
-    "format_reward",
-    "reasoning_reward",
-    "repetition_reward",
-    "strictness_reward",
-    "truncation_reward",
-    "validity_reward",
-]
+__all__ = ["REWARDS", "JsonComponent", "Judged", "Reward", "validity_reward"]
 
 OUTSIDE_YARDSTICK = 200.0
 """Characters of outside text that weigh as much as a document."""
@@ -54,11 +50,30 @@ class Reward(NamedTuple):
     """Stable code for tables, e.g. ``unclosed_fence``."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One parsed completion and what else the components read of it."""
+
+    completion: Completion
+    thinking: bool
+    """Thinking was asked for."""
+    verdict: ThinkVerdict
+    """What its think block is worth."""
+    validity: Reward
+    """See ``validity_reward``."""
+    schema: Reward
+    """What its document is worth against the schema: 1 if and only if it conforms."""
+    bulk: float | None
+    """Elements of one container that are more than the schema asks for; None for a document that
+    conforms."""
+
+
 _FULL = Reward(1.0, "ok")
 
 
-def format_reward(completion: Completion) -> Reward:
+def _format_reward(judged: Judged) -> Reward:
     """1 for a json fence, 0.5 for another one or one never closed, 0 for none."""
+    completion = judged.completion
     if completion.form == "json_fence":
         return _FULL if completion.is_closed else Reward(0.5, "unclosed_fence")
     if completion.form == "other_fence":
@@ -90,20 +105,21 @@ def validity_reward(completion: Completion) -> Reward:
     )
 
 
-def reasoning_reward(verdict: ThinkVerdict, *, thinking: bool) -> Reward:
+def _reasoning_reward(judged: Judged) -> Reward:
     """1 for a real think block, -0.2 for too little, -0.5 for none or a placeholder.
 
     1 as well where no thinking was asked for: the component is then out of play.
     """
-    if not thinking:
+    if not judged.thinking:
         return Reward(1.0, "not_asked")
-    if verdict == "real":
+    if judged.verdict == "real":
         return _FULL
-    return Reward(-0.2 if verdict == "too_little" else -0.5, verdict)
+    return Reward(-0.2 if judged.verdict == "too_little" else -0.5, judged.verdict)
 
 
-def truncation_reward(completion: Completion) -> Reward:
+def _truncation_reward(judged: Judged) -> Reward:
     """1 for a complete answer, 0 where there is no JSON, -1 where it was cut off."""
+    completion = judged.completion
     if not completion.has_candidate:
         is_cut = completion.is_think_open or not completion.is_closed
         return Reward(-1.0, "cut_off") if is_cut else Reward(0.0, "no_document")
@@ -118,18 +134,14 @@ def truncation_reward(completion: Completion) -> Reward:
     return _FULL
 
 
-def repetition_reward(completion: Completion, *, bulk: float | None) -> Reward:
+def _repetition_reward(judged: Judged) -> Reward:
     """1 without a loop, 0 with heavy repetition, down to -1 for a degenerate loop.
 
     A conformant document may repeat what its schema wants repeated, and a closed think
     block is judged by ``reasoning``: only what lies outside both is read. A document that
     does not conform falls as far where a container runs on without end.
-
-    Args:
-        completion: The completion.
-        bulk: Elements of one container that are more than the schema asks for; None for a
-            document that conforms.
     """
+    completion, bulk = judged.completion, judged.bulk
     text = completion.outside
     if bulk is not None:
         text += completion.text[completion.start : completion.end]
@@ -151,15 +163,16 @@ def _loop_reward(num_words: int) -> Reward:
     return Reward(max(-beyond, -1.0), "loop")
 
 
-def strictness_reward(completion: Completion, *, thinking: bool) -> Reward:
+def _strictness_reward(judged: Judged) -> Reward:
     """1 with nothing outside, falling with the outside text; a think block unasked for is such.
 
     Any outside text at all costs 0.1, and an answer without a closed json fence 0.5.
     """
+    completion = judged.completion
     if not completion.has_candidate:
         return Reward(-1.0, "no_document")
     is_fenced = completion.form == "json_fence" and completion.is_closed
-    is_invited = thinking or completion.thought is None
+    is_invited = judged.thinking or completion.thought is None
     if is_fenced and is_invited and not completion.outside:
         return _FULL
     value = 1.0
@@ -179,3 +192,24 @@ def strictness_reward(completion: Completion, *, thinking: bool) -> Reward:
 def _num_visible(text: str) -> int:
     """Count the characters that are not white space."""
     return len("".join(text.split())) if text else 0
+
+
+@dataclass(frozen=True, slots=True)
+class JsonComponent(Component):
+    """A component and the function that pays it."""
+
+    function: Callable[[Judged], Reward] = lambda judged: judged.schema
+
+
+REWARDS: Mapping[str, JsonComponent] = MappingProxyType(
+    {
+        "format": JsonComponent(0.10, 0.20, function=_format_reward),
+        "validity": JsonComponent(0.15, 0.25, function=lambda judged: judged.validity),
+        "schema": JsonComponent(0.20, 0.25, True, function=lambda judged: judged.schema),
+        "reasoning": JsonComponent(0.25, 0.0, True, function=_reasoning_reward),
+        "truncation": JsonComponent(0.10, 0.10, function=_truncation_reward),
+        "repetition": JsonComponent(0.10, 0.10, function=_repetition_reward),
+        "strictness": JsonComponent(0.10, 0.10, True, function=_strictness_reward),
+    }
+)
+"""By name, in report order: weight with and without thinking, and whether it is decisive."""

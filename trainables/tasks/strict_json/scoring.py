@@ -5,52 +5,21 @@ level, because what one process stores there is empty in another. Weights are ap
 whoever asks for a total.
 """
 
-import hashlib
 from collections.abc import Sequence
-from importlib.metadata import version
-from pathlib import Path
 
 from trainables.tasks.strict_json.compiled import CompiledSchema
 from trainables.tasks.strict_json.completion import Completion, parse_completion
 from trainables.tasks.strict_json.credit import MAX_WRONG_CREDIT, Failure
 from trainables.tasks.strict_json.error_classes import classify
-from trainables.tasks.strict_json.rewards import (
-    Reward,
-    format_reward,
-    reasoning_reward,
-    repetition_reward,
-    strictness_reward,
-    truncation_reward,
-    validity_reward,
-)
-from trainables.tasks.strict_json.rungs import RUNGS, place
+from trainables.tasks.strict_json.rewards import REWARDS, Judged, Reward, validity_reward
+from trainables.tasks.strict_json.rungs import place
 from trainables.tasks.strict_json.salvage import salvage
 from trainables.tasks.strict_json.thinking import PLACEHOLDERS, Placeholders, judge_thought
-from trainables.tasks.strict_json.weights import COMPONENTS
 from trainables.tasks.task import Score
 
-__all__ = ["COMPONENTS", "RUNGS", "Scorer", "scorer_hash"]
+__all__ = ["Scorer"]
 
 MAX_COMPILED_SCHEMAS = 4_096
-
-_SCORING_MODULES = (
-    "compiled",
-    "completion",
-    "credit",
-    "ecma",
-    "error_classes",
-    "keywords",
-    "location_builder",
-    "locations",
-    "reading",
-    "repetition",
-    "rewards",
-    "rungs",
-    "salvage",
-    "scoring",
-    "thinking",
-    "validation",
-)
 
 
 class Scorer:
@@ -97,22 +66,22 @@ class Scorer:
         is_valid = parsed.is_read and compiled.is_valid(parsed.document)
         validity = validity_reward(parsed)
         schema_reward, failures = _grade(compiled, parsed, validity.value, is_valid=is_valid)
-        rewards = (
-            format_reward(parsed),
-            validity,
-            schema_reward,
-            reasoning_reward(verdict, thinking=thinking),
-            truncation_reward(parsed),
-            repetition_reward(parsed, bulk=None if is_valid else compiled.grader.bulk),
-            strictness_reward(parsed, thinking=thinking),
+        judged = Judged(
+            completion=parsed,
+            thinking=thinking,
+            verdict=verdict,
+            validity=validity,
+            schema=schema_reward,
+            bulk=None if is_valid else compiled.grader.bulk,
         )
+        rewards = {name: component.function(judged) for name, component in REWARDS.items()}
         error = classify(
             parsed, failures=failures, is_conformant=is_valid, thinking=thinking, verdict=verdict
         )
         return Score(
             rungs=place(parsed, is_valid=is_valid, thinking=thinking, verdict=verdict),
-            rewards=dict(zip(COMPONENTS, [reward.value for reward in rewards], strict=True)),
-            reasons=dict(zip(COMPONENTS, [reward.reason for reward in rewards], strict=True)),
+            rewards={name: reward.value for name, reward in rewards.items()},
+            reasons={name: reward.reason for name, reward in rewards.items()},
             error_class=error.error_class,
             error_path=error.where,
             is_thinking=verdict == "real",
@@ -153,13 +122,3 @@ def _grade(
     if compiled.is_valid(document):
         return Reward(validity * MAX_WRONG_CREDIT, "not_parsed"), ()
     return Reward(validity * compiled.grader.grade(document).credit, "not_parsed"), ()
-
-
-def scorer_hash() -> str:
-    """Identify the scoring code and its validator; other scores are not comparable."""
-    digest = hashlib.sha256(version("jsonschema-rs").encode())
-    folder = Path(__file__).parent
-    for name in _SCORING_MODULES:
-        digest.update(name.encode())
-        digest.update((folder / f"{name}.py").read_bytes())
-    return digest.hexdigest()

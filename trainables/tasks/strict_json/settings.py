@@ -1,29 +1,55 @@
 """The settings of strict_json: what a sweep file says under ``task``.
 
-With them comes what configuration must know of the task before any of it is loaded: names,
-default weights and curricula, as plain data. Reading a sweep file draws no prompts and
-compiles no schema.
+Reading a sweep file draws no prompts and compiles no schema.
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from trainables.tasks.base_settings import BaseSettings
-from trainables.tasks.strict_json.curricula import CURRICULA
 from trainables.tasks.strict_json.measure import DIFFICULTIES
-from trainables.tasks.strict_json.weights import COMPONENTS, decisive_components, default_weights
+from trainables.tasks.strict_json.rewards import REWARDS, JsonComponent
+from trainables.tasks.strict_json.rungs import RUNGS
 
 __all__ = ["StrictJsonSettings"]
+
+CURRICULA: Mapping[str, Sequence[Mapping[str, object]]] = MappingProxyType(
+    {
+        **BaseSettings.curricula,
+        "three_stage": (
+            {
+                "name": "format_basics",
+                "steps_frac": 0.32,
+                "mix": {"simple": 35.0, "medium": 55.0, "hard": 10.0},
+                "temperature": 0.8,
+            },
+            {
+                "name": "progressive",
+                "steps_frac": 0.32,
+                "mix": {"simple": 15.0, "medium": 35.0, "hard": 50.0},
+                "temperature": 0.7,
+            },
+            {
+                "name": "full_difficulty",
+                "steps_frac": 0.36,
+                "mix": {"simple": 10.0, "medium": 25.0, "hard": 65.0},
+                "temperature": 0.6,
+            },
+        ),
+    }
+)
+"""``three_stage`` is the published one: 800, 800 and 900 of 2,500 steps."""
 
 
 class StrictJsonSettings(BaseSettings):
     """Which data strict_json draws."""
 
-    rungs: ClassVar[tuple[str, ...]] = ("syntax", "parsed", "conformant", "clean", "strict")
-    primary_rung: ClassVar[str] = "strict"
-    components: ClassVar[tuple[str, ...]] = COMPONENTS
+    rungs: ClassVar[tuple[str, ...]] = RUNGS
+    reward_table: ClassVar[Mapping[str, JsonComponent]] = REWARDS
     difficulties: ClassVar[tuple[str, ...]] = DIFFICULTIES
     curricula: ClassVar[Mapping[str, Sequence[Mapping[str, object]]]] = CURRICULA
 
@@ -40,12 +66,6 @@ class StrictJsonSettings(BaseSettings):
         """Return which prompts evaluations ask; those of training are no part of it."""
         return self.model_dump(mode="json", exclude={"num_train_prompts"})
 
-    @staticmethod
-    def default_weights(thinking: bool) -> dict[str, float]:
-        """Return the published weight of every component; ``reasoning`` is 0 without thinking."""
-        return default_weights(thinking)
-
-    @staticmethod
-    def decisive_components(thinking: bool) -> frozenset[str]:
-        """Return the components whose weight must be positive for strict to outrank all else."""
-        return decisive_components(thinking)
+    def scoring(self) -> dict[str, Any]:
+        """Return the version of the validator that decides what conforms."""
+        return {"jsonschema-rs": version("jsonschema-rs")}

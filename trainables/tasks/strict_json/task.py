@@ -1,62 +1,35 @@
-"""The strict_json task: the data and the scorer behind the ``Task`` protocol."""
+"""The strict_json task: its data and its scorer."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from trainables.tasks.strict_json.data import data_hash, kept_split
-from trainables.tasks.strict_json.grammar import answer_grammar
-from trainables.tasks.strict_json.measure import DIFFICULTIES
+from trainables.tasks.strict_json.data import kept_split
 from trainables.tasks.strict_json.outside.catalog import OUTSIDE_SUITES, outside_suite
 from trainables.tasks.strict_json.probes import probes_of
 from trainables.tasks.strict_json.prompts import gold_of, system_prompt
-from trainables.tasks.strict_json.scoring import COMPONENTS, RUNGS, Scorer, scorer_hash
+from trainables.tasks.strict_json.scoring import Scorer
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.strict_json.suites import read_suite
-from trainables.tasks.task import (
-    Attempt,
-    BatchScore,
-    Message,
-    OutsideSuite,
-    Prompt,
-    Purpose,
-    Score,
-    Split,
-)
+from trainables.tasks.task import Attempt, Message, OutsideSuite, Prompt, Score, Split, Task
 
 __all__ = ["StrictJson"]
 
 
-class StrictJson:
+class StrictJson(Task):
     """Answer an instruction with exactly one fenced JSON document that fits a schema.
 
-    Cheap to construct and to pickle: splits are built when first asked for, and neither
-    they nor compiled schemas travel to other processes.
+    Compiled schemas do not travel to other processes.
     """
 
-    kind: str = "strict_json"
-    rungs: tuple[str, ...] = RUNGS
-    primary_rung = "strict"
-    components: tuple[str, ...] = COMPONENTS
-    measures: tuple[str, ...] = ()
-    difficulties: tuple[str, ...] = DIFFICULTIES
-    max_prompt_tokens = 512
-    outside_suites: tuple[str, ...] = tuple(OUTSIDE_SUITES)
+    settings: StrictJsonSettings
+    outside_suites = tuple(OUTSIDE_SUITES)
 
-    def __init__(self, settings: StrictJsonSettings | None = None) -> None:
-        self.settings = settings or StrictJsonSettings()
-        self._splits: dict[Split, tuple[Prompt, ...]] = {}
-
-    def __reduce__(self) -> tuple[type["StrictJson"], tuple[StrictJsonSettings]]:
-        return StrictJson, (self.settings,)
-
-    def prompts(self, split: Split) -> Sequence[Prompt]:
-        """Return all prompts of a split, always in the same order."""
-        if split not in self._splits:
-            sizes = self.settings
-            size = sizes.num_train_prompts if split == "train" else sizes.num_eval_prompts
-            self._splits[split] = kept_split(split, seed=sizes.data_seed, num_prompts=size)
-        return self._splits[split]
+    def build_prompts(self, split: Split) -> Sequence[Prompt]:
+        """Draw prompts from the grammar of schemas."""
+        sizes = self.settings
+        size = sizes.num_train_prompts if split == "train" else sizes.num_eval_prompts
+        return kept_split(split, seed=sizes.data_seed, num_prompts=size)
 
     def read_suite(self, path: Path) -> Sequence[Prompt]:
         """Read prompts with their schemas from a JSONL file, see ``suites``."""
@@ -73,63 +46,35 @@ class StrictJson:
             {"role": "user", "content": prompt.text},
         ]
 
-    def score_batch(
-        self, attempts: Sequence[Attempt], *, thinking: bool, purpose: Purpose
-    ) -> BatchScore:
-        """Score completions one by one, for either purpose alike."""
-        return BatchScore(
-            [
-                self.score(
-                    attempt.completion,
-                    attempt.prompt,
-                    thinking=thinking,
-                    think_prefilled=attempt.think_prefilled,
-                )
-                for attempt in attempts
-            ]
-        )
-
-    def score(
-        self, completion: str, prompt: Prompt, *, thinking: bool, think_prefilled: bool
-    ) -> Score:
+    def score(self, attempt: Attempt, *, thinking: bool) -> Score:
         """Score one completion; never raises on any completion text."""
         return self._scorer.score(
-            completion,
-            prompt.columns["schema"],
+            attempt.completion,
+            attempt.prompt.columns["schema"],
             thinking=thinking,
-            think_prefilled=think_prefilled,
+            think_prefilled=attempt.think_prefilled,
         )
 
     def answer_grammar(self, prompt: Prompt) -> str:
-        """Return the grammar of a fenced document that conforms, see ``HasAnswerGrammar``."""
-        return answer_grammar(prompt.columns["schema"])
+        """Return the grammar of one json fence around a document of the schema.
+
+        The document's grammar is the engine's reading of the schema. It is narrower than the
+        schema: members stand in the order of ``properties``. It is wider in one point: no grammar
+        remembers free keys, so that an object of free keys may hold one twice and then fall short
+        of ``minProperties``.
+        """
+        schema = prompt.columns["schema"]
+        return f'answer: "```json\\n" document "\\n```"\ndocument: %json {schema}\n'
 
     def gold_completion(self, prompt: Prompt, *, thinking: bool) -> str | None:
-        """Return the fenced gold document behind a short thought, see ``HasGold``."""
+        """Return the fenced gold document behind a short thought."""
         return gold_of(prompt, thinking=thinking)
 
     def probes(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
-        """Return the gold answer and answers that earn rewards without it, see ``HasProbes``."""
+        """Return the gold answer and answers that earn rewards without it."""
         return probes_of(prompt, thinking=thinking)
-
-    def scorer_hash(self) -> str:
-        """Identify the scoring code: results under different hashes are not comparable."""
-        return scorer_hash()
-
-    def data_hash(self) -> str:
-        """Identify the prompts of all splits and the wording around them."""
-        return self._data_hash
 
     @cached_property
     def _scorer(self) -> Scorer:
         return Scorer()
 
-    @cached_property
-    def _data_hash(self) -> str:
-        return data_hash(
-            {
-                "train": self.prompts("train"),
-                "validation": self.prompts("validation"),
-                "test": self.prompts("test"),
-            }
-        )
