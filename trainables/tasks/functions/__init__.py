@@ -1,0 +1,1 @@
+"""TRL reward functions as they stand in a script, over a data set of the user's."""

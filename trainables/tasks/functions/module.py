@@ -1,0 +1,107 @@
+"""The user's module: found by its path, imported under a name of its own, and its functions.
+
+What it imports from its own folder is found as in a script.
+"""
+
+import ast
+import difflib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from strictune.errors import SpecError
+
+__all__ = ["load_functions", "source_files"]
+
+
+def load_functions(path: Path, names: Sequence[str]) -> dict[str, Callable[..., Any]]:
+    """Import the module at ``path`` and return functions of it.
+
+    Raises:
+        SpecError: It is not there, cannot be imported, or has no such function.
+    """
+    module = _imported(path)
+    functions = {}
+    for name in names:
+        found = getattr(module, name, None)
+        if not callable(found):
+            known = [
+                other
+                for other, value in vars(module).items()
+                if callable(value) and not other.startswith("_") and not isinstance(value, type)
+            ]
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise SpecError(
+                f"{path}: has no function {name}, expected one of {', '.join(known) or 'none'}."
+                f"{hint}"
+            )
+        functions[name] = found
+    return functions
+
+
+def source_files(path: Path) -> list[Path]:
+    """Return the module's file and those of its folder that it imports, by name.
+
+    Raises:
+        SpecError: A file is not there or is no Python.
+    """
+    found: dict[str, Path] = {}
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        if file.name in found:
+            continue
+        found[file.name] = file
+        for name in _imports(file):
+            beside = path.parent / f"{name}.py"
+            if beside.exists():
+                waiting.append(beside)
+    return [found[name] for name in sorted(found)]
+
+
+def _imports(file: Path) -> set[str]:
+    """Return the first parts of the names of what a file imports."""
+    try:
+        tree = ast.parse(file.read_bytes(), filename=str(file))
+    except FileNotFoundError as error:
+        raise SpecError(
+            f"task.module = {file}: no such file, beside the sweep file or in {Path.cwd()}."
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise SpecError(f"task.module = {file}: cannot be read as Python ({error}).") from error
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def _imported(path: Path) -> ModuleType:
+    source_files(path)
+    place = path.resolve()
+    name = f"reward_functions_{place.stem}"
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(place):
+        return known
+    spec = importlib.util.spec_from_file_location(name, place)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    if str(place.parent) not in sys.path:
+        sys.path.append(str(place.parent))
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise SpecError(
+            f"task.module = {path}: cannot be imported ({type(error).__name__}: {error}). It must "
+            "import in every worker; a training script needs if __name__ == '__main__': before "
+            "what starts the training."
+        ) from error
+    return module

@@ -1,0 +1,70 @@
+"""The task functions: TRL reward functions over rows of the user's."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from trainables.tasks.functions.data import build_splits, messages_of
+from trainables.tasks.functions.scoring import FunctionScorer
+from trainables.tasks.functions.settings import FunctionsSettings
+from trainables.tasks.task import (
+    NO_HOOKS,
+    Attempt,
+    BatchScore,
+    Hooks,
+    Message,
+    Prompt,
+    Purpose,
+    Split,
+    Task,
+)
+
+__all__ = ["Functions"]
+
+
+class Functions(Task):
+    """Answer the prompts of a data set so that reward functions pay."""
+
+    settings: FunctionsSettings
+
+    def __init__(self, settings: FunctionsSettings) -> None:
+        super().__init__(settings)
+        self.max_prompt_tokens = settings.max_prompt_tokens
+
+    def check(self) -> None:
+        """Read all rows and import the module."""
+        assert self._scorer and self._rows
+
+    def build_prompts(self, split: Split) -> Sequence[Prompt]:
+        """Return the checked rows of a split."""
+        return self._rows[split]
+
+    def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
+        """Return the row's messages as they are; a plain text is a user's turn."""
+        return messages_of(prompt)
+
+    def score_batch(
+        self,
+        attempts: Sequence[Attempt],
+        *,
+        thinking: bool,
+        purpose: Purpose,
+        hooks: Hooks = NO_HOOKS,
+    ) -> BatchScore:
+        """Call the reward functions once for the batch.
+
+        Raises:
+            TrialError: One of them raised, or gave what is no reward.
+        """
+        return self._scorer.score_batch(attempts, purpose=purpose, hooks=hooks)
+
+    def gold_completion(self, prompt: Prompt, *, thinking: bool) -> str | None:
+        """Return the row's completion; with thinking none, since rows hold no thoughts."""
+        return None if thinking else prompt.gold
+
+    @cached_property
+    def _rows(self) -> Mapping[Split, tuple[Prompt, ...]]:
+        return build_splits(self.settings)
+
+    @cached_property
+    def _scorer(self) -> FunctionScorer:
+        return FunctionScorer(self.settings)
