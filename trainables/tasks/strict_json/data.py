@@ -90,7 +90,8 @@ def kept_split(split: Split, *, seed: int, num_prompts: int) -> tuple[Prompt, ..
         folder = writable_cache_folder("data")
     except StorageError:
         return build_split(split, seed=seed, num_prompts=num_prompts)
-    path = folder / f"strict_json-{code_hash(Path(__file__).parent)[:16]}-{seed}-{split}-{num_prompts}.jsonl"
+    code = code_hash(Path(__file__).parent)[:16]
+    path = folder / f"strict_json-{code}-{seed}-{split}-{num_prompts}.jsonl"
     if not path.exists():
         prompts = build_split(split, seed=seed, num_prompts=num_prompts)
         with NamedTemporaryFile("w", dir=folder, delete=False) as draft:
