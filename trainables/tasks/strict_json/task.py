@@ -77,4 +77,3 @@ class StrictJson(Task):
     @cached_property
     def _scorer(self) -> Scorer:
         return Scorer()
-
