@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,12 @@ from pydantic import BaseModel, ValidationError
 
 from analysis.families import Floats
 from analysis.records import TRIALS, read_plan
-from analysis.replay.advantages import Aggregation, Scale, Scheme
 from strictune.config import TrialSpec, load_trial
 from strictune.errors import StorageError, StrictuneError
 
 __all__ = [
     "MAXIMUM",
+    "Aggregation",
     "Cell",
     "RewardMatrix",
     "SkippedTrial",
@@ -30,6 +31,8 @@ __all__ = [
     "read_matrices",
     "read_matrix",
 ]
+
+Aggregation: TypeAlias = Literal["sum_then_normalize", "normalize_then_sum"]
 
 MAXIMUM = 1.0
 """Full marks of every reward component, in every task with several."""
@@ -66,11 +69,7 @@ class Cell:
 
     name: str
     spec: TrialSpec
-    """Of its first trial: whether it thinks, and the task with its components."""
-    weights: Floats
-    """(C,) the cell's weights in ``plan.json``."""
-    scheme: Scheme
-    """The cell's in ``plan.json``."""
+    """A trial of the cell with the cell's own settings."""
     matrices: tuple[RewardMatrix, ...]
 
     @property
@@ -79,10 +78,26 @@ class Cell:
         return tuple(self.spec.task.components)
 
     @property
+    def aggregation(self) -> Aggregation:
+        """How the cell puts components together."""
+        return self.spec.grpo.multi_objective_aggregation
+
+    @property
     def is_active(self) -> NDArray[np.bool_]:
         """(C,) the component can be earned in this cell; one that needs thinking may not."""
         own = self.spec.task.default_weights(self.spec.thinking)
         return np.array([bool(own.get(name)) for name in self.components])
+
+    def own_weights(self, steps: NDArray[np.int64]) -> Floats:
+        """Return the weights that training uses at each step: (G,) -> (C, G).
+
+        A stage of the curriculum may have weights of its own.
+        """
+        tables = [self.spec.stage_weights(stage) for stage in self.spec.stages]
+        by_stage = np.array([[table[name] for table in tables] for name in self.components])
+        last_steps = np.cumsum(self.spec.stage_steps)[:-1]
+        found: Floats = by_stage[:, np.searchsorted(last_steps, steps)]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,25 +124,6 @@ class SweepMatrices:
         return self.cells[0].components
 
 
-class _Grpo(BaseModel, frozen=True):
-    multi_objective_aggregation: Aggregation
-    scale_rewards: Scale
-
-
-class _CellConfig(BaseModel, frozen=True):
-    grpo: _Grpo
-
-
-class _PlannedCell(BaseModel, frozen=True):
-    name: str
-    weights: dict[str, float]
-    config: _CellConfig
-
-
-class _PlannedCells(BaseModel, frozen=True):
-    cells: tuple[_PlannedCell, ...]
-
-
 class _Progress(BaseModel, frozen=True):
     step: int
 
@@ -139,12 +135,10 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
         StorageError: ``plan.json`` cannot be used, or no trial has a matrix.
     """
     plan = read_plan(sweep_dir)
-    planned_cells = (*_study_cells(sweep_dir), *_planned_cells(sweep_dir))
+    specs = _cell_specs(sweep_dir)
     planned = [trial.trial_id for trial in plan.trials]
     found = sorted(path.name for path in (sweep_dir / TRIALS).glob("*") if path.is_dir())
-    members: dict[str, list[tuple[TrialSpec, RewardMatrix]]] = {
-        cell.name: [] for cell in planned_cells
-    }
+    members: dict[str, list[RewardMatrix]] = {cell: [] for cell in specs}
     skipped = []
     for trial_id in dict.fromkeys((*planned, *found)):
         folder = sweep_dir / TRIALS / trial_id
@@ -158,10 +152,14 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
                 raise StorageError(f"it was trained by {spec.method}, without rewards.")
             if cell not in members:
                 raise StorageError(f"its cell, {cell}, is not in plan.json.")
-            members[cell].append((spec, read_matrix(folder, spec, rung=plan.primary_rung)))
+            members[cell].append(read_matrix(folder, spec, rung=plan.primary_rung))
         except StrictuneError as error:
             skipped.append(SkippedTrial(trial_id=trial_id, reason=str(error)))
-    cells = tuple(_cell(cell, members[cell.name]) for cell in planned_cells if members[cell.name])
+    cells = tuple(
+        Cell(name=cell, spec=specs[cell], matrices=tuple(matrices))
+        for cell, matrices in members.items()
+        if matrices
+    )
     if not cells:
         first = "".join(f" {trial.trial_id}: {trial.reason}" for trial in skipped[:1])
         raise StorageError(
@@ -173,49 +171,19 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
     )
 
 
-def _planned_cells(sweep_dir: Path) -> tuple[_PlannedCell, ...]:
-    path = sweep_dir / "plan.json"
-    try:
-        return _PlannedCells.model_validate_json(path.read_bytes()).cells
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise StorageError(f"{path}: {where}: {first['msg']}.") from error
-
-
-def _study_cells(sweep_dir: Path) -> tuple[_PlannedCell, ...]:
-    """Return the cells in which a search has drawn points; none without a search."""
-    path = sweep_dir / "studies.json"
-    if not path.exists():
-        return ()
-    try:
-        studies = json.loads(path.read_text(encoding="utf-8"))["studies"]
-        return tuple(
-            _PlannedCell.model_validate(
-                {
-                    "name": study["cell"],
-                    "weights": study["default_weights"],
-                    "config": study["config"],
-                }
-            )
-            for study in studies
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(
-            f"{path}: cannot be read as the studies of a sweep ({error})."
-        ) from error
-
-
-def _cell(planned: _PlannedCell, members: Sequence[tuple[TrialSpec, RewardMatrix]]) -> Cell:
-    spec = members[0][0]
-    grpo = planned.config.grpo
-    return Cell(
-        name=planned.name,
-        spec=spec,
-        weights=np.array([planned.weights.get(name, 0.0) for name in spec.task.components]),
-        scheme=Scheme(grpo.multi_objective_aggregation, grpo.scale_rewards),
-        matrices=tuple(matrix for _, matrix in members),
-    )
+def _cell_specs(sweep_dir: Path) -> dict[str, TrialSpec]:
+    """Return a trial of each cell, by the cell's name: those with a search first."""
+    specs = {}
+    for file, key, name in (("studies.json", "studies", "cell"), ("plan.json", "cells", "name")):
+        path = sweep_dir / file
+        try:
+            cells = json.loads(path.read_text(encoding="utf-8"))[key] if path.exists() else []
+            for cell in cells:
+                config = {**cell["config"], "variant": cell.get("variant"), "seed": 0}
+                specs[cell[name]] = TrialSpec.model_validate(config)
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{path}: its {key} cannot be understood ({error}).") from error
+    return specs
 
 
 def read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:

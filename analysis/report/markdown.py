@@ -11,8 +11,7 @@ from analysis.report.gathering import SweepTables, reading_rules
 from analysis.report.measure_rows import measure_texts
 from analysis.report.next_steps import NextStep
 from analysis.report.trial_rows import ALL_DIFFICULTIES
-from analysis.study.sections import study_sections
-from analysis.study.wording import count_sentence
+from analysis.study.wording import count_sentence, study_sections
 from analysis.wording import (
     cell_sentences,
     contrast_sentences,

@@ -23,8 +23,7 @@ from analysis.report.packing import baseline_block, trial_block
 from analysis.report.run_rows import Row
 from analysis.report.trial_rows import ALL_DIFFICULTIES
 from analysis.study import StudyFindings
-from analysis.study.sections import StudySection, study_sections
-from analysis.study.wording import count_sentence
+from analysis.study.wording import StudySection, count_sentence, study_sections
 from analysis.sweep import SweepVerdicts
 from analysis.trials import TrialVerdict
 from analysis.wording import (

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from analysis.families import Floats
-from analysis.study.dimensions import Dimension
+from analysis.study.points import Dimension
 from analysis.study.records import Study
 
 __all__ = ["MIN_POINTS", "Importance", "ImportanceTable", "importance_of"]

@@ -11,8 +11,8 @@ from analysis.figures.weights import (
     weight_slices,
 )
 from analysis.measured import Interval
-from analysis.study.dimensions import Dimension
 from analysis.study.findings import StudyFindings
+from analysis.study.points import Dimension
 from analysis.study.records import Point
 from analysis.study.wording import value_text
 

@@ -1,20 +1,56 @@
-"""The points of a study: how they ended, which are best, which lie on the Pareto front."""
+"""The points of a study: how they ended, which are best, what they differ in."""
 
+import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from pydantic import JsonValue
 
 from analysis.measured import Interval, measure
 from analysis.rates import wilson_rate
 from analysis.records import TRIALS, read_run
 from analysis.study.records import Objective, Point, PointState, Study
-from strictune.errors import StrictuneError
+from strictune.config import SweepSpec, TrialSpec, expand, resolve_point
+from strictune.config.settings import setting_at
+from strictune.errors import StorageError, StrictuneError
 
-__all__ = ["NOT_ASKED", "count_points", "pareto_front", "ranked_points", "rate_of"]
+__all__ = [
+    "INFEASIBLE",
+    "NOT_ASKED",
+    "Dimension",
+    "cell_of",
+    "count_points",
+    "dimensions_of",
+    "pareto_front",
+    "point_spec",
+    "ranked_points",
+    "rate_of",
+]
 
 INFEASIBLE = "infeasible"
 NOT_ASKED = "not asked for"
+
+
+class Dimension(NamedTuple):
+    """One thing that differs between points."""
+
+    name: str
+    """A reward component, with its stage where it has weights of its own, e.g. ``schema in
+    progressive``, or the dotted key of a setting."""
+    is_weight: bool
+    is_log: bool
+    """It was searched on a logarithmic scale."""
+    values: Mapping[int, float | str]
+    """By the points' numbers: a number, or the text of a choice. A point in which the setting
+    had no part, because of others, is left out."""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it has an order."""
+        return not any(isinstance(value, str) for value in self.values.values())
 
 
 def count_points(study: Study) -> dict[str, int]:
@@ -78,9 +114,77 @@ def rate_of(sweep_dir: Path, point: Point, objective: Objective) -> Interval | N
     return Interval(float(found.estimate), float(found.low), float(found.high)) if is_same else None
 
 
+def cell_of(sweep: SweepSpec, study: Study) -> TrialSpec:
+    """Return the trial of the study's cell with the cell's own settings.
+
+    Raises:
+        StorageError: The sweep file has no such cell.
+    """
+    for trial in expand(sweep):
+        if trial.cell == study.cell:
+            return trial
+    raise StorageError(f"{sweep.name}: sweep.yaml has no cell {study.cell}, studies.json has one.")
+
+
+def point_spec(sweep: SweepSpec, cell: TrialSpec, point: Point) -> TrialSpec:
+    """Return what a point is trained as."""
+    return resolve_point(sweep, cell, point.settings, variant=point.name, seed=cell.seed)
+
+
+def dimensions_of(sweep: SweepSpec, study: Study) -> tuple[Dimension, ...]:
+    """Return what the points of a study differ in; what is the same everywhere is left out.
+
+    Weights are those in effect, divided by their sum: their scale means nothing.
+    """
+    assert sweep.search is not None
+    cell = cell_of(sweep, study)
+    specs = {point.number: point_spec(sweep, cell, point) for point in study.points}
+    weights = {number: _weights(spec, sweep, study) for number, spec in specs.items()}
+    found = [
+        Dimension(name, True, False, {number: shares[name] for number, shares in weights.items()})
+        for name in next(iter(weights.values()), {})
+    ]
+    for key, searched in sweep.search.space.settings.items():
+        acts = {
+            number: spec
+            for number, spec in specs.items()
+            if all(
+                setting_at(spec, other) in allowed
+                for other, allowed in (searched.when or {}).items()
+            )
+        }
+        values = {number: _readable(setting_at(spec, key)) for number, spec in acts.items()}
+        if searched.choices is not None:
+            values = {number: str(value) for number, value in values.items()}
+        found.append(Dimension(key, False, searched.log, values))
+    return tuple(one for one in found if len(set(one.values.values())) > 1)
+
+
 def _gains(point: Point, study: Study) -> tuple[float, ...]:
     assert point.values is not None
     return tuple(
         objective.sign * value
         for objective, value in zip(study.objectives, point.values, strict=True)
     )
+
+
+def _weights(spec: TrialSpec, sweep: SweepSpec, study: Study) -> dict[str, float]:
+    """Return the shares of the components, and those in stages whose own weights are searched."""
+    assert sweep.search is not None
+    tables = {"": spec.weights}
+    for stage in spec.stages:
+        if stage.name in sweep.search.space.stage_rewards:
+            tables[f" in {stage.name}"] = spec.stage_weights(stage)
+    return {
+        f"{component}{where}": weights[component] / (sum(weights.values()) or 1.0)
+        for where, weights in tables.items()
+        for component in study.components
+    }
+
+
+def _readable(value: JsonValue) -> float | str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return json.dumps(value)

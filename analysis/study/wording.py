@@ -1,27 +1,24 @@
-"""The findings of a search in rows of display strings and in plain sentences."""
+"""The findings of a search in rows of display strings and in plain sentences, part by part."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from analysis.contrasts import ContrastVerdict
-from analysis.study.confirmation import DEFAULT, Confirmation, Retrained
-from analysis.study.findings import RewardAudit, StudyFindings
+from analysis.study.findings import DEFAULT, Confirmation, Retrained, RewardAudit, StudyFindings
 from analysis.study.importance import ALPHA
 from analysis.study.points import INFEASIBLE
-from analysis.study.probes import ProbeAudit
 from analysis.study.records import Point
+from analysis.study.reward_audit import ProbeAudit
 from analysis.wording import NOT_MEASURED
 
 __all__ = [
     "HOW_TO_READ",
-    "best_rows",
-    "component_rows",
+    "StudySection",
     "count_sentence",
-    "importance_rows",
-    "importance_sentences",
-    "probe_rows",
     "probe_sentences",
     "selection_sentences",
+    "study_sections",
     "value_text",
     "winner_sentences",
 ]
@@ -48,6 +45,35 @@ HOW_TO_READ = (
 
 _NAMES = {DEFAULT: "the cell's own settings", "first": "the study's first point"}
 """What variants are called beside the winner."""
+
+
+class StudySection(NamedTuple):
+    """One part of a study's findings."""
+
+    title: str
+    sentences: Sequence[str] = ()
+    rows: Sequence[Mapping[str, str]] = ()
+    """A table of display strings; all rows have the same keys."""
+
+
+def study_sections(found: StudyFindings) -> list[StudySection]:
+    """Return the parts that have something to say, in their order."""
+    confirmation, audit = found.confirmation, found.audit
+    recorded = (
+        f"Measured on {audit.num_completions} training completions of the winner and of the cell's "
+        f"own settings, searched and trained again (trials with a matrix: {audit.num_trials})."
+    )
+    components = component_rows(audit)
+    sections = [
+        StudySection(
+            "The winner", (*winner_sentences(confirmation), *selection_sentences(confirmation))
+        ),
+        StudySection("Best points", rows=best_rows(found)),
+        StudySection("What mattered", importance_sentences(found), importance_rows(found)),
+        StudySection("What each component pays for", [recorded] if components else [], components),
+        StudySection("Probes", probe_sentences(audit), probe_rows(audit)),
+    ]
+    return [section for section in sections if section.sentences or section.rows]
 
 
 def count_sentence(found: StudyFindings) -> str:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from analysis.pages import inline_text, item_lines, replace_text, table_lines
 from analysis.study.findings import Findings, StudyFindings, study_findings
 from analysis.study.importance import NUM_RESAMPLES
-from analysis.study.sections import study_sections
 from analysis.study.wording import (
     HOW_TO_READ,
     count_sentence,
     importance_sentences,
     probe_sentences,
     selection_sentences,
+    study_sections,
     winner_sentences,
 )
 from analysis.writing import plain

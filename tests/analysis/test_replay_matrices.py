@@ -38,13 +38,14 @@ def test_matrices_are_read_as_they_were_written(tmp_path: Path) -> None:
             np.testing.assert_array_equal(matrix.starts, np.arange(0, 12, 2))
 
 
-def test_weights_and_scheme_are_the_cells_in_the_plan(tmp_path: Path) -> None:
+def test_weights_and_aggregation_are_the_cells_in_the_plan(tmp_path: Path) -> None:
     overrides = ["trial.grpo.multi_objective_aggregation=normalize_then_sum"]
     trials = write_reward_sweep(tmp_path / "s", random_draw, overrides)
     for cell in read_matrices(tmp_path / "s").cells:
         spec = next(trial for trial in trials if trial.cell == cell.name)
-        assert dict(zip(cell.components, cell.weights, strict=True)) == spec.weights
-        assert cell.scheme.label == "normalize_then_sum"
+        weights = cell.own_weights(np.array([1, 6]))
+        assert dict(zip(cell.components, weights[:, 1], strict=True)) == spec.weights
+        assert cell.aggregation == "normalize_then_sum"
         assert dict(zip(cell.components, cell.is_active, strict=True))["reasoning"] == spec.thinking
 
 
@@ -160,3 +161,21 @@ def test_a_resumed_trial_is_read_once(tmp_path: Path) -> None:
     write_matrix(folder, trial, random_draw(trial))
     after = read_matrices(tmp_path / "s").cells[0].matrices[0]
     np.testing.assert_array_equal(before.rewards, after.rewards)
+
+
+def test_points_of_a_search_are_read_in_the_cell_that_they_were_drawn_in(tmp_path: Path) -> None:
+    (trial,) = write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
+    plan = tmp_path / "s" / "plan.json"
+    study = {"cell": trial.cell, "config": trial.model_dump(mode="json", exclude={"seed"})}
+    (tmp_path / "s" / "studies.json").write_text(json.dumps({"studies": [study]}))
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"cells": [], "trials": []}))
+    (cell,) = read_matrices(tmp_path / "s").cells
+    assert (cell.name, cell.spec.weights) == (trial.cell, trial.weights)
+    assert [matrix.trial_id for matrix in cell.matrices] == [trial.trial_id]
+
+
+def test_studies_that_cannot_be_understood_are_named(tmp_path: Path) -> None:
+    write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
+    (tmp_path / "s" / "studies.json").write_text('{"studies": [{"cell": "x"}]}')
+    with pytest.raises(StorageError, match=r"studies\.json: its studies cannot be understood"):
+        read_matrices(tmp_path / "s")

@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "platform"), str(ROOT / "tests" / "support
 from searched_sweep import COMPONENTS, RATE, drawn_weights, point  # noqa: E402
 
 from analysis.study import Study, importance  # noqa: E402
-from analysis.study.dimensions import Dimension  # noqa: E402
+from analysis.study.points import Dimension  # noqa: E402
 
 DECISIVE = "schema"
 NOISE = 0.03

@@ -3,14 +3,11 @@
 import argparse
 import json
 import math
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from strictune.cli.arguments import add_sweep_folder, sweep_folder
@@ -18,9 +15,7 @@ from strictune.cli.tables import table_console
 from strictune.errors import SpecError, StorageError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from analysis.replay import Scheme, SweepMatrices, Vectors
+    from analysis.replay import SweepMatrices
 
 __all__ = ["configure", "execute"]
 
@@ -46,30 +41,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "0; repeatable",
     )
     replay.add_argument(
-        "--samples", type=_count, default=0, metavar="N", help="replay N draws from the simplex"
-    )
-    replay.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
-    replay.add_argument(
-        "--own-scheme",
-        action="store_true",
-        help="only the multi_objective_aggregation and scale_rewards that the cells train with",
-    )
-    replay.add_argument(
-        "--rows",
-        type=Path,
-        metavar="FILE",
-        help="write a row for each vector, cell and scheme (.csv or .parquet)",
-    )
-    replay.add_argument(
         "--steps",
         type=Path,
         metavar="FILE",
         help="write a row for each reward component, cell and step (.csv or .parquet)",
-    )
-    replay.add_argument(
-        "--truth",
-        action="store_true",
-        help="of a search: whether replay agrees with what its points became, and nothing else",
     )
     replay.add_argument(
         "--stops",
@@ -81,38 +56,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
-    # pandas and scipy take a second to import.
-    import pandas as pd
-
-    from analysis import replay as offline
-
     if args.stops:
         return _print_stops(sweep_folder(args), as_json=args.json)
-    if args.truth:
-        return _print_truth(sweep_folder(args), as_json=args.json)
+
+    # pandas and scipy take a second to import.
+    from analysis import replay as offline
+
     tables = {text: _parse_weights(text) for text in args.weights}
-    for option, path in (("--rows", args.rows), ("--steps", args.steps)):
-        _check_format(option, path)
+    if args.steps is not None and args.steps.suffix not in TABLE_FORMATS:
+        raise SpecError(
+            f"--steps {args.steps}: expected a name that ends in {' or '.join(TABLE_FORMATS)}."
+        )
     sweep = offline.read_matrices(sweep_folder(args))
-    schemes = (
-        tuple({cell.scheme: None for cell in sweep.cells}) if args.own_scheme else offline.SCHEMES
-    )
-    vectors = _replay(sweep, offline.given_vectors(sweep, tables), schemes)
-    samples = None
-    if args.samples:
-        drawn = offline.sampled_vectors(sweep, num_samples=args.samples, seed=args.seed)
-        samples = _replay(sweep, drawn, schemes)
+    vectors = offline.replay(sweep, tables)
     phases = [row for cell in sweep.cells for row in offline.component_phases(cell)]
-    if args.rows:
-        _write(args.rows, vectors if samples is None else pd.concat([vectors, samples]))
-    if args.steps:
-        steps = [row for cell in sweep.cells for row in offline.component_steps(cell)]
-        _write(args.steps, pd.DataFrame(steps))
+    if args.steps is not None:
+        _write(args.steps, [row for cell in sweep.cells for row in offline.component_steps(cell)])
     if args.json:
-        document = offline.replay_document(sweep, phases, vectors, samples)
+        document = offline.replay_document(sweep, phases, vectors)
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        _print(sweep, phases, vectors, samples)
+        _print(sweep, phases, vectors)
     return 0
 
 
@@ -127,19 +91,6 @@ def _print_stops(folder: Path, *, as_json: bool) -> int:
         print(json.dumps({"stops": [asdict(stops) for stops in found]}, indent=2))
         return 0
     for sentence in stop_sentences(found):
-        print(f"- {sentence}")
-    return 0
-
-
-def _print_truth(folder: Path, *, as_json: bool) -> int:
-    from analysis.replay import replay_agreement, truth_sentences
-    from analysis.writing import plain
-
-    found = replay_agreement(folder)
-    if as_json:
-        print(json.dumps({"agreement": plain(found)}, indent=2, ensure_ascii=False))
-        return 0
-    for sentence in truth_sentences(found):
         print(f"- {sentence}")
     return 0
 
@@ -169,42 +120,13 @@ def _weight(text: str, *, where: str) -> float:
     return weight
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"found {text}, expected a whole number of 1 or more")
-    return int(text)
-
-
-def _check_format(option: str, path: Path | None) -> None:
-    if path is not None and path.suffix not in TABLE_FORMATS:
-        raise SpecError(
-            f"{option} {path}: expected a name that ends in {' or '.join(TABLE_FORMATS)}."
-        )
-
-
-def _replay(
-    sweep: "SweepMatrices", vectors: "Vectors", schemes: "Sequence[Scheme]"
-) -> "pd.DataFrame":
-    """Replay with a bar on a terminal's error output."""
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     import pandas as pd
 
-    from analysis.replay import num_chunks, replay_chunks
-
-    chunks = track(
-        replay_chunks(sweep, vectors, schemes),
-        description="replaying",
-        total=num_chunks(sweep, vectors),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    return pd.concat(chunks, ignore_index=True)
-
-
-def _write(path: Path, table: "pd.DataFrame") -> None:
     from strictune.records import replacing
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame(rows)
     write = table.to_csv if path.suffix == ".csv" else table.to_parquet
     with replacing(path) as temporary:
         write(temporary, index=False)
@@ -212,32 +134,28 @@ def _write(path: Path, table: "pd.DataFrame") -> None:
 
 def _print(
     sweep: "SweepMatrices",
-    phases: Sequence[dict[str, Any]],
-    vectors: "pd.DataFrame",
-    samples: "pd.DataFrame | None",
+    phases: Sequence[Mapping[str, Any]],
+    vectors: Sequence[Mapping[str, Any]],
 ) -> None:
     from analysis import replay as offline
 
     rung = sweep.primary_rung
-    tables = {
-        "reward components": offline.component_rows(sweep, phases),
-        "reward weights": offline.vector_rows(vectors, rung=rung),
-    }
-    sentences = [
-        *offline.count_sentences(sweep),
-        *offline.vector_sentences(vectors),
-        *offline.constant_sentences(sweep, phases),
-    ]
-    if samples is not None:
-        tables["sampled weights: median [5%, 95%]"] = offline.sample_rows(samples, rung=rung)
-        sentences.append(offline.farthest_sentence(samples))
     console = table_console()
-    for title, rows in tables.items():
+    for title, rows in (
+        ("reward components", offline.component_rows(sweep, phases)),
+        ("reward weights", offline.vector_rows(vectors, rung=rung)),
+    ):
         table = Table(title=title)
         for heading in rows[0]:
             table.add_column(heading, overflow="fold")
         for row in rows:
             table.add_row(*row.values())
         console.print(table, markup=False)
-    for sentence in (*sentences, *offline.how_to_read(rung)):
+    sentences = (
+        *offline.count_sentences(sweep),
+        *offline.vector_sentences(vectors),
+        *offline.constant_sentences(sweep, phases),
+        *offline.how_to_read(rung),
+    )
+    for sentence in sentences:
         console.print(f"- {sentence}", markup=False, soft_wrap=True)

@@ -5,10 +5,10 @@ import pytest
 from numpy.typing import NDArray
 from searched_sweep import load_search
 
-from analysis.replay.advantages import Scheme
 from analysis.replay.matrices import Cell, RewardMatrix
-from analysis.study.components import (
+from analysis.study.reward_audit import (
     ComponentAudit,
+    Scheme,
     Weighting,
     audit_components,
     weightings_of,
@@ -32,14 +32,7 @@ def recorded(cell: TrialSpec, rewards: NDArray[np.float64]) -> Cell:
         is_passing=np.zeros(rewards.shape[1:], dtype=np.bool_),
         steps=np.repeat(np.arange(1, NUM_STEPS + 1), NUM_GROUPS),
     )
-    (own,) = weightings_of("default", cell)
-    return Cell(
-        name=cell.cell,
-        spec=cell,
-        weights=np.array(list(own.weights.values())),
-        scheme=own.scheme,
-        matrices=(matrix,),
-    )
+    return Cell(name=cell.cell, spec=cell, matrices=(matrix,))
 
 
 def random_rewards(cell: TrialSpec, seed: int = 0) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import pytest
 from searched_sweep import TOKENS, drawn_weights, point, write_search
 from searched_sweep import confirm as confirm_trials
 
-from analysis.study.confirmation import Confirmation, confirm
+from analysis.study.findings import Confirmation, confirm
 from analysis.study.records import read_studies
 from analysis.study.wording import selection_sentences, winner_sentences
 from analysis.sweep import sweep_verdicts

@@ -7,8 +7,8 @@ import optuna
 import pytest
 from searched_sweep import RATE, point
 
-from analysis.study.dimensions import Dimension
 from analysis.study.importance import MIN_POINTS, ImportanceTable, importance_of
+from analysis.study.points import Dimension
 from analysis.study.records import Study
 
 NAMES = ("format", "schema", "strictness")

@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 from searched_sweep import COMPONENTS, RATE, TOKENS, drawn_weights, point, write_search
 
-from analysis.study.dimensions import dimensions_of
-from analysis.study.points import count_points, pareto_front, ranked_points, rate_of
+from analysis.study.points import (
+    count_points,
+    dimensions_of,
+    pareto_front,
+    ranked_points,
+    rate_of,
+)
 from analysis.study.records import Study, read_studies
 from strictune.config import SweepSpec
 from strictune.errors import StorageError

@@ -5,15 +5,21 @@ import math
 import pytest
 from searched_sweep import load_search
 
-from analysis.replay.advantages import SCHEMES, Scheme
-from analysis.study.components import Weighting, weightings_of
+from analysis.replay.matrices import Aggregation
+from analysis.replay.measures import AGGREGATIONS
 from analysis.study.findings import RewardAudit
-from analysis.study.probes import ProbeAudit, audit_probes
+from analysis.study.reward_audit import (
+    ProbeAudit,
+    Scheme,
+    Weighting,
+    audit_probes,
+    weightings_of,
+)
 from analysis.study.wording import probe_sentences
 from strictune.config import TrialSpec, expand
 from trainables.tasks.task import GOLD
 
-GROUP = SCHEMES[0]
+GROUP = Scheme("sum_then_normalize", "group")
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +35,11 @@ def audited(
     return {audit.probe: audit for audit in found}
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.label)
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_no_wrong_probe_is_paid_like_the_right_answer_by_default(
-    cell: TrialSpec, scheme: Scheme
+    cell: TrialSpec, aggregation: Aggregation
 ) -> None:
-    found = audited(cell, cell.weights, scheme)
+    found = audited(cell, cell.weights, Scheme(aggregation, "group"))
     assert GOLD not in found
     assert {audit.num_prompts for audit in found.values()} == {12}
     assert all(audit.num_above == audit.num_tied == 0 for audit in found.values())

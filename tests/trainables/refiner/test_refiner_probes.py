@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis.replay.advantages import Scheme
-from analysis.study.components import Weighting
-from analysis.study.probes import audit_probes
+from analysis.study.reward_audit import Scheme, Weighting, audit_probes
 from strictune.config import expand, load_sweep
 from trainables.tasks.refiner.data import read_prompts
 from trainables.tasks.refiner.settings import RefinerSettings

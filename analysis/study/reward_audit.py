@@ -1,7 +1,8 @@
-"""What each reward component does under given weights, on recorded training completions.
+"""What reward weights pay for: on recorded completions, and for answers that try to be paid.
 
-Sensitivity, standardized and within groups: by how many standard deviations the reward moves
-when the component moves by one, both taken within groups, because advantages know nothing else:
+Sensitivity of a component, standardized and within groups: by how many standard deviations the
+reward moves when the component moves by one, both taken within groups, because advantages know
+nothing else:
 
     sensitivity = w sqrt(sum_g SS_g(r) / sum_g SS_g(s)),   s = sum_k w_k r_k
 
@@ -10,32 +11,59 @@ where the aggregation is normalize_then_sum. A weight says what a component may 
 what it does pay. Saturation needs no weights: from its step on, the component is the same for
 all completions of nearly every group and so teaches nothing.
 
-Shapes: C = components, N = completions of a group, G = groups, B = steps.
+A probe is an answer that tries to be paid without being right. Each stands in one group with the
+right answer to the same prompt, as two completions would in training. By the two theorems of
+strict_json's rewards no wrong one comes out above, or level, while the deciding components have
+weight; a task of one's own may know no such theorem.
+
+Shapes: C = components, N = completions of a group (or answers to a prompt), G = groups (or
+prompts), B = steps.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.families import Floats
 from analysis.records import TRIALS
 from analysis.replay import component_steps
-from analysis.replay.advantages import NORMALIZE_THEN_SUM, STD_FLOOR, Scheme
-from analysis.replay.matrices import Cell, RewardMatrix, read_matrix
-from analysis.replay.steps import mean_over_steps, step_sums
+from analysis.replay.matrices import Aggregation, Cell, RewardMatrix, read_matrix
+from analysis.replay.measures import STD_FLOOR, mean_over_steps, score_completions, step_sums
 from strictune.config import TrialSpec
 from strictune.errors import StrictuneError
+from trainables.tasks import load_task
+from trainables.tasks.selection import select_prompts
+from trainables.tasks.task import GOLD, Attempt, Prompt, Task
 
-__all__ = ["ComponentAudit", "Weighting", "audit_components", "read_cell", "weightings_of"]
+__all__ = [
+    "ComponentAudit",
+    "ProbeAudit",
+    "Scheme",
+    "Weighting",
+    "audit_components",
+    "audit_probes",
+    "read_cell",
+    "weightings_of",
+]
 
 SATURATED_FRAC = 0.95
 """Share of groups in which a saturated component is constant."""
 WINDOW_FRAC = 0.1
 MIN_WINDOW = 3
 """Steps over which that share is averaged: this part of all, and at least so many."""
+
+
+class Scheme(NamedTuple):
+    """How TRL turns weighted components into advantages."""
+
+    aggregation: Aggregation
+    """``multi_objective_aggregation``."""
+    scale_rewards: Literal["group", "batch", "none"]
 
 
 class Weighting(NamedTuple):
@@ -71,6 +99,23 @@ class ComponentAudit:
     """Share of completions at its maximum, over the last window of steps."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeAudit:
+    """One probe under one weighting, over prompts."""
+
+    probe: str
+    weighting: str
+    num_prompts: int
+    num_wrong: int
+    """Prompts to which it is no right answer; all that follows is about these."""
+    reward: float
+    """Mean weighted sum of its components, as a share of the right answer's; NaN without any."""
+    num_tied: int
+    """It is paid as much as the right answer."""
+    num_above: int
+    """It is paid more."""
+
+
 def weightings_of(name: str, spec: TrialSpec) -> list[Weighting]:
     """Return what a trial is trained with: one table, or one for each stage where they differ."""
     grpo = spec.grpo
@@ -81,26 +126,14 @@ def weightings_of(name: str, spec: TrialSpec) -> list[Weighting]:
     return [Weighting(f"{name} in {stage}", weights, scheme) for stage, weights in tables.items()]
 
 
-def read_cell(
-    sweep_dir: Path, cell: TrialSpec, trial_ids: Sequence[str], *, rung: str
-) -> Cell | None:
+def read_cell(sweep_dir: Path, cell: TrialSpec, trial_ids: Sequence[str]) -> Cell | None:
     """Read the reward matrices of some trials; those without one are left out, None for none."""
     matrices = []
     for trial_id in trial_ids:
-        try:
-            matrices.append(read_matrix(sweep_dir / TRIALS / trial_id, cell, rung=rung))
-        except StrictuneError:
-            continue
-    if not matrices:
-        return None
-    own = weightings_of("default", cell)[0]
-    return Cell(
-        name=cell.cell,
-        spec=cell,
-        weights=_vector(own, tuple(cell.task.components)),
-        scheme=own.scheme,
-        matrices=tuple(matrices),
-    )
+        with suppress(StrictuneError):
+            folder = sweep_dir / TRIALS / trial_id
+            matrices.append(read_matrix(folder, cell, rung=cell.task.primary_rung))
+    return Cell(name=cell.cell, spec=cell, matrices=tuple(matrices)) if matrices else None
 
 
 def audit_components(cell: Cell, weightings: Sequence[Weighting]) -> tuple[ComponentAudit, ...]:
@@ -125,6 +158,31 @@ def audit_components(cell: Cell, weightings: Sequence[Weighting]) -> tuple[Compo
     return tuple(audits)
 
 
+def audit_probes(spec: TrialSpec, weightings: Sequence[Weighting]) -> tuple[ProbeAudit, ...]:
+    """Score the task's probes on the prompts that the search was measured on.
+
+    Empty for a task that has none, or that knows no right answers.
+    """
+    task = load_task(spec.task)
+    evaluation = spec.evaluation
+    prompts = select_prompts(
+        task.prompts(evaluation.split), per_difficulty=evaluation.num_prompts_per_difficulty
+    )
+    probed = [(prompt, task.probes(prompt, thinking=spec.thinking)) for prompt in prompts]
+    answers = [(prompt, given) for prompt, given in probed if given]
+    if not answers:
+        return ()
+    names = list(answers[0][1])
+    rewards, is_right = _score(task, answers, names, thinking=spec.thinking)
+    if not is_right.size:
+        return ()
+    return tuple(
+        audit
+        for weighting in weightings
+        for audit in _audit_probes(names, rewards, is_right, weighting, task.components)
+    )
+
+
 def _sensitivities(cell: Cell, weighting: Weighting) -> list[Sensitivity]:
     weights = _vector(weighting, cell.components)
     parts = [_squares(matrix, weights, weighting.scheme) for matrix in cell.matrices]
@@ -141,7 +199,7 @@ def _sensitivities(cell: Cell, weighting: Weighting) -> list[Sensitivity]:
 def _squares(matrix: RewardMatrix, weights: Floats, scheme: Scheme) -> tuple[Floats, Floats]:
     """Sum squares around group means over each step: of components (C, B), of the reward (B,)."""
     centred = matrix.rewards - matrix.rewards.mean(axis=1, keepdims=True)  # (C, N, G)
-    if scheme.aggregation == NORMALIZE_THEN_SUM:
+    if scheme.aggregation == "normalize_then_sum":
         centred = centred / (centred.std(axis=1, ddof=1, keepdims=True) + STD_FLOOR)
     reward = np.tensordot(weights, centred, axes=1)  # (N, G)
     return (
@@ -171,3 +229,57 @@ def _mean(rows: Sequence[Mapping[str, Any]], column: str) -> float:
 
 def _vector(weighting: Weighting, components: Sequence[str]) -> Floats:
     return np.array([weighting.weights.get(name, 0.0) for name in components])
+
+
+def _score(
+    task: Task,
+    answers: Sequence[tuple[Prompt, Mapping[str, str]]],
+    names: Sequence[str],
+    *,
+    thinking: bool,
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return components (C, N, G) and whether each answer is right (N, G); G prompts.
+
+    A prompt to which one answer could not be scored is left out.
+    """
+    attempts = [
+        Attempt(given[name], prompt, False, False) for prompt, given in answers for name in names
+    ]
+    scores = task.score_batch(attempts, thinking=thinking, purpose="training").scores
+    groups = [scores[first : first + len(names)] for first in range(0, len(scores), len(names))]
+    whole = [group for group in groups if not any(score.is_missing for score in group)]
+    rewards = [[[s.rewards[c] for s in group] for group in whole] for c in task.components]
+    is_right = [[s.rungs[task.primary_rung] for s in group] for group in whole]
+    by_group = np.array(rewards, dtype=np.float64).reshape(len(rewards), len(whole), len(names))
+    return by_group.transpose(0, 2, 1), np.array(is_right, dtype=np.bool_).T
+
+
+def _audit_probes(
+    names: Sequence[str],
+    rewards: Floats,
+    is_right: NDArray[np.bool_],
+    weighting: Weighting,
+    components: Sequence[str],
+) -> list[ProbeAudit]:
+    weights = _vector(weighting, components)  # (C,)
+    scores = score_completions(rewards, weights, weighting.scheme.aggregation)
+    lead = scores.values - scores.values[names.index(GOLD)]  # (N, G)
+    paid = np.tensordot(weights, rewards, axes=1)  # (N, G)
+    share = paid / paid[names.index(GOLD)]
+    found = []
+    for index, name in enumerate(names):
+        is_wrong = ~is_right[index]
+        if name == GOLD:
+            continue
+        found.append(
+            ProbeAudit(
+                probe=name,
+                weighting=weighting.name,
+                num_prompts=len(is_wrong),
+                num_wrong=int(is_wrong.sum()),
+                reward=float(share[index][is_wrong].mean()) if is_wrong.any() else np.nan,
+                num_tied=int((np.abs(lead[index]) <= scores.tie)[is_wrong].sum()),
+                num_above=int((lead[index] > scores.tie)[is_wrong].sum()),
+            )
+        )
+    return found
