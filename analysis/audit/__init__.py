@@ -1,28 +1,20 @@
 """Audits of completions that other people's runs left: rungs, verdicts, leakage, signs.
 
-Works on a table of completions and knows no task; ``arms`` says which columns it has.
+Works on a table of completions and knows no task; ``runs`` says which columns it has.
 """
 
-from analysis.audit.arms import BaselineIs, completion_table
-from analysis.audit.audit import Audit, audit_completions
-from analysis.audit.wording import (
-    HOW_TO_READ,
-    audit_sentences,
-    behaviour_rows,
-    gain_rows,
-    rate_rows,
-    reward_rows,
-)
+from analysis.audit.audit import Audit, audit_arms
+from analysis.audit.runs import Arm, BaselineIs, completion_table, write_runs
+from analysis.audit.wording import HOW_TO_READ, audit_sentences, audit_tables
 
 __all__ = [
     "HOW_TO_READ",
+    "Arm",
     "Audit",
     "BaselineIs",
-    "audit_completions",
+    "audit_arms",
     "audit_sentences",
-    "behaviour_rows",
+    "audit_tables",
     "completion_table",
-    "gain_rows",
-    "rate_rows",
-    "reward_rows",
+    "write_runs",
 ]

@@ -1,29 +1,43 @@
-"""An audit: what recorded completions of somebody's runs show, from a table of them."""
+"""An audit: what the runs of somebody else's recorded completions show, arm by arm.
 
-from collections.abc import Sequence
+One rung is judged, with Holm over all comparisons of its kind that the file allows; every
+other number has an interval and no p. Nothing of it was planned before the completions were
+made, and one run a side says nothing about training again: wording says so.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from analysis.audit.arms import Arm, BaselineIs, baselines_of, read_arms
-from analysis.audit.comparisons import (
-    ArmComparison,
-    Contrast,
-    MeanGain,
-    compare_with_baselines,
-    contrasts,
-    mean_gains,
-    rungs_of,
+from analysis.audit.runs import Arm, differing
+from analysis.differences import Difference, holm, interval, paired_difference
+from analysis.measured import Interval, Measured, difference
+from analysis.trials import LOW_THINK_RATE
+from analysis.verdicts import (
+    Effect,
+    Verdict,
+    adapter_verdict,
+    detectable_text,
+    effect,
+    effect_text,
+    p_text,
 )
-from analysis.audit.signs import Sign, signs_of
-from analysis.measured import Interval
 from strictune.errors import SpecError
 
-__all__ = ["ArmSummary", "Audit", "Leak", "audit_completions"]
+__all__ = ["ArmComparison", "ArmSummary", "Audit", "Leak", "MeanGain", "Sign", "audit_arms"]
+
+COLLAPSE = 0.5
+"""Answers, or the values in their documents, below this share of the baseline's."""
+IN_TRAINING = "in_training/"
+"""Measures of a prompt, not of an answer: it was trained on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArmSummary:
+class ArmSummary(NamedTuple):
     """One arm."""
 
     arm: str
@@ -31,31 +45,67 @@ class ArmSummary:
     is_baseline: bool
     num_completions: int
     num_prompts: int
-    num_families: int
     counts: dict[str, int]
     """Completions on each rung."""
     rates: dict[str, Interval]
     """Pass@1 of every rung, over prompts."""
     is_thinking_asked: bool
     think_rate: float
-    characters_mean: float
-    values_mean: float
-    """Values of a readable document that are no containers; NaN without one."""
-    rewards: dict[str, float]
-    shares: dict[str, float]
-    """Symptoms; NaN where no completion can show one."""
+    means: dict[str, float]
+    """Every measure's mean over the prompts that have it; NaN without one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leak:
+class ArmComparison(NamedTuple):
+    """An arm beside its baseline, or beside another that differs in one column."""
+
+    column: str | None
+    """In which the two differ; None beside a baseline."""
+    arm: str
+    against: str
+    num_prompts: int
+    """Prompts that both answered."""
+    num_unpaired: int
+    """Prompts that one side lacks; they are left out."""
+    verdict: Verdict
+    """On the judged rung."""
+    deltas: dict[str, Effect]
+    """Every rung; exploratory but for the judged one."""
+    measures: dict[str, Interval]
+    """Every measure's difference, in its own unit, where both sides have it; exploratory."""
+    by_leak: dict[str, dict[str, Effect]]
+    """The judged rung on prompts that are in training and on others; exploratory."""
+
+
+class MeanGain(NamedTuple):
+    """A rung before and after, averaged over all arms that have a baseline."""
+
+    baseline: float
+    trained: float
+    delta: Effect | None
+    """None where the arms did not all answer the same prompts."""
+
+
+class Leak(NamedTuple):
     """How much of the evaluation was met in training."""
 
     kind: str
     """``prompt``: the same text but for case and white space; ``skeleton``: the same schema
     but for names, literals and numbers."""
     num_prompts: int
-    """Different prompts of the evaluation."""
     num_in_training: int
+
+
+class Sign(NamedTuple):
+    """A reason to read completions: something that an arm's headline number does not show.
+
+    It rests on intervals that nobody adjusted for the many that were looked at.
+    """
+
+    arm: str
+    kind: str
+    """``reward_hacking``, ``hollow_gain``, ``length_collapse``, ``low_think_rate``, or the
+    name of a symptom."""
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +116,6 @@ class Audit:
     """The judged one."""
     num_completions: int
     num_prompts: int
-    """Different prompts."""
     num_families: int
     arms: tuple[ArmSummary, ...]
     comparisons: tuple[ArmComparison, ...]
@@ -74,123 +123,265 @@ class Audit:
     """Trained arms that no baseline agrees with; empty if no baseline was asked for."""
     mean_gains: dict[str, MeanGain]
     """Each rung over all arms that have a baseline."""
-    contrasts: tuple[Contrast, ...]
+    contrasts: tuple[ArmComparison, ...]
     signs: tuple[Sign, ...]
     leaks: tuple[Leak, ...]
 
 
-def audit_completions(
-    rows: pd.DataFrame,
-    *,
-    rung: str,
-    baseline: BaselineIs | None = None,
-    contrast_columns: Sequence[str] = (),
-) -> Audit:
-    """Audit a table of completions.
+def audit_arms(arms: Sequence[Arm], *, rung: str, contrast_columns: Sequence[str] = ()) -> Audit:
+    """Audit the arms of recorded completions.
 
     Args:
-        rows: One row a completion: ``arm/<column>``, prompt_id, family, is_thinking_asked,
-            is_thinking, num_characters, num_values, ``rung/``, ``reward/``, ``share/`` and,
-            where a training file was given, ``in_training/`` columns.
+        arms: From ``write_runs``.
         rung: The rung that verdicts are about.
-        baseline: Which arms were not trained.
         contrast_columns: Arms that differ in one of these alone are compared.
 
     Raises:
-        SpecError: A column or value is unknown, or arms cannot be compared.
+        SpecError: The rung was not scored, or arms cannot be compared.
     """
-    columns = [str(name)[4:] for name in rows.columns if str(name).startswith("arm/")]
-    _check_columns(columns, baseline, contrast_columns)
-    arms = read_arms(rows)
-    if rung not in rungs_of(arms[0]):
-        raise SpecError(f"--rung {rung}: expected one of {', '.join(rungs_of(arms[0]))}.")
-    baselines = {} if baseline is None else baselines_of(arms, baseline)
-    comparisons = compare_with_baselines(arms, baselines, rung=rung)
-    is_baseline = {
-        arm.name: baseline is not None and arm.columns[baseline.column] == baseline.value
-        for arm in arms
-    }
+    if rung not in arms[0].run.rungs:
+        raise SpecError(f"--rung {rung}: expected one of {', '.join(arms[0].run.rungs)}.")
+    by_name = {arm.name: arm for arm in arms}
+    pairs = [(arm, by_name[arm.baseline]) for arm in arms if arm.baseline is not None]
+    comparisons = _compare(pairs, rung)
     compared = {found.arm: found for found in comparisons}
+    families = {
+        prompt: family
+        for arm in arms
+        for prompt, family in zip(arm.run.table.index, arm.run.families, strict=True)
+    }
+    has_baselines = any(arm.is_baseline for arm in arms)
     return Audit(
         rung=rung,
-        num_completions=len(rows),
-        num_prompts=rows["prompt_id"].nunique(),
-        num_families=rows["family"].nunique(),
-        arms=tuple(_summary(arm, is_baseline=is_baseline[arm.name]) for arm in arms),
-        comparisons=comparisons,
+        num_completions=sum(arm.run.num_completions for arm in arms),
+        num_prompts=len(families),
+        num_families=len(set(families.values())),
+        arms=tuple(map(_summary, arms)),
+        comparisons=tuple(comparisons),
         without_baseline=tuple(
             arm.name
             for arm in arms
-            if baseline is not None and not is_baseline[arm.name] and arm.name not in baselines
+            if has_baselines and not arm.is_baseline and arm.baseline is None
         ),
-        mean_gains=mean_gains(arms, baselines),
+        mean_gains=_mean_gains(pairs),
         contrasts=tuple(
-            found for column in contrast_columns for found in contrasts(arms, column, rung=rung)
+            found
+            for column in contrast_columns
+            for found in _compare(_contrasted(arms, column), rung, column=column)
         ),
         signs=tuple(
-            sign
+            Sign(arm.name, kind, text)
             for arm in arms
-            for sign in signs_of(arm, baselines.get(arm.name), compared.get(arm.name), rung=rung)
+            for kind, text in (
+                *_thinking_signs(arm),
+                *_signs(arm, by_name.get(str(arm.baseline)), compared.get(arm.name), rung=rung),
+            )
         ),
-        leaks=_leaks(rows),
+        leaks=_leaks(arms),
     )
 
 
-def _check_columns(
-    columns: Sequence[str], baseline: BaselineIs | None, contrast_columns: Sequence[str]
-) -> None:
-    named = ", ".join(columns) or "no column"
-    if baseline is not None and baseline.column not in columns:
-        raise SpecError(
-            f"--baseline {baseline.column}={baseline.value}: {baseline.column} does not name the "
-            f"arms, {named} does. Add it to --by."
-        )
-    for column in contrast_columns:
-        if column not in columns:
-            raise SpecError(
-                f"--contrast {column}: does not name the arms, {named} does. Add it to --by."
-            )
-        if baseline is not None and column == baseline.column:
-            raise SpecError(
-                f"--contrast {column}: arms are compared with their baselines by this column "
-                "already. Name another one, or leave --baseline out."
-            )
-
-
-def _summary(arm: Arm, *, is_baseline: bool) -> ArmSummary:
-    names = [str(column) for column in arm.table.columns]
-    means = {
-        prefix: {
-            name.removeprefix(prefix): arm.mean(name) for name in names if name.startswith(prefix)
-        }
-        for prefix in ("reward/", "share/")
-    }
+def _summary(arm: Arm) -> ArmSummary:
+    run = arm.run
+    samples = run.table["num_samples"].to_numpy()
     return ArmSummary(
         arm=arm.name,
         columns=arm.columns,
-        is_baseline=is_baseline,
-        num_completions=arm.num_completions,
-        num_prompts=len(arm.table),
-        num_families=arm.table["family"].nunique(),
-        counts=arm.counts,
-        rates={rung: arm.rate(rung) for rung in rungs_of(arm)},
+        is_baseline=arm.is_baseline,
+        num_completions=run.num_completions,
+        num_prompts=len(run.table),
+        counts={rung: round(float((run.rung(rung) * samples).sum())) for rung in run.rungs},
+        rates={rung: run.rate(rung) for rung in run.rungs},
         is_thinking_asked=arm.is_thinking_asked,
-        think_rate=arm.mean("is_thinking"),
-        characters_mean=arm.mean("num_characters"),
-        values_mean=arm.mean("num_values"),
-        rewards=means["reward/"],
-        shares=means["share/"],
+        think_rate=run.mean("is_thinking"),
+        means={
+            name: run.mean(f"measure/{name}")
+            for name in run.measures
+            if not name.startswith(IN_TRAINING)
+        },
     )
 
 
-def _leaks(rows: pd.DataFrame) -> tuple[Leak, ...]:
-    prompts = rows.drop_duplicates("prompt_id")
-    return tuple(
-        Leak(
-            kind=str(name).removeprefix("in_training/"),
-            num_prompts=len(prompts),
-            num_in_training=int(prompts[name].sum()),
+def _contrasted(arms: Sequence[Arm], column: str) -> list[tuple[Arm, Arm]]:
+    """List the arms that differ in one column alone, the later arm first."""
+    return [
+        (later, earlier)
+        for earlier, later in combinations(arms, 2)
+        if differing(later.columns, earlier.columns) == [column]
+    ]
+
+
+def _compare(
+    pairs: Sequence[tuple[Arm, Arm]], rung: str, *, column: str | None = None
+) -> list[ArmComparison]:
+    """Compare arms on the prompts that both answered; all of them are one Holm family."""
+    sides = [_shared(ours, theirs) for ours, theirs in pairs]
+    differences = [difference(ours, theirs, rung) for ours, theirs in sides]
+    adjusted = holm([float(found.p) for found in differences], num_planned=len(pairs))
+    return [
+        ArmComparison(
+            column=column,
+            arm=first.name,
+            against=second.name,
+            num_prompts=len(ours.table),
+            num_unpaired=len(first.run.table) + len(second.run.table) - 2 * len(ours.table),
+            verdict=_verdict(found, adjusted_p=float(p), num_compared=len(pairs)),
+            deltas={name: effect(difference(ours, theirs, name)) for name in ours.rungs},
+            measures=_measure_differences(ours, theirs),
+            by_leak=_by_leak(ours, theirs, rung),
         )
-        for name in rows.columns
-        if str(name).startswith("in_training/")
+        for (first, second), (ours, theirs), found, p in zip(
+            pairs, sides, differences, adjusted, strict=True
+        )
+    ]
+
+
+def _shared(ours: Arm, theirs: Arm) -> tuple[Measured, Measured]:
+    prompts = ours.run.table.index.intersection(theirs.run.table.index)
+    if prompts.empty:
+        raise SpecError(
+            f"{ours.name} and {theirs.name} share no prompt, so that they cannot be compared. "
+            "Choose other columns with --by, or another --baseline."
+        )
+    first, second = (Measured(arm.run.record, arm.run.table.loc[prompts]) for arm in (ours, theirs))
+    return first, second
+
+
+def _verdict(found: Difference, *, adjusted_p: float, num_compared: int) -> Verdict:
+    """Take the word of a sweep's verdict; the sentence does not claim that it was planned."""
+    verdict = adapter_verdict(found, adjusted_p=adjusted_p, num_planned=num_compared)
+    assert verdict.detectable_pp is not None
+    over = f" after Holm over {num_compared} comparisons" if num_compared > 1 else ""
+    text = (
+        f"{effect_text(effect(found))}: {verdict.word} ({p_text(adjusted_p)}{over}); "
+        f"{detectable_text(verdict.detectable_pp)}"
     )
+    return dataclasses.replace(verdict, text=text)
+
+
+def _measure_differences(ours: Measured, theirs: Measured) -> dict[str, Interval]:
+    differences = {}
+    for name in ours.measures:
+        values = ours.measure(name) - theirs.measure(name)
+        known = ~np.isnan(values)
+        if known.any() and not name.startswith(IN_TRAINING):
+            families = np.asarray(ours.families)[known].tolist()
+            found = paired_difference(values[known], np.zeros(known.sum()), families)
+            widest = 1.0 if name.startswith("share/") else np.inf
+            low, high = np.clip(interval(found), -widest, widest)
+            differences[name] = Interval(float(found.estimate), float(low), float(high))
+    return differences
+
+
+def _by_leak(ours: Measured, theirs: Measured, rung: str) -> dict[str, dict[str, Effect]]:
+    parts: dict[str, dict[str, Effect]] = {}
+    for name in ours.measures:
+        if name.startswith(IN_TRAINING):
+            is_leaked = ours.measure(name) > 0
+            for part, keep in (("in training", is_leaked), ("new", ~is_leaked)):
+                first, second = (Measured(run.record, run.table[keep]) for run in (ours, theirs))
+                if keep.any():
+                    found = parts.setdefault(name.removeprefix(IN_TRAINING), {})
+                    found[part] = effect(difference(first, second, rung))
+    return parts
+
+
+def _mean_gains(pairs: Sequence[tuple[Arm, Arm]]) -> dict[str, MeanGain]:
+    """Average every rung over the arms that have a baseline; a description of these arms.
+
+    Errors are clustered by family over prompts that all arms answered, so that the interval
+    is about other prompts, not about other models.
+    """
+    found: dict[str, MeanGain] = {}
+    if not pairs:
+        return found
+    first = pairs[0][0].run
+    is_same = all(arm.run.table.index.equals(first.table.index) for pair in pairs for arm in pair)
+    for rung in first.rungs:
+        after, before = ([pair[side].run.rung(rung) for pair in pairs] for side in (0, 1))
+        delta = None
+        if is_same:
+            ours, theirs = np.mean(after, axis=0), np.mean(before, axis=0)
+            delta = effect(paired_difference(ours, theirs, first.families))
+        levels = (float(np.mean([side.mean() for side in sides])) for sides in (before, after))
+        found[rung] = MeanGain(*levels, delta)
+    return found
+
+
+def _leaks(arms: Sequence[Arm]) -> tuple[Leak, ...]:
+    tables = pd.concat([arm.run.table for arm in arms])
+    prompts = tables[~tables.index.duplicated()]
+    return tuple(
+        Leak(name.removeprefix(IN_TRAINING), len(prompts), int(prompts[f"measure/{name}"].sum()))
+        for name in arms[0].run.measures
+        if name.startswith(IN_TRAINING)
+    )
+
+
+def _thinking_signs(arm: Arm) -> Iterator[tuple[str, str]]:
+    rate = arm.run.mean("is_thinking")
+    if arm.is_thinking_asked and rate < LOW_THINK_RATE:
+        yield (
+            "low_think_rate",
+            f"asked to think, it wrote a real think block in {rate:.1%} of its answers: read it "
+            "as an arm without thinking.",
+        )
+
+
+def _signs(
+    arm: Arm, baseline: Arm | None, compared: ArmComparison | None, *, rung: str
+) -> Iterator[tuple[str, str]]:
+    """Yield kind and text of each sign that an arm shows beside its baseline."""
+    if baseline is None or compared is None:
+        return
+    yield from _hollow_signs(compared, rung)
+    judged = compared.deltas[rung]
+    before, after = _means(arm, baseline, "num_values")
+    if after < COLLAPSE * before:
+        yield "length_collapse", f"documents hold {after:.1f} values, the baseline's {before:.1f}."
+    before, after = _means(arm, baseline, "num_characters")
+    # Answers that shorten because chatter goes are no collapse: the judged rung rises then.
+    if after < COLLAPSE * before and not judged.low_pp > 0:
+        yield (
+            "length_collapse",
+            f"answers have {after:.0f} characters, the baseline's {before:.0f}, and {rung} does "
+            "not rise.",
+        )
+    for name, change in compared.measures.items():
+        if name.startswith("share/") and change.low > 0:
+            before, after = _means(arm, baseline, name)
+            kind, (gain, low, high) = name.removeprefix("share/"), (100 * value for value in change)
+            yield (
+                kind,
+                f"{kind.replace('_', ' ')}: {before:.1%} -> {after:.1%} of readable documents, "
+                f"{gain:+.1f} pp [{low:.1f}, {high:.1f}] on the same prompts.",
+            )
+
+
+def _means(arm: Arm, baseline: Arm, measure: str) -> tuple[float, float]:
+    """Return a measure before and after."""
+    return baseline.run.mean(f"measure/{measure}"), arm.run.mean(f"measure/{measure}")
+
+
+def _hollow_signs(compared: ArmComparison, rung: str) -> Iterator[tuple[str, str]]:
+    """Say where what is rewarded, or easier, rises and the judged rung does not."""
+    judged, names = compared.deltas[rung], list(compared.deltas)
+    rungs = [
+        f"{name} {effect_text(compared.deltas[name])}"
+        for name in names[: names.index(rung)]
+        if compared.deltas[name].low_pp > 0
+    ]
+    rewards = [
+        f"the {name.removeprefix('reward/')} reward {found.estimate:+.3f} "
+        f"[{found.low:.3f}, {found.high:.3f}]"
+        for name, found in compared.measures.items()
+        if name.startswith("reward/") and found.low > 0
+    ]
+    if judged.high_pp < 0 and (rungs or rewards):
+        listed = ", ".join(rungs + rewards)
+        yield "reward_hacking", f"{rung} falls {effect_text(judged)} while this rises: {listed}."
+    elif rungs and not (judged.low_pp > 0 or judged.high_pp < 0):
+        yield (
+            "hollow_gain",
+            f"{', '.join(rungs)}, but {rung} {effect_text(judged)}: what rose is not what counts.",
+        )

@@ -81,10 +81,10 @@ def test_arms_verdicts_and_signs_come_from_the_columns(
     assert (found["num_prompts"], found["num_families"]) == (12, 6)
     assert [arms[name]["counts"]["strict"] for name in ("before", "after", "void")] == [10, 6, 0]
     assert arms["before"]["is_baseline"] is True
-    assert arms["before"]["shares"]["array_left_out"] == 0.0
-    assert arms["after"]["shares"] == {"empty_document": 0.0, "array_left_out": 1.0}
-    assert arms["void"]["shares"]["empty_document"] == 1.0
-    assert arms["void"]["values_mean"] == 0.0
+    assert arms["before"]["means"]["share/array_left_out"] == 0.0
+    after, void = arms["after"]["means"], arms["void"]["means"]
+    assert (after["share/empty_document"], after["share/array_left_out"]) == (0.0, 1.0)
+    assert (void["share/empty_document"], void["num_values"]) == (1.0, 0.0)
     assert [one["verdict"]["word"] for one in found["comparisons"]] == [
         "no clear difference",
         "worse",
@@ -109,6 +109,20 @@ def test_leakage_tells_prompts_from_skeletons(
         {"kind": "prompt", "num_prompts": 12, "num_in_training": 1},
         {"kind": "skeleton", "num_prompts": 12, "num_in_training": 6},
     ]
+
+
+def test_arms_are_kept_as_runs_for_compare(
+    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    args = [completions, "--schemas", schemas, "--by", "run", "--baseline", "run=before"]
+    found = audit(capsys, *args, "--family", "group", "--out", runs)
+    (baseline,) = (runs / "baselines").iterdir()
+    trial = next(path for path in (runs / "trials").iterdir() if path.name.startswith("after"))
+    assert main(["compare", str(trial), str(baseline), "--json"]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert compared["deltas"] == found["comparisons"][0]["deltas"]
+    assert f"--out {runs}: is not empty" in refusal(capsys, *args, "--out", runs)
 
 
 def test_without_schemas_in_training_only_prompts_are_looked_up(
@@ -170,16 +184,18 @@ def test_two_prompts_show_no_difference_beyond_the_possible(
     found = audit(capsys, path, "--schemas", schemas, *options)
     (compared,) = found["comparisons"]
     assert compared["verdict"]["detectable_pp"] is None
-    bounds = [
-        bound
-        for effect in (*compared["deltas"].values(), *compared["shares"].values())
-        for bound in (effect["low_pp"], effect["high_pp"])
-        if bound is not None
+    shares = [value for name, value in compared["measures"].items() if name.startswith("share/")]
+    points = [
+        *(bound for effect in compared["deltas"].values() for bound in list(effect.values())[1:]),
+        *(100 * share[bound] for share in shares for bound in ("low", "high") if share[bound]),
     ]
+    bounds = [point for point in points if point is not None]
     assert (min(bounds), max(bounds)) == (-100.0, 100.0)
     assert main(["audit", str(path), "--schemas", str(schemas), *options]) == 0
     out = capsys.readouterr().out
-    assert "strict +50.0 pp [-100.0, 100.0]: no clear difference; too few families" in out
+    assert (
+        "strict +50.0 pp [-100.0, 100.0]: no clear difference (p = 0.500); too few families" in out
+    )
 
 
 def test_documents_of_any_depth_are_counted(
@@ -188,7 +204,7 @@ def test_documents_of_any_depth_are_counted(
     deep = "[" * 450 + "1" + "]" * 450
     rows = [{"prompt": "Write 1.", "completion": f"```json\n{deep}\n```"}]
     found = audit(capsys, write(tmp_path / "deep.jsonl", rows), "--schemas", schemas)
-    assert found["arms"][0]["values_mean"] == 1.0
+    assert found["arms"][0]["means"]["num_values"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -201,6 +217,21 @@ def test_documents_of_any_depth_are_counted(
             ["--only", "run=later"], "holds no completion with run=later.", id="nothing-kept"
         ),
         pytest.param(["--rung", "x"], "--rung x: expected one of syntax, parsed", id="rung"),
+        pytest.param(
+            ["--by", "run", "--baseline", "model=a"],
+            "--baseline model=a: model does not name the arms, run does. Add it to --by.",
+            id="baseline-column-not-in-by",
+        ),
+        pytest.param(
+            ["--by", "run", "--contrast", "mode"],
+            "--contrast mode: does not name the arms, run does. Add it to --by.",
+            id="contrast-column-not-in-by",
+        ),
+        pytest.param(
+            ["--by", "run", "--baseline", "run=before", "--contrast", "run"],
+            "--contrast run: arms are compared with their baselines by this column already.",
+            id="contrast-on-the-baseline-column",
+        ),
     ],
 )
 def test_what_is_refused(

@@ -1,18 +1,17 @@
 """``strictune audit``: what recorded completions of other people's runs really show."""
 
 import argparse
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
 
 from rich.table import Table
 
 from strictune.cli.tables import table_console
 from strictune.errors import SpecError
-
-if TYPE_CHECKING:
-    from analysis.audit import Audit
 
 __all__ = ["configure", "execute"]
 
@@ -75,61 +74,93 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="JSONL that was trained on: prompt, and schema where it is known; says how many "
         "prompts and skeletons were met in training",
     )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="keep each arm there as the folder of a run, for strictune compare",
+    )
     parser.add_argument("--json", action="store_true", help="print the audit as JSON")
 
 
 def execute(args: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
-    only = _kept(args.only)
-    baseline = None if args.baseline is None else _assignment("--baseline", args.baseline)
-
     # The scorer is one task's; pandas and scipy take a second to import.
-    from analysis.audit import BaselineIs, audit_completions, completion_table
+    from analysis import audit as audits
     from analysis.writing import plain
+    from trainables.tasks import load_task
     from trainables.tasks.strict_json.audited import audited_rows, read_training
     from trainables.tasks.strict_json.settings import StrictJsonSettings
 
-    training = None if args.train is None else read_training(args.train)
-    rows = completion_table(
+    baseline = None if args.baseline is None else _assignment("--baseline", args.baseline)
+    _check_columns(args, baseline)
+    rows = audits.completion_table(
         audited_rows(
             args.completions,
             args.schemas,
             by=args.by,
-            only=only,
+            only=_kept(args.only),
             family=args.family,
-            training=training,
+            training=None if args.train is None else read_training(args.train),
         )
     )
     if rows.empty:
         raise SpecError(f"{args.completions}: holds no completion{_that_only_keeps(args.only)}.")
-    audit = audit_completions(
-        rows,
-        rung=args.rung or StrictJsonSettings().primary_rung,
-        baseline=None if baseline is None else BaselineIs(*baseline),
-        contrast_columns=args.contrast,
-    )
+    settings = StrictJsonSettings()
+    rung = args.rung or settings.primary_rung
+    with _folder(args.out) as folder:
+        arms = audits.write_runs(
+            rows,
+            folder,
+            rung=rung,
+            key={"suite": _digest(args.schemas), "scorer": load_task(settings).scorer_hash()},
+            baseline=None if baseline is None else audits.BaselineIs(*baseline),
+        )
+        audit = audits.audit_arms(arms, rung=rung, contrast_columns=args.contrast)
     if args.json:
         print(json.dumps(plain(audit), indent=2, ensure_ascii=False))
-    else:
-        _print(audit)
+        return 0
+    console = table_console()
+    for title, table in audits.audit_tables(audit).items():
+        console.print(_table(title, table), markup=False)
+    for sentence in (*audits.audit_sentences(audit), *audits.HOW_TO_READ):
+        console.print(f"- {sentence}", markup=False, soft_wrap=True)
     return 0
 
 
-def _print(audit: "Audit") -> None:
-    from analysis import audit as audits
+def _check_columns(args: argparse.Namespace, baseline: tuple[str, str] | None) -> None:
+    named = ", ".join(args.by) or "no column"
+    if baseline is not None and baseline[0] not in args.by:
+        raise SpecError(
+            f"--baseline {args.baseline}: {baseline[0]} does not name the arms, {named} does. "
+            "Add it to --by."
+        )
+    for column in args.contrast:
+        if column not in args.by:
+            raise SpecError(
+                f"--contrast {column}: does not name the arms, {named} does. Add it to --by."
+            )
+        if baseline is not None and column == baseline[0]:
+            raise SpecError(
+                f"--contrast {column}: arms are compared with their baselines by this column "
+                "already. Name another one, or leave --baseline out."
+            )
 
-    tables = {
-        "arms: Pass@1 with 95% intervals": audits.rate_rows(audit),
-        "arms: behaviour, means": audits.behaviour_rows(audit),
-        "arms: rewards, means": audits.reward_rows(audit),
-        "gains over baselines": audits.gain_rows(audit),
-    }
-    console = table_console()
-    for title, rows in tables.items():
-        if rows:
-            console.print(_table(title, rows), markup=False)
-    for sentence in (*audits.audit_sentences(audit), *audits.HOW_TO_READ):
-        console.print(f"- {sentence}", markup=False, soft_wrap=True)
+
+@contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    """Yield where the arms go: a folder that is kept, or one that is not."""
+    if out is None:
+        with TemporaryDirectory(prefix="strictune-audit-") as folder:
+            yield Path(folder)
+        return
+    if out.exists() and any(out.iterdir()):
+        raise SpecError(f"--out {out}: is not empty. Name a new folder.")
+    yield out
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _table(title: str, rows: Sequence[Mapping[str, str]]) -> Table:

@@ -1,6 +1,12 @@
-"""Tables of made-up completions for the tests of audits."""
+"""Tables of made-up completions for the tests of audits, and their audit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
+
+from analysis.audit import Audit, BaselineIs, audit_arms, write_runs
 
 NUM_FAMILIES = 12
 PROMPTS_PER_FAMILY = 5
@@ -31,17 +37,34 @@ def completions(
             **{f"arm/{column}": value for column, value in arm.items()},
             "prompt_id": [f"p{index:03}" for index in order],
             "family": [f"f{index % NUM_FAMILIES}" for index in order],
+            "difficulty": "unknown",
             "is_thinking_asked": is_thinking_asked,
             "is_thinking": [bool(value) for value in first(think)],
-            "num_characters": num_characters,
-            "num_values": num_values,
+            "num_tokens": float("nan"),
+            "is_truncated": float("nan"),
             "rung/syntax": first(strict if syntax is None else syntax),
             "rung/strict": first(strict),
-            "reward/format": reward,
-            "share/empty_document": first(empty),
+            "measure/num_characters": num_characters,
+            "measure/num_values": num_values,
+            "measure/reward/format": reward,
+            "measure/share/empty_document": first(empty),
         }
     )
 
 
 def table(*arms: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(arms, ignore_index=True)
+
+
+def audit_table(
+    rows: pd.DataFrame,
+    *,
+    rung: str = "strict",
+    baseline: BaselineIs | None = None,
+    contrast_columns: Sequence[str] = (),
+) -> Audit:
+    """Write the arms of a table as runs, and audit them."""
+    with TemporaryDirectory() as folder:
+        key = {"suite": "s", "scorer": "1"}
+        arms = write_runs(rows, Path(folder), rung=rung, key=key, baseline=baseline)
+        return audit_arms(arms, rung=rung, contrast_columns=contrast_columns)

@@ -1,19 +1,21 @@
 """Audits of made-up completions: pairing, verdicts, signs, and what is refused."""
 
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
-from audited_table import completions, table
+from audited_table import audit_table, completions, table
 
-from analysis.audit import Audit, BaselineIs, audit_completions, audit_sentences, rate_rows
+from analysis import compare_runs
+from analysis.audit import Audit, BaselineIs, audit_sentences, audit_tables, write_runs
 from strictune.errors import SpecError
 
 BASELINE = BaselineIs("stage", "before")
 
 
 def audit(*arms: pd.DataFrame, rung: str = "strict") -> Audit:
-    return audit_completions(table(*arms), rung=rung, baseline=BASELINE)
+    return audit_table(table(*arms), rung=rung, baseline=BASELINE)
 
 
 def signs(*arms: pd.DataFrame) -> set[str]:
@@ -29,7 +31,7 @@ def after(strict: float = 0.2, **facts: object) -> pd.DataFrame:
 
 
 def test_an_arm_is_compared_with_the_baseline_that_shares_its_other_columns() -> None:
-    found = audit_completions(
+    found = audit_table(
         table(
             completions(0.2, model="a", stage="before"),
             completions(0.8, model="b", stage="before"),
@@ -37,10 +39,9 @@ def test_an_arm_is_compared_with_the_baseline_that_shares_its_other_columns() ->
             completions(0.8, model="b", stage="after"),
             completions(0.8, model="c", stage="after"),
         ),
-        rung="strict",
         baseline=BASELINE,
     )
-    words = {one.arm: (one.baseline, str(one.verdict.word)) for one in found.comparisons}
+    words = {one.arm: (one.against, str(one.verdict.word)) for one in found.comparisons}
     assert words == {
         "a, after": ("a, before", "better"),
         "b, after": ("b, before", "equivalent"),
@@ -51,9 +52,7 @@ def test_an_arm_is_compared_with_the_baseline_that_shares_its_other_columns() ->
 
 def test_samples_of_a_prompt_are_averaged_before_anything_else() -> None:
     often = completions(1.0, stage="x").head(1)
-    found = audit_completions(
-        table(*[often] * 59, completions(0.0, stage="x").tail(1)), rung="strict"
-    )
+    found = audit_table(table(*[often] * 59, completions(0.0, stage="x").tail(1)))
     (arm,) = found.arms
     assert (arm.num_completions, arm.num_prompts) == (60, 2)
     assert arm.counts["strict"] == 59
@@ -91,7 +90,7 @@ def test_contrasts_pair_arms_that_differ_in_one_column() -> None:
             )
         )
     )
-    found = audit_completions(rows, rung="strict", contrast_columns=["mode"])
+    found = audit_table(rows, contrast_columns=["mode"])
     assert [(one.arm, one.against, str(one.verdict.word)) for one in found.contrasts] == [
         ("a, think", "a, plain", "better"),
         ("b, think", "b, plain", "equivalent"),
@@ -157,14 +156,14 @@ def test_signs(arms: tuple[pd.DataFrame, ...], expected: set[str]) -> None:
 
 def test_a_measure_that_no_completion_has_is_not_zero() -> None:
     found = audit(before(num_values=math.nan), after(num_values=math.nan))
-    assert all(math.isnan(arm.values_mean) for arm in found.arms)
+    assert all(math.isnan(arm.means["num_values"]) for arm in found.arms)
     assert found.signs == ()
 
 
 def test_gains_are_told_apart_by_what_was_trained_on() -> None:
     arms = [before(0.2), after(0.6)]
     for rows in arms:
-        rows["in_training/prompt"] = [index // 12 < 3 for index in range(len(rows))]
+        rows["measure/in_training/prompt"] = [index // 12 < 3 for index in range(len(rows))]
     found = audit(*arms)
     (leak,) = found.leaks
     assert (leak.kind, leak.num_prompts, leak.num_in_training) == ("prompt", 60, 36)
@@ -174,12 +173,15 @@ def test_gains_are_told_apart_by_what_was_trained_on() -> None:
 
 
 def test_names_show_the_column_of_values_that_say_nothing_alone() -> None:
-    found = audit_completions(completions(0.5, model="a", thinking="true", seed="3"), rung="strict")
-    assert rate_rows(found)[0]["arm"] == "a, thinking=true, seed=3"
+    found = audit_table(completions(0.5, model="a", thinking="true", seed="3"))
+    assert (
+        audit_tables(found)["arms: Pass@1 with 95% intervals"][0]["arm"]
+        == "a, thinking=true, seed=3"
+    )
 
 
 def test_without_columns_all_is_one_arm() -> None:
-    (arm,) = audit_completions(completions(0.5), rung="strict").arms
+    (arm,) = audit_table(completions(0.5)).arms
     assert (arm.arm, arm.columns, arm.num_prompts) == ("all", {}, 60)
 
 
@@ -198,28 +200,12 @@ def test_one_family_decides_nothing() -> None:
             "--baseline stage=never: no completion has this value, expected one of before, after.",
             id="no-such-value",
         ),
-        pytest.param(
-            {"baseline": BaselineIs("model", "a")},
-            "--baseline model=a: model does not name the arms, stage does. Add it to --by.",
-            id="baseline-column-not-in-by",
-        ),
-        pytest.param(
-            {"contrast_columns": ["mode"]},
-            "--contrast mode: does not name the arms, stage does. Add it to --by.",
-            id="contrast-column-not-in-by",
-        ),
-        pytest.param(
-            {"baseline": BASELINE, "contrast_columns": ["stage"]},
-            "--contrast stage: arms are compared with their baselines by this column already.",
-            id="contrast-on-the-baseline-column",
-        ),
         pytest.param({"rung": "best"}, "--rung best: expected one of syntax, strict.", id="rung"),
     ],
 )
 def test_what_cannot_be_audited_is_refused(options: dict[str, object], message: str) -> None:
-    arguments = {"rung": "strict", **options}
     with pytest.raises(SpecError) as raised:
-        audit_completions(table(before(), after()), **arguments)  # type: ignore[arg-type]
+        audit_table(table(before(), after()), **options)  # type: ignore[arg-type]
     assert message in str(raised.value)
 
 
@@ -228,3 +214,21 @@ def test_arms_without_a_common_prompt_are_refused() -> None:
     other["prompt_id"] = "x" + other["prompt_id"]
     with pytest.raises(SpecError, match="share no prompt"):
         audit(before(), other)
+
+
+def test_arms_are_runs_that_compare_takes(tmp_path: Path) -> None:
+    arms = [
+        completions(strict, model=model, stage=stage)
+        for model, stage, strict in (("a", "before", 0.2), ("a", "after", 0.8), ("b", "after", 0.4))
+    ]
+    key = {"suite": "s", "scorer": "1"}
+    untrained, trained, other = write_runs(
+        table(*arms), tmp_path, rung="strict", key=key, baseline=BASELINE
+    )
+    folders = [arm.run.record.folder for arm in (untrained, trained, other)]
+    assert [folder.parent.name for folder in folders] == ["baselines", "trials", "trials"]
+    found = compare_runs(folders[1], folders[0])
+    (compared,) = audit_table(table(*arms), baseline=BASELINE).comparisons
+    assert (found.rung, found.deltas) == ("strict", compared.deltas)
+    with pytest.raises(SpecError, match=r"model is 'b' in .* but 'a' in"):
+        compare_runs(folders[2], folders[0])

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from audited_table import audit_table
 
-from analysis.audit import Audit, BaselineIs, audit_completions
+from analysis.audit import Audit, BaselineIs
 from trainables.tasks.strict_json.audited import audited_rows
 
 REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference"
@@ -35,7 +36,7 @@ def rows() -> pd.DataFrame:
 @cache
 def audit(rung: str, *, only_final: bool = True) -> Audit:
     kept = rows()[rows()["arm/stage"].isin(STAGES)] if only_final else rows()
-    return audit_completions(kept, rung=rung, baseline=BaselineIs("stage", "baseline"))
+    return audit_table(kept, rung=rung, baseline=BaselineIs("stage", "baseline"))
 
 
 def shares(model: str, rung: str) -> dict[tuple[str, str], float]:
@@ -122,7 +123,7 @@ def test_trained_think_arms_do_not_think() -> None:
 def test_thinking_with_a_curriculum_makes_no_significant_difference(rung: str) -> None:
     """The file holds one such contrast for each model; the study's others need its other arms."""
     final = rows()[rows()["arm/stage"].isin(("final", "stage_3"))]
-    found = audit_completions(
+    found = audit_table(
         final.drop(columns=["arm/stage", "arm/curriculum"]),
         rung=rung,
         contrast_columns=["thinking"],
@@ -134,7 +135,7 @@ def test_thinking_with_a_curriculum_makes_no_significant_difference(rung: str) -
 
 def test_arrays_disappear_from_the_answers_of_the_360m_model() -> None:
     found = {
-        arm.columns["stage"]: arm.shares["array_left_out"]
+        arm.columns["stage"]: arm.means["share/array_left_out"]
         for arm in audit("strict").arms
         if arm.columns["model"] == SMALL and arm.columns["thinking"] == "false"
     }

@@ -1,8 +1,8 @@
 """What an audit reads of recorded completions: one flat row for each, with what may be wrong.
 
-Rows are columns for ``analysis.audit``, which knows no task: ``rung/...`` and ``reward/...``
-of the scorer, ``share/...`` for symptoms that no single rung shows, ``in_training/...`` for
-leakage. No statistics here.
+Rows are those of ``samples.parquet``: ``rung/...`` of the scorer, and as ``measure/...`` its
+rewards, symptoms that no single rung shows (``share/...``) and leakage (``in_training/...``).
+No statistics here.
 """
 
 import json
@@ -102,16 +102,19 @@ def _facts(scored: ScoredCompletion, *, family: str | None) -> dict[str, Any]:
     return {
         "prompt_id": scored.reference.where,
         "family": _family(scored, family),
+        "difficulty": _difficulty(scored),
         "is_thinking_asked": bool(row.values.get("thinking")),
         "is_thinking": score.is_thinking,
-        "num_characters": len(row.values["completion"]),
-        "num_values": _num_values(read.document) if read.is_read else nan,
+        "num_tokens": nan,
+        "is_truncated": nan,
         **{
             f"rung/{name}": nan if holds is None else float(holds)
             for name, holds in score.rungs.items()
         },
-        **{f"reward/{name}": value for name, value in score.rewards.items()},
-        **{f"share/{name}": value for name, value in _symptoms(read, scored).items()},
+        "measure/num_characters": len(row.values["completion"]),
+        "measure/num_values": _num_values(read.document) if read.is_read else nan,
+        **{f"measure/reward/{name}": value for name, value in score.rewards.items()},
+        **{f"measure/share/{name}": value for name, value in _symptoms(read, scored).items()},
     }
 
 
@@ -123,6 +126,11 @@ def _family(scored: ScoredCompletion, column: str | None) -> str:
     return _skeleton(scored.reference.schema, scored.reference.where)
 
 
+def _difficulty(scored: ScoredCompletion) -> str:
+    is_known = "difficulty" in {**scored.row.values, **scored.reference.columns}
+    return scored.group("difficulty") if is_known else "unknown"
+
+
 def _leaks(scored: ScoredCompletion, training: Training | None) -> dict[str, bool]:
     if training is None:
         return {}
@@ -132,10 +140,10 @@ def _leaks(scored: ScoredCompletion, training: Training | None) -> dict[str, boo
             f"{scored.row.where}: field 'prompt' is missing, and in {scored.reference.where} too. "
             "Without it the completion cannot be looked up in the training file."
         )
-    found = {"in_training/prompt": _folded(prompt) in training.prompts}
+    found = {"measure/in_training/prompt": _folded(prompt) in training.prompts}
     if training.skeletons is not None:
         skeleton = _skeleton(scored.reference.schema, scored.reference.where)
-        found["in_training/skeleton"] = skeleton in training.skeletons
+        found["measure/in_training/skeleton"] = skeleton in training.skeletons
     return found
 
 
