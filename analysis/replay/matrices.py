@@ -5,8 +5,6 @@ running and no step is seen twice. A trial whose matrix is missing or cannot be 
 out with its reason; only a sweep without any matrix is an error.
 """
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -14,12 +12,21 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from analysis.families import Floats
-from analysis.records import TRIALS, read_plan
 from strictune.config import TrialSpec, load_trial
 from strictune.errors import StorageError, StrictuneError
+from strictune.records import (
+    PLAN,
+    REWARDS,
+    STUDIES,
+    TRIALS,
+    Plan,
+    read_plan,
+    read_reward_parts,
+    read_studies,
+)
 
 __all__ = [
     "MAXIMUM",
@@ -124,10 +131,6 @@ class SweepMatrices:
         return self.cells[0].components
 
 
-class _Progress(BaseModel, frozen=True):
-    step: int
-
-
 def read_matrices(sweep_dir: Path) -> SweepMatrices:
     """Read every trial's matrix, planned or added by a search.
 
@@ -135,7 +138,7 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
         StorageError: ``plan.json`` cannot be used, or no trial has a matrix.
     """
     plan = read_plan(sweep_dir)
-    specs = _cell_specs(sweep_dir)
+    specs = _cell_specs(sweep_dir, plan)
     planned = [trial.trial_id for trial in plan.trials]
     found = sorted(path.name for path in (sweep_dir / TRIALS).glob("*") if path.is_dir())
     members: dict[str, list[RewardMatrix]] = {cell: [] for cell in specs}
@@ -171,18 +174,19 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
     )
 
 
-def _cell_specs(sweep_dir: Path) -> dict[str, TrialSpec]:
+def _cell_specs(sweep_dir: Path, plan: Plan) -> dict[str, TrialSpec]:
     """Return a trial of each cell, by the cell's name: those with a search first."""
+    studies = read_studies(sweep_dir) if (sweep_dir / STUDIES).exists() else ()
+    found = [(study.cell, study.config, STUDIES) for study in studies]
+    found += [(cell.name, cell.config, PLAN) for cell in plan.cells]
     specs = {}
-    for file, key, name in (("studies.json", "studies", "cell"), ("plan.json", "cells", "name")):
-        path = sweep_dir / file
+    for name, config, file in found:
         try:
-            cells = json.loads(path.read_text(encoding="utf-8"))[key] if path.exists() else []
-            for cell in cells:
-                config = {**cell["config"], "variant": cell.get("variant"), "seed": 0}
-                specs[cell[name]] = TrialSpec.model_validate(config)
-        except (ValueError, KeyError, TypeError) as error:
-            raise StorageError(f"{path}: its {key} cannot be understood ({error}).") from error
+            specs[name] = TrialSpec.model_validate({**config, "seed": 0})
+        except ValidationError as error:
+            raise StorageError(
+                f"{sweep_dir / file}: the settings of {name} cannot be used: {error}"
+            ) from error
     return specs
 
 
@@ -198,21 +202,22 @@ def read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
             f"task {spec.task.kind} has one reward component, so there are no weights to replay."
         )
     columns = ["step", "group", *components, f"rung/{rung}"]
-    rows = _read_parts(folder, columns).sort_values(["step", "group"], kind="stable")
+    parts = pd.concat(read_reward_parts(folder, columns), ignore_index=True)
+    rows = parts.sort_values(["step", "group"], kind="stable")
     group_size = spec.grpo.num_generations
     sizes = rows.groupby(["step", "group"]).size().reset_index(name="size")
     wrong = sizes[sizes["size"] != group_size]
     if len(wrong):
         step, group, size = wrong.iloc[0]
         raise StorageError(
-            f"{folder / 'rewards'}: group {group} of step {step} has {size} completions, expected "
+            f"{folder / REWARDS}: group {group} of step {step} has {size} completions, expected "
             f"grpo.num_generations = {group_size}. Remove the trial's folder to train it again."
         )
     values = rows[components].to_numpy(dtype=np.float64)
     is_valid = (np.isnan(values) | (np.isfinite(values) & (values <= MAXIMUM))).all(axis=0)  # (C,)
     if not is_valid.all():
         raise StorageError(
-            f"{folder / 'rewards'}: {components[int(np.argmin(is_valid))]} holds values that are "
+            f"{folder / REWARDS}: {components[int(np.argmin(is_valid))]} holds values that are "
             f"infinite or above {MAXIMUM:g}, the maximum of every reward component. Mend the "
             "task's score function and train again."
         )
@@ -220,7 +225,7 @@ def read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
     reached = rows[f"rung/{rung}"].to_numpy(dtype=object).reshape(-1, group_size)  # null: unknown
     is_scored = ~(np.isnan(by_group).any(axis=(1, 2)) | pd.isna(reached).any(axis=1))  # (G,)
     if not is_scored.any():
-        raise StorageError(f"{folder / 'rewards'}: no group of completions is scored whole.")
+        raise StorageError(f"{folder / REWARDS}: no group of completions is scored whole.")
     return RewardMatrix(
         trial_id=folder.name,
         rewards=np.ascontiguousarray(by_group[is_scored].transpose(2, 1, 0)),
@@ -228,27 +233,3 @@ def read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
         steps=rows["step"].to_numpy(dtype=np.int64)[::group_size][is_scored],
         num_unscored=int((~is_scored).sum()),
     )
-
-
-def _read_parts(folder: Path, columns: Sequence[str]) -> pd.DataFrame:
-    progress = folder / "progress.json"
-    try:
-        durable = _Progress.model_validate_json(progress.read_bytes()).step
-    except FileNotFoundError as error:
-        raise StorageError("no checkpoint yet.") from error
-    except ValidationError as error:
-        raise StorageError(f"{progress}: cannot be read as the progress of a trial.") from error
-    parts = {
-        int(path.stem.removeprefix("part-")): path
-        for path in (folder / "rewards").glob("part-*.parquet")
-    }
-    durable_parts = [parts[step] for step in sorted(parts) if step <= durable]
-    if not durable_parts:
-        raise StorageError(f"{folder / 'rewards'}: no part up to step {durable}, the last durable.")
-    tables = []
-    for path in durable_parts:
-        try:
-            tables.append(pd.read_parquet(path, columns=list(columns)))
-        except (OSError, ValueError) as error:
-            raise StorageError(f"{path}: cannot be read as a reward matrix ({error}).") from error
-    return pd.concat(tables, ignore_index=True)

@@ -11,11 +11,11 @@ from analysis.report.comparisons import OVER_ALL, comparison_texts
 from analysis.report.prompts import SweepPrompts
 from analysis.report.run_rows import Row
 from analysis.report.trial_rows import ALL_DIFFICULTIES
-from analysis.study.records import FILE as STUDIES
 from analysis.sweep import SweepVerdicts
 from analysis.verdicts import effect_text
 from analysis.wording import NOT_MEASURED, contrast_sentences, rate_text
 from strictune.config.naming import short_model_name
+from strictune.records import STUDIES
 
 __all__ = ["control_note", "control_rows", "control_sentences", "control_texts"]
 

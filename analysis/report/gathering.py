@@ -36,11 +36,11 @@ from analysis.report.trial_rows import (
 )
 from analysis.study import Findings, study_findings
 from analysis.study import wording as study_wording
-from analysis.study.records import FILE as STUDIES
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.trials import TrialVerdict
 from analysis.wording import HOW_TO_READ
 from strictune.errors import StorageError, StrictuneError
+from strictune.records import STUDIES
 
 __all__ = ["TABLES", "OnPhase", "SweepTables", "gather", "reading_rules", "silent"]
 

@@ -16,10 +16,10 @@ from analysis.report.markdown import report_markdown
 from analysis.report.next_steps import NextStep, next_steps
 from analysis.report.packing import blocks
 from analysis.report.page import block_html, page_html
-from analysis.study.records import FILE as STUDIES
 from analysis.sweep import SweepVerdicts
 from analysis.wording import count_sentence, recipe_sentence
 from analysis.writing import plain
+from strictune.records import STUDIES
 
 __all__ = ["MAX_BYTES", "PICTURES", "Report", "report_document", "write_report"]
 

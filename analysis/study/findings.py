@@ -15,7 +15,7 @@ import numpy as np
 
 from analysis.contrasts import ContrastVerdict
 from analysis.measured import Interval
-from analysis.records import TRIALS, PlannedTrial, RunState, last_value, read_plan, read_run
+from analysis.records import RunState, last_value, read_run
 from analysis.study.importance import NUM_RESAMPLES, ImportanceTable, importance_of
 from analysis.study.points import (
     NOT_ASKED,
@@ -28,7 +28,6 @@ from analysis.study.points import (
     ranked_points,
     rate_of,
 )
-from analysis.study.records import Point, PointState, Study, read_studies
 from analysis.study.reward_audit import (
     ComponentAudit,
     ProbeAudit,
@@ -41,6 +40,15 @@ from analysis.study.reward_audit import (
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from strictune.config import SweepSpec, load_sweep
 from strictune.config.naming import SEPARATOR
+from strictune.records import (
+    TRIALS,
+    PlannedTrial,
+    Point,
+    PointState,
+    Study,
+    read_plan,
+    read_studies,
+)
 
 __all__ = [
     "DEFAULT",

@@ -27,7 +27,7 @@ import numpy as np
 
 from analysis.families import Floats
 from analysis.study.points import Dimension
-from analysis.study.records import Study
+from strictune.records import Study
 
 __all__ = ["MIN_POINTS", "Importance", "ImportanceTable", "importance_of"]
 

@@ -13,8 +13,8 @@ from analysis.figures.weights import (
 from analysis.measured import Interval
 from analysis.study.findings import StudyFindings
 from analysis.study.points import Dimension
-from analysis.study.records import Point
 from analysis.study.wording import value_text
+from strictune.records import Point
 
 __all__ = ["Picture", "draw_study"]
 

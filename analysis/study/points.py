@@ -11,11 +11,11 @@ from pydantic import JsonValue
 
 from analysis.measured import Interval, measure
 from analysis.rates import wilson_rate
-from analysis.records import TRIALS, read_run
-from analysis.study.records import Objective, Point, PointState, Study
+from analysis.records import read_run
 from strictune.config import SweepSpec, TrialSpec, expand, resolve_point
 from strictune.config.settings import setting_at
 from strictune.errors import StorageError, StrictuneError
+from strictune.records import TRIALS, Objective, Point, PointState, Study
 
 __all__ = [
     "INFEASIBLE",

@@ -30,12 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.families import Floats
-from analysis.records import TRIALS
 from analysis.replay import component_steps
 from analysis.replay.matrices import Aggregation, Cell, RewardMatrix, read_matrix
 from analysis.replay.measures import STD_FLOOR, mean_over_steps, score_completions, step_sums
 from strictune.config import TrialSpec
 from strictune.errors import StrictuneError
+from strictune.records import TRIALS
 from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
 from trainables.tasks.task import GOLD, Attempt, Prompt, Task

@@ -8,9 +8,9 @@ from analysis.contrasts import ContrastVerdict
 from analysis.study.findings import DEFAULT, Confirmation, Retrained, RewardAudit, StudyFindings
 from analysis.study.importance import ALPHA
 from analysis.study.points import INFEASIBLE
-from analysis.study.records import Point
 from analysis.study.reward_audit import ProbeAudit
 from analysis.wording import NOT_MEASURED
+from strictune.records import Point
 
 __all__ = [
     "HOW_TO_READ",

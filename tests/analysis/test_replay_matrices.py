@@ -15,6 +15,7 @@ from analysis.replay.wording import count_sentences
 from strictune.config import TrialSpec, load_sweep
 from strictune.errors import StorageError
 from strictune.plan import expand
+from strictune.records import write_json
 
 ONE_CELL = ("matrix.thinking=[true]", "matrix.curriculum=[standard]")
 
@@ -163,19 +164,38 @@ def test_a_resumed_trial_is_read_once(tmp_path: Path) -> None:
     np.testing.assert_array_equal(before.rewards, after.rewards)
 
 
+def write_study(folder: Path, cell: TrialSpec, **given: object) -> None:
+    """Write the study of a cell in place of its plan."""
+    study = {
+        "cell": cell.cell,
+        "model": cell.model,
+        "thinking": cell.thinking,
+        "sampler": "tpe",
+        "num_trials": 1,
+        "objectives": [{"metric": "eval/strict/pass_at_1", "mode": "max"}],
+        "components": [],
+        "default_weights": cell.weights,
+        "config": cell.model_dump(mode="json", exclude={"seed"}),
+        "winner": None,
+        "points": [],
+    }
+    write_json(folder / "studies.json", {"studies": [study | given]})
+    plan = json.loads((folder / "plan.json").read_text())
+    write_json(folder / "plan.json", plan | {"cells": [], "trials": []})
+
+
 def test_points_of_a_search_are_read_in_the_cell_that_they_were_drawn_in(tmp_path: Path) -> None:
     (trial,) = write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
-    plan = tmp_path / "s" / "plan.json"
-    study = {"cell": trial.cell, "config": trial.model_dump(mode="json", exclude={"seed"})}
-    (tmp_path / "s" / "studies.json").write_text(json.dumps({"studies": [study]}))
-    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"cells": [], "trials": []}))
+    write_study(tmp_path / "s", trial)
     (cell,) = read_matrices(tmp_path / "s").cells
     assert (cell.name, cell.spec.weights) == (trial.cell, trial.weights)
     assert [matrix.trial_id for matrix in cell.matrices] == [trial.trial_id]
 
 
-def test_studies_that_cannot_be_understood_are_named(tmp_path: Path) -> None:
-    write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
-    (tmp_path / "s" / "studies.json").write_text('{"studies": [{"cell": "x"}]}')
-    with pytest.raises(StorageError, match=r"studies\.json: its studies cannot be understood"):
+def test_settings_of_a_cell_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    (trial,) = write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
+    write_study(tmp_path / "s", trial, config={"grpo": {}})
+    with pytest.raises(
+        StorageError, match=r"studies\.json: the settings of tiny .* cannot be used"
+    ):
         read_matrices(tmp_path / "s")

@@ -19,8 +19,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "platform"), str(ROOT / "tests" / "support
 
 from searched_sweep import COMPONENTS, RATE, drawn_weights, point  # noqa: E402
 
-from analysis.study import Study, importance  # noqa: E402
+from analysis.study import importance  # noqa: E402
 from analysis.study.points import Dimension  # noqa: E402
+from strictune.records import Study  # noqa: E402
 
 DECISIVE = "schema"
 NOISE = 0.03

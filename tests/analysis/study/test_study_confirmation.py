@@ -9,10 +9,10 @@ from searched_sweep import TOKENS, drawn_weights, point, write_search
 from searched_sweep import confirm as confirm_trials
 
 from analysis.study.findings import Confirmation, confirm
-from analysis.study.records import read_studies
 from analysis.study.wording import selection_sentences, winner_sentences
 from analysis.sweep import sweep_verdicts
 from analysis.verdicts import Word
+from strictune.records import read_studies
 
 WEIGHTS = drawn_weights(1)[0]
 POINTS = [point(0, values=[0.3]), point(1, WEIGHTS, values=[0.45])]

@@ -9,7 +9,7 @@ from searched_sweep import RATE, point
 
 from analysis.study.importance import MIN_POINTS, ImportanceTable, importance_of
 from analysis.study.points import Dimension
-from analysis.study.records import Study
+from strictune.records import Study
 
 NAMES = ("format", "schema", "strictness")
 

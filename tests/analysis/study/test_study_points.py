@@ -1,6 +1,5 @@
 """What is read of a study, how its points are counted and ranked, and what is refused."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ from analysis.study.points import (
     ranked_points,
     rate_of,
 )
-from analysis.study.records import Study, read_studies
 from strictune.config import SweepSpec
-from strictune.errors import StorageError
+from strictune.records import Study, read_studies
 
 RATE_UP = {"metric": RATE, "mode": "max"}
 TOKENS_DOWN = {"metric": TOKENS, "mode": "min"}
@@ -78,21 +76,6 @@ def test_ties_of_the_first_objective_are_broken_by_the_next(tmp_path: Path) -> N
     points = [point(0, values=[0.5, 40]), point(1, values=[0.5, 30])]
     study = written(tmp_path, points, objectives=(RATE_UP, TOKENS_DOWN))
     assert [found.number for found in ranked_points(study)] == [1, 0]
-
-
-def test_a_folder_without_studies_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"studies\.json: there is no such file.*a search"):
-        read_studies(tmp_path)
-
-
-def test_a_study_that_is_not_understood_names_the_place(tmp_path: Path) -> None:
-    write_search(tmp_path / "s", [point(0)])
-    path = tmp_path / "s" / "studies.json"
-    document = json.loads(path.read_text())
-    document["studies"][0]["points"][0]["state"] = "lost"
-    path.write_text(json.dumps(document))
-    with pytest.raises(StorageError, match=r"studies\.0\.points\.0\.state"):
-        read_studies(tmp_path / "s")
 
 
 def searched(

@@ -16,11 +16,12 @@ from searched_sweep import (
     write_search,
 )
 
-from analysis.study import findings_lines, read_studies, write_findings
+from analysis.study import findings_lines, write_findings
 from strictune.config import SweepSpec, expand
 from strictune.launch.folder import SweepFolder
 from strictune.launch.search import open_studies
 from strictune.launch.study.document import write_studies
+from strictune.records import read_studies
 
 QUICK = ("evaluation.num_prompts_per_difficulty=2",)
 OBJECTIVES = ({"metric": RATE, "mode": "max"}, {"metric": TOKENS, "mode": "min"})
