@@ -1,84 +1,29 @@
 """The card of an exported trial: data, training, rungs with intervals, verdict and limits.
 
-Figures come from the trial's records and the sweep's ``verdicts.json``; nothing is measured
-here. What a sweep cannot know (general ability, safety, licences) is said to be unknown.
+Figures come from the trial's records and its sweep's verdicts; nothing is measured here. What a
+sweep cannot know (general ability, safety, licences) is said to be unknown.
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
-
-from analysis.measured import Interval, Measured, measure
+from analysis.cells import CellVerdict
+from analysis.measured import Measured, measure
 from analysis.records import read_run
-from analysis.trials import LOW_THINK_RATE
-from analysis.verdicts import Effect, effect_text
+from analysis.sweep import sweep_verdicts
+from analysis.trials import LOW_THINK_RATE, TrialVerdict
+from analysis.verdicts import effect_text
 from analysis.wording import rate_text
 from strictune.config import ComputeDtype, TrialSpec, dump_yaml, load_trial
 from strictune.errors import StorageError
+from strictune.records import PLAN, Lock, Outcome, read_lock, read_outcome
 
 __all__ = ["CardSource", "model_card", "read_card_source"]
 
-VERDICTS = "verdicts.json"
 _HOW = {"grpo": "by GRPO on", "sft": "on gold completions of"}
-
-
-class _Bounded(BaseModel, frozen=True):
-    estimate: float
-    low: float | None
-    high: float | None
-
-    def interval(self) -> Interval:
-        bounds = (math.nan if bound is None else bound for bound in (self.low, self.high))
-        return Interval(self.estimate, *bounds)
-
-
-class _Effect(BaseModel, frozen=True):
-    estimate_pp: float
-    low_pp: float | None
-    high_pp: float | None
-
-    def effect(self) -> Effect:
-        low, high = (math.nan if bound is None else bound for bound in (self.low_pp, self.high_pp))
-        return Effect(estimate_pp=self.estimate_pp, low_pp=low, high_pp=high)
-
-
-class _Text(BaseModel, frozen=True):
-    text: str
-
-
-class _Plan(BaseModel, frozen=True):
-    trial_id: str
-    cell: str
-
-
-class _Comparison(BaseModel, frozen=True):
-    rates: dict[str, _Bounded]
-    deltas: dict[str, _Effect]
-
-
-class JudgedTrial(BaseModel, frozen=True):
-    """What ``verdicts.json`` says of one trial."""
-
-    plan: _Plan
-    comparison: _Comparison | None
-    verdict: _Text
-
-
-class JudgedCell(BaseModel, frozen=True):
-    """What ``verdicts.json`` says of one cell."""
-
-    cell: str
-    verdict: _Text
-
-
-class _Verdicts(BaseModel, frozen=True):
-    trials: tuple[JudgedTrial, ...]
-    cells: tuple[JudgedCell, ...]
+_DECODING = ("engine", "temperature", "top_p", "max_new_tokens", "max_think_tokens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,23 +31,23 @@ class CardSource:
     """Everything that a card says about a finished trial."""
 
     spec: TrialSpec
-    lock: Mapping[str, Any]
-    steps: int
-    seconds: float
+    lock: Lock
+    outcome: Outcome
     measured: Measured
     """Its final split."""
-    judged: JudgedTrial | None
-    """None where no sweep has judged it."""
-    cell: JudgedCell | None
+    judged: TrialVerdict | None
+    """None where no sweep has planned it."""
+    cell: CellVerdict | None
 
     @property
     def dtype(self) -> ComputeDtype:
         """What the trial computed in."""
-        return cast(ComputeDtype, self.lock["dtype"])
+        assert self.lock.dtype is not None
+        return self.lock.dtype
 
 
 def read_card_source(run: Path) -> CardSource:
-    """Read a finished trial's records and, where its sweep was judged, the verdict.
+    """Read a finished trial's records, and judge it where a sweep planned it.
 
     Raises:
         SpecError: ``trial.yaml`` is missing or cannot be understood.
@@ -110,16 +55,15 @@ def read_card_source(run: Path) -> CardSource:
     """
     spec = load_trial(run / "trial.yaml")
     measured = measure(read_run(run))
-    outcome = _read_json(run / "outcome.json")
-    judged, cell = _judged(run)
+    lock, outcome = read_lock(run), read_outcome(run)
+    # A finished trial with samples has both.
+    assert lock is not None
+    assert outcome is not None
+    if lock.dtype is None:
+        raise StorageError(f"{run / 'lock.json'}: dtype is missing. Train this trial again.")
+    judged, cell = _judged(run.resolve())
     return CardSource(
-        spec=spec,
-        lock=_read_json(run / "lock.json"),
-        steps=int(outcome.get("steps", 0)),
-        seconds=float(outcome.get("seconds", 0.0)),
-        measured=measured,
-        judged=judged,
-        cell=cell,
+        spec=spec, lock=lock, outcome=outcome, measured=measured, judged=judged, cell=cell
     )
 
 
@@ -141,7 +85,13 @@ def model_card(
         "Results": _results(source),
         "Verdict": _items(_verdicts(source)),
         "Data": _items(_data(source)),
-        "Training": [*_items(_training(source)), "", "```yaml", *_yaml_lines(spec), "```"],
+        "Training": [
+            *_items(_training(source)),
+            "",
+            "```yaml",
+            *dump_yaml(spec).rstrip().splitlines(),
+            "```",
+        ],
         "Limits": _items([*_limits(source, is_merged=is_merged), *notes]),
     }
     lines = [
@@ -172,11 +122,12 @@ def _front_matter(spec: TrialSpec, *, is_merged: bool) -> list[str]:
 def _results(source: CardSource) -> list[str]:
     measured, key = source.measured, source.measured.record.evaluation_key
     comparison = source.judged.comparison if source.judged else None
+    unseen = " that training never saw" if _is_split_by_family(source.spec) else ""
+    decoding = ", ".join(f"{name} {key[name]}" for name in _DECODING if name in key)
     lines = [
         f"Pass@1 on the {measured.record.split} split: {measured.num_completions} completions of "
-        f"{len(measured.table)} prompts in {len(set(measured.families))} families"
-        f"{' that training never saw' if _is_split_by_family(source.spec) else ''}. "
-        f"{_decoding(key)}",
+        f"{len(measured.table)} prompts in {len(set(measured.families))} families{unseen}. "
+        f"Decoding: {decoding}.",
         "",
         "| rung | this model | untrained baseline | difference |",
         "|---|---|---|---|",
@@ -184,8 +135,8 @@ def _results(source: CardSource) -> list[str]:
     for rung in measured.rungs:
         before = after = "not measured"
         if comparison is not None and rung in comparison.rates:
-            before = rate_text(comparison.rates[rung].interval())
-            after = effect_text(comparison.deltas[rung].effect())
+            before = rate_text(comparison.rates[rung])
+            after = effect_text(comparison.deltas[rung])
         lines.append(f"| {rung} | {rate_text(measured.rate(rung))} | {before} | {after} |")
     return [
         *lines,
@@ -199,15 +150,9 @@ def _results(source: CardSource) -> list[str]:
     ]
 
 
-def _decoding(key: Mapping[str, Any]) -> str:
-    names = ("engine", "temperature", "top_p", "max_new_tokens", "max_think_tokens")
-    listed = ", ".join(f"{name} {key[name]}" for name in names if name in key)
-    return f"Decoding: {listed}."
-
-
 def _verdicts(source: CardSource) -> list[str]:
     if source.judged is None:
-        return ["not judged: no sweep's verdicts name this trial."]
+        return ["not judged: no sweep has planned this trial."]
     lines = [source.judged.verdict.text]
     if source.cell is not None:
         lines.append(f"the recipe, over its seeds: {source.cell.verdict.text}")
@@ -224,8 +169,8 @@ def _data(source: CardSource) -> list[str]:
     )
     return [
         f"task {task.kind}" + (f" ({settings})" if settings else ""),
-        f"data set {source.lock.get('data_hash', 'unknown')}",
-        f"scorer {source.lock.get('scorer_hash', 'unknown')}",
+        f"data set {source.lock.data_hash or 'unknown'}",
+        f"scorer {source.lock.scorer_hash or 'unknown'}",
         "no family of prompts is in two splits"
         if _is_split_by_family(source.spec)
         else "prompts are read from files: whether a family is in two splits was not checked",
@@ -238,29 +183,21 @@ def _is_split_by_family(spec: TrialSpec) -> bool:
 
 
 def _training(source: CardSource) -> list[str]:
-    spec, lock = source.spec, source.lock
-    packages = lock.get("packages") or {}
-    versions = ", ".join(f"{name} {packages[name]}" for name in sorted(packages) if packages[name])
+    spec, lock, outcome = source.spec, source.lock, source.outcome
+    versions = ", ".join(
+        f"{name} {version}" for name, version in sorted(lock.packages.items()) if version
+    )
     weights = ", ".join(f"{name} {weight:g}" for name, weight in spec.weights.items())
+    storage = "" if spec.quantization == "none" else f"{spec.quantization}, computing in "
     return [
-        f"base {spec.model}, revision {lock.get('model_revision', 'unknown')}",
-        f"{source.steps} optimizer steps in {source.seconds / 60:.0f} minutes on "
-        f"{lock.get('device', 'an unknown device')}, seed {spec.seed}",
-        f"base weights in training: {_storage(source)}",
+        f"base {spec.model}, revision {lock.model_revision or 'unknown'}",
+        f"{outcome.steps} optimizer steps in {(outcome.seconds or 0) / 60:.0f} minutes on "
+        f"{lock.device or 'an unknown device'}, seed {spec.seed}",
+        f"base weights in training: {storage}{source.dtype}",
         *([f"reward weights: {weights}"] if spec.method == "grpo" else []),
-        f"strictune {lock.get('git_sha') or 'of an unknown commit'}; {versions or 'no versions'}",
+        f"strictune {lock.git_sha or 'of an unknown commit'}; {versions or 'no versions'}",
         "everything else:",
     ]
-
-
-def _storage(source: CardSource) -> str:
-    if source.spec.quantization == "none":
-        return source.dtype
-    return f"{source.spec.quantization}, computing in {source.dtype}"
-
-
-def _yaml_lines(spec: TrialSpec) -> list[str]:
-    return dump_yaml(spec).rstrip().splitlines()
 
 
 def _limits(source: CardSource, *, is_merged: bool) -> list[str]:
@@ -287,32 +224,14 @@ def _limits(source: CardSource, *, is_merged: bool) -> list[str]:
     return limits
 
 
-def _judged(run: Path) -> tuple[JudgedTrial | None, JudgedCell | None]:
-    path = run.resolve().parents[1] / VERDICTS
-    if not path.is_file():
-        return None, None
-    try:
-        verdicts = _Verdicts.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise StorageError(
-            f"{path}: cannot be understood ({error.errors()[0]['msg']}). Write it again with "
-            "`strictune report`, or remove it to export without a verdict."
-        ) from error
-    for trial in verdicts.trials:
-        if trial.plan.trial_id == run.resolve().name:
-            cells = {cell.cell: cell for cell in verdicts.cells}
+def _judged(run: Path) -> tuple[TrialVerdict | None, CellVerdict | None]:
+    sweep = run.parents[1]
+    verdicts = sweep_verdicts(sweep) if (sweep / PLAN).is_file() else None
+    for trial in verdicts.trials if verdicts else ():
+        if trial.plan.trial_id == run.name:
+            cells = {cell.cell: cell for cell in verdicts.cells} if verdicts else {}
             return trial, cells.get(trial.plan.cell)
     return None, None
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path}: cannot be read ({error}).") from error
-    if not isinstance(document, dict):
-        raise StorageError(f"{path}: found no JSON object.")
-    return document
 
 
 def _items(lines: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from strictune.errors import StorageError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def judged_run(folder: Path, trial: FakeTrial, *settings: str, is_judged: bool = True) -> Path:
+def judged_run(folder: Path, trial: FakeTrial, *settings: str) -> Path:
     sweep = write_sweep(folder, [trial])
     run = sweep / "trials" / trial.trial_id
     overrides = [f"matrix.thinking=[{str(trial.thinking).lower()}]", "contrasts=[]"]
@@ -26,8 +26,6 @@ def judged_run(folder: Path, trial: FakeTrial, *settings: str, is_judged: bool =
     lock |= {"model_revision": "abc123", "packages": {"torch": "2.13.0"}, "device": "a machine"}
     lock["dtype"] = "bfloat16"
     (run / "lock.json").write_text(json.dumps(lock))
-    if is_judged:
-        write_verdicts(sweep)
     return run
 
 
@@ -46,6 +44,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_figures_are_those_of_the_verdicts(run: Path) -> None:
     text = card(run)
+    write_verdicts(run.parents[1])
     (judged,) = json.loads((run.parents[1] / "verdicts.json").read_text())["trials"]
     rate, baseline = judged["result"]["rates"]["strict"], judged["comparison"]["rates"]["strict"]
     strict = next(line for line in text.splitlines() if line.startswith("| strict |"))
@@ -117,8 +116,9 @@ def test_files_of_a_users_own_are_not_said_to_be_split_by_family(run: Path, tmp_
     assert "never saw" not in text
 
 
-def test_without_verdicts_the_card_says_so(tmp_path: Path) -> None:
-    text = card(judged_run(tmp_path / "sweep", FakeTrial(trial_id="t1"), is_judged=False))
+def test_a_run_that_no_sweep_has_planned_is_not_judged(run: Path) -> None:
+    (run.parents[1] / "plan.json").unlink()
+    text = card(run)
     assert "not judged" in section(text, "Verdict")
     assert "| not measured | not measured |" in section(text, "Results")
 
@@ -130,10 +130,16 @@ def test_a_trial_without_a_result_gets_no_card(tmp_path: Path) -> None:
         read_card_source(run)
 
 
-def test_verdicts_that_cannot_be_read_are_an_error(run: Path) -> None:
-    path = run.parents[1] / "verdicts.json"
-    path.write_text('{"trials": 3}')
-    with pytest.raises(StorageError, match="cannot be understood"):
+def test_a_plan_that_cannot_be_read_is_an_error(run: Path) -> None:
+    (run.parents[1] / "plan.json").write_text('{"trials": 3}')
+    with pytest.raises(StorageError, match=r"plan\.json: "):
+        read_card_source(run)
+
+
+def test_a_lock_of_an_unknown_precision_is_an_error(run: Path) -> None:
+    lock = json.loads((run / "lock.json").read_text())
+    (run / "lock.json").write_text(json.dumps(lock | {"dtype": None}))
+    with pytest.raises(StorageError, match=r"lock\.json: dtype is missing"):
         read_card_source(run)
 
 

@@ -49,7 +49,7 @@ def execute(args: argparse.Namespace) -> int:
             source.spec,
             args.out,
             dtype=source.dtype,
-            model_revision=str(source.lock.get("model_revision")),
+            model_revision=str(source.lock.model_revision),
             card=card,
             is_merged=args.merge,
         )
