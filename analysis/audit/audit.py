@@ -303,8 +303,8 @@ def _mean_gains(pairs: Sequence[tuple[Arm, Arm]]) -> dict[str, MeanGain]:
         if is_same:
             ours, theirs = np.mean(after, axis=0), np.mean(before, axis=0)
             delta = effect(paired_difference(ours, theirs, first.families))
-        low, high = (float(np.mean([side.mean() for side in sides])) for sides in (before, after))
-        found[rung] = MeanGain(baseline=low, trained=high, delta=delta)
+        levels = [float(np.mean([run.mean() for run in side])) for side in (before, after)]
+        found[rung] = MeanGain(baseline=levels[0], trained=levels[1], delta=delta)
     return found
 
 
