@@ -91,8 +91,11 @@ def write_runs(
         SpecError: No arm is a baseline.
     """
     names = [str(name) for name in rows.columns if str(name).startswith("arm/")]
-    parts = [part for _, part in rows.groupby(names, sort=False)] if names else [rows]
-    columns = [{n.removeprefix("arm/"): str(part[n].iloc[0]) for n in names} for part in parts]
+    parts = rows.groupby(names, sort=False) if names else [((), rows)]
+    columns = [
+        {name.removeprefix("arm/"): str(value) for name, value in zip(names, values, strict=True)}
+        for values, _ in parts
+    ]
     untrained = [one for one in columns if baseline and one[baseline.column] == baseline.value]
     if baseline and not untrained:
         found = dict.fromkeys(one[baseline.column] for one in columns)
@@ -101,7 +104,7 @@ def write_runs(
             f"expected one of {', '.join(found)}."
         )
     arms = []
-    for own, part in zip(columns, parts, strict=True):
+    for own, (_, part) in zip(columns, parts, strict=True):
         fits = [one for one in untrained if baseline and differing(own, one) == [baseline.column]]
         run = folder / (BASELINES if own in untrained else TRIALS) / _slug(own)
         same = {n: value for n, value in own.items() if baseline is None or n != baseline.column}
