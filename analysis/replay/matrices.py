@@ -29,7 +29,7 @@ from strictune.records import (
 )
 
 __all__ = [
-    "MAXIMUM",
+    "FULL_MARKS",
     "Aggregation",
     "Cell",
     "RewardMatrix",
@@ -41,8 +41,8 @@ __all__ = [
 
 Aggregation: TypeAlias = Literal["sum_then_normalize", "normalize_then_sum"]
 
-MAXIMUM = 1.0
-"""Full marks of every reward component, in every task with several."""
+FULL_MARKS = 1.0
+"""The most that a reward component gives in the tasks that ship."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +94,13 @@ class Cell:
         """(C,) the component can be earned in this cell; one that needs thinking may not."""
         own = self.spec.task.default_weights(self.spec.thinking)
         return np.array([bool(own.get(name)) for name in self.components])
+
+    @property
+    def maxima(self) -> Floats:
+        """(C,) full marks of each component: 1, or the highest value that was recorded."""
+        highest = np.max([matrix.rewards.max(axis=(1, 2)) for matrix in self.matrices], axis=0)
+        found: Floats = np.maximum(highest, FULL_MARKS)
+        return found
 
     def own_weights(self, steps: NDArray[np.int64]) -> Floats:
         """Return the weights that training uses at each step: (G,) -> (C, G).
@@ -214,12 +221,11 @@ def read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
             f"grpo.num_generations = {group_size}. Remove the trial's folder to train it again."
         )
     values = rows[components].to_numpy(dtype=np.float64)
-    is_valid = (np.isnan(values) | (np.isfinite(values) & (values <= MAXIMUM))).all(axis=0)  # (C,)
-    if not is_valid.all():
+    is_infinite = np.isinf(values).any(axis=0)  # (C,)
+    if is_infinite.any():
         raise StorageError(
-            f"{folder / REWARDS}: {components[int(np.argmin(is_valid))]} holds values that are "
-            f"infinite or above {MAXIMUM:g}, the maximum of every reward component. Mend the "
-            "task's score function and train again."
+            f"{folder / REWARDS}: {components[int(np.argmax(is_infinite))]} holds infinite values. "
+            "Mend the task's score function and train again."
         )
     by_group = values.reshape(-1, group_size, len(components))  # (G, N, C)
     reached = rows[f"rung/{rung}"].to_numpy(dtype=object).reshape(-1, group_size)  # null: unknown

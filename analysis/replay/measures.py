@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.families import Floats, jackknife_se
-from analysis.replay.matrices import MAXIMUM, Aggregation, Cell, RewardMatrix, SweepMatrices
+from analysis.replay.matrices import Aggregation, Cell, RewardMatrix, SweepMatrices
 from strictune.config.weights import active_weights, weight_problems
 from strictune.errors import SpecError
 
@@ -49,7 +49,7 @@ __all__ = [
 AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
 """The values of TRL's ``multi_objective_aggregation``."""
 
-MEASURES = ("zero_spread_frac", "wrong_above_frac", "wrong_level_frac")
+MEASURES = ("zero_spread_frac", "failing_above_passing_frac", "failing_level_with_passing_frac")
 """Of a replayed group, in report order; see ``group_measures``."""
 
 DEFAULT = "default"
@@ -111,8 +111,8 @@ def group_measures(scores: Scores, is_passing: NDArray[np.bool_]) -> tuple[Float
     """Measure each group: what counts, and of how many, both (3, G).
 
     - zero_spread_frac: the group, where all of its completions earn the same.
-    - wrong_above_frac: pairs of a failing and a passing completion in which the failing one earns
-      more; wrong_level_frac: in which they tie.
+    - failing_above_passing_frac: pairs of a failing and a passing completion in which the failing
+      one earns more; failing_level_with_passing_frac: in which they tie.
     """
     lead = scores.values[:, np.newaxis] - scores.values  # (N, N, G) first minus second
     is_pair = ~is_passing[:, np.newaxis] & is_passing  # (N, N, G) first fails, second passes
@@ -170,12 +170,12 @@ def component_phases(cell: Cell) -> list[dict[str, Any]]:
         std (over completions), at_max_frac, constant_groups_frac (groups in which it is the
         same for all completions) and the standard errors of the three means, over steps.
     """
-    steps = _steps(cell)
+    steps, maxima = _steps(cell), cell.maxima
     phases = np.array_split(steps, min(NUM_PHASES, len(steps)))
     return [
         {"phase": index, "first_step": int(phase[0]), "last_step": int(phase[-1]), **row}
         for index, phase in enumerate(phases, start=1)
-        for row in _component_rows(cell, phase[0], phase[-1], is_unit_step=True)
+        for row in _component_rows(cell, phase[0], phase[-1], maxima=maxima, is_unit_step=True)
     ]
 
 
@@ -186,10 +186,11 @@ def component_steps(cell: Cell) -> list[dict[str, Any]]:
         Rows as of ``component_phases`` with step in place of the phase. Standard errors are
         over groups, and missing where a step has a single one.
     """
+    maxima = cell.maxima
     return [
         {"step": int(step), **row}
         for step in _steps(cell)
-        for row in _component_rows(cell, step, step, is_unit_step=False)
+        for row in _component_rows(cell, step, step, maxima=maxima, is_unit_step=False)
     ]
 
 
@@ -284,7 +285,7 @@ def _steps(cell: Cell) -> NDArray[np.int64]:
 
 
 def _component_rows(
-    cell: Cell, first_step: int, last_step: int, *, is_unit_step: bool
+    cell: Cell, first_step: int, last_step: int, *, maxima: Floats, is_unit_step: bool
 ) -> Iterator[dict[str, Any]]:
     values, sums, counts = [], [], []
     for matrix in cell.matrices:
@@ -293,7 +294,7 @@ def _component_rows(
             rewards, steps = matrix.rewards[:, :, is_in], matrix.steps[is_in]
             units = steps if is_unit_step else np.arange(len(steps))
             starts = np.flatnonzero(np.diff(units, prepend=-1))
-            by_group = _group_sums(rewards)  # (3, C, G)
+            by_group = _group_sums(rewards, maxima)  # (3, C, G)
             size = np.array([rewards.shape[1], rewards.shape[1], 1.0]).reshape(3, 1, 1)
             values.append(rewards.reshape(len(rewards), -1))
             sums.append(step_sums(by_group, starts))
@@ -315,8 +316,8 @@ def _component_rows(
         yield row
 
 
-def _group_sums(rewards: Floats) -> Floats:
+def _group_sums(rewards: Floats, maxima: Floats) -> Floats:
     """Sum values and maxima over each group; 1 where it is constant: (C, N, G) -> (3, C, G)."""
     is_constant = rewards.max(axis=1) == rewards.min(axis=1)
-    at_max = (rewards == MAXIMUM).sum(axis=1)
+    at_max = (rewards == maxima[:, np.newaxis, np.newaxis]).sum(axis=1)
     return np.stack([rewards.sum(axis=1), at_max, is_constant]).astype(np.float64)

@@ -59,16 +59,18 @@ def test_a_row_counts_what_its_means_are_over(sweep: SweepMatrices) -> None:
         for cell in sweep.cells
         for m in cell.matrices
     )
-    assert whole["wrong_above_frac_n"] == whole["wrong_level_frac_n"] == pairs
-    assert sum(row["wrong_above_frac_n"] for row in cells) == pairs
+    assert (
+        whole["failing_above_passing_frac_n"] == whole["failing_level_with_passing_frac_n"] == pairs
+    )
+    assert sum(row["failing_above_passing_frac_n"] for row in cells) == pairs
 
 
 def test_a_weight_of_zero_on_what_decides_lets_wrong_answers_tie(sweep: SweepMatrices) -> None:
     *_, whole = rows_of(sweep)
     *_, only = rows_of(sweep, only={"repetition": 1.0})
-    assert (whole["wrong_above_frac"], whole["wrong_level_frac"]) == (0, 0)
-    assert only["wrong_above_frac"] == 0
-    assert only["wrong_level_frac"] > 0.1
+    assert (whole["failing_above_passing_frac"], whole["failing_level_with_passing_frac"]) == (0, 0)
+    assert only["failing_above_passing_frac"] == 0
+    assert only["failing_level_with_passing_frac"] > 0.1
 
 
 def test_weights_act_as_in_training(sweep: SweepMatrices) -> None:
@@ -118,8 +120,12 @@ def test_the_default_is_what_each_stage_trains_with(tmp_path: Path) -> None:
     default, cells_weights, repetition_alone = rows_of(
         sweep, cell=cell.spec.weights, repetition={"repetition": 1.0}
     )
-    assert cells_weights["wrong_level_frac"] == 0
-    assert 0 < default["wrong_level_frac"] < repetition_alone["wrong_level_frac"]
+    assert cells_weights["failing_level_with_passing_frac"] == 0
+    assert (
+        0
+        < default["failing_level_with_passing_frac"]
+        < repetition_alone["failing_level_with_passing_frac"]
+    )
     rows = component_rows(sweep, component_phases(cell))
     assert {row["component"]: row["weight"] for row in rows}["repetition"].endswith(" → 1")
 
@@ -155,6 +161,21 @@ def test_saturation_follows_the_steps(tmp_path: Path) -> None:
     assert not any(s.startswith("format ") for s in constant_sentences(sweep, phases))
 
 
+def test_rewards_may_go_beyond_one(tmp_path: Path) -> None:
+    """Reward functions of a user's own give what they like; their highest value is full marks."""
+
+    def draw(trial: TrialSpec) -> Drawn:
+        drawn = random_draw(trial)
+        drawn.rewards[..., 0] *= 3
+        return drawn
+
+    write_reward_sweep(tmp_path / "s", draw, [STANDARD, "matrix.thinking=[true]"])
+    (cell,) = read_matrices(tmp_path / "s").cells
+    assert cell.maxima.tolist() == [3.0] + [1.0] * (len(cell.components) - 1)
+    at_max = [row for row in component_phases(cell) if row["component"] == cell.components[0]]
+    assert all(0 < row["at_max_frac"] < 1 for row in at_max)
+
+
 def test_groups_without_spread_are_all_counted(tmp_path: Path) -> None:
     def draw(trial: TrialSpec) -> Drawn:
         drawn = draw_flat(trial)
@@ -163,6 +184,6 @@ def test_groups_without_spread_are_all_counted(tmp_path: Path) -> None:
     write_reward_sweep(tmp_path / "s", draw, [STANDARD])
     found = replay(read_matrices(tmp_path / "s"), {"schema=1": {"schema": 1.0}})
     assert {row["zero_spread_frac"] for row in found} == {1}
-    assert {row["wrong_above_frac_n"] for row in found} == {0}
+    assert {row["failing_above_passing_frac_n"] for row in found} == {0}
     shown = vector_rows(found, rung="strict")
     assert {row["not strict above strict"] for row in shown} == {"-"}

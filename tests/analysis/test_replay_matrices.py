@@ -96,9 +96,8 @@ def draw_broken(value: float, trial: TrialSpec) -> Drawn:
     return drawn
 
 
-@pytest.mark.parametrize("value", [-np.inf, 1.5])
-def test_a_value_that_is_no_reward_is_named(tmp_path: Path, value: float) -> None:
-    write_reward_sweep(tmp_path / "s", lambda trial: draw_broken(value, trial), ONE_CELL)
+def test_a_value_that_is_no_reward_is_named(tmp_path: Path) -> None:
+    write_reward_sweep(tmp_path / "s", lambda trial: draw_broken(-np.inf, trial), ONE_CELL)
     with pytest.raises(StorageError, match=r"no trial has a reward matrix.*reward/schema holds"):
         read_matrices(tmp_path / "s")
 

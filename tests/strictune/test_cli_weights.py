@@ -65,7 +65,7 @@ def test_json_holds_the_figures(capsys: pytest.CaptureFixture[str], sweep: Path)
     assert document["primary_rung"] == "strict"
     assert len(document["vectors"]) == 2 * 3 * 2
     default = document["vectors"][0]
-    assert (default["vector"], default["wrong_above_frac"]) == ("default", 0)
+    assert (default["vector"], default["failing_above_passing_frac"]) == ("default", 0)
     assert default["zero_spread_frac_n"] == 12
     assert {row["component"] for row in document["components"]} >= {"schema", "reasoning"}
     (stage,) = document["cells"][0]["stages"]
