@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from strictune.config import GrpoSpec
-from strictune.config.optimization import Optimizer, Scheduler
+from strictune.config.training import Optimizer, Scheduler
 
 OURS = {"max_steps", "max_think_length", "logging_steps"}
 """Fields whose default, or existence, is ours and not TRL's."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from strictune.config import GrpoSpec, SftSpec, TrialSpec, expand, load_sweep
-from strictune.config.sft import sft_stage
+from strictune.config.training import sft_stage
 from strictune.errors import SpecError
 from strictune.plan import plan_document
 

@@ -3,9 +3,7 @@
 from strictune.config.curriculum import StageSpec
 from strictune.config.evaluation import EvaluationSpec, SamplingSpec
 from strictune.config.expansion import expand, resolve_point
-from strictune.config.grpo import GrpoSpec
 from strictune.config.loading import load_sweep, load_trial
-from strictune.config.lora import LoraSpec
 from strictune.config.precision import DTYPES, ComputeDtype, Dtype, auto_dtype
 from strictune.config.rollouts import RolloutsSpec, VllmSpec
 from strictune.config.search import (
@@ -17,8 +15,8 @@ from strictune.config.search import (
     SpaceSpec,
 )
 from strictune.config.settings import Settings
-from strictune.config.sft import SftSpec
 from strictune.config.sweep import MatrixSpec, ResourcesSpec, SweepSpec
+from strictune.config.training import GrpoSpec, LoraSpec, SftSpec
 from strictune.config.trial import (
     Attention,
     CheckpointSpec,

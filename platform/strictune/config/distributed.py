@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from strictune.config.base import Problem, Spec
-from strictune.config.grpo import GrpoSpec
+from strictune.config.training import GrpoSpec
 
 __all__ = ["DistributedSpec", "Strategy", "distributed_problems"]
 

@@ -15,13 +15,17 @@ from strictune.config.base import Problem, Spec, did_you_mean, refuse
 from strictune.config.curriculum import Stages, StageSpec, stage_problems, stage_steps
 from strictune.config.distributed import DistributedSpec, distributed_problems
 from strictune.config.evaluation import EvaluationSpec
-from strictune.config.grpo import GrpoSpec
-from strictune.config.lora import LoraSpec
 from strictune.config.naming import SEPARATOR, cell_name, short_model_name, trial_slug
-from strictune.config.optimization import OptimizationSpec
 from strictune.config.precision import Dtype
 from strictune.config.rollouts import RolloutsSpec, rollout_problems
-from strictune.config.sft import SftSpec, SftStage, sft_stage
+from strictune.config.training import (
+    GrpoSpec,
+    LoraSpec,
+    OptimizationSpec,
+    SftSpec,
+    SftStage,
+    sft_stage,
+)
 from strictune.config.weights import active_weights, tied_components, weight_problems
 from trainables.tasks import TaskSettings, load_task
 

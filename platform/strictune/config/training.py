@@ -1,0 +1,234 @@
+"""How a trial trains: its adapter, and the GRPO or SFT that trains it.
+
+Names and defaults are those of TRL's ``GRPOConfig`` and ``SFTConfig`` and PEFT's ``LoraConfig``.
+Left out is what strictune decides itself (output folders, seeds, reward weights, reporting,
+precision) and what needs an engine that is not offered.
+
+Supervised training is a control: would it have done what the rewards did? So ``method: sft`` takes
+what it is held against from ``grpo``: the prompts, in the order and the stages in which GRPO is
+dealt them, and the token limit of a completion. How many steps it has follows from them.
+"""
+
+import math
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from strictune.config.base import Problem, Spec, refuse
+
+__all__ = [
+    "GrpoSpec",
+    "LoraSpec",
+    "OptimizationSpec",
+    "Optimizer",
+    "Scheduler",
+    "SftSpec",
+    "SftStage",
+    "sft_stage",
+]
+
+OUTER_LAYERS = frozenset({"wte", "wpe", "shared", "lm_head", "head", "output", "output_layer"})
+"""What embeddings and output layers are called whose names do not say ``embed``."""
+Scheduler = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+]
+Optimizer = Literal[
+    "adamw_torch",
+    "adamw_torch_fused",
+    "adamw_bnb_8bit",
+    "paged_adamw_32bit",
+    "paged_adamw_8bit",
+    "adafactor",
+    "sgd",
+]
+
+
+class OptimizationSpec(Spec):
+    """The fields that both trainers read."""
+
+    per_device_train_batch_size: Annotated[int, Field(ge=1)] = 8
+    """Completions in one forward and backward pass of one worker."""
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
+    """Passes behind one optimizer step."""
+    learning_rate: Annotated[float, Field(gt=0)]
+    """Peak learning rate."""
+    lr_scheduler_type: Scheduler = "linear"
+    """Course of the learning rate over a stage."""
+    warmup_steps: Annotated[float, Field(ge=0)] = 0.0
+    """Steps of linear warm-up; below 1 it is the share of a stage's steps."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay."""
+    max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
+    """Gradients are clipped to this norm; 0 clips nothing."""
+    optim: Optimizer = "adamw_torch_fused"
+    """Optimizer; the ones with bnb, 8bit or paged in their name are those of bitsandbytes."""
+    gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass: less memory, slower steps."""
+    logging_steps: Annotated[int, Field(ge=1)] = 1
+    """Steps between two records of the training metrics."""
+
+    @property
+    def completions_per_step(self) -> int:
+        """Completions behind one optimizer step of one worker."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    def schedule_problems(self) -> list[Problem]:
+        """Say what contradicts itself in the schedule."""
+        if self.lr_scheduler_type == "constant" and self.warmup_steps > 0:
+            return [
+                Problem(
+                    "warmup_steps",
+                    f"= {self.warmup_steps:g}, but lr_scheduler_type = constant never warms up. "
+                    "Set lr_scheduler_type to constant_with_warmup, or warmup_steps to 0.",
+                )
+            ]
+        return []
+
+
+class GrpoSpec(OptimizationSpec):
+    """Length, batch, optimizer, loss and sampling of the training."""
+
+    max_steps: Annotated[int, Field(ge=1)]
+    """Optimizer steps, over all stages."""
+    num_generations: Annotated[int, Field(ge=2)] = 8
+    """Completions per prompt; below 2 the advantage is always zero."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-6
+    """Peak learning rate."""
+    beta: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the KL term (k3) against the base model; 0 loads no reference."""
+    loss_type: Literal["grpo", "dr_grpo", "bnpo", "dapo"] = "dapo"
+    """How token losses are averaged: per completion, by a constant, per pass, per step."""
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    """Whose standard deviation divides the advantages."""
+    epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Clipping range of the probability ratio."""
+    num_iterations: Annotated[int, Field(ge=1)] = 1
+    """Optimization passes over one batch of completions."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Sampling temperature of training, where a stage does not set its own."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Nucleus sampling of training; 1 keeps all tokens."""
+    max_completion_length: Annotated[int, Field(ge=1)] = 512
+    """Tokens that a completion may have, without the think block's share."""
+    max_think_length: Annotated[int, Field(ge=0)] = 0
+    """Tokens added to ``max_completion_length`` in cells with thinking."""
+    use_bias_correction_kl: bool = True
+    """Weight the KL term by the importance ratio."""
+    multi_objective_aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = (
+        "sum_then_normalize"
+    )
+    """Whether components are summed before or after their group's normalization."""
+    mask_truncated_completions: bool = False
+    """Leave completions that hit the token limit out of the loss."""
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Self:
+        refuse([*self.schedule_problems(), *self._loss_problems()])
+        return self
+
+    def _loss_problems(self) -> list[Problem]:
+        if self.multi_objective_aggregation == "normalize_then_sum" and (
+            self.scale_rewards != "group"
+        ):
+            return [
+                Problem(
+                    "scale_rewards",
+                    f"= {self.scale_rewards} has no effect with multi_objective_aggregation = "
+                    "normalize_then_sum, which divides each component by its group's deviation. "
+                    "Leave scale_rewards at group.",
+                )
+            ]
+        return []
+
+
+class SftSpec(OptimizationSpec):
+    """Amount, batch and optimizer of the training on gold completions."""
+
+    match: Literal["completions", "prompts"] = "completions"
+    """What is equal to a GRPO trial of the same ``grpo`` block, beside the prompts. completions:
+    each gold is trained on as often as GRPO trains on a completion of its prompt, in as many
+    passes over a stage, so that the completion tokens are about the same. prompts: once."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-5
+    """Peak learning rate. Adapters usually want ten times the default, which is TRL's."""
+
+    @model_validator(mode="after")
+    def _schedule_agrees(self) -> Self:
+        refuse(self.schedule_problems())
+        return self
+
+
+class SftStage(NamedTuple):
+    """What one stage of a supervised trial trains on."""
+
+    num_dealt: int
+    """Prompts that GRPO is dealt in this stage, which decides their order."""
+    num_prompts: int
+    """The first of them, those that GRPO trains on: fewer with ``num_iterations`` above 1."""
+    num_completions: int
+    """Their gold completions, in as many passes as it takes."""
+    num_steps: int
+    """Optimizer steps; the last one may have fewer completions."""
+
+
+def sft_stage(sft: SftSpec, grpo: GrpoSpec, *, grpo_steps: int, num_workers: int = 1) -> SftStage:
+    """Return what stands against ``grpo_steps`` optimizer steps of GRPO with as many workers."""
+    completions_per_step = grpo.completions_per_step * num_workers
+    prompts_per_step = completions_per_step // grpo.num_generations
+    num_prompts = math.ceil(grpo_steps / grpo.num_iterations) * prompts_per_step
+    num_trained = grpo_steps * completions_per_step
+    num_completions = num_trained if sft.match == "completions" else num_prompts
+    return SftStage(
+        num_dealt=grpo_steps * prompts_per_step,
+        num_prompts=num_prompts,
+        num_completions=num_completions,
+        num_steps=math.ceil(num_completions / (sft.completions_per_step * num_workers)),
+    )
+
+
+class LoraSpec(Spec):
+    """The adapter, in the words of PEFT's ``LoraConfig``."""
+
+    r: Annotated[int, Field(ge=1, le=256)] = 16
+    """Rank of the adapter."""
+    lora_alpha: Annotated[int, Field(ge=1)] = 32
+    """Scale of the adapter: its output is multiplied by ``lora_alpha / r``."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout on the adapter's input."""
+    target_modules: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+    """Linear layers that get an adapter; neither the embedding nor the output layer."""
+
+    @model_validator(mode="after")
+    def _targets_are_inside_the_blocks(self) -> Self:
+        outer = [name for name in self.target_modules if _is_outer(name)]
+        if outer:
+            refuse(
+                [
+                    Problem(
+                        "target_modules",
+                        f"names {', '.join(outer)}, an embedding or output layer: where one matrix "
+                        "is both, an adapter on it cannot be merged, and TRL does not train one "
+                        "on the output layer. Expected linear layers inside the blocks, such as "
+                        "q_proj; leave it out.",
+                    )
+                ]
+            )
+        return self
+
+
+def _is_outer(module: str) -> bool:
+    name = module.rpartition(".")[2]
+    return "embed" in name or name in OUTER_LAYERS
