@@ -1,13 +1,10 @@
 import os
-import signal
 from pathlib import Path
 
 import pytest
-import ray
 
 from strictune import hardware
 from strictune.hardware import parse_cards, this_machine
-from strictune.launch.cluster import ENDING, ray_cluster
 from strictune.packing import Card
 from trainables import devices
 
@@ -133,20 +130,3 @@ def test_cores_are_those_that_quotas_leave(
 def test_cores_are_those_of_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
     assert this_machine().cpus == 1
-
-
-@pytest.mark.ray
-def test_a_cluster_of_this_machine_has_the_cores_that_the_plan_counts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    try:
-        with ray_cluster():
-            assert ray.cluster_resources()["CPU"] == this_machine().cpus == 1
-    finally:
-        os.sched_setaffinity(0, allowed)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

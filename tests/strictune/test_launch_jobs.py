@@ -28,6 +28,7 @@ SMALL = {
     "evaluation.max_new_tokens": 24,
     "evaluation.max_think_tokens": 8,
     "matrix.curriculum": "[standard]",
+    "matrix.seed": "[0]",
     "contrasts": "[]",
 }
 SWEEP = "search_spaces/quickstart.yaml"

@@ -1,10 +1,15 @@
-"""The processes that Ray runs beside the driver: how many, when they end, what they may use."""
+"""The processes that Ray runs beside the driver: when they end, what they may use, how they fail.
+
+One Ray with a pretended card serves all tests that need one.
+"""
 
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -13,8 +18,8 @@ import torch
 
 from strictune.config import ResourcesSpec, TrialSpec, expand, load_sweep
 from strictune.errors import StorageError
-from strictune.launch import baselines, cluster, probes
-from strictune.launch.cluster import ENDING, ray_cluster
+from strictune.launch import baselines, cluster, probes, trials
+from strictune.launch.cluster import ENDING, cluster_machines, ray_cluster
 from strictune.launch.folder import SweepFolder, open_sweep_folder
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
 from strictune.packing import Grant, Machine
@@ -126,6 +131,67 @@ def test_processes_of_ray_do_not_hear_what_ends_a_sweep() -> None:
         status = Path(f"/proc/{process.pid}/status").read_text()
         blocked = int(status.partition("SigBlk:")[2].split()[0], 16)
         assert all(blocked >> (number - 1) & 1 for number in deaf), process.name()
+
+
+def run_one_at_a_time(
+    tmp_path: Path, trainable: Callable[[Mapping[str, Any]], None], *, num_trials: int
+) -> tuple[list[str], list[Path]]:
+    """Run trials that take the whole machine; returns why some are open, and all folders."""
+    settings = ["matrix.thinking=[false]", "contrasts=[]"]
+    sweep = load_sweep(QUICKSTART, [*settings, f"matrix.seed={list(range(num_trials))}"])
+    specs = expand(sweep)
+    folder, _ = open_sweep_folder(tmp_path / "sweep", sweep, specs, is_resuming=False)
+    machines = cluster_machines()
+    whole = Grant(cpus=machines[0].cpus, at_once=1)
+    runner = Runner(
+        folder=folder,
+        driver="test",
+        machines=machines,
+        step_timeout_s=None,
+        max_concurrent=None,
+        trainable=trainable,
+    )
+    left_open = run_trials([GrantedTrial(spec.trial_id, whole) for spec in specs], runner)
+    return left_open, [folder.trial(spec.trial_id) for spec in specs]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("one_pretended_card")
+def test_a_trial_whose_process_never_answers_is_recorded_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(config: Mapping[str, Any]) -> None:
+        os._exit(1)
+
+    monkeypatch.setattr(trials, "MAX_RESTARTS", 1)
+    left_open, [folder] = run_one_at_a_time(tmp_path, die, num_trials=1)
+    assert left_open == []
+    outcome = read_outcome(folder)
+    assert outcome is not None
+    assert outcome.state == "FAILED"
+    assert str(outcome.reason).startswith("its process died 2 times: ")
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("one_pretended_card")
+def test_trials_that_waited_when_the_user_interrupts_are_left_open(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+
+    def wait(config: Mapping[str, Any]) -> None:
+        begun.touch()
+        time.sleep(60)
+
+    def interrupt() -> None:
+        while not begun.exists():
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_one_at_a_time(tmp_path, wait, num_trials=2)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    folders = list((tmp_path / "sweep" / "trials").iterdir())
+    assert [read_outcome(folder) for folder in folders] == [None] * 2
 
 
 def test_a_folder_that_is_too_long_for_sockets_names_the_variable(

@@ -149,6 +149,7 @@ def test_a_model_that_cannot_be_found_fails_its_trials_only(tmp_path: Path) -> N
     done = run_sweep(
         tmp_path,
         matrix__model=f"[no/such-model, {found}]",
+        trial__grpo__max_steps=2,
         matrix__thinking="[false]",
         matrix__curriculum="[standard]",
         contrasts="[]",

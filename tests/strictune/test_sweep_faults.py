@@ -63,6 +63,7 @@ def test_trials_that_raise_or_hang_or_reward_nan_leave_the_others_alone(
             matrix__curriculum="[standard]",
             matrix__seed="[0, 1, 2, 3]",
             contrasts="[]",
+            trial__grpo__max_steps=3,
             resources__step_timeout_s=45,
         ),
         env={
