@@ -203,5 +203,5 @@ def test_the_plan_names_the_method() -> None:
     assert supervised["weights"] == {}
     assert supervised["completions_per_step"] == 8
     # 16 steps x 4 prompts x 8 completions
-    assert supervised["stages"] == [{"name": "standard", "steps": 64}]
-    assert learned["stages"] == [{"name": "standard", "steps": 16}]
+    steps = [[(stage["name"], stage["steps"]) for stage in cell["stages"]] for cell in plan["cells"]]
+    assert steps == [[("standard", 64)], [("standard", 16)]]
