@@ -199,7 +199,7 @@ def test_a_split_is_drawn_once_and_read_afterwards(
         data.kept_split.cache_clear()  # As in another process.
         assert data.kept_split("validation", seed=5, num_prompts=24) == drawn
     assert calls == ["validation"]
-    monkeypatch.setattr(data, "_code_hash", lambda: "0" * 64)
+    monkeypatch.setattr(data, "code_hash", lambda folder: "0" * 64)
     data.kept_split.cache_clear()
     assert data.kept_split("validation", seed=5, num_prompts=24) == drawn
     assert calls == ["validation"] * 2  # Other code draws again.
