@@ -15,6 +15,7 @@ from tracking_fakes import SPEC, FakeSweep, FakeTrial, StoredRuns
 from strictune.errors import StorageError
 from strictune.tracking import names
 from strictune.tracking.mirror import Mirror, replay
+from strictune.tracking.reader import SweepReader
 from strictune.tracking.store import TrackingStore
 from trainables.records import TrialRecords
 
@@ -96,6 +97,22 @@ def test_what_may_be_rolled_back_is_not_copied(sweep: FakeSweep) -> None:
     assert stored.points(stored.one("trial")) == [(1, 1.0), (2, 2.0)]
 
 
+@pytest.mark.parametrize(
+    ("is_final", "num_lines"),
+    [pytest.param(False, 2, id="resumes"), pytest.param(True, 3, id="ends")],
+)
+def test_a_failed_trial_may_resume_until_the_sweep_ends(
+    sweep: FakeSweep, is_final: bool, num_lines: int
+) -> None:
+    trial = sweep.trial()
+    trial.log([1, 2])
+    trial.checkpoint(2)
+    trial.log([3])
+    trial.end("FAILED")
+    (record,) = SweepReader(sweep.path).read(is_final=is_final).runs
+    assert (trial.path / "metrics.jsonl").read_bytes()[: record.end_bytes].count(b"\n") == num_lines
+
+
 def test_a_killed_and_resumed_trial_keeps_its_run_and_each_step_once(sweep: FakeSweep) -> None:
     trial = sweep.trial()
     trial.log([1, 2])
@@ -170,8 +187,8 @@ def test_a_crash_in_the_middle_of_a_batch_doubles_nothing(
 
 def test_a_mirror_that_was_killed_leaves_nothing_in_the_way(sweep: FakeSweep) -> None:
     trial = sweep.trial()
-    trial.log(range(3000), num_keys=10)
-    trial.end(steps=3000)
+    trial.log(range(600), num_keys=10)
+    trial.end(steps=600)
     program = (
         "import sys; from pathlib import Path; from strictune.tracking import replay; "
         "replay(Path(sys.argv[1]), sys.argv[2])"
@@ -185,7 +202,7 @@ def test_a_mirror_that_was_killed_leaves_nothing_in_the_way(sweep: FakeSweep) ->
     replay(sweep.path, sweep.uri)
     stored = StoredRuns(sweep.uri)
     run = stored.one("trial")
-    assert [step for step, _ in stored.points(run)] == list(range(3000))
+    assert [step for step, _ in stored.points(run)] == list(range(600))
     assert run.info.status == "FINISHED"
 
 
@@ -308,6 +325,42 @@ def test_artifacts_arrive_when_a_trial_has_ended_and_checkpoints_never(sweep: Fa
         "lock.json",
     }
     assert (sweep.path.parent / "mlartifacts").is_dir()
+
+
+def test_a_run_ends_even_where_its_artifacts_are_refused(
+    sweep: FakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = sweep.trial()
+    trial.log([1])
+    trial.end()
+
+    def refuse(*args: object) -> None:
+        raise StorageError("the bucket is full")
+
+    monkeypatch.setattr(TrackingStore, "upload", refuse)
+    assert "the bucket is full" in replay(sweep.path, sweep.uri).problems[0]
+    stored = StoredRuns(sweep.uri)
+    run = stored.one("trial")
+    assert (run.info.status, stored.points(run)) == ("FINISHED", [(1, 1.0)])
+
+
+def test_artifacts_go_up_again_only_if_a_file_changed(sweep: FakeSweep) -> None:
+    trial = sweep.trial()
+    trial.end()
+    assert replay(sweep.path, sweep.uri).num_files > 0
+    assert replay(sweep.path, sweep.uri).num_files == 0
+    trial.write("eval/test/summary.json", {"measured": "again"})
+    assert replay(sweep.path, sweep.uri).num_files > 0
+
+
+def test_what_others_wrote_into_a_run_is_left_alone(sweep: FakeSweep) -> None:
+    trial = sweep.trial()
+    replay(sweep.path, sweep.uri)
+    stored = StoredRuns(sweep.uri)
+    stored.client.set_tag(stored.one("trial").info.run_id, "mine", "y")
+    trial.end()
+    replay(sweep.path, sweep.uri)
+    assert stored.one("trial").data.tags["mine"] == "y"
 
 
 def test_the_comparison_and_its_verdict_stand_in_the_run(sweep: FakeSweep) -> None:

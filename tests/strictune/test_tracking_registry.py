@@ -26,7 +26,7 @@ def finished(root: Path, trial_id: str = "t1") -> FakeSweep:
     """A sweep with one finished trial, in a store that others share."""
     sweep = FakeSweep(root, trial_ids=[trial_id])
     trial = sweep.trial(trial_id)
-    trial.write("lock.json", {"data_hash": "d" * 64, "evaluation_key": KEY, "baseline": "b" * 16})
+    trial.lock(data_hash="d" * 64, evaluation_key=KEY)
     trial.log([1, 2])
     with (trial.path / "metrics.jsonl").open("a") as lines:
         metrics = {"final/strict/pass_at_1": 0.25}

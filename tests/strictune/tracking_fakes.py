@@ -38,7 +38,11 @@ class FakeTrial:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         (path / "trial.yaml").write_text(yaml.safe_dump(dict(spec)))
-        self.write("lock.json", {"git_sha": "c0ffee", "baseline": "b" * 16, "seed": 1})
+        self.lock(evaluation_key={"split": "test"})
+
+    def lock(self, **facts: Any) -> None:
+        shared = {"git_sha": "c0ffee", "baseline_key": {}, "baseline": "b" * 16, "seed": 1}
+        self.write("lock.json", {**shared, **facts})
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         draft = self.path / f"{name}.new"

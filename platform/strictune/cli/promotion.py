@@ -27,7 +27,7 @@ def promote_best(
             sweep_dir, tracking_uri, candidates, task=verdicts.task, judge=challenge
         )
     except StorageError as error:
-        tell(f"registered models are as they were: {error}")
+        tell(f"registered models were not changed: {error}")
         return
     for promotion in promotions:
         tell(_sentence(promotion))

@@ -14,7 +14,7 @@ from strictune.doctor.examination import Finding, Place, broken, ok, say_finding
 from strictune.errors import StorageError
 from strictune.tracking import default_tracking_uri, without_password
 from strictune.tracking.address import sqlite_path
-from strictune.tracking.spool import Point
+from strictune.tracking.points import Point
 from strictune.tracking.store import TrackingStore
 
 __all__ = ["try_store"]
@@ -66,8 +66,8 @@ def _write_beside(folder: Path) -> None:
         run = store.create_run(
             store.experiment("doctor"), name="doctor", tags={}, started_ms=now_ms
         )
-        store.log(run.run_id, points=[Point("doctor/value", 1.0, 0, now_ms)])
-        store.set_status(run.run_id, "FINISHED", ended_ms=now_ms)
+        store.log(run, points=[Point("doctor/value", 1.0, 0, now_ms)])
+        store.set_status(run, "FINISHED", ended_ms=now_ms)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,17 @@ from pydantic import BaseModel
 from strictune.records.files import find_model, write_json
 
 __all__ = [
+    "DELTA",
     "LOCK",
     "OUTCOME",
     "PROGRESS",
+    "Delta",
     "KeyValue",
     "Lock",
     "Outcome",
     "OutcomeState",
     "Progress",
+    "read_delta",
     "read_lock",
     "read_outcome",
     "read_progress",
@@ -24,6 +27,7 @@ __all__ = [
 ]
 
 LOCK, PROGRESS, OUTCOME = "lock.json", "progress.json", "outcome.json"
+DELTA = "delta.json"
 
 KeyValue = str | int | float | bool | None
 OutcomeState = Literal["FINISHED", "FAILED", "KILLED"]
@@ -86,6 +90,15 @@ class Outcome(BaseModel, frozen=True):
     ended: float | None = None
 
 
+class Delta(BaseModel, frozen=True):
+    """``delta.json``: a finished trial against its baseline, written once the sweep is judged."""
+
+    metrics: dict[str, float] = {}
+    verdict: str | None = None
+    text: str | None = None
+    """The verdict in a sentence."""
+
+
 def read_lock(run: Path) -> Lock | None:
     """Read ``lock.json`` of a run's folder; None before it has begun.
 
@@ -122,3 +135,12 @@ def read_outcome(run: Path) -> Outcome | None:
 def write_outcome(run: Path, outcome: Outcome) -> None:
     """Write ``outcome.json``: the run has ended."""
     write_json(run / OUTCOME, outcome.model_dump())
+
+
+def read_delta(run: Path) -> Delta | None:
+    """Read ``delta.json`` of a trial's folder; None where it was not compared.
+
+    Raises:
+        StorageError: It cannot be understood.
+    """
+    return find_model(run / DELTA, Delta, cure="`strictune report` writes it again.")

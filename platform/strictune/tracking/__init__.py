@@ -1,8 +1,7 @@
 """The one writer of the tracking store: a mirror of what trials left in their folders.
 
-``mirror`` copies a sweep, ``background`` does it beside a running one. Below them:
-``reader`` and ``records`` (what the folders say), ``spool`` (metrics as batches),
-``planning`` (what the store lacks), ``run_tree`` and ``store`` (writing it), ``address``,
+``mirror`` copies a sweep, ``background`` does it beside a running one. Below them: ``reader``
+(what the folders say), ``points`` (metrics as batches), ``store`` (writing), ``address``,
 ``identity`` and ``names``. ``registry`` moves the alias ``best`` of a registered model. Only
 ``store`` imports mlflow, when a store is opened.
 """

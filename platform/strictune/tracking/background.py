@@ -11,7 +11,7 @@ import time
 from strictune.errors import StorageError
 from strictune.passwords import without_password
 from strictune.tracking.mirror import Mirror, SyncReport
-from strictune.tracking.records import RunStatus
+from strictune.tracking.names import RunStatus
 
 __all__ = ["MirrorThread"]
 

@@ -1,18 +1,23 @@
 """Copies what trials left in a sweep's folder into the tracking store.
 
-The folders are the truth, the store is the copy. One pass reads the folders, asks what
-the store holds, and writes the difference; a pass over a store that is up to date writes
-nothing. How far each run has come stands in the run's own tags, and the folder keeps
-only the sweep's identity. So a crash, an outage, another tracking URI, or a replay weeks
-later need no code of their own.
+The folders are the truth, the store is the copy. One pass reads the folders, asks what the store
+holds, and writes the difference; a pass over a store that is up to date writes nothing. How far
+each run has come stands in the run's own tags, and the folder keeps only the sweep's identity. So
+a crash, an outage, another tracking URI, or a replay weeks later need no code of their own.
 
-Each step exists once in a run: metrics are copied as far as the trial's checkpoints
-reach (to the end of the file once nothing can be rolled back any more), and a SQL store
-that gets a batch twice keeps it once. Where a trial lost what had been copied (it failed,
-the sweep was closed, and the trial resumed from an earlier checkpoint), its run is
-deleted, which MLflow can undo, and written anew.
+A run is brought up to date by three writes, each of which may be repeated without harm: what the
+run is and how it stands, its metrics, its artifacts. Each step exists once in a run: metrics are
+copied as far as the trial's checkpoints reach (to the end of the file once nothing can be rolled
+back any more), and a SQL store that gets a batch twice keeps it once. Where a trial lost what had
+been copied (it failed, the sweep was closed, and the trial resumed from an earlier checkpoint),
+its run is deleted, which MLflow can undo, and written anew.
 """
 
+import contextlib
+import getpass
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -21,32 +26,39 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from strictune.errors import StorageError
+from strictune.tracking import names
 from strictune.tracking.address import sqlite_path
 from strictune.tracking.identity import (
     SweepIdentity,
+    folder_tag,
     new_sweep_id,
     read_identity,
     write_identity,
 )
-from strictune.tracking.reader import SweepReader, SweepView
-from strictune.tracking.records import RunKey, RunRecord, RunStatus
-from strictune.tracking.run_tree import RunTree, Written, find_sweep_id
-from strictune.tracking.store import TrackingStore
+from strictune.tracking.points import Point, is_copied, read_batches
+from strictune.tracking.reader import RunKey, RunRecord, SweepReader, SweepView
+from strictune.tracking.store import StoredRun, TrackingStore
 
 __all__ = ["Mirror", "SyncReport", "replay"]
+
+logger = logging.getLogger(__name__)
+
+_GONE = "its folder is gone"
+_MAY_BE_TAKEN_BACK = (names.REASON, names.VERDICT, names.NOTE)
+"""A resumed trial has not failed; the other tags of a run only ever grow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncReport:
     """What one pass did."""
 
-    num_runs: int
+    num_runs: int = 0
     """Runs of the sweep that the store now holds, the parent included."""
-    num_points: int
+    num_points: int = 0
     """Metric values written in this pass."""
-    num_files: int
+    num_files: int = 0
     """Artifacts uploaded in this pass."""
-    problems: tuple[str, ...]
+    problems: tuple[str, ...] = ()
     """What was refused or could not be read; the rest went through."""
 
     @property
@@ -71,7 +83,7 @@ class Mirror:
         self._reader = SweepReader(self.sweep_dir)
         self._lock = FileLock(self.sweep_dir / "tracking.lock", thread_local=False)
         self._store: TrackingStore | None = None
-        self._tree: RunTree | None = None
+        self._runs: _SweepRuns | None = None
         self._settled: dict[RunKey, RunRecord] = {}
 
     def __enter__(self) -> Self:
@@ -94,7 +106,16 @@ class Mirror:
         Raises:
             StorageError: Another process has the folder, or folder or file cannot be written.
         """
-        self._acquire()
+        if not self._lock.is_locked:
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout as error:
+                raise StorageError(
+                    f"{self.sweep_dir}: another process copies this sweep into a tracking store. "
+                    "Wait until it ends."
+                ) from error
+            except OSError as error:
+                raise StorageError(f"{self.sweep_dir}: cannot be written to ({error}).") from error
         if self._store is None and sqlite_path(self.tracking_uri):
             try:
                 self._store = self._open_store()
@@ -110,7 +131,7 @@ class Mirror:
         """
         return self._pass(is_final=False, status="RUNNING")
 
-    def close(self, status: RunStatus | None = None) -> SyncReport:
+    def close(self, status: names.RunStatus | None = None) -> SyncReport:
         """Bring the store up to date with a sweep that nobody runs any more, and end its runs.
 
         Args:
@@ -122,75 +143,49 @@ class Mirror:
         """
         return self._pass(is_final=True, status=status)
 
-    def _pass(self, *, is_final: bool, status: RunStatus | None) -> SyncReport:
+    def _pass(self, *, is_final: bool, status: names.RunStatus | None) -> SyncReport:
         self.open()
         view = self._reader.read(is_final=is_final)
         problems = list(view.problems)
-        try:
-            tree = self._tree or self._open_tree(view)
-            written = Written()
-            for record in view.runs:
-                written = written.plus(self._update(tree, record, problems, is_final=is_final))
-            if is_final:
-                tree.end_others({view.sweep.key, *(record.key for record in view.runs)})
-            sweep = replace(view.sweep, status=status or view.sweep.status)
-            written = written.plus(self._update(tree, sweep, problems, is_final=is_final))
-        except BaseException:
-            self._tree = None
-            raise
-        # After a refusal it is open what the store holds: the next pass asks again.
-        self._tree = None if problems else tree
-        return SyncReport(
-            num_runs=tree.num_runs,
-            num_points=written.num_points,
-            num_files=written.num_files,
-            problems=tuple(problems),
-        )
+        # After a failure it is open what the store holds: the next pass asks again.
+        runs, self._runs = self._runs or self._find_runs(view), None
+        runs.written = SyncReport()
+        for record in view.runs:
+            self._update(runs, record, problems)
+        if is_final:
+            runs.end_others(view)
+        self._update(runs, replace(view.sweep, status=status or view.sweep.status), problems)
+        self._runs = None if problems else runs
+        return replace(runs.written, num_runs=len(runs.known), problems=tuple(problems))
 
-    def _update(
-        self, tree: RunTree, record: RunRecord, problems: list[str], *, is_final: bool
-    ) -> Written:
+    def _update(self, runs: "_SweepRuns", record: RunRecord, problems: list[str]) -> None:
         if self._settled.get(record.key) is record:
-            return Written()
+            return
         try:
-            written = tree.update(record, is_final=is_final)
+            runs.update(record)
         except OSError as error:
             problems.append(f"{record.key}: {error}")
-            return Written()
         except StorageError as error:
             if self._store is None or not self._store.is_up():
                 raise
             # The store answers, so it is this run that it does not take; the others go on.
             problems.append(f"{record.key}: {error}")
-            return Written()
-        self._settled[record.key] = record
-        return written
+        else:
+            self._settled[record.key] = record
 
-    def _open_tree(self, view: SweepView) -> RunTree:
+    def _find_runs(self, view: SweepView) -> "_SweepRuns":
         self._settled.clear()
         store = self._store = self._store or self._open_store()
+        experiment_id = store.experiment(names.experiment_name(view.task))
         identity = read_identity(self.sweep_dir)
-        sweep_id = identity.sweep_id if identity else find_sweep_id(store, view)
+        sweep_id = identity.sweep_id if identity else _find_sweep_id(store, experiment_id, view)
         wanted = SweepIdentity(sweep_id or new_sweep_id(view.sweep.name), self.tracking_uri)
         if identity != wanted:
             write_identity(self.sweep_dir, wanted)
-        return RunTree(store, view, wanted)
+        return _SweepRuns(store, experiment_id, view, wanted.sweep_id)
 
     def _open_store(self) -> TrackingStore:
         return TrackingStore.open(self.tracking_uri, out_dir=self.sweep_dir.parent)
-
-    def _acquire(self) -> None:
-        if self._lock.is_locked:
-            return
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StorageError(
-                f"{self.sweep_dir}: another process copies this sweep into a tracking store. "
-                "Wait until it ends."
-            ) from error
-        except OSError as error:
-            raise StorageError(f"{self.sweep_dir}: cannot be written to ({error}).") from error
 
 
 def replay(sweep_dir: Path, tracking_uri: str) -> SyncReport:
@@ -201,3 +196,176 @@ def replay(sweep_dir: Path, tracking_uri: str) -> SyncReport:
     """
     with Mirror(sweep_dir, tracking_uri) as mirror:
         return mirror.close()
+
+
+class _SweepRuns:
+    """The runs of one sweep in one store: a parent, and a child for each folder that has begun.
+
+    It trusts what it knows of the store; after a failed call it must be made anew.
+    """
+
+    def __init__(
+        self, store: TrackingStore, experiment_id: str, view: SweepView, sweep_id: str
+    ) -> None:
+        self._store = store
+        self._experiment_id = experiment_id
+        self._shared_tags = {names.SWEEP: view.sweep.name, names.SWEEP_ID: sweep_id}
+        self.written = SyncReport()
+        self.known: dict[RunKey, StoredRun] = {}
+        for run in store.find_runs(experiment_id, {names.SWEEP_ID: sweep_id}):
+            key = _key(run)
+            if key in self.known:
+                # A call that created a run and was lost on its way back: the fuller one stays.
+                spare, run = sorted((run, self.known[key]), key=lambda found: found.mark)
+                logger.info("%s has two runs; run=%s deleted", key, spare.run_id)
+                store.delete_run(spare.run_id)
+            self.known[key] = run
+        self._parent_id: str | None = None
+        self._parent_id = self._find_or_create(view.sweep).run_id
+
+    def update(self, record: RunRecord) -> None:
+        """Write what the store lacks of one run.
+
+        The status comes before metrics and artifacts: a run must end even where these are refused.
+
+        Raises:
+            StorageError: The store refused, or is away.
+            OSError: The folder cannot be read.
+        """
+        run = self._find_or_create(record)
+        self._write_run(run, record)
+        self._write_metrics(run, record)
+        self._write_artifacts(run, record)
+
+    def end_others(self, view: SweepView) -> None:
+        """End runs whose folder was removed: nothing can bring them to an end any more."""
+        present = {view.sweep.key, *(record.key for record in view.runs)}
+        for key, run in self.known.items():
+            if key not in present and run.status == "RUNNING":
+                self._log(run, tags={names.REASON: _GONE})
+                self._store.set_status(run, "KILLED", ended_ms=None)
+
+    def _find_or_create(self, record: RunRecord) -> StoredRun:
+        run = self.known.get(record.key)
+        if run is not None and not is_copied(record.metrics_path, run.mark):
+            logger.info("%s lost records that were copied; run=%s replaced", record.key, run.run_id)
+            self._store.delete_run(run.run_id)
+            run = None
+        if run is None:
+            tags = {**record.tags, **self._place(record), "mlflow.source.name": "strictune"}
+            with contextlib.suppress(OSError, KeyError):  # A container may have no user database.
+                tags["mlflow.user"] = getpass.getuser()
+            run = self.known[record.key] = self._store.create_run(
+                self._experiment_id, name=record.name, tags=tags, started_ms=record.started_ms
+            )
+        return run
+
+    def _place(self, record: RunRecord) -> dict[str, str]:
+        tags = {names.KIND: record.key.kind, names.FOLDER: names.cut(folder_tag(record.path))}
+        if record.key.kind != "sweep":
+            tags[names.PARENT_RUN] = str(self._parent_id)
+        return tags | self._shared_tags
+
+    def _write_run(self, run: StoredRun, record: RunRecord) -> None:
+        tags = {**record.tags, **self._place(record)}
+        for key in _MAY_BE_TAKEN_BACK:
+            if key in run.tags and key not in tags:
+                self._store.remove_tag(run, key)
+        tags = {key: value for key, value in tags.items() if run.tags.get(key) != value}
+        params = {key: value for key, value in record.params.items() if key not in run.params}
+        if record.datasets and not run.has_inputs:
+            self._store.log_inputs(run, record.datasets)
+        if tags or params:
+            self._log(run, params=params, tags=tags)
+        if run.status != record.status:
+            self._store.set_status(run, record.status, ended_ms=record.ended_ms)
+
+    def _write_metrics(self, run: StoredRun, record: RunRecord) -> None:
+        if record.end_bytes > run.mark.num_bytes:
+            path, end = record.metrics_path, record.end_bytes
+            for batch in read_batches(path, start=run.mark, end_bytes=end):
+                self._log(run, points=batch.points, tags={names.MIRRORED: str(batch.mark)})
+        self._write_findings(run, record)
+
+    def _write_findings(self, run: StoredRun, record: RunRecord) -> None:
+        """Log the comparison; of a logged model it and the final metrics, to run and model.
+
+        Their times are those of the run's own points: the store keeps equal points once.
+        """
+        model_id = run.tags.get(names.LOGGED_MODEL)
+        found = (record.comparison, record.final if model_id else None)
+        points = tuple(
+            Point(key, value, record.num_steps, findings.time_ms)
+            for findings in found
+            if findings is not None
+            for key, value in findings.metrics.items()
+        )
+        digest = _digest([points, model_id])
+        if points and run.tags.get(names.COMPARED) != digest:
+            self._log(run, points=points, tags={names.COMPARED: digest}, model_id=model_id)
+
+    def _write_artifacts(self, run: StoredRun, record: RunRecord) -> None:
+        files = record.artifacts
+        digest = _digest([(file.name, file.num_bytes, file.mtime_ns) for file in files])
+        if files and run.tags.get(names.UPLOADED) != digest:
+            for file in files:
+                self._store.upload(run, file)
+            self._log(run, tags={names.UPLOADED: digest})
+            self._count(num_files=len(files))
+        adapter = record.final_adapter
+        if adapter and names.LOGGED_MODEL not in run.tags:
+            model_id = self._store.log_model(
+                self._experiment_id, run, name=record.key.id, files=adapter, step=record.num_steps
+            )
+            self._log(run, tags={names.LOGGED_MODEL: model_id})
+            self._count(num_files=len(adapter))
+            self._write_findings(run, record)
+
+    def _log(
+        self,
+        run: StoredRun,
+        *,
+        points: Sequence[Point] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str],
+        model_id: str | None = None,
+    ) -> None:
+        self._store.log(run, points=points, params=params or {}, tags=tags, model_id=model_id)
+        self._count(num_points=len(points))
+
+    def _count(self, *, num_points: int = 0, num_files: int = 0) -> None:
+        done = self.written
+        self.written = SyncReport(
+            num_points=done.num_points + num_points, num_files=done.num_files + num_files
+        )
+
+
+def _find_sweep_id(store: TrackingStore, experiment_id: str, view: SweepView) -> str | None:
+    """Recognise a sweep that lost its ``tracking.json``, by what was copied of it.
+
+    The same name and folder are no proof: the folder may have been emptied and the sweep
+    started anew. The proof is a run that holds the beginning of a trial's metrics, which
+    carry the time of their writing.
+    """
+    paths = {record.key: record.metrics_path for record in view.runs}
+    wanted = (view.sweep.name, folder_tag(view.sweep.path))
+    for parent in reversed(store.find_runs(experiment_id, {names.KIND: "sweep"})):
+        sweep_id = parent.tags.get(names.SWEEP_ID, "")
+        if (parent.tags.get(names.SWEEP), parent.tags.get(names.FOLDER)) != wanted or not sweep_id:
+            continue
+        for run in store.find_runs(experiment_id, {names.SWEEP_ID: sweep_id}):
+            path = paths.get(_key(run))
+            if path is not None and run.mark.num_bytes and is_copied(path, run.mark):
+                return sweep_id
+    return None
+
+
+def _key(run: StoredRun) -> RunKey:
+    for kind, tag in names.ID_TAGS.items():
+        if run.tags.get(names.KIND) == kind:
+            return RunKey(kind, run.tags.get(tag, run.run_id))
+    raise ValueError(f"run {run.run_id}: its kind is {run.tags.get(names.KIND)!r}")
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:12]

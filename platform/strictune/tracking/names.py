@@ -14,8 +14,8 @@
 | ``strictune.reason`` | all but sweep | why it failed or was stopped |
 | ``strictune.verdict`` | trial | the adapter verdict |
 | ``strictune.num_trials`` and ``_finished``, ``_failed``, ``_killed`` | sweep | counts |
-| ``strictune.mirrored``, ``strictune.uploaded``, ``strictune.compared``, ``strictune.inputs`` \
-| all | how far the mirror is: metrics, artifacts, ``delta.json``, data sets |
+| ``strictune.mirrored``, ``strictune.uploaded``, ``strictune.compared`` | all | how far the \
+mirror is: metrics, artifacts, ``delta.json`` |
 | ``strictune.logged_model`` | trial | the id of its adapter as a logged model |
 """
 
@@ -24,33 +24,8 @@ import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
-__all__ = [
-    "BASELINE",
-    "COMPARED",
-    "FOLDER",
-    "ID_TAGS",
-    "INPUTS",
-    "KIND",
-    "LOGGED_MODEL",
-    "MIRRORED",
-    "NOTE",
-    "PARENT_RUN",
-    "REASON",
-    "SWEEP",
-    "SWEEP_ID",
-    "TRIAL",
-    "UPLOADED",
-    "VERDICT",
-    "RunKind",
-    "cut",
-    "cut_table",
-    "experiment_name",
-    "flat_params",
-    "metric_key",
-    "tag",
-]
-
 RunKind = Literal["sweep", "trial", "baseline", "control"]
+RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 MAX_KEY_CHARS: Final = 250
 MAX_PARAM_CHARS: Final = 6000
@@ -83,7 +58,6 @@ VERDICT: Final = tag("verdict")
 MIRRORED: Final = tag("mirrored")
 UPLOADED: Final = tag("uploaded")
 COMPARED: Final = tag("compared")
-INPUTS: Final = tag("inputs")
 LOGGED_MODEL: Final = tag("logged_model")
 NOTE: Final = "mlflow.note.content"
 """What MLflow's pages show as the run's description."""

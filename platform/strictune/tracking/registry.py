@@ -10,7 +10,6 @@ Load it with ``mlflow.artifacts.download_artifacts("models:/strict_json-tiny@bes
 in PEFT's format.
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -19,10 +18,10 @@ from typing import Any, NamedTuple, Protocol
 
 from strictune.config.naming import short_model_name
 from strictune.errors import StorageError
+from strictune.records import LOCK, TRIALS, Outcome, read_lock, write_outcome
 from strictune.tracking import names
 from strictune.tracking.identity import read_identity
-from strictune.tracking.planning import KnownRun
-from strictune.tracking.store import TrackingStore
+from strictune.tracking.store import StoredRun, TrackingStore
 
 __all__ = ["Candidate", "Promotion", "Ruling", "promote"]
 
@@ -98,7 +97,7 @@ def promote(
         run = by_trial.get(candidate.trial_id)
         if run is None or names.LOGGED_MODEL not in run.tags:
             raise StorageError(f"the tracking store lacks the adapter of {candidate.trial_id}.")
-        folder = sweep_dir / "trials" / candidate.trial_id
+        folder = sweep_dir / TRIALS / candidate.trial_id
         done.append(registry.promote(candidate, run, folder, task=task, judge=judge))
     return done
 
@@ -110,7 +109,7 @@ class _Registry:
     def promote(
         self,
         candidate: Candidate,
-        run: KnownRun,
+        run: StoredRun,
         folder: Path,
         *,
         task: str,
@@ -148,7 +147,7 @@ class _Registry:
         version = dict(found[0].aliases).get(BEST)
         return version and self._store.call("get_model_version", name, version)
 
-    def _version(self, name: str, candidate: Candidate, run: KnownRun) -> tuple[Any, bool]:
+    def _version(self, name: str, candidate: Candidate, run: StoredRun) -> tuple[Any, bool]:
         """Return the candidate's version, and whether nothing was ruled about it so far."""
         found = self._store.call(
             "search_model_versions", f"name = '{name}' and run_id = '{run.run_id}'"
@@ -173,12 +172,14 @@ class _Registry:
     def _judge(self, folder: Path, holder: Any, judge: Callable[[Path, Path], Ruling]) -> Ruling:
         trial_id = holder.tags.get(names.TRIAL, holder.run_id)
         with tempfile.TemporaryDirectory(prefix="strictune-best-") as work:
-            theirs = Path(work) / "trials" / trial_id
-            self._fetch(holder.run_id, "lock.json", theirs)
-            split = json.loads((theirs / "lock.json").read_bytes())["evaluation_key"]["split"]
+            theirs = Path(work) / TRIALS / trial_id
+            self._fetch(holder.run_id, LOCK, theirs)
+            lock = read_lock(theirs)
+            assert lock is not None
+            split = lock.evaluation_key["split"]
             self._fetch(holder.run_id, f"eval/{split}/samples.parquet", theirs)
             # Only finished trials have versions.
-            (theirs / "outcome.json").write_text('{"state": "FINISHED"}', encoding="utf-8")
+            write_outcome(theirs, Outcome(state="FINISHED"))
             return judge(folder, theirs)
 
     def _fetch(self, run_id: str, name: str, folder: Path) -> None:

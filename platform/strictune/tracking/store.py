@@ -1,8 +1,7 @@
 """The tracking store: the only place that calls MLflow to write.
 
-Thin on purpose. It turns writes into client calls and every failure into
-``StorageError``; what to write is decided in ``planning``. MLflow is imported when a
-store is opened, so that nothing else pays for it.
+It turns writes into client calls and every failure into ``StorageError``; what to write is decided
+in ``mirror``. MLflow is imported when a store is opened, so that nothing else pays for it.
 """
 
 import contextlib
@@ -10,9 +9,10 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from filelock import FileLock
@@ -20,13 +20,11 @@ from filelock import FileLock
 from strictune.errors import StorageError
 from strictune.passwords import hide_passwords, without_password
 from strictune.tracking.address import sqlite_path
-from strictune.tracking.planning import KnownRun
-from strictune.tracking.records import Artifact, DatasetUse, RunStatus
-from strictune.tracking.spool import Point
+from strictune.tracking.names import MIRRORED, RunStatus
+from strictune.tracking.points import Mark, Point
+from strictune.tracking.reader import Artifact, DatasetUse
 
-__all__ = ["TrackingStore"]
-
-_T = TypeVar("_T")
+__all__ = ["StoredRun", "TrackingStore"]
 
 _SERVERS = ("http", "https", "databricks")
 _PARAMS_PER_CALL = 100
@@ -41,6 +39,22 @@ _DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredRun:
+    """What the store is known to hold of one run; writes to it are added here."""
+
+    run_id: str
+    status: str
+    tags: dict[str, str]
+    params: dict[str, str]
+    has_inputs: bool
+
+    @property
+    def mark(self) -> Mark:
+        """How much of the metrics file the store holds."""
+        return Mark.parse(self.tags.get(MIRRORED))
 
 
 class TrackingStore:
@@ -102,10 +116,10 @@ class TrackingStore:
             )
         return str(experiment.experiment_id)
 
-    def find_runs(self, experiment_id: str, tags: Mapping[str, str]) -> list[KnownRun]:
+    def find_runs(self, experiment_id: str, tags: Mapping[str, str]) -> list[StoredRun]:
         """Return the runs that carry all these tags, oldest first; deleted ones are left out."""
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-        found: list[KnownRun] = []
+        found: list[StoredRun] = []
         token = None
         while True:
             page = self.call(
@@ -116,19 +130,20 @@ class TrackingStore:
                 order_by=["attributes.start_time ASC"],
                 page_token=token,
             )
-            found += [_known(run) for run in page]
+            found += [_stored(run) for run in page]
             token = page.token
             if not token:
                 return found
 
     def create_run(
         self, experiment_id: str, *, name: str, tags: Mapping[str, str], started_ms: int
-    ) -> KnownRun:
+    ) -> StoredRun:
         """Create a run that is RUNNING."""
-        run = self.call(
-            "create_run", experiment_id, run_name=name, tags=dict(tags), start_time=started_ms
+        return _stored(
+            self.call(
+                "create_run", experiment_id, run_name=name, tags=dict(tags), start_time=started_ms
+            )
         )
-        return _known(run)
 
     def delete_run(self, run_id: str) -> None:
         """Take a run out of sight; MLflow keeps it under "Deleted"."""
@@ -136,7 +151,7 @@ class TrackingStore:
 
     def log(
         self,
-        run_id: str,
+        run: StoredRun,
         *,
         points: Sequence[Point] = (),
         params: Mapping[str, str] | None = None,
@@ -150,38 +165,44 @@ class TrackingStore:
         """
         from mlflow.entities import Metric, Param, RunTag
 
-        for some in _chunks((params or {}).items(), _PARAMS_PER_CALL):
-            self.call("log_batch", run_id, params=[Param(*pair) for pair in some], synchronous=True)
+        pairs, tags = list((params or {}).items()), tags or {}
+        for start in range(0, len(pairs), _PARAMS_PER_CALL):
+            some = [Param(*pair) for pair in pairs[start : start + _PARAMS_PER_CALL]]
+            self.call("log_batch", run.run_id, params=some, synchronous=True)
         metrics = [
             Metric(point.key, point.value, point.time_ms, point.step, model_id=model_id)
             for point in points
         ]
-        run_tags = [RunTag(*pair) for pair in (tags or {}).items()]
-        if metrics or run_tags:
-            self.call("log_batch", run_id, metrics=metrics, tags=run_tags, synchronous=True)
+        if metrics or tags:
+            run_tags = [RunTag(*pair) for pair in tags.items()]
+            self.call("log_batch", run.run_id, metrics=metrics, tags=run_tags, synchronous=True)
+        run.params.update(params or {})
+        run.tags.update(tags)
 
-    def remove_tag(self, run_id: str, key: str) -> None:
+    def remove_tag(self, run: StoredRun, key: str) -> None:
         """Remove a tag that is there."""
-        self.call("delete_tag", run_id, key)
+        self.call("delete_tag", run.run_id, key)
+        del run.tags[key]
 
-    def set_status(self, run_id: str, status: RunStatus, *, ended_ms: int | None) -> None:
+    def set_status(self, run: StoredRun, status: RunStatus, *, ended_ms: int | None) -> None:
         """End a run (now, without a time), or open it again; MLflow keeps its former end."""
         if status == "RUNNING":
-            self.call("update_run", run_id, status=status)
+            self.call("update_run", run.run_id, status=status)
         else:
-            self.call("set_terminated", run_id, status=status, end_time=ended_ms)
+            self.call("set_terminated", run.run_id, status=status, end_time=ended_ms)
+        run.status = status
 
-    def upload(self, run_id: str, artifact: Artifact) -> None:
+    def upload(self, run: StoredRun, artifact: Artifact) -> None:
         """Upload one file, over one of the same name."""
         folder = PurePosixPath(artifact.name).parent.as_posix()
         self.call(
             "log_artifact",
-            run_id,
+            run.run_id,
             str(artifact.path),
             artifact_path=None if folder == "." else folder,
         )
 
-    def log_inputs(self, run_id: str, datasets: Sequence[DatasetUse]) -> None:
+    def log_inputs(self, run: StoredRun, datasets: Sequence[DatasetUse]) -> None:
         """Say which data sets a run read; one that is there already stays as it is."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -192,10 +213,11 @@ class TrackingStore:
             )
             for used in datasets
         ]
-        self.call("log_inputs", run_id, datasets=inputs)
+        self.call("log_inputs", run.run_id, datasets=inputs)
+        run.has_inputs = True
 
     def log_model(
-        self, experiment_id: str, run_id: str, *, name: str, files: Sequence[Artifact], step: int
+        self, experiment_id: str, run: StoredRun, *, name: str, files: Sequence[Artifact], step: int
     ) -> str:
         """Store an adapter as a logged model of its run and return the model's id.
 
@@ -203,9 +225,8 @@ class TrackingStore:
         """
         from mlflow.entities import LoggedModelOutput
 
-        found = self.call(
-            "search_logged_models", [experiment_id], filter_string=f"source_run_id = '{run_id}'"
-        )
+        wanted = f"source_run_id = '{run.run_id}'"
+        found = self.call("search_logged_models", [experiment_id], filter_string=wanted)
         model = (
             found[0]
             if found
@@ -213,15 +234,16 @@ class TrackingStore:
                 "create_logged_model",
                 experiment_id,
                 name=_REFUSED_IN_MODEL_NAMES.sub("_", name),
-                source_run_id=run_id,
+                source_run_id=run.run_id,
                 model_type="LoRA adapter",
             )
         )
         for file in files:
             self.call("log_model_artifact", model.model_id, str(file.path))
-        outputs = self.call("get_run", run_id).outputs
+        outputs = self.call("get_run", run.run_id).outputs
         if model.model_id not in {output.model_id for output in outputs.model_outputs}:
-            self.call("log_outputs", run_id, models=[LoggedModelOutput(model.model_id, step)])
+            output = LoggedModelOutput(model.model_id, step)
+            self.call("log_outputs", run.run_id, models=[output])
         self.call("finalize_logged_model", model.model_id, "READY")
         return str(model.model_id)
 
@@ -231,19 +253,14 @@ class TrackingStore:
             return getattr(self._client, method)(*args, **kwargs)
 
 
-def _known(run: Any) -> KnownRun:
-    return KnownRun(
+def _stored(run: Any) -> StoredRun:
+    return StoredRun(
         run_id=run.info.run_id,
         status=run.info.status,
         tags=dict(run.data.tags),
-        params=frozenset(run.data.params),
+        params=dict(run.data.params),
+        has_inputs=bool(run.inputs and run.inputs.dataset_inputs),
     )
-
-
-def _chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    whole = list(items)
-    for start in range(0, len(whole), size):
-        yield whole[start : start + size]
 
 
 @contextlib.contextmanager

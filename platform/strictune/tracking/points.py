@@ -1,20 +1,18 @@
-"""A trial's ``metrics.jsonl`` as batches for the tracking store.
+"""A run's ``metrics.jsonl`` as batches for the tracking store.
 
-A ``Mark`` says how far a file has been copied. It travels with each batch into the
-store, so that the store itself knows where to go on, and it carries a digest of what
-lies before it, so that a file which was rolled back and written again is noticed.
-
-The file is written by the trial; nothing here writes to it.
+A ``Mark`` says how far a file has been copied. It travels with each batch into the store, so that
+the store itself knows where to go on, and it carries a digest of what lies before it, so that a
+file which was rolled back and written again is noticed.
 """
 
 import hashlib
-import json
 import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from strictune.records import parse_line, read_lines
 from strictune.tracking.names import metric_key
 
 __all__ = ["MAX_BATCH_POINTS", "Batch", "Mark", "Point", "is_copied", "read_batches"]
@@ -81,21 +79,17 @@ def read_batches(path: Path, *, start: Mark, end_bytes: int) -> Iterator[Batch]:
     points.
     """
     pending: list[Point] = []
-    offset = done = start.num_bytes
-    with path.open("rb") as lines:
-        lines.seek(offset)
-        for line in lines:
-            if offset + len(line) > end_bytes or not line.endswith(b"\n"):
-                break
-            points = _points(line, source=f"{path}:{offset}")
-            while len(pending) + len(points) > MAX_BATCH_POINTS:
-                if not pending:
-                    pending, points = points[:MAX_BATCH_POINTS], points[MAX_BATCH_POINTS:]
-                yield Batch(tuple(pending), _mark_at(path, offset))
-                pending = []
-            pending += points
-            offset += len(line)
-    if offset > done:
+    offset = start.num_bytes
+    for line in read_lines(path, start=offset, end=end_bytes):
+        points = _points(line, source=f"{path}:{offset}")
+        while len(pending) + len(points) > MAX_BATCH_POINTS:
+            if not pending:
+                pending, points = points[:MAX_BATCH_POINTS], points[MAX_BATCH_POINTS:]
+            yield Batch(tuple(pending), _mark_at(path, offset))
+            pending = []
+        pending += points
+        offset += len(line)
+    if offset > start.num_bytes:
         yield Batch(tuple(pending), _mark_at(path, offset))
 
 
@@ -109,16 +103,13 @@ def _mark_at(path: Path, num_bytes: int) -> Mark:
 
 
 def _points(line: bytes, *, source: str) -> list[Point]:
-    try:
-        record = json.loads(line)
-        step, time_ms = int(record["step"]), int(record["time"] * 1000)
-        return [
-            Point(metric_key(key), float(value), step, time_ms)
-            for key, value in record["metrics"].items()
-            if math.isfinite(value)
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        logger.warning(
-            "metrics=%s skipped a line that is not a record of metrics: %s", source, error
-        )
+    logged = parse_line(line)
+    if logged is None or not math.isfinite(logged.time):
+        logger.warning("metrics=%s skipped a line that is not a record of metrics", source)
         return []
+    time_ms = int(logged.time * 1000)
+    return [
+        Point(metric_key(key), float(value), logged.step, time_ms)
+        for key, value in logged.metrics.items()
+        if math.isfinite(value)
+    ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from strictune.tracking.spool import MAX_BATCH_POINTS, Mark, Point, is_copied, read_batches
+from strictune.tracking.points import MAX_BATCH_POINTS, Mark, Point, is_copied, read_batches
 
 START = Mark(0, "")
 
