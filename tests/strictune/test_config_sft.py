@@ -199,9 +199,10 @@ def test_the_plan_names_the_method() -> None:
     plan = plan_document(sweep, expand(sweep))
     assert [cell["method"] for cell in plan["cells"]] == ["sft", "grpo"]
     assert [one["method"] for one in plan["trials"]] == ["sft", "grpo"]
-    supervised, learned = plan["cells"]
+    supervised = plan["cells"][0]
     assert supervised["weights"] == {}
     assert supervised["completions_per_step"] == 8
     # 16 steps x 4 prompts x 8 completions
-    steps = [[(stage["name"], stage["steps"]) for stage in cell["stages"]] for cell in plan["cells"]]
+    stages = [cell["stages"] for cell in plan["cells"]]
+    steps = [[(stage["name"], stage["steps"]) for stage in of_cell] for of_cell in stages]
     assert steps == [[("standard", 64)], [("standard", 16)]]
