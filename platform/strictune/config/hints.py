@@ -180,7 +180,7 @@ def _path_in(data: Any, loc: Sequence[str | int]) -> list[str | int]:
         is_last = index == len(loc) - 1
         if _holds(node, part):
             node = node[part]
-        elif not (is_last and isinstance(node, dict)):
+        elif not (is_last and isinstance(node, dict)) or part == node.get("kind"):
             continue
         path.append(part)
     return path

@@ -234,7 +234,7 @@ def test_files_are_found_beside_the_sweep_file(
     ("line", "message"),
     [
         pytest.param("rewards: [a, a]", "lists a twice in rewards", id="twice"),
-        pytest.param("success: a >", r"success has 'a >', expected e\.g\.", id="half-condition"),
+        pytest.param("success: a >", r"has success = a >, expected e\.g\.", id="half-condition"),
         pytest.param(
             "success: b >= 1", r"b is none of rewards \(length_reward, acc", id="unpaid-condition"
         ),

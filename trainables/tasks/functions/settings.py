@@ -109,7 +109,7 @@ class FunctionsSettings(BaseSettings):
         for condition in self.conditions:
             if condition.sign is not None and condition.function not in self.rewards:
                 raise ValueError(
-                    f"success = {self.success}, but {condition.function} is none of rewards "
+                    f"has success = {self.success}, but {condition.function} is none of rewards "
                     f"({', '.join(self.rewards)}). Add it there."
                 )
         return self
@@ -158,6 +158,6 @@ def _condition(text: str) -> Condition:
             function=found["function"], sign=found["sign"], value=float(found["value"])
         )
     raise ValueError(
-        f"success has {text!r}, expected e.g. accuracy_reward >= 1.0, or the name of a function "
+        f"has success = {text}, expected e.g. accuracy_reward >= 1.0, or the name of a function "
         "that gives true or false."
     )
