@@ -7,7 +7,7 @@ to be as long as it may be. It is right within a factor of three or so, and alwa
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from strictune.config import ComputeDtype, TrialSpec
 from strictune.cost_plan import StepPlan
@@ -17,7 +17,7 @@ from trainables.memory.architecture import Architecture
 from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
 
-__all__ = ["GuessedTimes", "guess_step", "guess_times", "num_evaluated_once"]
+__all__ = ["guess_step", "num_evaluations"]
 
 LAUNCHES_A_LAYER = 43
 """Kernels of one layer in one decoding step, its linear modules plain, as generation has them in
@@ -41,41 +41,59 @@ CPU_TRAINING = 1.2
 generates in 5.5 s with NF4 and an adapter, and in half of that from plain weights."""
 
 
-class GuessedTimes(NamedTuple):
-    """Seconds of one optimizer step, and of a whole evaluation."""
-
-    step_s: float
-    evaluation_s: float
-
-
 def guess_step(
     trial: TrialSpec,
     architecture: Architecture | None,
     *,
     device: Literal["cuda", "cpu"],
     dtype: ComputeDtype,
-    num_evaluated: int | None,
-    num_evaluations: int,
 ) -> StepPlan:
-    """Return a guess for the plan, as far as model and evaluation are known."""
+    """Guess how long a step and all evaluations of a trial take, as far as they are known.
+
+    Args:
+        trial: The trial.
+        architecture: Of its model; None where it is not known.
+        device: What it runs on.
+        dtype: What it computes in.
+    """
     if architecture is None:
         return StepPlan(step_s=None, evaluation_s=None, source="unknown")
-    guessed = guess_times(
-        trial,
-        architecture,
-        device=device,
-        dtype=dtype,
-        prompt_tokens=load_task(trial.task).max_prompt_tokens,
-        num_evaluated=num_evaluated or 0,
-    )
+    # Two operations for each weight and token; the embedding is looked up, the output layer not.
+    num_params = architecture.num_linear_params + architecture.vocab * architecture.hidden
+    token_flop = 2.0 * num_params
+    completions, tokens = trial.optimization.completions_per_step, trial.max_completion_tokens
+    batch, num_evaluated = trial.evaluation.batch_size, _num_evaluated(trial)
+    if device == "cpu":
+        token_s = token_flop / _cpu_flops(dtype)
+        generation_s = completions * tokens * token_s
+        training_s = CPU_TRAINING * generation_s
+        batch_s = batch * trial.max_evaluation_tokens * token_s
+        num_batches = (num_evaluated or 0) / batch
+    else:
+        launches_s = architecture.num_layers * LAUNCH_S
+        decoding_s = LAUNCHES_A_LAYER * launches_s
+        generation_s = tokens * max(decoding_s, completions * token_flop / CARD_FLOPS)
+        training_s = _card_training_s(trial, launches_s=launches_s, token_flop=token_flop)
+        batch_s = trial.max_evaluation_tokens * max(decoding_s, batch * token_flop / CARD_FLOPS)
+        num_batches = math.ceil((num_evaluated or 0) / batch)
+    if trial.method == "sft":
+        generation_s = 0.0
     return StepPlan(
-        step_s=guessed.step_s,
-        evaluation_s=None if num_evaluated is None else guessed.evaluation_s * num_evaluations,
+        step_s=generation_s / trial.grpo.num_iterations + training_s,
+        evaluation_s=None
+        if num_evaluated is None
+        else num_evaluations(trial) * num_batches * batch_s,
         source="guess",
     )
 
 
-def num_evaluated_once(trial: TrialSpec) -> int | None:
+def num_evaluations(trial: TrialSpec) -> int:
+    """Count one evaluation for each stage, and one of the final split where it is another."""
+    evaluation = trial.evaluation
+    return len(trial.stages) + (evaluation.split != evaluation.final_split)
+
+
+def _num_evaluated(trial: TrialSpec) -> int | None:
     """Count the completions of one evaluation; None where its prompts cannot be read here."""
     evaluation = trial.evaluation
     try:
@@ -86,58 +104,20 @@ def num_evaluated_once(trial: TrialSpec) -> int | None:
     return len(chosen) * evaluation.samples_per_prompt
 
 
-def guess_times(
-    trial: TrialSpec,
-    architecture: Architecture,
-    *,
-    device: Literal["cuda", "cpu"],
-    dtype: ComputeDtype,
-    prompt_tokens: int,
-    num_evaluated: int,
-) -> GuessedTimes:
-    """Guess how long a step and an evaluation of a trial take.
-
-    Args:
-        trial: The trial.
-        architecture: Of its model.
-        device: What it runs on.
-        dtype: What it computes in.
-        prompt_tokens: No prompt is longer.
-        num_evaluated: Completions of the evaluation.
-    """
-    # Two operations for each weight and token; the embedding is looked up, the output layer not.
-    num_params = architecture.num_linear_params + architecture.vocab * architecture.hidden
-    token_flop = 2.0 * num_params
-    completions = trial.optimization.completions_per_step
-    tokens, evaluated_tokens = trial.max_completion_tokens, trial.max_evaluation_tokens
-    if device == "cpu":
-        token_s = token_flop / _cpu_flops(dtype)
-        generation_s = completions * tokens * token_s
-        training_s = CPU_TRAINING * generation_s
-        evaluation_s = num_evaluated * evaluated_tokens * token_s
-    else:
-        launches_s = architecture.num_layers * LAUNCH_S
-        decoding_s = LAUNCHES_A_LAYER * launches_s
-        generation_s = tokens * max(decoding_s, completions * token_flop / CARD_FLOPS)
-        batch = trial.evaluation.batch_size
-        evaluated_s = max(decoding_s, batch * token_flop / CARD_FLOPS)
-        evaluation_s = math.ceil(num_evaluated / batch) * evaluated_tokens * evaluated_s
-        micro_batch = trial.optimization.per_device_train_batch_size
-        pass_flop = micro_batch * (prompt_tokens + tokens) * token_flop
-        pass_s = max(TRAINED_LAUNCHES_A_LAYER * launches_s, pass_flop / CARD_FLOPS)
-        training_s = completions / micro_batch * _passes(trial) * pass_s
-    if trial.method == "sft":
-        return GuessedTimes(training_s, evaluation_s)
-    return GuessedTimes(generation_s / trial.grpo.num_iterations + training_s, evaluation_s)
+def _card_training_s(trial: TrialSpec, *, launches_s: float, token_flop: float) -> float:
+    """Count passes over a micro-batch: forward, backward, what is recomputed, the reference."""
+    optimization = trial.optimization
+    micro_batch = optimization.per_device_train_batch_size
+    length = load_task(trial.task).max_prompt_tokens + trial.max_completion_tokens
+    pass_s = max(
+        TRAINED_LAUNCHES_A_LAYER * launches_s, micro_batch * length * token_flop / CARD_FLOPS
+    )
+    has_reference = trial.method == "grpo" and trial.grpo.beta > 0
+    num_passes = 2 + optimization.gradient_checkpointing + has_reference
+    return optimization.completions_per_step / micro_batch * num_passes * pass_s
 
 
 def _cpu_flops(dtype: ComputeDtype) -> float:
     if dtype != "bfloat16":
         return CPU_FLOPS
     return CPU_FLOPS * (CPU_BFLOAT16 if cpu_has_bfloat16() else CPU_EMULATED)
-
-
-def _passes(trial: TrialSpec) -> int:
-    """Count passes over a micro-batch: forward, backward, what is recomputed, the reference."""
-    has_reference = trial.method == "grpo" and trial.grpo.beta > 0
-    return 2 + trial.optimization.gradient_checkpointing + has_reference

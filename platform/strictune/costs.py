@@ -8,15 +8,14 @@ from the first guess of ``cost_guess``.
 Nothing is measured here; ``trials_to_probe`` names what a launcher has to measure first.
 """
 
-import functools
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from strictune.config import ComputeDtype, ResourcesSpec, TrialSpec, auto_dtype
 from strictune.cost_cache import CostCache, KnownCosts
-from strictune.cost_guess import guess_step, num_evaluated_once
+from strictune.cost_guess import guess_step, num_evaluations
 from strictune.cost_plan import CellPlan, MemoryPlan, StepPlan, SweepCosts
 from strictune.errors import BudgetError
 from strictune.packing import Grant, Machine, Peak, grant_trial, needs_peak
@@ -89,8 +88,6 @@ def expected_costs(
     members: dict[str, list[TrialSpec]] = {}
     for trial in trials:
         members.setdefault(trial.cell, []).append(trial)
-    # One suite for the whole sweep, and drawing it takes a moment: only where a cell asks.
-    count = functools.cache(lambda: num_evaluated_once(trials[0]))
     cells = {
         name: _plan_cell(
             spec,
@@ -98,7 +95,6 @@ def expected_costs(
             machines,
             cache.read(cell[0], device=device),
             num_wanted=len(trials),
-            num_evaluated=count,
         )
         for name, cell in members.items()
     }
@@ -123,7 +119,6 @@ def _plan_cell(
     known: KnownCosts,
     *,
     num_wanted: int,
-    num_evaluated: Callable[[], int | None],
 ) -> CellPlan:
     trial = members[0]
     device: _Device = "cuda" if any(machine.gpus for machine in machines) else "cpu"
@@ -140,14 +135,7 @@ def _plan_cell(
     granted = _grant(spec, trial, machines, peak, num_wanted=num_wanted)
     step = _timed_step(trial, known, granted.grant)
     if step is None:
-        step = guess_step(
-            trial,
-            architecture,
-            device=device,
-            dtype=dtype,
-            num_evaluated=num_evaluated(),
-            num_evaluations=_num_evaluations(trial),
-        )
+        step = guess_step(trial, architecture, device=device, dtype=dtype)
     num_steps = sum(trial.stage_steps)
     return CellPlan(
         num_trials=len(members),
@@ -288,7 +276,7 @@ def _timed_step(trial: TrialSpec, known: KnownCosts, grant: Grant | None) -> Ste
     if known.probe is not None:
         return StepPlan(
             step_s=known.probe.step_s,
-            evaluation_s=known.probe.evaluation_s * _num_evaluations(trial),
+            evaluation_s=known.probe.evaluation_s * num_evaluations(trial),
             source="probe, at worst lengths",
         )
     return None
@@ -307,12 +295,6 @@ def _most_similar(
         if cost.num_threads == grant.num_threads and (cost.gpus or 0.0) == grant.gpus
     ]
     return same or kept
-
-
-def _num_evaluations(trial: TrialSpec) -> int:
-    """Count one evaluation for each stage, and one of the final split where it is another."""
-    evaluation = trial.evaluation
-    return len(trial.stages) + (evaluation.split != evaluation.final_split)
 
 
 def _hours(step: StepPlan, num_steps: int) -> float | None:

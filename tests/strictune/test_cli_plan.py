@@ -38,7 +38,7 @@ def test_json_is_the_plan_document(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture
 def nothing_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A cache directory without a cost cache."""
+    """A cache directory without measured costs."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 

@@ -1,13 +1,12 @@
 """The first guess at times, held against the few that were measured."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from cost_fakes import trials_of
 
 from strictune import cost_guess
-from strictune.config import TrialSpec
-from strictune.cost_guess import LAUNCH_S, LAUNCHES_A_LAYER, GuessedTimes, guess_times
+from strictune.cost_guess import LAUNCH_S, LAUNCHES_A_LAYER, guess_step
 from trainables.memory.architecture import find_architecture
 
 SMOLLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -18,17 +17,17 @@ PUBLISHED = {
 }
 
 
-def guess(
-    *, device: Any = "cuda", dtype: Any = "bfloat16", num_evaluated: int = 0, **changes: Any
-) -> GuessedTimes:
+class Guess(NamedTuple):
+    step_s: float
+    evaluation_s: float
+
+
+def guess(*, device: Any = "cuda", dtype: Any = "bfloat16", **changes: Any) -> Guess:
     [trial] = trials_of(**changes)
-    return guess_trial(trial, device=device, dtype=dtype, num_evaluated=num_evaluated)
-
-
-def guess_trial(trial: TrialSpec, **how: Any) -> GuessedTimes:
-    architecture = find_architecture(trial.model)
-    assert architecture is not None
-    return guess_times(trial, architecture, prompt_tokens=512, **how)
+    found = guess_step(trial, find_architecture(trial.model), device=device, dtype=dtype)
+    assert found.step_s is not None
+    assert found.evaluation_s is not None
+    return Guess(found.step_s, found.evaluation_s)
 
 
 def test_a_small_model_on_a_card_waits_for_the_host() -> None:
@@ -42,25 +41,22 @@ def test_a_small_model_on_a_card_waits_for_the_host() -> None:
 
 def test_long_prompts_of_a_large_model_wait_for_the_card() -> None:
     batch = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 64}
-    [trial] = trials_of(model="Qwen/Qwen3-4B", grpo=PUBLISHED | batch)
-    architecture = find_architecture(trial.model)
-    assert architecture is not None
-    how: dict[str, Any] = {"device": "cuda", "dtype": "bfloat16", "num_evaluated": 0}
     short, long = (
-        guess_times(trial, architecture, prompt_tokens=tokens, **how).step_s
+        guess(
+            model="Qwen/Qwen3-4B", grpo=PUBLISHED | batch | {"max_completion_length": tokens}
+        ).step_s
         for tokens in (1024, 7168)
     )
-    assert 2.5 < long / short < 4
+    assert 4 < long / short < 7
 
 
-@pytest.mark.parametrize(
-    ("num_evaluated", "batches"),
-    [(0, 0), (1, 1), (32, 1), (33, 2), (320, 10)],
-)
-def test_an_evaluation_on_a_card_takes_its_batches(num_evaluated: int, batches: int) -> None:
-    found = guess(model=SMOLLM, num_evaluated=num_evaluated)
-    one = 512 * 30 * LAUNCHES_A_LAYER * LAUNCH_S
-    assert found.evaluation_s == pytest.approx(batches * one)
+@pytest.mark.parametrize(("batch_size", "batches"), [(5000, 1), (24, 5), (23, 6), (1, 120)])
+def test_an_evaluation_on_a_card_takes_its_batches(batch_size: int, batches: int) -> None:
+    evaluation = {"num_prompts_per_difficulty": 40, "samples_per_prompt": 1, "max_new_tokens": 100}
+    found = guess(model=SMOLLM, evaluation=evaluation | {"batch_size": batch_size})
+    one = 100 * 30 * LAUNCHES_A_LAYER * LAUNCH_S
+    # One evaluation of the stage and one of the final split.
+    assert found.evaluation_s == pytest.approx(2 * batches * one)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,11 @@ ON_CPU = Machine(cpus=4, memory_gib=16)
 
 
 def sweep_of(
-    *, matrix: dict[str, Any] | None = None, resources: dict[str, Any] | None = None, **trial: Any
+    *,
+    matrix: dict[str, Any] | None = None,
+    resources: dict[str, Any] | None = None,
+    evaluation: dict[str, Any] | None = None,
+    **trial: Any,
 ) -> SweepSpec:
     grpo = {"max_steps": 100} | trial.pop("grpo", {})
     return SweepSpec.model_validate(
@@ -23,6 +27,7 @@ def sweep_of(
             "trial": {"model": "builtin:tiny", "grpo": grpo, **trial},
             "matrix": matrix or {},
             "resources": resources or {},
+            "evaluation": evaluation or {},
         }
     )
 
