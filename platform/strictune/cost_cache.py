@@ -49,7 +49,7 @@ class KnownCosts:
 
     @property
     def peak(self) -> Peak | None:
-        """What to expect of a whole trial: its process grows where only the probe has run."""
+        """Expected peak of a whole trial; after a probe alone, its process is expected to grow."""
         measured = self.measured
         if measured is None or self.trials or measured.memory_gib is None:
             return measured

@@ -61,7 +61,7 @@ def trials_to_probe(
     for trial in first_of_cell.values():
         if trial.distributed.num_workers > 1:
             continue
-        _refuse_taking_all(trial)
+        _refuse_colocated_vllm(trial)
         if cache.read(trial, device=device).probe is None:
             first_of_shape.setdefault(shape_digest(trial), trial)
     return list(first_of_shape.values())
@@ -73,7 +73,7 @@ def measured_peak(trial: TrialSpec, machines: Sequence[Machine], cache: CostCach
 
 
 def device_of(machines: Sequence[Machine]) -> str:
-    """Name what measurements are kept under: the smallest card, else the processor."""
+    """Return the name that measurements are kept under: the smallest card, else the processor."""
     cards = [machine.card for machine in machines if machine.card is not None]
     if not cards:
         return cpu_name()
@@ -217,7 +217,7 @@ def _grant(
     is_needed = needs_peak(spec, machines, num_wanted=num_wanted, num_workers=num_workers)
     try:
         if is_needed:
-            _refuse_taking_all(trial)
+            _refuse_colocated_vllm(trial)
             if peak is None:
                 return _Granted(None, None)
         grant = grant_trial(
@@ -234,8 +234,8 @@ def _grant(
     return _Granted(grant, None)
 
 
-def _refuse_taking_all(trial: TrialSpec) -> None:
-    """Refuse to size what takes a part of whatever card it gets."""
+def _refuse_colocated_vllm(trial: TrialSpec) -> None:
+    """Refuse to size a trial whose vLLM takes a part of whatever card it gets."""
     rollouts = trial.rollouts
     if (
         trial.method == "grpo"

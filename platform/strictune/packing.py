@@ -208,7 +208,7 @@ def before_peak(spec: "ResourcesSpec", *, num_workers: int = 1) -> Grant:
 
 
 def has_room(machines: Sequence[Machine], process: Grant) -> bool:
-    """Say whether a trial of such processes fits; without a card anywhere it takes none."""
+    """Return whether a trial of such processes fits; without any card it runs on the CPU."""
     usable = _gpu_machines(machines)
     if not usable:
         usable, process = list(machines), replace(process, gpus=0.0)

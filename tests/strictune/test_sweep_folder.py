@@ -208,7 +208,7 @@ def test_results_of_another_scorer_get_no_new_ones_beside_them(
         write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": "FINISHED"})
         write_json(folder.trial(trial.trial_id) / "lock.json", lock_of("of then"))
     if is_open:
-        with pytest.raises(StorageError, match=r"3 finished trials.*scored by other code of task"):
+        with pytest.raises(StorageError, match=r"3 finished trials.*another version of task"):
             check_scorer(sweep(), trials, folder, is_retrying=False)
     else:
         (warning,) = check_scorer(sweep(), trials, folder, is_retrying=False)
@@ -241,7 +241,7 @@ def test_a_failed_trial_counts_as_open_where_it_is_run_again(
         write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": state})
         write_json(folder.trial(trial.trial_id) / "lock.json", lock_of("of then"))
     if is_retrying:
-        with pytest.raises(StorageError, match="scored by other code"):
+        with pytest.raises(StorageError, match="scored by another version"):
             check_scorer(sweep(), trials, folder, is_retrying=True)
     else:
         assert len(check_scorer(sweep(), trials, folder, is_retrying=False)) == 1
@@ -259,7 +259,7 @@ def test_a_resume_that_is_refused_for_its_scorer_changes_nothing(
     crossed = [part for text in CROSSED for part in ("--set", text)]
     asked = [*crossed, "--resume", "--out", str(tmp_path), "--set", "matrix.seed=[0,1]"]
     assert main(["run", str(QUICKSTART), *asked]) == 2
-    assert "scored by other code" in capsys.readouterr().err
+    assert "scored by another version" in capsys.readouterr().err
     assert {name: (path / name).read_bytes() for name in before} == before
 
 

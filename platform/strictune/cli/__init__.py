@@ -119,7 +119,7 @@ EXIT_INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    _show_what_can_be_shown()
+    _replace_unencodable()
     parser = make_parser()
     args = parser.parse_args(argv)
     if getattr(args, "json", False):
@@ -148,8 +148,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _show_what_can_be_shown() -> None:
-    """Replace characters that a terminal's encoding lacks, and halves of characters."""
+def _replace_unencodable() -> None:
+    """Print a replacement for characters that the terminal's encoding lacks, and for halves."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

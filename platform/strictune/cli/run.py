@@ -123,7 +123,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 class _Ran(NamedTuple):
-    """What a run of a sweep came to."""
+    """The results of one run of a sweep."""
 
     end: "SweepEnd"
     verdicts: "SweepVerdicts"

@@ -139,7 +139,7 @@ class _Running:
 
 
 def say_findings(tries: Mapping[str, Callable[[], Finding]], *, cure: str) -> None:
-    """Try each thing by its name, and print what was found; the process is at its service.
+    """Try each thing by its name and print what was found: all that the process does.
 
     Args:
         tries: What to try; what raises is broken, and the rest is tried all the same.

@@ -50,7 +50,7 @@ command at once."""
 
 @contextmanager
 def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
-    """Connect to Ray for the time of a sweep.
+    """Connect to Ray while the context is open.
 
     A cluster of this machine has the cores that this process may use; one that is joined
     counts its own. From then on the signals of ``ENDING`` end the sweep as Ctrl-C does.

@@ -58,7 +58,7 @@ def driving(folder: SweepFolder) -> Iterator[str]:
             started = time.time()
             who = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
             write_json(folder.driver, who)
-            with _interrupting_when_asked(folder):
+            with _interrupted_on_request(folder):
                 yield f"{who['host']}:{who['pid']}:{started:.0f}"
         finally:
             folder.driver.unlink(missing_ok=True)
@@ -66,7 +66,7 @@ def driving(folder: SweepFolder) -> Iterator[str]:
 
 
 @contextmanager
-def _interrupting_when_asked(folder: SweepFolder) -> Iterator[None]:
+def _interrupted_on_request(folder: SweepFolder) -> Iterator[None]:
     ended = threading.Event()
 
     def listen() -> None:

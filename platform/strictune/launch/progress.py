@@ -40,7 +40,7 @@ def reporting(
     say: Callable[[str], None],
     every_s: float,
 ) -> Iterator[None]:
-    """Say what has changed, every ``every_s`` seconds, while the body runs.
+    """Say what has changed, every ``every_s`` seconds, while the context is open.
 
     Args:
         folder: The sweep's.

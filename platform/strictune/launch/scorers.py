@@ -47,12 +47,12 @@ def check_scorer(
     if not others:
         return []
     found = (
-        f"{len(others)} finished trials, such as {others[0]}, were scored by other code of task "
-        f"{sweep.task.kind} than is here now"
+        f"{len(others)} finished trials, such as {others[0]}, were scored by another version of "
+        f"task {sweep.task.kind}"
     )
     states = {_state(folder, trial.trial_id) for trial in trials}
     if None not in states and (states == {FINISHED} or not is_retrying):
-        return [f"{found}: what is shown is by the code of then."]
+        return [f"{found}: their results are shown as that version scored them."]
     raise StorageError(
         f"{folder.path}: {found}, so new trials could not be compared with them. Bring the old "
         "code back, or give the sweep another name."

@@ -184,7 +184,7 @@ def tuner_for(
 
 
 class Fitted(NamedTuple):
-    """What a run of Tune came to."""
+    """The results of a Tune run."""
 
     results: tune.ResultGrid
     """One for each trial, also of those that were cut off or have not started."""
