@@ -15,8 +15,9 @@ from functions_material import settings_in, sums, task_in, write_rows
 from strictune.config import expand, load_sweep
 from strictune.errors import SpecError
 from trainables.tasks.data_files import HubSource, read_source
-from trainables.tasks.functions.data import stored_row, text_family
+from trainables.tasks.functions.data import stored_row
 from trainables.tasks.functions.task import Functions
+from trainables.tasks.splits import text_family
 from trainables.tasks.task import SPLITS
 
 SYSTEM = {"role": "system", "content": "Be short."}
@@ -48,7 +49,7 @@ def test_all_formats_give_the_same_rows(tmp_path: Path, name: str) -> None:
         assert all(name in row.where for row in rows)
 
 
-def test_rows_are_dealt_by_family_and_by_the_seed_alone(tmp_path: Path) -> None:
+def test_rows_are_dealt_by_family_shares_and_seed(tmp_path: Path) -> None:
     rows = [{"prompt": f'Say "{n}{a}" {a} times.', "n": n, "a": a} for n in "xy" for a in range(9)]
     rows += sums(200)
     task = task_in(tmp_path, train=str(write_rows(tmp_path / "r.jsonl", rows)))
@@ -56,10 +57,7 @@ def test_rows_are_dealt_by_family_and_by_the_seed_alone(tmp_path: Path) -> None:
     families = [{prompt.family for prompt in prompts} for prompts in splits.values()]
     assert len(set().union(*families)) == sum(map(len, families)) == 201
     assert sum(map(len, splits.values())) == len(rows)
-    assert all(10 < len(splits[split]) < 40 for split in ("validation", "test"))
-    fewer = task_in(tmp_path, train=str(write_rows(tmp_path / "f.jsonl", rows[:150])))
-    home = {prompt.text: split for split in SPLITS for prompt in splits[split]}
-    assert all(home[p.text] == split for split in SPLITS for p in fewer.prompts(split))
+    assert [len(names) for names in families] == [161, 20, 20]
     other = task_in(tmp_path, train=str(tmp_path / "r.jsonl"), split={"seed": 1})
     assert [p.text for p in other.prompts("test")] != [p.text for p in splits["test"]]
 
@@ -147,7 +145,7 @@ GOOD = sums(40)
         pytest.param(
             "r.jsonl",
             '{"prompt": "a 1"}\n{"prompt": "a 2"}\n',
-            r"2 rows of 1 families leave 0 families for validation, expected 2 or more",
+            r"2 rows of 1 families leave 0 for validation, expected 2 or more",
             id="one-family",
         ),
     ],

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from trainables.tasks.base_settings import BaseSettings, Component
 from trainables.tasks.data_files import Source
 from trainables.tasks.functions.module import source_files
+from trainables.tasks.splits import SplitSettings
 
-__all__ = ["SUCCESS", "ColumnSettings", "Condition", "FunctionsSettings", "SplitSettings"]
+__all__ = ["SUCCESS", "ColumnSettings", "Condition", "FunctionsSettings"]
 
 SUCCESS = "success"
 """The one rung."""
@@ -54,19 +55,6 @@ class ColumnSettings(BaseModel):
     numbers, quoted names, white space or case are one."""
     difficulty: str = "difficulty"
     """One of ``difficulty`` below."""
-
-
-class SplitSettings(BaseModel):
-    """How rows are split where validation or test rows are not given."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
-    """Share of the families."""
-    test: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
-    """Share of the families."""
-    seed: int = 0
-    """Another seed deals the families anew."""
 
 
 class FunctionsSettings(BaseSettings):

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from trainables.tasks.base_settings import Component
+from trainables.tasks.strict_json.answers import CONTENT
 from trainables.tasks.strict_json.completion import THINK_OPEN, Completion
 from trainables.tasks.strict_json.reading import num_open_brackets
 from trainables.tasks.strict_json.repetition import (
@@ -24,7 +25,7 @@ from trainables.tasks.strict_json.repetition import (
 )
 from trainables.tasks.strict_json.thinking import ThinkVerdict
 
-__all__ = ["REWARDS", "JsonComponent", "Judged", "Reward", "validity_reward"]
+__all__ = ["ANSWER_REWARDS", "REWARDS", "JsonComponent", "Judged", "Reward", "validity_reward"]
 
 OUTSIDE_YARDSTICK = 200.0
 """Characters of outside text that weigh as much as a document."""
@@ -66,6 +67,8 @@ class Judged:
     bulk: float | None
     """Elements of one container that are more than the schema asks for; None for a document that
     conforms."""
+    content: Reward | None = None
+    """What its document is worth against the expected one; None where none is expected."""
 
 
 _FULL = Reward(1.0, "ok")
@@ -213,3 +216,14 @@ REWARDS: Mapping[str, JsonComponent] = MappingProxyType(
     }
 )
 """By name, in report order: weight with and without thinking, and whether it is decisive."""
+
+
+def _content_reward(judged: Judged) -> Reward:
+    """F1 over the leaves of the expected document; 1 if and only if it is that document."""
+    return judged.content or Reward(0.0, "no_document")
+
+
+ANSWER_REWARDS: Mapping[str, JsonComponent] = MappingProxyType(
+    {**REWARDS, CONTENT: JsonComponent(0.30, 0.30, True, function=_content_reward)}
+)
+"""The same where rows have expected answers."""

@@ -7,11 +7,25 @@ whoever asks for a total.
 
 from collections.abc import Sequence
 
+from trainables.tasks.strict_json.answers import (
+    ANSWER_MEASURES,
+    CORRECT,
+    MAX_WRONG_CONTENT,
+    NOTHING,
+    Answer,
+    Comparison,
+)
 from trainables.tasks.strict_json.compiled import CompiledSchema
 from trainables.tasks.strict_json.completion import Completion, parse_completion
 from trainables.tasks.strict_json.credit import MAX_WRONG_CREDIT, Failure
-from trainables.tasks.strict_json.error_classes import classify
-from trainables.tasks.strict_json.rewards import REWARDS, Judged, Reward, validity_reward
+from trainables.tasks.strict_json.error_classes import Problem, classify
+from trainables.tasks.strict_json.rewards import (
+    ANSWER_REWARDS,
+    REWARDS,
+    Judged,
+    Reward,
+    validity_reward,
+)
 from trainables.tasks.strict_json.rungs import place
 from trainables.tasks.strict_json.salvage import salvage
 from trainables.tasks.strict_json.thinking import PLACEHOLDERS, Placeholders, judge_thought
@@ -45,7 +59,13 @@ class Scorer:
         return _rebuild, (self._phrases,)
 
     def score(
-        self, completion: str, schema: str, *, thinking: bool, think_prefilled: bool
+        self,
+        completion: str,
+        schema: str,
+        *,
+        thinking: bool,
+        think_prefilled: bool,
+        answer: Answer | None = None,
     ) -> Score:
         """Score one completion.
 
@@ -54,6 +74,7 @@ class Scorer:
             schema: The JSON Schema, as JSON text.
             thinking: The prompt asked for a think block.
             think_prefilled: The prompt ended inside the think block.
+            answer: The document that is expected, where one is.
 
         Raises:
             SpecError: The schema cannot be compiled.
@@ -66,6 +87,7 @@ class Scorer:
         is_valid = parsed.is_read and compiled.is_valid(parsed.document)
         validity = validity_reward(parsed)
         schema_reward, failures = _grade(compiled, parsed, validity.value, is_valid=is_valid)
+        found = answer.compared(parsed.document) if answer and parsed.is_read else None
         judged = Judged(
             completion=parsed,
             thinking=thinking,
@@ -73,18 +95,31 @@ class Scorer:
             validity=validity,
             schema=schema_reward,
             bulk=None if is_valid else compiled.grader.bulk,
+            content=None if found is None else _content(found),
         )
-        rewards = {name: component.function(judged) for name, component in REWARDS.items()}
+        table = REWARDS if answer is None else ANSWER_REWARDS
+        rewards = {name: component.function(judged) for name, component in table.items()}
         error = classify(
             parsed, failures=failures, is_conformant=is_valid, thinking=thinking, verdict=verdict
         )
+        rungs = place(parsed, is_valid=is_valid, thinking=thinking, verdict=verdict)
+        measures = {}
+        if answer is not None:
+            found = found or NOTHING
+            if rungs["strict"] and not found.is_equal:
+                error = Problem(found.error_class, found.where)
+            rungs[CORRECT] = rungs["strict"] and found.is_equal
+            measures = dict(
+                zip(ANSWER_MEASURES, (found.precision, found.recall, found.f1), strict=True)
+            )
         return Score(
-            rungs=place(parsed, is_valid=is_valid, thinking=thinking, verdict=verdict),
+            rungs=rungs,
             rewards={name: reward.value for name, reward in rewards.items()},
             reasons={name: reward.reason for name, reward in rewards.items()},
             error_class=error.error_class,
             error_path=error.where,
             is_thinking=verdict == "real",
+            measures=measures,
         )
 
     def _compile(self, schema: str) -> CompiledSchema:
@@ -95,6 +130,12 @@ class Scorer:
                 del self._compiled[next(iter(self._compiled))]
             self._compiled[schema] = compiled
         return compiled
+
+
+def _content(found: Comparison) -> Reward:
+    if found.is_equal:
+        return Reward(1.0, "ok")
+    return Reward(min(found.f1, MAX_WRONG_CONTENT), found.error_class)
 
 
 def _rebuild(placeholders: Sequence[str]) -> Scorer:

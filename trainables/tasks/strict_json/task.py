@@ -1,10 +1,13 @@
 """The strict_json task: its data and its scorer."""
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from trainables.tasks.strict_json.answers import ANSWER_MEASURES, Answer
 from trainables.tasks.strict_json.data import kept_split
+from trainables.tasks.strict_json.files import file_messages, file_splits
 from trainables.tasks.strict_json.outside.catalog import OUTSIDE_SUITES, outside_suite
 from trainables.tasks.strict_json.probes import probes_of
 from trainables.tasks.strict_json.prompts import gold_of, system_prompt
@@ -25,9 +28,21 @@ class StrictJson(Task):
     settings: StrictJsonSettings
     outside_suites = tuple(OUTSIDE_SUITES)
 
+    def __init__(self, settings: StrictJsonSettings) -> None:
+        super().__init__(settings)
+        self.max_prompt_tokens = settings.max_prompt_tokens
+        self.measures = ANSWER_MEASURES if settings.has_answers else ()
+
+    def check(self) -> None:
+        """Read all rows of files."""
+        if self.settings.train is not None:
+            assert self._rows
+
     def build_prompts(self, split: Split) -> Sequence[Prompt]:
-        """Draw prompts from the grammar of schemas."""
+        """Draw prompts from the grammar of schemas, or read them from files."""
         sizes = self.settings
+        if sizes.train is not None:
+            return self._rows[split]
         size = sizes.num_train_prompts if split == "train" else sizes.num_eval_prompts
         return kept_split(split, seed=sizes.data_seed, num_prompts=size)
 
@@ -41,18 +56,24 @@ class StrictJson(Task):
 
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
         """Return the system message and the instruction."""
-        return [
+        return file_messages(prompt, thinking=thinking) or [
             {"role": "system", "content": system_prompt(thinking=thinking)},
             {"role": "user", "content": prompt.text},
         ]
 
     def score(self, attempt: Attempt, *, thinking: bool) -> Score:
         """Score one completion; never raises on any completion text."""
+        columns, settings = attempt.prompt.columns, self.settings
+        answer = None
+        if settings.has_answers:
+            document = json.loads(columns["answer"])
+            answer = Answer(document, settings.ignore, settings.any_order)
         return self._scorer.score(
             attempt.completion,
-            attempt.prompt.columns["schema"],
+            columns["schema"],
             thinking=thinking,
             think_prefilled=attempt.think_prefilled,
+            answer=answer,
         )
 
     def answer_grammar(self, prompt: Prompt) -> str:
@@ -68,11 +89,19 @@ class StrictJson(Task):
 
     def gold_completion(self, prompt: Prompt, *, thinking: bool) -> str | None:
         """Return the fenced gold document behind a short thought."""
+        if thinking and self.settings.train is not None:
+            return None  # Nobody knows what to think of rows from elsewhere.
         return gold_of(prompt, thinking=thinking)
 
     def probes(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
         """Return the gold answer and answers that earn rewards without it."""
+        if thinking and self.settings.train is not None:
+            return {}
         return probes_of(prompt, thinking=thinking)
+
+    @cached_property
+    def _rows(self) -> Mapping[Split, tuple[Prompt, ...]]:
+        return file_splits(self.settings)
 
     @cached_property
     def _scorer(self) -> Scorer:

@@ -1,0 +1,166 @@
+"""Rows of a user's files as the prompts of three splits, all checked before any is used.
+
+Families never cross splits. Where validation or test rows are not given they are split off the
+training rows: families in the order of their hashes, as many as the shares say.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from strictune.errors import SpecError
+from trainables.tasks.data_files import Source, read_source
+from trainables.tasks.jsonl import Row, shown
+from trainables.tasks.task import SPLITS, Prompt, Split
+
+__all__ = ["SplitSettings", "build_splits", "prompt_text", "row_id", "text_family"]
+
+MIN_FAMILIES = 2
+"""Of an evaluation split: intervals are clustered by family."""
+
+_NUMBER = re.compile(r"\d[\d.,]*")
+_QUOTED = re.compile(r"\"[^\"]*\"|\u201c[^\u201d]*\u201d|`[^`]*`|(?<!\w)'[^'\n]*'(?!\w)")
+
+
+class SplitSettings(BaseModel):
+    """How rows are split where validation or test rows are not given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    """Share of the families."""
+    test: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    """Share of the families."""
+    seed: int = 0
+    """Another seed deals the families anew."""
+
+
+def build_splits(
+    sources: Mapping[Split, Source | None],
+    settings: SplitSettings,
+    make_prompt: Callable[[Row, Sequence[str]], Prompt],
+) -> Mapping[Split, tuple[Prompt, ...]]:
+    """Read, check and split all rows.
+
+    Args:
+        sources: Where the rows of each split lie; training rows are always given.
+        settings: How the others are split off.
+        make_prompt: Makes a prompt of a row; also told all columns that its source has.
+
+    Raises:
+        SpecError: A source cannot be read, a row of it cannot be used, an evaluation split would
+            be too small, or a prompt is in two splits.
+    """
+    places: dict[str, str] = {}
+    given = {
+        split: tuple(_prompts(source, make_prompt, places))
+        for split, source in sources.items()
+        if source is not None
+    }
+    splits = _split_off(given, settings, source=sources["train"])
+    _refuse_leaks(splits)
+    return splits
+
+
+def row_id(row: Row, column: str) -> str:
+    """Return the id of a row: its own, or else its file and place."""
+    given = row.values.get(column)
+    if given is None:
+        return "/".join(Path(row.where).parts[-2:])
+    if not isinstance(given, str | int) or isinstance(given, bool):
+        raise SpecError(f"{row.where}: {column} = {shown(given)}, expected text or a number.")
+    return str(given)
+
+
+def prompt_text(row: Row, column: str) -> str:
+    """Return the text of a row's prompt, which is text or chat messages.
+
+    Raises:
+        SpecError: It is neither.
+    """
+    if column not in row.values:
+        raise SpecError(
+            f"{row.where}: column {column!r} is missing, expected the prompt as text or chat "
+            f"messages. Found {', '.join(row.values)}; name the right one in task.columns, e.g. "
+            "{prompt: question}."
+        )
+    given: Any = row.values[column]
+    if isinstance(given, str):
+        return row.text(column)
+    return "\n\n".join(message["content"] for message in row.messages(column))
+
+
+def text_family(text: str) -> str:
+    """Name the family of a prompt: what is left without numbers, quoted names, space and case."""
+    erased = _NUMBER.sub("0", _QUOTED.sub('""', text.casefold()))
+    return hashlib.sha256(" ".join(erased.split()).encode()).hexdigest()[:16]
+
+
+def _prompts(
+    source: Source, make_prompt: Callable[[Row, Sequence[str]], Prompt], places: dict[str, str]
+) -> Iterator[Prompt]:
+    """Yield the prompts of a source; ``places`` says where each id so far stands."""
+    rows = list(read_source(source))
+    if not rows:
+        raise SpecError(f"{source}: holds no rows, expected at least one.")
+    columns = list(dict.fromkeys(name for row in rows for name in row.values))
+    for row in rows:
+        prompt = make_prompt(row, columns)
+        if prompt.id in places:
+            raise SpecError(
+                f"{row.where}: id = {shown(prompt.id)} is already used in {places[prompt.id]}. "
+                "Give each row an id of its own."
+            )
+        places[prompt.id] = row.where
+        yield prompt
+
+
+def _split_off(
+    given: Mapping[Split, tuple[Prompt, ...]], settings: SplitSettings, *, source: object
+) -> dict[Split, tuple[Prompt, ...]]:
+    """Deal the training rows to the splits that have none."""
+    rows, missing = given["train"], [split for split in SPLITS if split not in given]
+    families = sorted(
+        {prompt.family for prompt in rows},
+        key=lambda family: hashlib.sha256(f"{settings.seed}/{family}".encode()).digest(),
+    )
+    homes: dict[str, Split] = {}
+    for split in missing:
+        share = round(getattr(settings, split) * len(families))
+        if share < MIN_FAMILIES:
+            raise SpecError(
+                f"{source}: {len(rows)} rows of {len(families)} families leave {share} for "
+                f"{split}, expected {MIN_FAMILIES} or more. Give more rows, raise "
+                f"task.split.{split}, or name rows in task.{split}."
+            )
+        homes |= dict.fromkeys(families[len(homes) : len(homes) + share], split)
+    dealt: dict[Split, list[Prompt]] = {split: [] for split in ("train", *missing)}
+    for prompt in rows:
+        dealt[homes.get(prompt.family, "train")].append(prompt)
+    splits = {**given, **{split: tuple(prompts) for split, prompts in dealt.items()}}
+    return {split: splits[split] for split in SPLITS}
+
+
+def _refuse_leaks(splits: Mapping[Split, tuple[Prompt, ...]]) -> None:
+    """Refuse the same prompt, white space and case aside, in two splits."""
+    homes: dict[str, tuple[Split, str]] = {}
+    leaks: dict[tuple[Split, Split], list[str]] = {}
+    for split, prompts in splits.items():
+        for prompt in prompts:
+            text = " ".join(prompt.text.casefold().split())
+            home, first = homes.setdefault(text, (split, prompt.id))
+            if home != split:
+                leaks.setdefault((home, split), []).append(f"{prompt.id} as {first}")
+    if leaks:
+        found = "; ".join(
+            f"{len(ids)} prompts of {split} are in {home} too, e.g. {ids[0]}"
+            for (home, split), ids in leaks.items()
+        )
+        raise SpecError(
+            f"task: {found}. What a model was trained on cannot measure it: remove them from one "
+            "side, or give them one family."
+        )

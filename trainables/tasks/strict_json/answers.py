@@ -1,0 +1,175 @@
+"""How far a document is the expected one: compared leaf by leaf, and as a whole.
+
+Objects are unordered and numbers are equal by value. A leaf is a value that is no container, or an
+empty one, with its path. Where arrays are unordered, paths leave positions out.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+__all__ = [
+    "ANSWER_MEASURES",
+    "CONTENT",
+    "CORRECT",
+    "MAX_WRONG_CONTENT",
+    "NOTHING",
+    "Answer",
+    "Comparison",
+    "compare",
+]
+
+CORRECT = "correct"
+"""The rung above strict: the document is the expected one."""
+CONTENT = "content"
+"""The reward component and measure: F1 over leaves."""
+MAX_WRONG_CONTENT = 0.95
+"""Credit of a document that is not the expected one, whatever its leaves."""
+
+ANSWER_MEASURES = ("content_precision", "content_recall", "content_f1")
+
+Path = tuple[str | int, ...]
+
+_ANY = "*"
+_KINDS: Mapping[type, str] = {str: "text", bool: "boolean", int: "number", float: "number"}
+
+
+class Comparison(NamedTuple):
+    """One document against the expected one."""
+
+    is_equal: bool
+    precision: float
+    """Share of its leaves that are expected."""
+    recall: float
+    """Share of the expected leaves that it has."""
+    f1: float
+    error_class: str
+    """``ok``, or what the first difference is: ``wrong_text``, ``wrong_number``,
+    ``wrong_boolean``, ``wrong_value``, ``missing_value`` or ``extra_value``."""
+    where: str
+    """A JSON pointer to it."""
+
+
+NOTHING = Comparison(False, 0.0, 0.0, 0.0, "missing_value", "")
+"""For what holds no document."""
+
+
+class Answer(NamedTuple):
+    """What is expected of a completion."""
+
+    document: object
+    ignore: tuple[str, ...] = ()
+    any_order: bool = False
+
+    def compared(self, document: object) -> Comparison:
+        """Compare what a model wrote."""
+        return compare(document, self.document, ignore=self.ignore, any_order=self.any_order)
+
+
+def compare(
+    document: object, expected: object, *, ignore: Sequence[str] = (), any_order: bool = False
+) -> Comparison:
+    """Compare a document with the expected one.
+
+    Args:
+        document: What a model wrote, parsed.
+        expected: What it should have written.
+        ignore: Keys that do not count anywhere, or JSON pointers, in which ``*`` is any position.
+        any_order: Arrays are unordered.
+    """
+    ours, theirs = (
+        list(_leaves(value, ignore, any_order=any_order)) for value in (document, expected)
+    )
+    held, wanted = Counter(map(_key, ours)), Counter(map(_key, theirs))
+    num_shared = (held & wanted).total()
+    precision = num_shared / held.total() if held else float(not wanted)
+    recall = num_shared / wanted.total() if wanted else float(not held)
+    total = precision + recall
+    f1 = 2 * precision * recall / total if total else 0.0
+    is_equal = held == wanted and (not any_order or _same_arrays(document, expected, ignore))
+    error, where = ("ok", "") if is_equal else _first_difference(ours, theirs)
+    return Comparison(is_equal, precision, recall, f1, error, where)
+
+
+def _leaves(
+    document: object, ignore: Sequence[str], *, any_order: bool
+) -> Iterator[tuple[Path, object]]:
+    """Yield path and value of each leaf, in order; without recursion, documents may be deep."""
+    waiting: list[tuple[Path, Any]] = [((), document)]
+    while waiting:
+        path, value = waiting.pop()
+        if path and ignore and _is_ignored(path, ignore):
+            continue
+        if isinstance(value, dict) and value:
+            waiting += [((*path, key), child) for key, child in reversed(value.items())]
+        elif isinstance(value, list) and value:
+            children = list(enumerate(value))
+            waiting += [
+                ((*path, _ANY if any_order else index), child)
+                for index, child in reversed(children)
+            ]
+        else:
+            yield path, value
+
+
+def _is_ignored(path: Path, ignore: Sequence[str]) -> bool:
+    pointer = _pointer(path)
+    generic = "".join("/*" if isinstance(part, int) else _pointer((part,)) for part in path)
+    last = path[-1]
+    return any(
+        entry in (pointer, generic) if entry.startswith("/") else entry == last for entry in ignore
+    )
+
+
+def _pointer(path: Path) -> str:
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+
+
+def _key(leaf: tuple[Path, object]) -> Hashable:
+    path, value = leaf
+    # Positions and keys differ, and so do true and 1; 1 and 1.0 are one number.
+    places = tuple((isinstance(part, int), part) for part in path)
+    kind = _KINDS.get(type(value), type(value).__name__)
+    return places, kind, None if isinstance(value, dict | list) else value
+
+
+def _same_arrays(document: object, expected: object, ignore: Sequence[str]) -> bool:
+    """Say whether documents of the same leaves are equal up to the order of their arrays."""
+    try:
+        return bool(_sorted(document, ignore) == _sorted(expected, ignore))
+    except RecursionError:
+        return False  # Hundreds of levels deep, which no expected document is.
+
+
+def _sorted(value: Any, ignore: Sequence[str], path: Path = ()) -> Any:
+    """Return a document with all arrays in an order of its own, for comparison."""
+    if isinstance(value, dict):
+        kept = {
+            key: _sorted(child, ignore, (*path, key))
+            for key, child in value.items()
+            if not _is_ignored((*path, key), ignore)
+        }
+        return tuple(sorted(kept.items()))
+    if isinstance(value, list):
+        return (
+            "array",
+            *sorted([_sorted(item, ignore, (*path, _ANY)) for item in value], key=repr),
+        )
+    is_whole = isinstance(value, float) and value.is_integer()
+    return _KINDS.get(type(value), ""), int(value) if is_whole else value
+
+
+def _first_difference(
+    ours: Sequence[tuple[Path, object]], theirs: Sequence[tuple[Path, object]]
+) -> tuple[str, str]:
+    held, wanted = Counter(map(_key, ours)), Counter(map(_key, theirs))
+    paths = {path for path, _ in ours}
+    for path, value in theirs:
+        if held[_key((path, value))] < wanted[_key((path, value))]:
+            if path not in paths:
+                return "missing_value", _pointer(path)
+            return f"wrong_{_KINDS.get(type(value), 'value')}", _pointer(path)
+    for path, value in ours:
+        if wanted[_key((path, value))] < held[_key((path, value))]:
+            return "extra_value", _pointer(path)
+    return "wrong_value", ""
