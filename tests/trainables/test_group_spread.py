@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from trainables.group_spread import flat_groups
+from trainables.group_spread import flat_groups, wrong_above_right
 from trainables.records import TrialRecords
 from trainables.rollouts.completion import Completion
 from trainables.tasks.task import Prompt, Score
@@ -57,3 +57,23 @@ def test_records_keep_the_parts_of_each_completion(tmp_path: Path) -> None:
     kept = pd.read_parquet(part)["parts"]
     assert json.loads(kept[0]) == {"right": 0.5}
     assert kept.isna().tolist() == [False, True]
+
+
+def test_failing_completions_that_earn_more_than_passing_ones_are_counted_by_pairs() -> None:
+    def made(passes: bool | None, **rewards: float) -> Score:
+        return Score(rungs={} if passes is None else {"right": passes}, rewards=rewards)
+
+    prompts = [Prompt(id=id_, text="", family="", difficulty="") for id_ in "aaaabb"]
+    scores = [
+        made(True, form=0.0, value=1.0),
+        made(False, form=1.0, value=0.5),
+        made(False, form=1.0),  # A component that does not apply adds nothing.
+        made(None, form=9.0),
+        made(False, form=5.0),  # No passing completion in its group.
+        made(False, form=5.0),
+    ]
+    weights = {"form": 1.0, "value": 1.0}
+    assert wrong_above_right("right", prompts, scores, weights=weights) == {
+        "failing_above_passing_frac": 0.5
+    }
+    assert wrong_above_right("right", prompts[4:], scores[4:], weights=weights) == {}
