@@ -8,8 +8,8 @@ from analysis.differences import Discordance, discordance, paired_difference
 from analysis.keys import check_baseline_key, differing_parts
 from analysis.measured import Interval, Measured, check_comparable, difference, measure
 from analysis.records import read_plan, read_run
+from analysis.tables import rate_text
 from analysis.verdicts import Effect, Verdict, compared_verdict, effect, effect_text
-from analysis.wording import rate_text
 from strictune.errors import SpecError, StorageError, StrictuneError
 
 __all__ = ["RunComparison", "compare_runs", "comparison_lines"]

@@ -3,18 +3,29 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["inline_text", "item_lines", "replace_text", "table_lines"]
+if TYPE_CHECKING:
+    from analysis.tables import Shown
+
+__all__ = ["inline_text", "item_lines", "replace_text", "shown_lines", "table_lines"]
 
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 """What may open a tag; ``p < 0.05`` opens none."""
 
 
 def table_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return a Markdown table, each row on one line; no lines without rows."""
-    if not rows:
-        return []
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    """Return rows, heading -> text, as a Markdown table; no lines without rows."""
+    return _grid(list(rows[0]), [list(row.values()) for row in rows]) if rows else []
+
+
+def shown_lines(shown: "Shown") -> list[str]:
+    """Return a table as Markdown, each row on one line."""
+    return _grid(shown.headings, [[cell.text for cell in line] for line in shown.lines])
+
+
+def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [headings, ["---"] * len(headings), *rows]
     return [f"| {' | '.join(map(_cell, line))} |" for line in lines]
 
 

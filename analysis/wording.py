@@ -1,16 +1,16 @@
-"""The verdicts of a sweep in rows of display strings and in plain sentences.
+"""The verdicts of a sweep as tables and in plain sentences.
 
 What the command line, the Markdown file and the tracking store show is worded here, once.
 """
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from analysis.cells import CellVerdict
 from analysis.differences import MIN_SEEDS
 from analysis.measured import Interval
 from analysis.sweep import SweepVerdicts
-from analysis.trials import LOW_THINK_RATE, TrialVerdict
+from analysis.tables import NOT_MEASURED, Column, Table, percent, rate_text, texts
+from analysis.trials import LOW_THINK_RATE, TrialResult, TrialVerdict
 from analysis.verdicts import DECIDED, effect_text
 
 __all__ = [
@@ -26,9 +26,9 @@ __all__ = [
     "tier_rows",
     "trial_sentences",
     "verdict_rows",
+    "verdict_table",
 ]
 
-NOT_MEASURED = "-"
 NAMED = 3
 """Names that a sentence holds; of more it says how many."""
 
@@ -44,26 +44,77 @@ HOW_TO_READ = (
 """The rules of the table, for readers who meet it for the first time."""
 
 
+TIERS = Table(
+    "tiers",
+    "By difficulty",
+    (
+        Column("difficulty", lambda tier: tier.difficulty),
+        Column("prompts", lambda tier: tier.num_prompts),
+        Column("rung", lambda tier: tier.rung),
+        Column("baseline", lambda tier: tier.baseline, rate_text),
+        Column("trial", lambda tier: tier.trial, rate_text),
+        Column("delta", lambda tier: tier.delta, effect_text),
+    ),
+)
+"""Every rung of every difficulty, before and after."""
+
+
+def verdict_table(primary: str, rungs: Sequence[str]) -> Table:
+    """Declare the sweep's table, one row a planned trial (``TrialVerdict``).
+
+    Args:
+        primary: The rung that verdicts are about.
+        rungs: All rungs; the others are shown without interval.
+    """
+
+    def filters(**chosen: str) -> Callable[[TrialVerdict], dict[str, str] | None]:
+        return lambda trial: (
+            {"trial": trial.plan.trial_id, **chosen} if trial.result is not None else None
+        )
+
+    flips, anything = filters(change="flips"), filters()
+    columns = (
+        Column("trial", _name, filters=anything),
+        Column("state", lambda trial: trial.state.word, filters=anything),
+        Column(f"{primary} Pass@1", _rate_of(primary), rate_text, filters(rung=primary)),
+        Column(
+            "baseline",
+            lambda trial: trial.comparison and trial.comparison.rates[primary],
+            rate_text,
+            filters(rung=primary, side="baseline"),
+        ),
+        Column("delta", lambda trial: trial.verdict.effect, effect_text, flips),
+        Column("verdict", lambda trial: trial.verdict.word or "not compared", str, flips),
+        *(
+            Column(
+                rung,
+                _rate_of(rung),
+                lambda rate: percent(rate.estimate),
+                filters(rung=f"-{rung}"),
+            )
+            for rung in rungs
+            if rung != primary
+        ),
+        Column("think", lambda trial: trial.result, _think_text, anything),
+        Column(
+            "tokens",
+            lambda trial: trial.result and trial.result.completion_tokens_mean,
+            "{:.0f}".format,
+            anything,
+        ),
+        Column("seconds", lambda trial: trial.seconds, "{:.0f}".format, anything),
+    )
+    return Table("verdicts", "Verdicts", columns)
+
+
 def verdict_rows(verdicts: SweepVerdicts) -> list[dict[str, str]]:
     """Return the sweep's table: one row per planned trial, heading -> text."""
-    return [_row(trial, verdicts) for trial in verdicts.trials]
+    return texts(verdict_table(verdicts.primary_rung, verdicts.rungs), verdicts.trials)
 
 
 def tier_rows(trial: TrialVerdict) -> list[dict[str, str]]:
     """Return every rung per difficulty before and after; empty without a comparison."""
-    if trial.comparison is None:
-        return []
-    return [
-        {
-            "difficulty": tier.difficulty,
-            "prompts": str(tier.num_prompts),
-            "rung": tier.rung,
-            "baseline": rate_text(tier.baseline),
-            "trial": rate_text(tier.trial),
-            "delta": effect_text(tier.delta),
-        }
-        for tier in trial.comparison.tiers
-    ]
+    return texts(TIERS, trial.comparison.tiers if trial.comparison is not None else ())
 
 
 def summary_lines(verdicts: SweepVerdicts) -> list[str]:
@@ -97,8 +148,8 @@ def trial_sentences(trial: TrialVerdict) -> list[str]:
     if trial.result is not None and trial.result.is_think_rate_low:
         lines.append(
             f"{name}: asked to think, it wrote a real think block in "
-            f"{_percent(trial.result.think_rate)} of its answers, fewer than "
-            f"{_percent(LOW_THINK_RATE)}: read it as a trial without thinking."
+            f"{percent(trial.result.think_rate, 0)} of its answers, fewer than "
+            f"{percent(LOW_THINK_RATE, 0)}: read it as a trial without thinking."
         )
     lines += [f"{name}: {text}" for text in _missing_texts(trial)]
     if trial.ties:
@@ -168,13 +219,6 @@ def contrast_sentences(verdicts: SweepVerdicts, *, factor: str | None = None) ->
     return lines
 
 
-def rate_text(rate: Interval) -> str:
-    """Return e.g. ``41.2% [37.0, 45.6]``."""
-    if math.isnan(rate.low):
-        return f"{_percent(rate.estimate, 1)} (no interval)"
-    return f"{_percent(rate.estimate, 1)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
-
-
 def _why_open(cell: CellVerdict) -> str:
     if cell.verdict.word is not None:
         return cell.verdict.word.value
@@ -183,33 +227,14 @@ def _why_open(cell: CellVerdict) -> str:
     return f"fewer than {MIN_SEEDS} seeds with a result"
 
 
-def _row(trial: TrialVerdict, verdicts: SweepVerdicts) -> dict[str, str]:
-    primary, result, comparison = verdicts.primary_rung, trial.result, trial.comparison
-    word = trial.verdict.word
-    return {
-        "trial": f"{trial.plan.name} (ties)" if trial.ties else trial.plan.name,
-        "state": trial.state.word,
-        f"{primary} Pass@1": rate_text(result.rates[primary]) if result else NOT_MEASURED,
-        "baseline": rate_text(comparison.rates[primary]) if comparison else NOT_MEASURED,
-        "delta": effect_text(trial.verdict.effect) if trial.verdict.effect else NOT_MEASURED,
-        "verdict": word.value if word else "not compared",
-        **{
-            rung: _percent(result.rates[rung].estimate, 1) if result else NOT_MEASURED
-            for rung in verdicts.rungs
-            if rung != primary
-        },
-        "think": _think_text(trial),
-        "tokens": f"{result.completion_tokens_mean:.0f}" if result else NOT_MEASURED,
-        "seconds": NOT_MEASURED if trial.seconds is None else f"{trial.seconds:.0f}",
-    }
+def _name(trial: TrialVerdict) -> str:
+    return f"{trial.plan.name} (ties)" if trial.ties else trial.plan.name
 
 
-def _think_text(trial: TrialVerdict) -> str:
-    if trial.result is None:
-        return NOT_MEASURED
-    mark = " (low)" if trial.result.is_think_rate_low else ""
-    return f"{_percent(trial.result.think_rate)}{mark}"
+def _rate_of(rung: str) -> Callable[[TrialVerdict], Interval | None]:
+    return lambda trial: trial.result.rates[rung] if trial.result else None
 
 
-def _percent(share: float, digits: int = 0) -> str:
-    return f"{100 * share:.{digits}f}%"
+def _think_text(result: TrialResult) -> str:
+    mark = " (low)" if result.is_think_rate_low else ""
+    return f"{percent(result.think_rate, 0)}{mark}"

@@ -38,21 +38,31 @@ _TOOLTIP = [
 
 
 def differences(rows: Rows) -> Any:
-    """Draw every trial's gain with its interval, whatever its model: all models in one.
+    """Draw the gain of every trial and of every cell with its interval, marked by verdict.
 
     Args:
-        rows: trial, model, delta_pp, low_pp, high_pp (percentage points) and verdict.
+        rows: trial (or what a cell is called), kind (trial or cell), model, delta_pp, low_pp,
+            high_pp (percentage points) and verdict.
     """
-    y = alt.Y("trial:N", sort=in_order(rows, "trial"), title=None)
+    kinds = ["trial", "cell"]
     tooltip = ["trial:N", "model:N", "verdict:N", *_points("delta_pp", "low_pp", "high_pp")]
-    base = alt.Chart(data(rows)).encode(y=y, tooltip=tooltip)
+    base = alt.Chart(data(rows)).encode(
+        y=alt.Y("trial:N", sort=in_order(rows, "trial"), title=None), tooltip=tooltip
+    )
     marks = verdict_channels()
     zero = alt.Chart(data([{"zero": 0}])).mark_rule(color="#222222").encode(x="zero:Q")
     title = "trained minus baseline, percentage points"
-    interval = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low_pp:Q", title=title), x2="high_pp:Q", color=marks["color"]
+    widths = alt.Scale(domain=kinds, range=[1.5, 4])
+    interval = base.mark_rule().encode(
+        x=alt.X("low_pp:Q", title=title),
+        x2="high_pp:Q",
+        color=marks["color"],
+        strokeWidth=alt.StrokeWidth("kind:N", scale=widths, legend=None),
     )
-    point = base.mark_point(filled=True, size=90, opacity=1).encode(x="delta_pp:Q", **marks)
+    sizes = alt.Scale(domain=kinds, range=[70, 190])
+    point = base.mark_point(filled=True, opacity=1).encode(
+        x="delta_pp:Q", size=alt.Size("kind:N", scale=sizes, legend=None), **marks
+    )
     return finish(alt.layer(zero, interval, point).properties(width=WIDTH, height=alt.Step(24)))
 
 

@@ -1,6 +1,6 @@
 """How every figure looks: sizes, and marks that hold without colour.
 
-The two sides differ in lightness, shape and line at once, and so do the four verdicts, so
+The two sides differ in lightness, shape and line at once, and so do the verdicts, so
 that a grey print and a colour-blind reader see the same as everyone else. Hues are from the
 palette of Okabe and Ito (2008).
 """
@@ -35,12 +35,12 @@ LABEL_WIDTH = 330
 
 BASELINE = "baseline"
 TRAINED = "trained"
-VERDICTS = ("better", "worse", "equivalent", "no clear difference")
+VERDICTS = ("better", "worse", "equivalent", "no clear difference", "undecided")
 
 _SIDE_COLORS = ("#8c8c8c", "#0b4f8a")
 _SIDE_SHAPES = ("circle", "diamond")
-_VERDICT_COLORS = ("#0b4f8a", "#d55e00", "#3c8d5f", "#8c8c8c")
-_VERDICT_SHAPES = ("triangle-up", "triangle-down", "square", "circle")
+_VERDICT_COLORS = ("#0b4f8a", "#d55e00", "#3c8d5f", "#8c8c8c", "#8c8c8c")
+_VERDICT_SHAPES = ("triangle-up", "triangle-down", "square", "circle", "cross")
 SERIES: Mapping[str, Sequence[Any]] = {
     "color": (
         "#0b4f8a", "#e69f00", "#3c8d5f", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#8c8c8c",
@@ -68,7 +68,7 @@ def side_channels(column: str = "side") -> Channel:
 
 
 def verdict_channels(column: str = "verdict") -> Channel:
-    """Tell the four verdicts apart by colour and shape."""
+    """Tell the verdicts apart by colour and shape."""
     words = list(VERDICTS)
     return {
         "color": alt.Color(

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from analysis import figures
 from analysis.report.gathering import SweepTables
-from analysis.report.run_rows import Row
 from analysis.report.selection import (
     MAX_PANELS,
     MAX_ROWS,
@@ -20,6 +19,7 @@ from analysis.report.selection import (
 )
 from analysis.report.trial_rows import ALL_DIFFICULTIES
 from analysis.study.pictures import draw_study
+from analysis.tables import Row, bounds
 from strictune.config.naming import GRPO, short_model_name
 
 __all__ = ["FIGURES", "Figure", "ReportFigure", "draw"]
@@ -92,7 +92,21 @@ def _left_out(sweep: SweepTables, rows: Sequence[Row], limit: int) -> str:
 
 
 def _differences(sweep: SweepTables) -> list[Row]:
-    return _shown(sweep, "differences", MAX_ROWS)
+    """Return the gains of trials, those of a cell below the cell's own over its seeds."""
+    cells: dict[str, list[Row]] = {}
+    for row in _shown(sweep, "differences", MAX_ROWS):
+        cells.setdefault(row["cell"], []).append({**row, "kind": "trial"})
+    rows = []
+    verdicts = {cell.cell: cell for cell in sweep.verdicts.cells}
+    for name, members in cells.items():
+        found = verdicts[name].verdict
+        num_seeds = len(verdicts[name].seed_rates)
+        if found.effect is not None and num_seeds > 1:
+            facts = {"trial": f"{name}: {num_seeds} seeds", "kind": "cell"}
+            word = {"verdict": found.word or "undecided"}
+            rows.append({**members[0], **facts, **bounds(found.effect), **word})
+        rows += members
+    return rows
 
 
 def _whole_comparisons(sweep: SweepTables) -> list[Row]:
@@ -247,9 +261,10 @@ def _most_frequent(rows: Iterable[Row]) -> list[Row]:
 FIGURES: tuple[Figure, ...] = (
     Figure(
         "differences",
-        "What training changed, all models in one",
-        "Trained minus baseline on the primary rung, with 95% intervals. The mark is the verdict, "
-        "which also allows for the number of comparisons.",
+        "What training changed",
+        "Trained minus baseline on the primary rung, with 95% intervals: each trial, and in bold "
+        "each cell over its seeds. The mark is the verdict, which also allows for the number of "
+        "comparisons.",
         figures.differences,
         _differences,
         MAX_ROWS,

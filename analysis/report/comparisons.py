@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.cells import stack
-from analysis.differences import Difference
 from analysis.families import Floats
 from analysis.measured import Measured, MeasuredTrial
 from analysis.pairs import (
@@ -31,15 +30,42 @@ from analysis.pairs import (
     seeded_difference,
 )
 from analysis.records import PlannedTrial
-from analysis.report.run_rows import Row
 from analysis.report.trial_rows import ALL_DIFFICULTIES
-from analysis.verdicts import Effect, effect, effect_text
-from analysis.wording import NOT_MEASURED
+from analysis.tables import Column, Row, Table, bounds, effect_in
+from analysis.verdicts import effect, effect_text
 from strictune.config.naming import GRPO
 
-__all__ = ["OVER_ALL", "comparison_rows", "comparison_texts"]
+__all__ = ["COMPARISONS", "OVER_ALL", "comparison_rows"]
 
 OVER_ALL = "over all pairs"
+
+
+def _first_side(row: Row) -> dict[str, str]:
+    return {"trial": row["ours_trial_id"]}
+
+
+COMPARISONS = Table(
+    "comparisons",
+    "Cells against each other",
+    (
+        Column(
+            "comparison", lambda row: f"{row['level']} against {row['against']}", str, _first_side
+        ),
+        Column("in", "within", str, _first_side),
+        Column(
+            "prompts", lambda row: f"{row['num_prompts']} {row['difficulty']}", str, _first_side
+        ),
+        Column("difference", effect_in, effect_text, _first_side),
+        Column("of gains", lambda row: effect_in(row, "gain_"), effect_text, _first_side),
+        Column(
+            "kind",
+            lambda row: "planned" if row["is_planned"] else "exploratory",
+            str,
+            _first_side,
+        ),
+    ),
+)
+"""Cells lead to the completions of the first side."""
 
 
 class _Pair(NamedTuple):
@@ -89,24 +115,6 @@ def comparison_rows(
             facts = {"factor": factor, "level": level, "against": against}
             rows.append({**facts, "is_planned": is_planned, **row})
     return rows
-
-
-def comparison_texts(row: Row) -> dict[str, str]:
-    """Return a row as display strings, heading -> text."""
-    return {
-        "comparison": f"{row['level']} against {row['against']}",
-        "in": str(row["within"]),
-        "prompts": f"{row['num_prompts']} {row['difficulty']}",
-        "difference": _effect_text(row, ""),
-        "of gains": _effect_text(row, "gain_") if "gain_delta_pp" in row else NOT_MEASURED,
-        "kind": "planned" if row["is_planned"] else "exploratory",
-    }
-
-
-def _effect_text(row: Row, prefix: str) -> str:
-    names = ("delta_pp", "low_pp", "high_pp")
-    estimate, low, high = (float(row[f"{prefix}{name}"]) for name in names)
-    return effect_text(Effect(estimate_pp=estimate, low_pp=low, high_pp=high))
 
 
 def _factor(first: PlannedTrial, second: PlannedTrial, *, reference: str | None) -> str | None:
@@ -184,11 +192,12 @@ def _part_rows(pair: _Pair) -> Iterator[Row]:
             "num_seeds": [len(pair.ours), len(pair.theirs)],
             "difficulty": difficulty,
             "num_prompts": int(part.sum()),
-            **_bounds("", found),
+            **bounds(effect(found)),
         }
         if pair.our_gains is not None and pair.their_gains is not None:
             ours, theirs = pair.our_gains[:, part], pair.their_gains[:, part]
-            row |= _bounds("gain_", seeded_difference(ours, theirs, families[part].tolist()))
+            gains = seeded_difference(ours, theirs, families[part].tolist())
+            row |= bounds(effect(gains, widest=2.0), "gain_")
         yield row
 
 
@@ -197,12 +206,3 @@ def _parts(measured: Measured) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     yield ALL_DIFFICULTIES, np.ones(len(difficulties), dtype=bool)
     for name in dict.fromkeys(difficulties.tolist()):
         yield name, difficulties == name
-
-
-def _bounds(prefix: str, found: Difference) -> Row:
-    shown = effect(found, widest=2.0 if prefix else 1.0)
-    return {
-        f"{prefix}delta_pp": shown.estimate_pp,
-        f"{prefix}low_pp": shown.low_pp,
-        f"{prefix}high_pp": shown.high_pp,
-    }

@@ -1,27 +1,42 @@
 """The control arms as rows, as display strings and in sentences."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.controls import CONTROLS, Arm
-from analysis.measured import Interval
-from analysis.report.comparisons import OVER_ALL, comparison_texts
+from analysis.report.comparisons import COMPARISONS, OVER_ALL
 from analysis.report.prompts import SweepPrompts
-from analysis.report.run_rows import Row
 from analysis.report.trial_rows import ALL_DIFFICULTIES
 from analysis.sweep import SweepVerdicts
+from analysis.tables import Column, Row, Table, number, rate_in, rate_text, texts
 from analysis.verdicts import effect_text
-from analysis.wording import NOT_MEASURED, contrast_sentences, rate_text
+from analysis.wording import contrast_sentences
 from strictune.config.naming import short_model_name
 from strictune.records import STUDIES
 
-__all__ = ["control_note", "control_rows", "control_sentences", "control_texts"]
+__all__ = ["CONTROLS_TABLE", "control_note", "control_rows", "control_sentences"]
 
 METHOD = "method"
 
 SFT = "sft"
+
+CONTROLS_TABLE = Table(
+    "controls",
+    "Control arms",
+    (
+        Column("model", lambda row: f"{row['model']}, {row['thinking']}"),
+        Column("arm", "name"),
+        Column("seeds", "num_seeds"),
+        Column("Pass@1", rate_in, rate_text),
+        Column("against the baseline", "difference"),
+        Column("verdict", "verdict"),
+        Column("against the grammar", "against_grammar"),
+        Column("tokens trained on", "completion_tokens", number),
+        Column("seconds of steps", "training_s", number),
+        Column("tokens/s, evaluation", "tokens_per_s", number),
+    ),
+)
 
 
 def control_rows(arms: Sequence[Arm]) -> list[Row]:
@@ -44,22 +59,6 @@ def control_rows(arms: Sequence[Arm]) -> list[Row]:
         }
         for arm in arms
     ]
-
-
-def control_texts(row: Row) -> dict[str, str]:
-    """Return a row as display strings, heading -> text."""
-    return {
-        "model": f"{row['model']}, {row['thinking']}",
-        "arm": str(row["name"]),
-        "seeds": NOT_MEASURED if row["num_seeds"] is None else str(row["num_seeds"]),
-        "Pass@1": rate_text(Interval(row["rate"], row["low"], row["high"])),
-        "against the baseline": row["difference"] or NOT_MEASURED,
-        "verdict": row["verdict"] or NOT_MEASURED,
-        "against the grammar": row["against_grammar"] or NOT_MEASURED,
-        "tokens trained on": _number(row["completion_tokens"]),
-        "seconds of steps": _number(row["training_s"]),
-        "tokens/s, evaluation": _number(row["tokens_per_s"]),
-    }
 
 
 def control_note(folder: Path, verdicts: SweepVerdicts, prompts: SweepPrompts) -> str:
@@ -104,7 +103,7 @@ def control_sentences(verdicts: SweepVerdicts, comparisons: Sequence[Row]) -> li
     for row in comparisons:
         is_whole = row["difficulty"] == ALL_DIFFICULTIES and row["within"] != OVER_ALL
         if row["factor"] == METHOD and is_whole:
-            shown = comparison_texts(row)
+            (shown,) = texts(COMPARISONS, [row])
             lines.append(
                 f"{shown['comparison']} ({shown['in']}): {shown['difference']}, exploratory: "
                 "contrasts: [method] in the sweep file plans the comparison."
@@ -127,7 +126,3 @@ def _against_baseline(arm: Arm) -> Mapping[str, object]:
 
 def _counted(states: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {word}" for word, count in states.items())
-
-
-def _number(value: float) -> str:
-    return NOT_MEASURED if math.isnan(value) else f"{value:,.0f}"

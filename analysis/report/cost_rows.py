@@ -3,8 +3,8 @@
 from collections import defaultdict
 from pathlib import Path
 
-from analysis.report.run_rows import Row
 from analysis.sweep import SweepVerdicts
+from analysis.tables import Row
 from strictune.actual import compare_costs
 
 __all__ = ["cost_rows"]

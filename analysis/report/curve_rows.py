@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from analysis.report.run_rows import Row, RunRows
+from analysis.report.run_rows import RunRows
+from analysis.tables import Row
 from strictune.logged_metrics import read_metrics
 
 __all__ = ["curve_tables", "flat_groups_at_end"]

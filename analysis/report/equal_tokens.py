@@ -15,17 +15,35 @@ from typing import NamedTuple
 from analysis.measured import Measured, difference
 from analysis.pairs import differing_factors
 from analysis.records import PlannedTrial, RunRecord, prompt_table, read_samples
-from analysis.report.run_rows import Row
 from analysis.report.stage_rows import Stage, stage_samples
 from analysis.speeds import tokens_at
+from analysis.tables import NOT_MEASURED, Column, Row, Table, bounds, effect_in, number
 from analysis.verdicts import Effect, effect, effect_text
-from analysis.wording import NOT_MEASURED
 from strictune.config.naming import short_model_name
 
-__all__ = ["Waypoint", "equal_token_rows", "equal_token_texts", "waypoints"]
+__all__ = ["EQUAL_TOKENS", "Waypoint", "equal_token_rows", "waypoints"]
 
 TOLERANCE = 0.1
 """How far the tokens of two trials may lie apart, as a share of the larger number."""
+
+
+EQUAL_TOKENS = Table(
+    "equal_tokens",
+    "Models at equal tokens",
+    (
+        Column("models", lambda row: f"{row['level']} against {row['against']}"),
+        Column("in", "within"),
+        Column("after stage", "stages", lambda names: " / ".join(dict.fromkeys(names))),
+        Column("tokens trained on", "tokens", lambda tokens: " / ".join(map(number, tokens))),
+        Column(
+            "difference, validation",
+            lambda row: row["problem"] or effect_in(row),
+            lambda found: (
+                f"{NOT_MEASURED} ({found})" if isinstance(found, str) else effect_text(found)
+            ),
+        ),
+    ),
+)
 
 
 class Waypoint(NamedTuple):
@@ -73,33 +91,16 @@ def equal_token_rows(
             "within": _within(ours),
             "stages": [first.stage, second.stage],
             "tokens": [first.tokens, second.tokens],
-            **_bounds(Effect(estimate_pp=math.nan, low_pp=math.nan, high_pp=math.nan)),
+            **bounds(Effect(estimate_pp=math.nan, low_pp=math.nan, high_pp=math.nan)),
             "problem": f"never within {TOLERANCE:.0%}",
         }
         if found is not None:
             sides = _measured(our_record, first), _measured(their_record, second)
             row["problem"] = "on different prompts"
             if sides[0].table.index.equals(sides[1].table.index):
-                row |= {**_bounds(effect(difference(*sides, rung))), "problem": None}
+                row |= {**bounds(effect(difference(*sides, rung))), "problem": None}
         rows.append(row)
     return rows
-
-
-def equal_token_texts(row: Row) -> dict[str, str]:
-    """Return a row as display strings, heading -> text."""
-    stages, tokens = row["stages"], row["tokens"]
-    delta, low, high = row["delta_pp"], row["low_pp"], row["high_pp"]
-    return {
-        "models": f"{row['level']} against {row['against']}",
-        "in": str(row["within"]),
-        "after stage": stages[0] if stages[0] == stages[1] else f"{stages[0]} / {stages[1]}",
-        "tokens trained on": " / ".join(f"{number:,.0f}" for number in tokens),
-        "difference, validation": (
-            effect_text(Effect(estimate_pp=delta, low_pp=low, high_pp=high))
-            if row["problem"] is None
-            else f"{NOT_MEASURED} ({row['problem']})"
-        ),
-    }
 
 
 def _within(plan: PlannedTrial) -> str:
@@ -126,7 +127,3 @@ def _latest_equal(
 
 def _measured(record: RunRecord, waypoint: Waypoint) -> Measured:
     return Measured(record, prompt_table(read_samples(waypoint.samples)))
-
-
-def _bounds(found: Effect) -> Row:
-    return {"delta_pp": found.estimate_pp, "low_pp": found.low_pp, "high_pp": found.high_pp}

@@ -24,7 +24,7 @@ from analysis.report.judge_rows import judge_rows
 from analysis.report.measure_rows import measure_rows
 from analysis.report.part_rows import part_rows
 from analysis.report.prompts import SweepPrompts, read_prompts
-from analysis.report.run_rows import Row, RunRows, run_rows
+from analysis.report.run_rows import RunRows, run_rows
 from analysis.report.selection import MAX_SERIES, spread
 from analysis.report.stage_rows import Stage, stage_tables
 from analysis.report.trial_rows import (
@@ -37,6 +37,7 @@ from analysis.report.trial_rows import (
 from analysis.study import Findings, study_findings
 from analysis.study import wording as study_wording
 from analysis.sweep import SweepVerdicts, sweep_verdicts
+from analysis.tables import Row
 from analysis.trials import TrialVerdict
 from analysis.wording import HOW_TO_READ
 from strictune.errors import StorageError, StrictuneError

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.report.run_rows import Row
 from analysis.report.trial_rows import Facts
+from analysis.tables import Row
 from strictune.logged_metrics import read_metrics
 
 __all__ = ["judge_rows"]

@@ -8,11 +8,33 @@ import numpy as np
 from analysis.differences import interval, paired_difference
 from analysis.families import Floats
 from analysis.measured import Measured
-from analysis.report.run_rows import Row
 from analysis.report.trial_rows import Facts
-from analysis.wording import NOT_MEASURED
+from analysis.tables import Column, Row, Table
 
-__all__ = ["measure_rows", "measure_texts"]
+__all__ = ["MEASURES", "measure_rows"]
+
+
+def _bounded(key: str, sign: str = "") -> Column:
+    def text(row: Row) -> str:
+        value, low, high = (float(row[name]) for name in (key, f"{key}_low", f"{key}_high"))
+        bounds = "no interval" if np.isnan(low) else f"{low:{sign}.3g}, {high:{sign}.3g}"
+        return f"{value:{sign}.3g} [{bounds}]"
+
+    heading = "difference" if key == "delta" else key
+    return Column(heading, lambda row: row if key in row else None, text)
+
+
+MEASURES = Table(
+    "measures",
+    "Measures, with 95% intervals; exploratory",
+    (
+        Column("measure", "measure", lambda name: name.replace("_", " ")),
+        Column("prompts", "num_prompts"),
+        _bounded("baseline"),
+        _bounded("trained"),
+        _bounded("delta", "+"),
+    ),
+)
 
 
 def measure_rows(facts: Facts, ours: Measured, theirs: Measured | None) -> list[Row]:
@@ -41,17 +63,6 @@ def measure_rows(facts: Facts, ours: Measured, theirs: Measured | None) -> list[
     return rows
 
 
-def measure_texts(row: Row) -> dict[str, str]:
-    """Return a row as display strings, heading -> text."""
-    return {
-        "measure": str(row["measure"]),
-        "prompts": str(row["num_prompts"]),
-        "baseline": _text(row, "baseline", sign=""),
-        "trained": _text(row, "trained", sign=""),
-        "difference": _text(row, "delta", sign="+"),
-    }
-
-
 def _mean(key: str, ours: Floats, theirs: Floats | None, measured: Measured) -> Row:
     other = np.zeros_like(ours) if theirs is None else theirs
     known = ~np.isnan(ours - other)
@@ -61,11 +72,3 @@ def _mean(key: str, ours: Floats, theirs: Floats | None, measured: Measured) -> 
     found = paired_difference(ours[known], other[known], families)
     low, high = interval(found)
     return {key: float(found.estimate), f"{key}_low": float(low), f"{key}_high": float(high)}
-
-
-def _text(row: Row, key: str, *, sign: str) -> str:
-    if key not in row:
-        return NOT_MEASURED
-    value, low, high = (float(row[name]) for name in (key, f"{key}_low", f"{key}_high"))
-    bounds = "no interval" if np.isnan(low) else f"{low:{sign}.3g}, {high:{sign}.3g}"
-    return f"{value:{sign}.3g} [{bounds}]"

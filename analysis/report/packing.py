@@ -12,8 +12,8 @@ from analysis.records import BASELINES, TRIALS, read_run
 from analysis.report.answers import Answers, Change, prompt_changes, read_answers
 from analysis.report.completions import pack, run_block
 from analysis.report.gathering import SweepTables
+from analysis.report.trial_tables import trial_tables
 from analysis.trials import TrialVerdict
-from analysis.writing import plain
 
 __all__ = ["PackedBlock", "baseline_block", "blocks", "trial_block"]
 
@@ -71,7 +71,8 @@ def _trial_blocks(
     tables = sweep.by_trial()
     waiting = [trial for trial in sweep.verdicts.trials if trial.plan.trial_id in tables]
     for index, trial in enumerate(waiting):
-        extra: dict[str, Any] = {"tables": plain(dict(tables[trial.plan.trial_id]))}
+        found = trial_tables(tables[trial.plan.trial_id])
+        extra: dict[str, Any] = {"tables": [table._asdict() for table in found]}
         if trial.result is None:
             packed = PackedBlock(trial_block(trial), pack(extra))
         else:

@@ -107,143 +107,15 @@
 
   // A trial's tables ---------------------------------------------------------------------
 
-  const percent = (value) => (value === null ? "-" : `${(100 * value).toFixed(1)}%`);
+  const known = (value) => value !== undefined && value !== null;
 
-  function rate(row) {
-    if (!row) return "-";
-    const bounds = row.low === null ? "" : ` [${(100 * row.low).toFixed(1)}, ${(100 * row.high).toFixed(1)}]`;
-    return percent(row.rate) + bounds;
-  }
-
-  function table(headings, rows) {
+  function table({ headings, lines }) {
+    const cell = ([text, filters]) => element("td", {}, filters ? link(text, filters) : text);
     const head = element("tr", {}, ...headings.map((text) => element("th", {}, text)));
-    const body = rows.map((cells) =>
-      element("tr", {}, ...cells.map((cell) => element("td", {}, cell))));
+    const body = lines.map((cells) => element("tr", {}, ...cells.map(cell)));
     const made = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
     return element("div", { className: "scroll" }, made);
   }
-
-  const unique = (rows, column) => [...new Set(rows.map((row) => row[column]))];
-
-  function sidedTable(rows, column, filter, trial) {
-    const lines = unique(rows, column).map((value) => {
-      const cell = (side) => rows.find((row) => row[column] === value && row.side === side);
-      const target = (side) => ({ trial, [filter]: value, ...(filter === "error" ? { side } : {}) });
-      const before = cell("baseline");
-      const after = cell("trained");
-      const count = (after || before).num_prompts;
-      return [
-        link(value, target("trained")),
-        ...(count === undefined ? [] : [link(String(count), target("trained"))]),
-        before ? link(rate(before), target("baseline")) : "-",
-        after ? link(rate(after), target("trained")) : "-",
-      ];
-    });
-    const counted = rows.some((row) => row.num_prompts !== undefined);
-    return table([column.replace("_", " "), ...(counted ? ["prompts"] : []), "baseline", "trained"], lines);
-  }
-
-  function difficultyTable(rows, trial) {
-    const rungs = unique(rows, "rung");
-    const lines = [];
-    for (const difficulty of unique(rows, "difficulty")) {
-      for (const side of unique(rows, "side")) {
-        const found = rows.filter((row) => row.difficulty === difficulty && row.side === side);
-        lines.push([
-          link(`${difficulty}, ${side}`, { trial, difficulty }),
-          link(String(found[0].num_prompts), { trial, difficulty }),
-          ...rungs.map((rung) => {
-            const row = found.find((item) => item.rung === rung);
-            return link(rate(row), { trial, difficulty, rung: `-${rung}`, side });
-          }),
-        ]);
-      }
-    }
-    return table(["difficulty, side", "prompts", ...rungs], lines);
-  }
-
-  function changeTable(rows, trial) {
-    const changes = unique(rows, "change");
-    const lines = unique(rows, "difficulty").map((difficulty) => {
-      const target = difficulty === "all" ? { trial } : { trial, difficulty };
-      return [
-        link(difficulty, target),
-        ...changes.map((change) => {
-          const row = rows.find((item) => item.difficulty === difficulty && item.change === change);
-          return link(`${row.num_prompts} (${rate(row)})`, { ...target, change });
-        }),
-      ];
-    });
-    return table(["difficulty", ...changes], lines);
-  }
-
-  function stageTable(rows) {
-    const tiers = unique(rows, "difficulty");
-    const lines = unique(rows, "stage").map((stage) => {
-      const found = rows.filter((row) => row.stage === stage);
-      const cell = (tier) => rate(found.find((row) => row.difficulty === tier));
-      return [`${stage} (to step ${found[0].step})`, ...tiers.map(cell)];
-    });
-    return table(["stage, validation split", ...tiers], lines);
-  }
-
-  function stageDifferenceTable(rows) {
-    const tiers = unique(rows, "difficulty");
-    const signed = (value) => `${value < 0 ? "" : "+"}${value.toFixed(1)}`;
-    const text = (row) => (row.low_pp === null ? `${signed(row.delta_pp)} pp`
-      : `${signed(row.delta_pp)} pp [${row.low_pp.toFixed(1)}, ${row.high_pp.toFixed(1)}]`);
-    const lines = unique(rows, "stage").map((stage) => [
-      `${stage} minus the stage before`,
-      ...tiers.map((tier) => text(rows.find((row) => row.stage === stage && row.difficulty === tier))),
-    ]);
-    return table(["stage, validation split", ...tiers], lines);
-  }
-
-  function lengthTable(rows, trial) {
-    const columns = ["p10", "p25", "p50", "p75", "p90", "mean", "truncated"];
-    const text = (row, name) => (name === "truncated" ? percent(row[name]) : row[name].toFixed(0));
-    const lines = rows.map((row) =>
-      [row.side, ...columns.map((name) => text(row, name))].map((item) => link(item, { trial })));
-    return table(["tokens of a completion", ...columns], lines);
-  }
-
-  const known = (value) => value !== undefined && value !== null;
-
-  function measureTable(rows) {
-    const bounded = (row, key, sign) => {
-      if (!known(row[key])) return "-";
-      const text = (value) => `${sign && value >= 0 ? "+" : ""}${Number(value.toPrecision(3))}`;
-      const bounds = known(row[`${key}_low`]) ? `${text(row[`${key}_low`])}, ${text(row[`${key}_high`])}` : "no interval";
-      return `${text(row[key])} [${bounds}]`;
-    };
-    return table(["measure", "prompts", "baseline", "trained", "difference"], rows.map((row) => [
-      row.measure.replaceAll("_", " "), String(row.num_prompts), bounded(row, "baseline", false),
-      bounded(row, "trained", false), bounded(row, "delta", true)]));
-  }
-
-  function partTable(rows) {
-    return table(["part of the reward", "groups", "first third", "last third", "groups without spread"], rows.map((row) => [
-      row.part, String(row.num_groups), row.first.toFixed(2), row.last.toFixed(2), percent(row.flat_frac)]));
-  }
-
-  function judgeTable(rows) {
-    const text = (value) => (known(value) ? String(Number(value.toPrecision(3))) : "-");
-    return table(["judge, by step", "mean", "largest", "total"], rows.map((row) => [
-      row.fact.replaceAll("_", " "), text(row.mean), text(row.largest), text(row.total)]));
-  }
-
-  const TABLES = [
-    ["difficulties", "Rungs by difficulty", difficultyTable],
-    ["changes", "What became of the prompts", changeTable],
-    ["error_classes", "Error classes, share of completions", (rows, id) => sidedTable(rows, "error_class", "error", id)],
-    ["constructs", "Primary rung by construct", (rows, id) => sidedTable(rows, "construct", "construct", id)],
-    ["measures", "Measures, with 95% intervals; exploratory", measureTable],
-    ["parts", "Parts of the reward in training", partTable],
-    ["judge", "The judge in training", judgeTable],
-    ["lengths", "Completion length", lengthTable],
-    ["stages", "Primary rung after each stage", stageTable],
-    ["stage_differences", "Stage against stage, exploratory", stageDifferenceTable],
-  ];
 
   async function showTables(id) {
     const body = byId("tables-body");
@@ -253,8 +125,7 @@
       body.replaceChildren(element("p", { className: "note" }, "This trial has no results yet."));
       return;
     }
-    const parts = TABLES.filter(([name]) => (block.tables[name] || []).length).map(
-      ([name, title, make]) => element("div", {}, element("h3", {}, title), make(block.tables[name], id)));
+    const parts = block.tables.map((shown) => element("div", {}, element("h3", {}, shown.title), table(shown)));
     body.replaceChildren(element("div", { className: "pair" }, ...parts));
   }
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from analysis.report.run_rows import Row
 from analysis.report.trial_rows import Facts
+from analysis.tables import Row
 
 __all__ = ["part_rows"]
 

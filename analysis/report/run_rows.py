@@ -4,7 +4,6 @@ A baseline is shared by many trials, so these rows carry no trial: who asks adds
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +12,10 @@ from analysis.families import Floats
 from analysis.measured import Measured
 from analysis.rates import wilson_rate
 from analysis.report.answers import Answers
+from analysis.tables import Row
 
-__all__ = ["Row", "RunRows", "class_rates", "error_class_names", "run_rows"]
+__all__ = ["RunRows", "class_rates", "error_class_names", "run_rows"]
 
-Row = dict[str, Any]
 RunRows = dict[str, list[Row]]
 """Name of the table -> its rows."""
 

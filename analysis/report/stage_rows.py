@@ -8,8 +8,9 @@ import pandas as pd
 
 from analysis.measured import Measured, difference
 from analysis.records import RunRecord, prompt_table
-from analysis.report.run_rows import Row, RunRows, class_rates, error_class_names
+from analysis.report.run_rows import RunRows, class_rates, error_class_names
 from analysis.report.trial_rows import ALL_DIFFICULTIES, Facts
+from analysis.tables import Row
 from analysis.verdicts import effect
 from strictune.errors import StorageError
 

@@ -7,7 +7,8 @@ import numpy as np
 from analysis.measured import Interval
 from analysis.rates import wilson_rate
 from analysis.report.answers import Answers, Change
-from analysis.report.run_rows import Row, RunRows, class_rates, error_class_names
+from analysis.report.run_rows import RunRows, class_rates, error_class_names
+from analysis.tables import Row
 from analysis.trials import TrialVerdict
 
 __all__ = [

@@ -11,6 +11,7 @@ from analysis.pages import replace_text
 from analysis.records import TRIALS, RunState
 from analysis.report.catalogue import ReportFigure, draw
 from analysis.report.curve_rows import flat_groups_at_end
+from analysis.report.document import report_sections
 from analysis.report.gathering import OnPhase, SweepTables, gather, silent
 from analysis.report.markdown import report_markdown
 from analysis.report.next_steps import NextStep, next_steps
@@ -65,12 +66,13 @@ def write_report(folder: Path, *, max_bytes: int = MAX_BYTES, on_phase: OnPhase 
     summary = _summary(sweep.verdicts)
     _write_pictures(folder / PICTURES, drawn)
     markdown = folder / "report.md"
-    text = report_markdown(sweep, summary=summary, steps=steps, drawn=drawn, pictures=PICTURES)
-    replace_text(markdown, text)
+    sections = report_sections(sweep, steps=steps, drawn=drawn)
+    title = sweep.verdicts.sweep
+    replace_text(markdown, report_markdown(title, summary, sections, pictures=PICTURES))
     on_phase("packing completions")
     page = folder / "report.html"
     before, after = page_html(
-        sweep, summary=summary, steps=steps, drawn=drawn, scripts=figures.page_scripts()
+        sweep, summary=summary, sections=sections, drawn=drawn, scripts=figures.page_scripts()
     )
     num_bytes, num_flips_left_out = _write_page(page, before, after, sweep, max_bytes)
     return Report(

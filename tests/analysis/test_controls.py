@@ -12,10 +12,11 @@ from synthetic_sweep import SHARED_KEY, FakeTrial, measured_trials, write_run, w
 from analysis.controls import CONTROLS, Arm, control_arms
 from analysis.measured import measure
 from analysis.records import read_run
-from analysis.report.control_rows import control_rows, control_sentences, control_texts
+from analysis.report.control_rows import CONTROLS_TABLE, control_rows, control_sentences
 from analysis.speeds import training_totals
 from analysis.summaries import decoding_speed
 from analysis.sweep import SweepVerdicts, sweep_verdicts
+from analysis.tables import texts
 from analysis.verdicts import Word
 
 SEEDS = (0, 1, 2)
@@ -220,10 +221,10 @@ def test_a_sweep_without_controls_has_no_arms(tmp_path: Path) -> None:
 
 def test_a_cell_of_few_seeds_is_shown_undecided(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "sweep", trials("sft", SFT_RATES)[:1])
-    texts = [control_texts(row) for row in control_rows(arms_of(folder)[0])]
-    assert [text["verdict"] for text in texts] == ["-", "undecided"]
-    assert texts[1]["against the baseline"].startswith("+")
-    assert texts[1]["tokens trained on"] == "-"
+    untrained, cell = texts(CONTROLS_TABLE, control_rows(arms_of(folder)[0]))
+    assert (untrained["verdict"], cell["verdict"]) == ("-", "undecided")
+    assert cell["against the baseline"].startswith("+")
+    assert cell["tokens trained on"] == "-"
 
 
 def test_a_trial_from_before_tokens_were_counted_has_none(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from synthetic_sweep import SHARED_KEY, FakeTrial, measured_trials, write_sweep
 
 from analysis.contrasts import ContrastVerdict
 from analysis.report.comparisons import OVER_ALL, comparison_rows
-from analysis.report.run_rows import Row
 from analysis.sweep import sweep_verdicts
+from analysis.tables import Row
 
 
 class Found(NamedTuple):

@@ -18,8 +18,9 @@ from analysis.report import Report, write_report
 from analysis.report.answers import read_answers
 from analysis.report.completions import run_block
 from analysis.report.judge_rows import judge_rows
-from analysis.report.measure_rows import measure_rows, measure_texts
+from analysis.report.measure_rows import MEASURES, measure_rows
 from analysis.report.part_rows import part_rows
+from analysis.tables import texts
 
 pytestmark = pytest.mark.usefixtures("one_figure")
 
@@ -67,10 +68,11 @@ def test_a_measure_has_both_sides_and_their_paired_difference(sweep: Path) -> No
     assert row["delta"] == pytest.approx(row["trained"] - row["baseline"])
     assert (row["delta_low"], row["delta_high"]) == (pytest.approx(low), pytest.approx(high))
     assert row["baseline_low"] < row["baseline"] < row["baseline_high"] < row["trained"]
-    text = measure_texts(row)["difference"]
-    assert text == f"+{row['delta']:.3g} [+{low:.3g}, +{high:.3g}]"
     [alone] = measure_rows(FACTS, ours, None)
-    assert "delta" not in alone and measure_texts(alone)["baseline"] == "-"
+    shown, shown_alone = texts(MEASURES, [row, alone])
+    text = shown["difference"]
+    assert text == f"+{row['delta']:.3g} [+{low:.3g}, +{high:.3g}]"
+    assert "delta" not in alone and shown_alone["baseline"] == "-"
 
 
 def test_the_report_shows_measures_on_both_of_its_pages(report: Report) -> None:

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-
 from analysis import SweepVerdicts, plain, summary_lines, verdict_rows
 from strictune.actual import CellCosts
 from strictune.cli.cost_tables import actual_cost_notes, planned_and_actual_table
-from strictune.cli.tables import table_console
+from strictune.cli.tables import table_console, text_table
 from strictune.config import SweepSpec, TrialSpec
 from strictune.launch.sweep import SweepEnd
 from trainables.builtin import BUILTIN_MODELS
@@ -34,13 +32,7 @@ def closing_document(
 def print_verdicts(verdicts: SweepVerdicts) -> None:
     """Print the sweep's table and its sentences."""
     console = table_console()
-    rows = verdict_rows(verdicts)
-    table = Table(title=verdicts.sweep)
-    for heading in rows[0] if rows else ():
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row.values())
-    console.print(table)
+    console.print(text_table(verdicts.sweep, verdict_rows(verdicts)))
     for sentence in summary_lines(verdicts):
         console.print(f"- {sentence}", markup=False, soft_wrap=True)
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
-from rich.table import Table
 
 from strictune.cli.evaluate_sweep import evaluate_sweep
 from strictune.cli.options import spec_from_options
-from strictune.cli.tables import table_console
+from strictune.cli.tables import table_console, text_table
 from strictune.config import DTYPES, SamplingSpec, load_sweep
 from strictune.errors import SpecError, TrialError
 
@@ -233,9 +232,10 @@ def _print_summary(evaluation: "Evaluation", measured: "Measured") -> None:
 
     summary = evaluation.result.summary()
     console = table_console()
-    console.print(_rate_table(summary, measured))
-    if measured.sampled_rates(measured.rungs[-1]):
-        console.print(_sampled_table(measured))
+    title = f"{summary['split']}: Pass@1 with 95% intervals"
+    console.print(text_table(title, _rate_rows(summary, measured), num_left=1))
+    if sampled := _sampled_rows(measured):
+        console.print(text_table("all prompts, several samples", sampled, num_left=1))
         print("pass@k: at least one of k samples is right; pass^k: all k are.")
     tokens = summary["num_completions"] * summary["completion_tokens_mean"]
     print(
@@ -263,28 +263,34 @@ def _grammar_text(summary: dict[str, Any]) -> str:
     return f"{kept}; decoded freely: {num_free}{f' ({reasons})' if reasons else ''}."
 
 
-def _rate_table(summary: dict[str, Any], measured: "Measured") -> Table:
-    from analysis.wording import rate_text
+def _rate_rows(summary: dict[str, Any], measured: "Measured") -> list[dict[str, str]]:
+    from analysis.tables import rate_text
 
     parts = {name: measured.only(name) for name in summary["by_difficulty"]}
-    table = Table(title=f"{summary['split']}: Pass@1 with 95% intervals")
-    table.add_column("difficulty")
-    for heading in ("prompts", "families", *measured.rungs):
-        table.add_column(heading, justify="right")
-    for name, part in (*parts.items(), ("all", measured)):
-        counts = (str(len(part.table)), str(len(set(part.families))))
-        table.add_row(name, *counts, *(rate_text(part.rate(rung)) for rung in part.rungs))
-    return table
+    return [
+        {
+            "difficulty": name,
+            "prompts": str(len(part.table)),
+            "families": str(len(set(part.families))),
+            **{rung: rate_text(part.rate(rung)) for rung in part.rungs},
+        }
+        for name, part in (*parts.items(), ("all", measured))
+    ]
 
 
-def _sampled_table(measured: "Measured") -> Table:
-    table = Table(title="all prompts, several samples")
-    table.add_column("")
-    for rung in measured.rungs:
-        table.add_column(rung, justify="right")
+def _sampled_rows(measured: "Measured") -> list[dict[str, str]]:
+    """Return pass@k and pass^k of every rung; empty for one sample a prompt."""
+    rows = []
     sampled = [measured.sampled_rates(rung) for rung in measured.rungs]
     for rates in zip(*sampled, strict=True):
-        table.add_row(f"pass@{rates[0].k}", *(f"{rate.pass_at_k:.1%}" for rate in rates))
-        if rates[0].k > 1:
-            table.add_row(f"pass^{rates[0].k}", *(f"{rate.pass_hat_k:.1%}" for rate in rates))
-    return table
+        by_rung = dict(zip(measured.rungs, rates, strict=True))
+        k = rates[0].k
+        rows.append(
+            {"": f"pass@{k}"} | {rung: f"{rate.pass_at_k:.1%}" for rung, rate in by_rung.items()}
+        )
+        if k > 1:
+            rows.append(
+                {"": f"pass^{k}"}
+                | {rung: f"{rate.pass_hat_k:.1%}" for rung, rate in by_rung.items()}
+            )
+    return rows

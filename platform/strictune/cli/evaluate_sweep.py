@@ -11,10 +11,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from strictune.cli.arguments import sweep_folder
-from strictune.cli.tables import table_console
+from strictune.cli.tables import table_console, text_table
 from strictune.config import TrialSpec, load_trial
 from strictune.errors import SpecError, TrialError
 
@@ -66,7 +64,8 @@ def evaluate_sweep(
     if args.json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return 0
-    _print_table(found)
+    title = "untrained, under the grammar of each prompt's answers"
+    table_console().print(text_table(title, list(map(_row, found)), num_left=2))
     print(f"beside the trained arms: strictune report {folder}")
     print(f"to bring them to MLflow: strictune track replay {folder}")
     return 0
@@ -88,7 +87,7 @@ def _document(trial: TrialSpec, control: Path) -> dict[str, Any]:
     from analysis.measured import measure
     from analysis.records import read_run
     from analysis.summaries import decoding_speed
-    from analysis.wording import rate_text
+    from analysis.tables import rate_text
 
     measured = measure(read_run(control))
     rate = measured.rate(trial.task.primary_rung)
@@ -104,20 +103,12 @@ def _document(trial: TrialSpec, control: Path) -> dict[str, Any]:
     }
 
 
-def _print_table(found: Sequence[dict[str, Any]]) -> None:
-    table = Table(title="untrained, under the grammar of each prompt's answers")
-    for heading in ("model", "thinking"):
-        table.add_column(heading)
-    headings = ("prompts", f"{found[0]['rung']} Pass@1", "tokens/s", "decoded freely")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for row in found:
-        table.add_row(
-            row["model"],
-            "think" if row["thinking"] else "no-think",
-            str(row["num_prompts"]),
-            row["pass_at_1"],
-            f"{row['tokens_per_s']:.0f}",
-            str(sum(row["grammar_problems"].values())),
-        )
-    table_console().print(table)
+def _row(found: dict[str, Any]) -> dict[str, str]:
+    return {
+        "model": found["model"],
+        "thinking": "think" if found["thinking"] else "no-think",
+        "prompts": str(found["num_prompts"]),
+        f"{found['rung']} Pass@1": found["pass_at_1"],
+        "tokens/s": f"{found['tokens_per_s']:.0f}",
+        "decoded freely": str(sum(found["grammar_problems"].values())),
+    }

@@ -1,10 +1,13 @@
 """Tables for the terminal, and for pipes, which have no width."""
 
 import sys
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-__all__ = ["table_console"]
+__all__ = ["table_console", "text_table"]
 
 PIPED_WIDTH = 200
 """Columns of a table that no terminal bounds."""
@@ -13,3 +16,22 @@ PIPED_WIDTH = 200
 def table_console() -> Console:
     """Return where tables are printed."""
     return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+
+
+def text_table(
+    title: str, rows: Sequence[Mapping[str, str]], *, num_left: int | None = None
+) -> Table:
+    """Lay out a table.
+
+    Args:
+        title: Stands above it.
+        rows: Heading -> text, as ``analysis.tables.texts`` returns them.
+        num_left: So many first columns are flush left, the rest flush right; None: all are left.
+    """
+    table = Table(title=title)
+    for index, heading in enumerate(rows[0] if rows else ()):
+        is_left = num_left is None or index < num_left
+        table.add_column(heading, justify="left" if is_left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row.values()))
+    return table

@@ -30,13 +30,14 @@ CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
         [
             {
                 "trial": name,
+                "kind": kind,
                 "model": "tiny",
                 "delta_pp": 5.0,
                 "low_pp": 1.0,
                 "high_pp": 9.0,
                 "verdict": "better",
             }
-            for name in TRIALS
+            for kind, name in (("cell", "tiny · think: 2 seeds"), *(("trial", t) for t in TRIALS))
         ],
     ),
     "comparisons": (

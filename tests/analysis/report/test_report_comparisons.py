@@ -7,9 +7,9 @@ import pytest
 from reported_sweep import Drawing, write_reported_sweep
 
 from analysis.report import SweepTables, gather
-from analysis.report.comparisons import OVER_ALL, comparison_texts
-from analysis.report.run_rows import Row
+from analysis.report.comparisons import COMPARISONS, OVER_ALL
 from analysis.sweep import sweep_verdicts
+from analysis.tables import Row, texts
 from analysis.verdicts import Effect
 
 
@@ -80,11 +80,11 @@ def test_the_gain_counts_each_side_from_its_own_baseline(sweep: SweepTables) -> 
 
 def test_texts_say_what_is_compared(sweep: SweepTables) -> None:
     (row,) = rows(sweep, factor="thinking", within="tiny, standard", difficulty="all")
-    texts = comparison_texts(row)
-    assert texts["comparison"] == "think against no-think"
-    assert texts["prompts"] == "90 all"
-    assert texts["kind"] == "exploratory"
-    assert texts["difference"].startswith(f"{row['delta_pp']:+.1f} pp [".replace("-0.0", "+0.0"))
+    (shown,) = texts(COMPARISONS, [row])
+    assert shown["comparison"] == "think against no-think"
+    assert shown["prompts"] == "90 all"
+    assert shown["kind"] == "exploratory"
+    assert shown["difference"].startswith(f"{row['delta_pp']:+.1f} pp [".replace("-0.0", "+0.0"))
 
 
 def test_results_measured_differently_are_not_compared(tmp_path: Path) -> None:

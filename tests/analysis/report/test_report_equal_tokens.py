@@ -8,8 +8,9 @@ import pytest
 from reported_sweep import Drawing, write_reported_sweep
 
 from analysis.report import write_report
-from analysis.report.equal_tokens import equal_token_texts
+from analysis.report.equal_tokens import EQUAL_TOKENS
 from analysis.report.gathering import gather
+from analysis.tables import texts
 
 pytestmark = pytest.mark.usefixtures("one_figure")
 
@@ -52,10 +53,10 @@ def test_the_latest_ends_of_equal_tokens_are_compared(
     (row,) = gather(folder).tables["equal_tokens"]
     assert (row["level"], row["against"]) == ("smollm2-135m", "tiny")
     assert row["stages"] == stages
-    texts = equal_token_texts(row)
-    assert texts["in"] == "no-think, three_stage, grpo, seed 0"
-    assert ("pp [" in texts["difference, validation"]) is is_measured
-    assert ("never within 10%" in texts["difference, validation"]) is not is_measured
+    (shown,) = texts(EQUAL_TOKENS, [row])
+    assert shown["in"] == "no-think, three_stage, grpo, seed 0"
+    assert ("pp [" in shown["difference, validation"]) is is_measured
+    assert ("never within 10%" in shown["difference, validation"]) is not is_measured
 
 
 def test_equal_tokens_on_different_prompts_are_not_called_unequal(tmp_path: Path) -> None:
@@ -66,7 +67,8 @@ def test_equal_tokens_on_different_prompts_are_not_called_unequal(tmp_path: Path
         table = pd.read_parquet(path)
         table[table["prompt_id"] != "test-00000"].to_parquet(path, index=False)
     (row,) = gather(folder).tables["equal_tokens"]
-    assert equal_token_texts(row)["difference, validation"] == "- (on different prompts)"
+    (shown,) = texts(EQUAL_TOKENS, [row])
+    assert shown["difference, validation"] == "- (on different prompts)"
 
 
 def test_both_pages_show_them_and_one_model_has_none(tmp_path: Path) -> None:

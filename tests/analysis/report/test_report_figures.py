@@ -9,7 +9,7 @@ from reported_sweep import Drawing, write_control, write_reported_sweep
 from analysis.report import catalogue, gather
 from analysis.report.catalogue import FIGURES, draw
 from analysis.report.gathering import SweepTables
-from analysis.report.run_rows import Row
+from analysis.tables import Row
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,20 @@ def test_a_figure_that_shows_some_trials_says_which(
         "Of 4 finished trials the 1 with the smallest and the 2 with the largest gain are shown; "
         "the tables hold all."
     )
+
+
+def test_a_cell_stands_above_its_trials_with_its_own_verdict(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    overrides = ["matrix={thinking: [false, true], seed: [0, 1]}", "contrasts=[]"]
+    write_reported_sweep(folder, Drawing(num_prompts=24), overrides=overrides)
+    sweep = gather(folder)
+    rows = rows_of(sweep, "differences")
+    assert [row["kind"] for row in rows] == 2 * ["cell", "trial", "trial"]
+    for row, cell in zip(rows[::3], sweep.verdicts.cells, strict=True):
+        assert row["trial"] == f"{cell.cell}: 2 seeds"
+        assert cell.verdict.effect is not None
+        assert row["delta_pp"] == cell.verdict.effect.estimate_pp
+        assert row["verdict"] == "undecided"
 
 
 def rows_of(sweep: SweepTables, name: str) -> list[Row]:

@@ -97,7 +97,8 @@ def test_the_browser_holds_what_the_tables_count(report: Report, page: str) -> N
     document = block(page, f"trial-{trial}")
     counted = {
         (row["difficulty"], row["change"]): row["num_prompts"]
-        for row in document["tables"]["changes"]
+        for row in report.sweep.tables["changes"]
+        if row["trial_id"] == trial
     }
     prompts = block(page, "prompts")
     found = dict.fromkeys(counted, 0)
@@ -105,6 +106,38 @@ def test_the_browser_holds_what_the_tables_count(report: Report, page: str) -> N
         for difficulty in ("all", prompts[name]["difficulty"]):
             found[difficulty, answer["change"]] += 1
     assert found == counted
+
+
+def test_the_tables_of_a_trial_lead_to_its_completions(report: Report, page: str) -> None:
+    trial = report.sweep.verdicts.trials[0].plan.trial_id
+    tables = {table["title"]: table for table in block(page, f"trial-{trial}")["tables"]}
+    changes = tables["What became of the prompts"]
+    assert changes["headings"] == ["difficulty", "rescued", "regressed", "both pass", "both fail"]
+    counted = {
+        (row["difficulty"], row["change"]): str(row["num_prompts"])
+        for row in report.sweep.tables["changes"]
+        if row["trial_id"] == trial
+    }
+    for (difficulty, _), *line in changes["lines"]:
+        of_tier = {} if difficulty == "all" else {"difficulty": difficulty}
+        for change, (text, filters) in zip(changes["headings"][1:], line, strict=True):
+            assert text.partition(" ")[0] == counted[difficulty, change]
+            assert filters == {"trial": trial, **of_tier, "change": change}
+    assert all(
+        filters is None
+        for line in tables["Primary rung after each stage"]["lines"]
+        for _, filters in line
+    )
+
+
+def test_it_opens_with_one_picture_and_folds_the_sentences(report: Report, page: str) -> None:
+    opening = page.partition('<section id="verdicts">')[2].partition("</section>")[0]
+    assert 0 < opening.index('<figure id="figure-differences"') < opening.index("<table>")
+    sentences = page.partition('<section id="sentences">')[2].partition("</section>")[0]
+    assert re.findall(r"<details>\s*<summary>(\w+)", sentences) == ["Trials", "Cells", "Contrasts"]
+    markdown = report.markdown.read_text(encoding="utf-8")
+    assert markdown.index("(report_figures/differences.svg)") < markdown.index("| trial |")
+    assert markdown.count("(report_figures/differences.svg)") == 1
 
 
 def test_rungs_and_error_classes_stand_beside_each_completion(report: Report, page: str) -> None:

@@ -1,0 +1,160 @@
+"""Tables as data: a name, declared columns and rows; how a value reads is its column's format.
+
+Renderers (``pages`` for Markdown, ``report.page`` for HTML, ``strictune.cli.tables`` for the
+terminal) lay out the texts of cells and format nothing themselves.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from analysis.measured import Interval
+from analysis.verdicts import Effect
+
+__all__ = [
+    "NOT_MEASURED",
+    "Cell",
+    "Column",
+    "Row",
+    "Shown",
+    "Table",
+    "bounds",
+    "effect_in",
+    "number",
+    "percent",
+    "pivot",
+    "rate_in",
+    "rate_text",
+    "shown",
+    "shown_texts",
+    "texts",
+]
+
+Row = dict[str, Any]
+"""Column -> value; NaN and None are not measured."""
+
+NOT_MEASURED = "-"
+
+
+class Column(NamedTuple):
+    """One column: where its values come from, and how they read."""
+
+    heading: str
+    value: str | Callable[[Any], Any]
+    """Key of a row, or a function of it; None is not measured."""
+    format: Callable[[Any], str] = str
+    """Says the unit too, e.g. ``41.2%`` or ``+3.1 pp``."""
+    filters: Callable[[Any], Mapping[str, str] | None] | None = None
+    """By what the report shows completions where this cell is followed; None leads nowhere."""
+
+    def text(self, row: Any) -> str:
+        """Return what the cell of a row shows."""
+        found = row.get(self.value) if isinstance(self.value, str) else self.value(row)
+        if found is None or (isinstance(found, float) and math.isnan(found)):
+            return NOT_MEASURED
+        return self.format(found)
+
+
+class Table(NamedTuple):
+    """One kind of table."""
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+
+
+class Cell(NamedTuple):
+    """A cell as renderers get it."""
+
+    text: str
+    filters: Mapping[str, str] | None = None
+    """See ``Column.filters``."""
+
+
+class Shown(NamedTuple):
+    """A table that renderers can lay out."""
+
+    title: str
+    headings: Sequence[str]
+    lines: Sequence[Sequence[Cell]]
+
+
+def texts(table: Table, rows: Iterable[Any]) -> list[dict[str, str]]:
+    """Return rows as heading -> text."""
+    return [{column.heading: column.text(row) for column in table.columns} for row in rows]
+
+
+def shown(table: Table, rows: Iterable[Any]) -> Shown:
+    """Return a table with the cells of rows."""
+    lines = [
+        [
+            Cell(column.text(row), column.filters(row) if column.filters else None)
+            for column in table.columns
+        ]
+        for row in rows
+    ]
+    return Shown(table.title, [column.heading for column in table.columns], lines)
+
+
+def shown_texts(rows: Sequence[Mapping[str, str]]) -> Shown:
+    """Return rows of texts, heading -> text, as a table without a title."""
+    lines = [[Cell(text) for text in row.values()] for row in rows]
+    return Shown("", list(rows[0]) if rows else [], lines)
+
+
+def pivot(rows: Iterable[Row], index: Sequence[str], across: str) -> tuple[list[Row], list[str]]:
+    """Put rows that agree on ``index`` into one: its ``cells`` hold them by ``across``.
+
+    Returns:
+        The new rows and the values of ``across``, both in the order of first appearance.
+    """
+    found: dict[tuple[Any, ...], Row] = {}
+    names: dict[str, None] = {}
+    for row in rows:
+        key = tuple(row[name] for name in index)
+        line = found.setdefault(key, {**row, "cells": {}})
+        line["cells"][row[across]] = row
+        names[row[across]] = None
+    return list(found.values()), list(names)
+
+
+def rate_in(row: Mapping[str, Any] | None) -> Interval | None:
+    """Return the rate that a row holds with its bounds."""
+    return None if row is None else Interval(row["rate"], row["low"], row["high"])
+
+
+def effect_in(row: Mapping[str, Any] | None, prefix: str = "") -> Effect | None:
+    """Return the difference that a row holds, in percentage points; None where it has none."""
+    if row is None or f"{prefix}delta_pp" not in row:
+        return None
+    return Effect(
+        estimate_pp=row[f"{prefix}delta_pp"],
+        low_pp=row[f"{prefix}low_pp"],
+        high_pp=row[f"{prefix}high_pp"],
+    )
+
+
+def bounds(found: Effect, prefix: str = "") -> Row:
+    """Return a difference as the columns of a row."""
+    return {
+        f"{prefix}delta_pp": found.estimate_pp,
+        f"{prefix}low_pp": found.low_pp,
+        f"{prefix}high_pp": found.high_pp,
+    }
+
+
+def rate_text(rate: Interval) -> str:
+    """Return e.g. ``41.2% [37.0, 45.6]``."""
+    if math.isnan(rate.low):
+        return f"{percent(rate.estimate)} (no interval)"
+    return f"{percent(rate.estimate)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return e.g. ``41.2%``."""
+    return f"{100 * share:.{digits}f}%"
+
+
+def number(value: float) -> str:
+    """Return e.g. ``12,345``."""
+    return f"{value:,.0f}"
