@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.differences import Discordance, discordance, paired_difference
-from analysis.keys import check_baseline_key, differing_parts
-from analysis.measured import Interval, Measured, check_comparable, difference, measure
+from analysis.measured import (
+    Interval,
+    Measured,
+    check_baseline_key,
+    check_comparable,
+    difference,
+    differing_parts,
+    measure,
+)
 from analysis.records import read_plan, read_run
 from analysis.tables import rate_text
 from analysis.verdicts import Effect, Verdict, compared_verdict, effect, effect_text
@@ -122,8 +129,7 @@ def _measured(folder: Path) -> Measured:
 def _check(first: Measured, second: Measured, across: Collection[str]) -> None:
     check_comparable(first, second, is_gain=False, across=across)
     if first.record.is_baseline != second.record.is_baseline:
-        keys = first.record.baseline_key, second.record.baseline_key
-        check_baseline_key(*keys, names=(first.record.name, second.record.name), across=across)
+        check_baseline_key(first.record, second.record, across=across)
 
 
 def _judged_rung(first: Measured, second: Measured, rung: str | None) -> str:

@@ -9,25 +9,18 @@ import pandas as pd
 
 from analysis.differences import Difference, paired_difference
 from analysis.families import Floats
-from analysis.keys import check_baseline_key, check_evaluation_key
 from analysis.rates import pass_at_k, pass_hat_k, wilson_rate
-from analysis.records import (
-    PlannedTrial,
-    RunRecord,
-    RunState,
-    check_same_prompts,
-    prompt_table,
-    read_samples,
-)
-from strictune.errors import StorageError
+from analysis.records import Key, RunRecord, RunState, check_same_prompts
+from strictune.errors import SpecError, StorageError
 
 __all__ = [
     "Interval",
     "Measured",
-    "MeasuredTrial",
     "SampledRate",
+    "check_baseline_key",
     "check_comparable",
     "difference",
+    "differing_parts",
     "measure",
 ]
 
@@ -124,14 +117,6 @@ class Measured:
         return Measured(self.record, self.table[self.table["difficulty"] == difficulty])
 
 
-class MeasuredTrial(NamedTuple):
-    """A finished trial and the baseline beside it."""
-
-    plan: PlannedTrial
-    trial: Measured
-    baseline: Measured | None
-
-
 def measure(record: RunRecord) -> Measured:
     """Read the samples of a finished run's final split.
 
@@ -140,7 +125,7 @@ def measure(record: RunRecord) -> Measured:
     """
     if record.state is not RunState.FINISHED:
         raise StorageError(f"{record.name} has no result: {record.standing}.")
-    return Measured(record, prompt_table(read_samples(record.samples_file)))
+    return Measured(record, record.table)
 
 
 def check_comparable(
@@ -159,10 +144,46 @@ def check_comparable(
     """
     names = (ours.record.name, theirs.record.name)
     keys = ours.record.evaluation_key, theirs.record.evaluation_key
-    check_evaluation_key(*keys, names=names, across=across)
+    _check_keys("evaluation", *keys, names=names, across=across)
     if is_gain:
-        check_baseline_key(ours.record.baseline_key, theirs.record.baseline_key, names=names)
+        check_baseline_key(ours.record, theirs.record)
     check_same_prompts((ours.table, theirs.table), names=names)
+
+
+def check_baseline_key(ours: RunRecord, theirs: RunRecord, *, across: Collection[str] = ()) -> None:
+    """Refuse to call the difference of two results a gain over a baseline.
+
+    Raises:
+        SpecError: A part of their baseline keys differs; the message names it with both values.
+    """
+    names = (ours.name, theirs.name)
+    _check_keys("baseline", ours.baseline_key, theirs.baseline_key, names=names, across=across)
+
+
+def differing_parts(ours: Key, theirs: Key) -> dict[str, tuple[str, str]]:
+    """Return each part in which two keys differ with both values as shown to people."""
+
+    def shown(key: Key, part: str) -> str:
+        return repr(key[part]) if part in key else "absent"
+
+    parts = {part: (shown(ours, part), shown(theirs, part)) for part in (*ours, *theirs)}
+    return {part: values for part, values in parts.items() if values[0] != values[1]}
+
+
+def _check_keys(
+    kind: str, ours: Key, theirs: Key, *, names: tuple[str, str], across: Collection[str]
+) -> None:
+    parts = differing_parts(ours, theirs).items()
+    found = {part: values for part, values in parts if part not in across}
+    if found:
+        listed = "; ".join(
+            f"{part} is {mine} in {names[0]} but {other} in {names[1]}"
+            for part, (mine, other) in found.items()
+        )
+        raise SpecError(
+            f"{names[0]} and {names[1]} cannot be compared, their {kind} keys differ: {listed}. "
+            "Evaluate both sides the same way, then compare again."
+        )
 
 
 def difference(ours: Measured, theirs: Measured, rung: str) -> Difference:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.cells import CellVerdict
 from analysis.measured import Measured, measure
+from analysis.recipes import CellVerdict
 from analysis.records import read_run
 from analysis.sweep import sweep_verdicts
 from analysis.trials import LOW_THINK_RATE, TrialVerdict

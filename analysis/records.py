@@ -1,45 +1,62 @@
-"""Reads what a sweep left behind: the plan, how runs ended, their keys and their samples.
+"""A sweep's runs as their folders tell: state, keys, samples and metrics, each file read once.
 
-Files in, validated objects and tables out; no statistics. A file that is missing because a
-trial never got so far is a state of that trial; a file that cannot be understood is an
-error with its path.
+The files themselves are ``strictune.records``'s; here they become runs that can be compared. A
+file that is missing because a trial never got so far is a state of that trial.
 """
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
-from pydantic import BaseModel, ValidationError
 
-from analysis.keys import Key
 from strictune.errors import SpecError, StorageError
-from strictune.logged_metrics import read_metrics
+from strictune.records import (
+    BASELINES,
+    CONTROLS,
+    TRIALS,
+    KeyValue,
+    Lock,
+    Plan,
+    PlannedTrial,
+    read_lock,
+    read_metrics,
+    read_outcome,
+    read_plan,
+    read_samples,
+)
 
 __all__ = [
-    "Lock",
+    "BASELINES",
+    "CONTROLS",
+    "TOKENS",
+    "TRIALS",
+    "Key",
     "Plan",
     "PlannedTrial",
     "RunRecord",
     "RunState",
+    "SweepRecords",
     "check_same_prompts",
     "last_value",
     "prompt_table",
     "read_plan",
     "read_run",
     "read_samples",
+    "samples_without_texts",
 ]
 
-BASELINES = "baselines"
-TRIALS = "trials"
-_FACTS = ("prompt_id", "family", "difficulty", "sample")
+Key = Mapping[str, KeyValue]
+
+TOKENS = "train/completion_tokens"
+_TEXTS = ("completion", "details")
 _MEASURES = ("num_tokens", "is_truncated", "is_thinking")
 _SCORED = ("rung/", "measure/")
-_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class RunState(StrEnum):
@@ -59,59 +76,9 @@ class RunState(StrEnum):
         return "stopped" if self is RunState.KILLED else self.value.lower()
 
 
-class PlannedTrial(BaseModel, frozen=True):
-    """One trial as the plan lists it."""
-
-    trial_id: str
-    name: str
-    cell: str
-    model: str
-    thinking: bool
-    curriculum: str
-    method: str = "grpo"
-    variant: str | None = None
-    seed: int
-
-
-class PlannedCell(BaseModel, frozen=True):
-    """One cell as the plan lists it."""
-
-    name: str
-    ties: tuple[str, ...] = ()
-    """Decisive reward components without weight: a wrong answer may tie with a right one."""
-
-
-class Plan(BaseModel, frozen=True):
-    """``plan.json``: fixes the Holm families before anything runs."""
-
-    sweep: str
-    task: str
-    primary_rung: str
-    rungs: tuple[str, ...]
-    contrasts: tuple[str, ...] = ()
-    cells: tuple[PlannedCell, ...] = ()
-    trials: tuple[PlannedTrial, ...]
-
-
-class Lock(BaseModel, frozen=True):
-    """The part of ``lock.json`` that decides what may be compared."""
-
-    evaluation_key: dict[str, str | int | float | bool | None]
-    baseline_key: dict[str, str | int | float | bool | None]
-    baseline: str
-    primary_rung: str | None = None
-    """Of a run that belongs to no sweep; else the plan says it."""
-
-
-class _Outcome(BaseModel, frozen=True):
-    state: RunState
-    reason: str | None = None
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """A trial or a baseline, without its samples."""
+    """A trial, a baseline or a control; its tables are read when they are first asked for."""
 
     folder: Path
     state: RunState
@@ -171,20 +138,99 @@ class RunRecord:
         """The samples of the final split."""
         return self.folder / "eval" / self.split / "samples.parquet"
 
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """The samples of the final split, without their texts, in the order of the prompts.
 
-def read_plan(sweep_dir: Path) -> Plan:
-    """Read ``plan.json`` of a sweep.
+        Raises:
+            StorageError: They are missing or cannot be used.
+        """
+        return samples_without_texts(self.samples_file)
 
-    Raises:
-        StorageError: It is missing or not a plan.
-    """
-    path = sweep_dir / "plan.json"
-    if not path.exists():
-        raise StorageError(
-            f"{path}: there is no such file. Give the folder of a sweep that was started, "
-            "e.g. runs/quickstart."
-        )
-    return _parse(path, Plan)
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row a prompt of the final split, see ``prompt_table``."""
+        return prompt_table(self.samples)
+
+    @cached_property
+    def metrics(self) -> Sequence[tuple[int, dict[str, float]]]:
+        """Step and values of each line of ``metrics.jsonl``."""
+        return list(read_metrics(self.folder))
+
+    @cached_property
+    def summary(self) -> Mapping[str, Any]:
+        """What ``summary.json`` says of the final evaluation; empty if there is none."""
+        path = self.samples_file.parent / "summary.json"
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+    @property
+    def decoding_speed(self) -> float:
+        """Completion tokens a second of the final evaluation; NaN if not recorded.
+
+        Scoring is in the time, and loading the model is not.
+        """
+        if not self.summary.get("seconds"):
+            return math.nan
+        tokens = self.summary["num_completions"] * self.summary["completion_tokens_mean"]
+        return float(tokens / self.summary["seconds"])
+
+    @property
+    def missing_frac(self) -> float:
+        """Share of the completions that could not be scored; 0 if not recorded.
+
+        They have no row and count in no rate. With all of them scored, a rate might be so much
+        higher or lower, and no more (the worst case of Manski, "Nonparametric
+        Bounds on Treatment Effects", 1990).
+        """
+        missing = self.summary.get("num_missing", 0)
+        return float(missing / (missing + self.summary["num_completions"])) if missing else 0.0
+
+    @property
+    def trained_tokens(self) -> float:
+        """Completion tokens that the loss read, each time that it did; NaN if not recorded."""
+        return next((m[TOKENS] for _, m in reversed(self.metrics) if TOKENS in m), math.nan)
+
+    @property
+    def training_s(self) -> float:
+        """Seconds of the optimizer steps; NaN if not recorded.
+
+        With GRPO its generation and scoring are in it; evaluations and checkpoints are not.
+        """
+        seconds, before = math.nan, 0
+        for step, metrics in self.metrics:
+            if "time/step_s" in metrics:
+                # The mean over the steps since the line before.
+                passed = metrics["time/step_s"] * (step - before)
+                seconds, before = passed if math.isnan(seconds) else seconds + passed, step
+        return seconds
+
+
+class SweepRecords:
+    """A sweep's plan and runs, each read once."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the plan.
+
+        Raises:
+            StorageError: ``plan.json`` is missing or cannot be understood.
+        """
+        self.folder = folder
+        self.plan = read_plan(folder)
+        self._runs: dict[Path, RunRecord] = {}
+
+    def trial(self, trial_id: str) -> RunRecord:
+        """Return a planned trial, begun or not."""
+        return self.run(self.folder / TRIALS / trial_id)
+
+    def run(self, folder: Path) -> RunRecord:
+        """Return the run in a folder of the sweep.
+
+        Raises:
+            StorageError: A file is there but cannot be understood.
+        """
+        if folder not in self._runs:
+            self._runs[folder] = read_run(folder)
+        return self._runs[folder]
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -196,52 +242,29 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
         StorageError: A file is there but cannot be understood.
     """
-    if not folder.is_dir():
+    lock, outcome = read_lock(folder), read_outcome(folder)
+    if outcome is not None:
+        return RunRecord(
+            folder=folder,
+            state=RunState(outcome.state),
+            reason=outcome.reason,
+            seconds=outcome.seconds,
+            lock=lock,
+        )
+    if lock is None:
         return RunRecord(folder=folder, state=RunState.PENDING, reason="not started")
-    lock_path, outcome_path = folder / "lock.json", folder / "outcome.json"
-    lock = _parse(lock_path, Lock) if lock_path.exists() else None
-    if not outcome_path.exists():
-        if lock is None:
-            return RunRecord(folder=folder, state=RunState.PENDING, reason="not started")
-        return RunRecord(folder=folder, state=RunState.RUNNING, reason="not ended", lock=lock)
-    outcome = _parse(outcome_path, _Outcome)
-    return RunRecord(
-        folder=folder,
-        state=outcome.state,
-        reason=outcome.reason,
-        seconds=outcome.seconds,
-        lock=lock,
-    )
+    return RunRecord(folder=folder, state=RunState.RUNNING, reason="not ended", lock=lock)
 
 
-def read_samples(path: Path) -> pd.DataFrame:
-    """Read a ``samples.parquet`` without its texts.
-
-    Returns:
-        prompt_id, family, difficulty, sample, num_tokens, is_truncated, is_thinking, one
-        ``rung/<name>`` column for each rung and one ``measure/<name>`` column for each measure of
-        the task; one row a completion.
+def samples_without_texts(path: Path) -> pd.DataFrame:
+    """Read all columns of a ``samples.parquet`` but its texts, in the order of the prompts.
 
     Raises:
-        StorageError: The file is missing, lacks a column, or holds a sample twice.
+        StorageError: It is missing or cannot be used.
     """
-    try:
-        names = pq.read_schema(path).names
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path}: cannot be read as a table of samples ({error}).") from error
-    missing = [column for column in (*_FACTS, *_MEASURES) if column not in names]
-    if missing:
-        raise StorageError(f"{path}: the columns {', '.join(missing)} are missing.")
-    scored = [name for name in names if name.startswith(_SCORED)]
-    samples = pd.read_parquet(path, columns=[*_FACTS, *_MEASURES, *scored])
-    repeated = samples[samples.duplicated(["prompt_id", "sample"])]
-    if len(repeated):
-        first = repeated.iloc[0]
-        raise StorageError(
-            f"{path}: sample {first['sample']} of prompt {first['prompt_id']!r} is there twice. "
-            "Evaluate this run again."
-        )
-    return samples
+    samples = read_samples(path, with_texts=True)
+    texts = [name for name in _TEXTS if name in samples]
+    return samples.drop(columns=texts).sort_values(["prompt_id", "sample"])
 
 
 def last_value(folder: Path, metric: str) -> float | None:
@@ -288,14 +311,3 @@ def check_same_prompts(tables: Sequence[pd.DataFrame], *, names: Sequence[str]) 
                 f"{first_name} and {name} cannot be compared: {moved} prompts belong to another "
                 "family in one of them. Evaluate both again."
             )
-
-
-def _parse(path: Path, model: type[_Model]) -> _Model:
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise StorageError(f"{path}: {where}: {first['msg']}.") from error
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read ({error}).") from error

@@ -7,17 +7,22 @@ contrasts. A trial that failed keeps its place in the family with p = 1.
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from analysis.cells import CellVerdict, adjust, cell_runs, cell_verdicts
-from analysis.contrasts import ContrastVerdict, contrast_verdicts
-from analysis.measured import Measured, measure
-from analysis.records import TRIALS, RunState, read_plan, read_run
-from analysis.trials import TrialVerdict, compare_trial, trial_verdict
+from analysis.recipes import (
+    CellVerdict,
+    ContrastVerdict,
+    adjust,
+    cell_runs,
+    cell_verdicts,
+    contrast_verdicts,
+)
+from analysis.records import Plan, RunState, SweepRecords
+from analysis.trials import Comparison, TrialVerdict, compare_trial, trial_verdict
 
-__all__ = ["SweepVerdicts", "sweep_verdicts"]
+__all__ = ["SweepVerdicts", "compared_trials", "judge", "sweep_verdicts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,33 +48,32 @@ def sweep_verdicts(sweep_dir: Path) -> SweepVerdicts:
         StorageError: ``plan.json`` is missing or cannot be understood. Whatever is wrong with
             a single trial or baseline is that trial's reason, not an error.
     """
-    plan = read_plan(sweep_dir)
+    sweep = SweepRecords(sweep_dir)
+    return judge(sweep.plan, compared_trials(sweep))
+
+
+def compared_trials(sweep: SweepRecords) -> tuple[Comparison, ...]:
+    """Put every planned trial beside its baseline, in the order of the plan."""
+    return tuple(compare_trial(sweep, planned) for planned in sweep.plan.trials)
+
+
+def judge(plan: Plan, compared: Sequence[Comparison]) -> SweepVerdicts:
+    """Judge what ``compared_trials`` of a plan has found."""
     ties = {cell.name: cell.ties for cell in plan.cells}
-
-    @cache
-    def baseline_in(folder: Path) -> Measured:
-        return measure(read_run(folder))
-
-    compared = {
-        planned.trial_id: compare_trial(
-            sweep_dir / TRIALS / planned.trial_id,
-            planned,
-            plan,
-            baseline_in=baseline_in,
-        )
-        for planned in plan.trials
-    }
     adjusted = adjust(
-        {key: run.gain.difference for key, run in compared.items() if run.gain is not None},
+        {run.plan.trial_id: run.gain.difference for run in compared if run.gain is not None},
         num_planned=len(plan.trials),
     )
     trials = tuple(
         trial_verdict(
-            run, plan, adjusted_p=adjusted.get(key, math.nan), ties=ties.get(run.plan.cell, ())
+            run,
+            plan,
+            adjusted_p=adjusted.get(run.plan.trial_id, math.nan),
+            ties=ties.get(run.plan.cell, ()),
         )
-        for key, run in compared.items()
+        for run in compared
     )
-    cells = cell_runs(plan, list(compared.values()))
+    cells = cell_runs(plan, compared)
     counted = Counter(trial.state for trial in trials)
     return SweepVerdicts(
         sweep=plan.sweep,

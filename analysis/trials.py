@@ -4,9 +4,8 @@ Only the gain on the primary rung carries a verdict. Other rungs and difficultie
 with intervals and without p: nobody planned those comparisons.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +20,7 @@ from analysis.measured import (
     difference,
     measure,
 )
-from analysis.records import Plan, PlannedTrial, RunRecord, RunState, read_run
-from analysis.summaries import missing_frac
+from analysis.records import Plan, PlannedTrial, RunRecord, RunState, SweepRecords
 from analysis.verdicts import Effect, Verdict, adapter_verdict, effect, no_verdict
 from strictune.errors import StorageError, StrictuneError
 
@@ -136,33 +134,25 @@ class Comparison:
     trial: Measured | None = None
     """None unless it finished."""
     gain: Gain | None = None
+    """None without a baseline that it may be compared with."""
     problem: str | None = None
     """Why there is no gain, where there is none."""
 
 
-def compare_trial(
-    folder: Path,
-    planned: PlannedTrial,
-    plan: Plan,
-    *,
-    baseline_in: Callable[[Path], Measured],
-) -> Comparison:
-    """Read a planned trial and its baseline, and take their difference where there is one.
+def compare_trial(sweep: SweepRecords, planned: PlannedTrial) -> Comparison:
+    """Put a planned trial beside its baseline, and take their difference where there is one.
 
-    Args:
-        folder: The trial's folder.
-        planned: The trial.
-        plan: Names the rungs; a run that was not scored on all of them cannot be used.
-        baseline_in: Measures the baseline in a folder; trials share baselines.
+    A run that was not scored on all rungs of the plan cannot be used.
     """
-    record = RunRecord(folder=folder, state=RunState.PENDING)
+    plan = sweep.plan
+    record = RunRecord(folder=sweep.folder, state=RunState.PENDING)
     trial: Measured | None = None
     try:
-        record = read_run(folder)
+        record = sweep.trial(planned.trial_id)
         if record.state is not RunState.FINISHED:
             return Comparison(plan=planned, record=record, problem=f"{record.standing}.")
         trial = _scored(measure(record), plan)
-        baseline = _scored(baseline_in(record.baseline_folder), plan)
+        baseline = _scored(measure(sweep.run(record.baseline_folder)), plan)
         check_comparable(trial, baseline, is_gain=True)
     except StrictuneError as error:
         return Comparison(plan=planned, record=record, trial=trial, problem=str(error))
@@ -229,7 +219,7 @@ def _result(compared: Comparison, plan: Plan) -> TrialResult | None:
         completion_tokens_mean=trial.mean("num_tokens"),
         truncated_frac=trial.mean("is_truncated"),
         dtype=str(trial.record.baseline_key["dtype"]),
-        missing_frac=missing_frac(trial.record),
+        missing_frac=trial.record.missing_frac,
         samples=trial.sampled_rates(plan.primary_rung),
     )
 
@@ -239,7 +229,7 @@ def _table(gain: Gain, plan: Plan, *, thinking: bool) -> ComparisonTable:
     return ComparisonTable(
         baseline=baseline.record.folder.name,
         rates={rung: baseline.rate(rung) for rung in plan.rungs},
-        missing_frac=missing_frac(baseline.record),
+        missing_frac=baseline.record.missing_frac,
         deltas={rung: effect(difference(trial, baseline, rung)) for rung in plan.rungs},
         tiers=_tiers(trial, baseline, plan.rungs),
         shares=_shares(trial, baseline, plan, thinking=thinking),

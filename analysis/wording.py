@@ -5,9 +5,9 @@ What the command line, the Markdown file and the tracking store show is worded h
 
 from collections.abc import Callable, Iterator, Sequence
 
-from analysis.cells import CellVerdict
 from analysis.differences import MIN_SEEDS
 from analysis.measured import Interval
+from analysis.recipes import CellVerdict
 from analysis.sweep import SweepVerdicts
 from analysis.tables import NOT_MEASURED, Column, Table, percent, rate_text, texts
 from analysis.trials import LOW_THINK_RATE, TrialResult, TrialVerdict

@@ -1,16 +1,44 @@
-"""An evaluation with its texts, and what became of each prompt between two of them."""
+"""What the final answers of a trial show, beside those of its baseline where it has one.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Rungs and difficulties are the verdicts' own numbers. Everything here but the gain on the primary
+rung is exploratory, whatever an interval says.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
 import numpy as np
 import pandas as pd
 
-from analysis.measured import Measured
-from analysis.records import RunRecord, prompt_table
+from analysis.differences import interval, paired_difference
+from analysis.families import Floats
+from analysis.groups import parts
+from analysis.measured import Interval, Measured
+from analysis.rates import wilson_rate
+from analysis.tables import Column, Row, Table, bounds
+from analysis.trials import Comparison, TrialVerdict
 
-__all__ = ["Answers", "Change", "prompt_changes", "read_answers"]
+__all__ = [
+    "MEASURES",
+    "Change",
+    "Facts",
+    "RunRows",
+    "answer_tables",
+    "class_rates",
+    "error_class_names",
+    "measure_rows",
+    "prompt_changes",
+    "trial_facts",
+    "verdict_tables",
+]
+
+RunRows = dict[str, list[Row]]
+"""Name of the table -> its rows."""
+Facts = Mapping[str, str | int]
+"""Which trial a row is about."""
+
+QUANTILES = {"p10": 0.1, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9}
 
 
 class Change(StrEnum):
@@ -27,25 +55,91 @@ class Change(StrEnum):
         return self in (Change.RESCUED, Change.REGRESSED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """What one run answered on its final split."""
+def _bounded(key: str, sign: str = "") -> Column:
+    def text(row: Row) -> str:
+        value, low, high = (float(row[name]) for name in (key, f"{key}_low", f"{key}_high"))
+        limits = "no interval" if np.isnan(low) else f"{low:{sign}.3g}, {high:{sign}.3g}"
+        return f"{value:{sign}.3g} [{limits}]"
 
-    measured: Measured
-    samples: pd.DataFrame
-    """One row a completion, all columns of ``samples.parquet``."""
-
-    @property
-    def components(self) -> list[str]:
-        """The reward components that were recorded."""
-        names = (str(name) for name in self.samples.columns)
-        return [name.removeprefix("reward/") for name in names if name.startswith("reward/")]
+    heading = "difference" if key == "delta" else key
+    return Column(heading, lambda row: row if key in row else None, text)
 
 
-def read_answers(record: RunRecord) -> Answers:
-    """Read a run whose samples ``measure`` has accepted, this time with the texts."""
-    samples = pd.read_parquet(record.samples_file).sort_values(["prompt_id", "sample"])
-    return Answers(measured=Measured(record, prompt_table(samples)), samples=samples)
+MEASURES = Table(
+    "measures",
+    "Measures, with 95% intervals; exploratory",
+    (
+        Column("measure", "measure", lambda name: name.replace("_", " ")),
+        Column("prompts", "num_prompts"),
+        _bounded("baseline"),
+        _bounded("trained"),
+        _bounded("delta", "+"),
+    ),
+)
+"""In their own units."""
+
+
+def trial_facts(trial: TrialVerdict) -> Facts:
+    """Return the columns that every row of a trial starts with."""
+    plan = trial.plan
+    return {
+        "trial": plan.name,
+        "trial_id": plan.trial_id,
+        "cell": plan.cell,
+        "model": plan.model,
+        "seed": plan.seed,
+    }
+
+
+def verdict_tables(trial: TrialVerdict) -> RunRows:
+    """Return the tables that the verdicts hold: ``differences``, ``rungs``, ``difficulties``."""
+    facts, comparison = trial_facts(trial), trial.comparison
+    tables: RunRows = {"differences": [], "rungs": [], "difficulties": []}
+    if trial.result is not None:
+        for rung, rate in trial.result.rates.items():
+            before = None if comparison is None else comparison.rates[rung]
+            tables["rungs"] += _sided({**facts, "rung": rung}, before, rate)
+    found, word = trial.verdict.effect, trial.verdict.word
+    if comparison is not None and found is not None:
+        judged = {
+            "p_adjusted": trial.verdict.p_adjusted,
+            "verdict": None if word is None else word.value,
+        }
+        tables["differences"].append({**facts, **bounds(found), **judged})
+        for tier in comparison.tiers:
+            row = {"difficulty": tier.difficulty, "rung": tier.rung}
+            shared = {**facts, **row, "num_prompts": tier.num_prompts}
+            tables["difficulties"] += _sided(shared, tier.baseline, tier.trial)
+    return tables
+
+
+def answer_tables(facts: Facts, compared: Comparison, rung: str) -> RunRows:
+    """Return what the answers of a finished trial show.
+
+    Returns:
+        ``constructs`` and ``lengths``; ``error_classes``, also those that only one side has;
+        ``measures``; and with a baseline ``changes``, over all prompts and by difficulty.
+    """
+    ours = compared.trial
+    if ours is None:
+        return {}
+    theirs = compared.gain.baseline if compared.gain is not None else None
+    sides = {side: run for side, run in (("baseline", theirs), ("trained", ours)) if run}
+    classes = error_class_names(*(run.record.samples for run in sides.values()))
+    tables: RunRows = defaultdict(list)
+    for side, run in sides.items():
+        shared = {**facts, "side": side}
+        found = {
+            "constructs": _construct_rows(run, rung),
+            "lengths": [_length_row(run.record.samples)],
+            "error_classes": class_rates(run, run.record.samples, classes),
+        }
+        for name, rows in found.items():
+            tables[name] += [{**shared, **row} for row in rows]
+    tables["measures"] = measure_rows(facts, ours, theirs)
+    if theirs is not None:
+        tables["changes"] = [{**facts, **row} for row in _change_rows(ours, theirs, rung)]
+    return tables
 
 
 def prompt_changes(ours: Measured, theirs: Measured, rung: str) -> Sequence[Change]:
@@ -63,3 +157,121 @@ def prompt_changes(ours: Measured, theirs: Measured, rung: str) -> Sequence[Chan
         default=Change.BOTH_FAIL.value,
     )
     return [Change(name) for name in names]
+
+
+def error_class_names(*samples: pd.DataFrame) -> list[str]:
+    """Return the error classes of some samples, the most frequent first."""
+    found = [part["error_class"] for part in samples if "error_class" in part]
+    return [str(name) for name in pd.concat(found).value_counts().index] if found else []
+
+
+def class_rates(measured: Measured, samples: pd.DataFrame, names: Sequence[str]) -> list[Row]:
+    """Return the share of completions in each of ``names``, also where it is 0."""
+    if not names or "error_class" not in samples:
+        return []
+    is_class = pd.DataFrame({name: samples["error_class"] == name for name in names})
+    counts = is_class.sum()
+    means = is_class.groupby(samples["prompt_id"], sort=True).mean()
+    rates = wilson_rate(
+        means.to_numpy(dtype=np.float64).T,
+        measured.families,
+        num_completions=measured.num_completions,
+    )
+    return [
+        {
+            "error_class": name,
+            "num_completions": int(counts.iloc[index]),
+            "rate": float(rates.estimate[index]),
+            "low": float(rates.low[index]),
+            "high": float(rates.high[index]),
+        }
+        for index, name in enumerate(names)
+    ]
+
+
+def measure_rows(facts: Facts, ours: Measured, theirs: Measured | None) -> list[Row]:
+    """Return one row for each measure that is known of a prompt.
+
+    Args:
+        facts: Which trial it is.
+        ours: The trial.
+        theirs: Its baseline, on the same prompts in the same order.
+
+    Returns:
+        ``trained``, ``baseline`` and ``delta`` with ``_low`` and ``_high``, and ``num_prompts``.
+        A side is the mean over the prompts where it is known, the difference over those where
+        both sides are; bounds are NaN where a single family gives none.
+    """
+    rows = []
+    for name in ours.measures:
+        after = ours.measure(name)
+        if np.isnan(after).all():
+            continue
+        row: Row = {**facts, "measure": name, **_mean("trained", after, ours)}
+        if theirs is not None and name in theirs.measures:
+            before = theirs.measure(name)
+            row |= _mean("baseline", before, theirs) | _mean("delta", after - before, ours)
+        rows.append({**row, "num_prompts": int((~np.isnan(after)).sum())})
+    return rows
+
+
+def _mean(key: str, values: Floats, measured: Measured) -> Row:
+    known = ~np.isnan(values)
+    if not known.any():
+        return {}
+    families = np.asarray(measured.families)[known].tolist()
+    found = paired_difference(values[known], np.zeros(int(known.sum())), families)
+    low, high = interval(found)
+    return {key: float(found.estimate), f"{key}_low": float(low), f"{key}_high": float(high)}
+
+
+def _construct_rows(run: Measured, rung: str) -> list[Row]:
+    if "constructs" not in run.record.samples:
+        return []
+    first = run.record.samples.drop_duplicates("prompt_id").set_index("prompt_id")["constructs"]
+    exploded = first.explode().dropna()
+    rows = []
+    for name in sorted(set(map(str, exploded))):
+        part = Measured(run.record, run.table.loc[exploded.index[exploded == name]])
+        rate = _rate_columns(part.rate(rung))
+        rows.append({"construct": name, "num_prompts": len(part.table), **rate})
+    return rows
+
+
+def _length_row(samples: pd.DataFrame) -> Row:
+    tokens = samples["num_tokens"]
+    return {
+        **{name: float(tokens.quantile(share)) for name, share in QUANTILES.items()},
+        "mean": float(tokens.mean()),
+        "truncated": float(samples["is_truncated"].mean()),
+    }
+
+
+def _change_rows(ours: Measured, theirs: Measured, rung: str) -> Iterator[Row]:
+    """Count the prompts that training rescued or lost, over all and by difficulty."""
+    found = np.asarray([change.value for change in prompt_changes(ours, theirs, rung)])
+    for difficulty, part in parts(ours):
+        families = np.asarray(ours.families)[part].tolist()
+        indicators = np.stack([found[part] == change.value for change in Change])
+        rates = wilson_rate(indicators.astype(np.float64), families, num_completions=len(families))
+        for index, change in enumerate(Change):
+            yield {
+                "difficulty": difficulty,
+                "change": change.value,
+                "num_prompts": int(indicators[index].sum()),
+                "rate": float(rates.estimate[index]),
+                "low": float(rates.low[index]),
+                "high": float(rates.high[index]),
+            }
+
+
+def _sided(facts: Row, before: Interval | None, after: Interval) -> list[Row]:
+    return [
+        {**facts, "side": side, **_rate_columns(rate)}
+        for side, rate in (("baseline", before), ("trained", after))
+        if rate is not None
+    ]
+
+
+def _rate_columns(rate: Interval) -> Row:
+    return {"rate": rate.estimate, "low": rate.low, "high": rate.high}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from analysis import figures
+from analysis.groups import ALL_DIFFICULTIES
 from analysis.report.gathering import SweepTables
 from analysis.report.selection import (
     MAX_PANELS,
@@ -17,7 +18,6 @@ from analysis.report.selection import (
     spread,
     trials_left_out,
 )
-from analysis.report.trial_rows import ALL_DIFFICULTIES
 from analysis.study.pictures import draw_study
 from analysis.tables import Row, bounds
 from strictune.config.naming import GRPO, short_model_name

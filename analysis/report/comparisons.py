@@ -14,24 +14,24 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from analysis.cells import stack
-from analysis.families import Floats
-from analysis.measured import Measured, MeasuredTrial
-from analysis.pairs import (
+from analysis.groups import (
+    ALL_DIFFICULTIES,
     FACTORS,
+    Group,
+    average,
+    compare,
+    compare_gains,
     comparison_problem,
     differing_factors,
+    group,
     level_text,
     level_texts,
-    seed_gains,
-    seeded_difference,
+    parts,
 )
+from analysis.measured import Measured
 from analysis.records import PlannedTrial
-from analysis.report.trial_rows import ALL_DIFFICULTIES
 from analysis.tables import Column, Row, Table, bounds, effect_in
+from analysis.trials import Comparison
 from analysis.verdicts import effect, effect_text
 from strictune.config.naming import GRPO
 
@@ -68,26 +68,32 @@ COMPARISONS = Table(
 """Cells lead to the completions of the first side."""
 
 
+class _Run(NamedTuple):
+    """A finished trial, and its baseline where it may be compared with one."""
+
+    plan: PlannedTrial
+    trial: Measured
+    baseline: Measured | None
+
+
 class _Pair(NamedTuple):
-    """Two cells on the same prompts: (S, P) rates and gains of each."""
+    """Two cells on the same prompts."""
 
     within: str
     trial_ids: tuple[str, str]
     measured: Measured
     """One of the runs: its table says what the prompts of all of them are."""
-    ours: Floats
-    theirs: Floats
-    our_gains: Floats | None
-    their_gains: Floats | None
+    ours: Group
+    theirs: Group
 
 
 def comparison_rows(
-    runs: Sequence[MeasuredTrial], rung: str, *, contrasts: Sequence[str] = ()
+    compared: Sequence[Comparison], rung: str, *, contrasts: Sequence[str] = ()
 ) -> list[Row]:
     """Compare the cells of a sweep in pairs.
 
     Args:
-        runs: Finished trials, in the order of the plan.
+        compared: Its trials, in the order of the plan; those without a result are left out.
         rung: The primary one.
         contrasts: The keys that the sweep file declared: their comparisons were planned.
 
@@ -96,11 +102,13 @@ def comparison_rows(
         and gain_delta_pp of the gains over the baselines (absent where one is missing), both
         with bounds.
     """
-    cells: dict[str, list[MeasuredTrial]] = defaultdict(list)
-    for run in runs:
-        cells[run.plan.cell].append(run)
+    cells: dict[str, list[_Run]] = defaultdict(list)
+    for one in compared:
+        if one.trial is not None:
+            baseline = one.gain.baseline if one.gain is not None else None
+            cells[one.plan.cell].append(_Run(one.plan, one.trial, baseline))
     grouped: dict[tuple[str, str, str], list[_Pair]] = defaultdict(list)
-    reference = runs[0].plan.variant if runs else None
+    reference = next((runs[0].plan.variant for runs in cells.values()), None)
     for first, second in combinations(cells.values(), 2):
         factor = _factor(first[0].plan, second[0].plan, reference=reference)
         trials = [run.trial for run in (*first, *second)]
@@ -125,18 +133,19 @@ def _factor(first: PlannedTrial, second: PlannedTrial, *, reference: str | None)
     return differing[0]
 
 
-def _pair(
-    ours: Sequence[MeasuredTrial], theirs: Sequence[MeasuredTrial], factor: str, rung: str
-) -> _Pair:
+def _pair(ours: Sequence[_Run], theirs: Sequence[_Run], factor: str, rung: str) -> _Pair:
     return _Pair(
         within=_within(ours[0].plan, factor),
         trial_ids=(ours[0].plan.trial_id, theirs[0].plan.trial_id),
         measured=ours[0].trial,
-        ours=stack([run.trial for run in ours], rung),
-        theirs=stack([run.trial for run in theirs], rung),
-        our_gains=_gains(ours, rung),
-        their_gains=_gains(theirs, rung),
+        ours=_group(ours, rung),
+        theirs=_group(theirs, rung),
     )
+
+
+def _group(runs: Sequence[_Run], rung: str) -> Group:
+    baselines = [run.baseline for run in runs if run.baseline is not None]
+    return group([run.trial for run in runs], rung, baselines=baselines)
 
 
 def _within(plan: PlannedTrial, factor: str) -> str:
@@ -149,60 +158,29 @@ def _within(plan: PlannedTrial, factor: str) -> str:
     return ", ".join(common)
 
 
-def _gains(runs: Sequence[MeasuredTrial], rung: str) -> Floats | None:
-    baselines = [run.baseline for run in runs if run.baseline is not None]
-    return seed_gains([run.trial for run in runs], baselines, rung)
-
-
 def _pair_rows(pairs: Sequence[_Pair]) -> Iterator[Row]:
     if len(pairs) > 1 and comparison_problem([pair.measured for pair in pairs]) is None:
-        yield from _part_rows(_over_all(pairs))
+        ours, theirs = (
+            average(sides)
+            for sides in zip(*((pair.ours, pair.theirs) for pair in pairs), strict=True)
+        )
+        yield from _part_rows(pairs[0]._replace(within=OVER_ALL, ours=ours, theirs=theirs))
     for pair in pairs:
         yield from _part_rows(pair)
 
 
-def _over_all(pairs: Sequence[_Pair]) -> _Pair:
-    """Average over pairs, prompt by prompt; each pair counts the same."""
-    has_gains = all(pair.our_gains is not None and pair.their_gains is not None for pair in pairs)
-    return _Pair(
-        within=OVER_ALL,
-        trial_ids=pairs[0].trial_ids,
-        measured=pairs[0].measured,
-        ours=_mean([pair.ours for pair in pairs]),
-        theirs=_mean([pair.theirs for pair in pairs]),
-        our_gains=_mean([pair.our_gains for pair in pairs]) if has_gains else None,
-        their_gains=_mean([pair.their_gains for pair in pairs]) if has_gains else None,
-    )
-
-
-def _mean(sides: Sequence[Floats | None]) -> Floats:
-    """Average (S, P) sides, whose numbers of seeds may differ, to one (1, P)."""
-    means = np.stack([side.mean(axis=0) for side in sides if side is not None])
-    return np.asarray(means.mean(axis=0, keepdims=True), dtype=np.float64)
-
-
 def _part_rows(pair: _Pair) -> Iterator[Row]:
-    families = np.asarray(pair.measured.families)
-    for difficulty, part in _parts(pair.measured):
-        found = seeded_difference(pair.ours[:, part], pair.theirs[:, part], families[part].tolist())
+    for difficulty, part in parts(pair.measured):
         row: Row = {
             "within": pair.within,
             "ours_trial_id": pair.trial_ids[0],
             "theirs_trial_id": pair.trial_ids[1],
-            "num_seeds": [len(pair.ours), len(pair.theirs)],
+            "num_seeds": [len(pair.ours.rates), len(pair.theirs.rates)],
             "difficulty": difficulty,
             "num_prompts": int(part.sum()),
-            **bounds(effect(found)),
+            **bounds(effect(compare(pair.ours, pair.theirs, part=part))),
         }
-        if pair.our_gains is not None and pair.their_gains is not None:
-            ours, theirs = pair.our_gains[:, part], pair.their_gains[:, part]
-            gains = seeded_difference(ours, theirs, families[part].tolist())
+        gains = compare_gains(pair.ours, pair.theirs, part=part)
+        if gains is not None:
             row |= bounds(effect(gains, widest=2.0), "gain_")
         yield row
-
-
-def _parts(measured: Measured) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    difficulties = np.asarray(measured.table["difficulty"].astype(str))
-    yield ALL_DIFFICULTIES, np.ones(len(difficulties), dtype=bool)
-    for name in dict.fromkeys(difficulties.tolist()):
-        yield name, difficulties == name

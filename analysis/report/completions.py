@@ -12,16 +12,36 @@ import gzip
 import json
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from analysis.report.answers import Answers, Change
+import pandas as pd
 
-__all__ = ["Block", "pack", "run_block"]
+from analysis.measured import Measured
+from analysis.records import RunRecord, read_samples
+from analysis.report.answers import Change
+
+__all__ = ["Answers", "Block", "pack", "read_answers", "run_block"]
 
 TEXT_LIMITS = (None, 6000, 2000, 800, 300, 100)
 """Characters of a completion, tried in order."""
 _FLAGS = ("is_truncated", "is_thinking")
 _DETAILS = ("spans", "scores")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What one run answered on its final split."""
+
+    measured: Measured
+    samples: pd.DataFrame
+    """One row a completion, all columns of ``samples.parquet``."""
+
+    @property
+    def components(self) -> list[str]:
+        """The reward components that were recorded."""
+        names = (str(name) for name in self.samples.columns)
+        return [name.removeprefix("reward/") for name in names if name.startswith("reward/")]
 
 
 class Block(NamedTuple):
@@ -35,6 +55,13 @@ class Block(NamedTuple):
     num_flips_left_out: int
     text_limit: int | None
     """None: all texts are whole."""
+
+
+def read_answers(record: RunRecord) -> Answers:
+    """Read a run's final answers with their texts."""
+    samples = read_samples(record.samples_file, with_texts=True)
+    ordered = samples.sort_values(["prompt_id", "sample"])
+    return Answers(measured=Measured(record, record.table), samples=ordered)
 
 
 def run_block(

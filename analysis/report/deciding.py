@@ -6,8 +6,8 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.contrasts import ContrastVerdict
 from analysis.differences import MIN_SEEDS
+from analysis.recipes import ContrastVerdict
 from analysis.report.step_wording import NextStep, cell_names, listed, run_command, trial_names
 from analysis.sweep import SweepVerdicts
 from analysis.verdicts import DECIDED, Verdict, Word

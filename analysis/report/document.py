@@ -7,14 +7,14 @@ pages shows is marked so.
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+from analysis.groups import ALL_DIFFICULTIES
+from analysis.report.answers import MEASURES
 from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import COMPARISONS
-from analysis.report.control_rows import CONTROLS_TABLE, control_note, control_sentences
-from analysis.report.equal_tokens import EQUAL_TOKENS
+from analysis.report.controls import ARMS, control_note, control_sentences
 from analysis.report.gathering import SweepTables, reading_rules
-from analysis.report.measure_rows import MEASURES
 from analysis.report.next_steps import NextStep
-from analysis.report.trial_rows import ALL_DIFFICULTIES
+from analysis.report.stages import EQUAL_TOKENS
 from analysis.study.wording import count_sentence, study_sections
 from analysis.tables import Row, Table, shown, shown_texts
 from analysis.wording import (
@@ -138,7 +138,7 @@ def _controls(sweep: SweepTables) -> list[Block]:
         return [Block("note", note, only="html")]
     sentences = control_sentences(sweep.verdicts, sweep.tables["comparisons"])
     said = [Block("items", sentences)] if sentences else []
-    return [*_table(CONTROLS_TABLE, rows), *said]
+    return [*_table(ARMS, rows), *said]
 
 
 def _tiers(sweep: SweepTables) -> list[Block]:

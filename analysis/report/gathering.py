@@ -1,7 +1,7 @@
 """Reads a sweep once and lists everything that its report shows, as tables.
 
-Completions are read but not kept: ``packing`` reads them again, one run at a time, when the
-rest of the page is known and with it the room that is left for them.
+Completions are not kept: ``completions`` reads them, one run at a time, when the rest of the page
+is known and with it the room that is left for them.
 """
 
 from collections import defaultdict
@@ -9,39 +9,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel
-
-from analysis.controls import control_arms
-from analysis.measured import MeasuredTrial
-from analysis.records import TRIALS, RunRecord, read_plan, read_run
-from analysis.report.answers import Answers, prompt_changes, read_answers
+from analysis.records import RunRecord, RunState, SweepRecords
+from analysis.report.answers import RunRows, answer_tables, trial_facts, verdict_tables
 from analysis.report.comparisons import comparison_rows
-from analysis.report.control_rows import control_rows
-from analysis.report.cost_rows import cost_rows
-from analysis.report.curve_rows import curve_tables
-from analysis.report.equal_tokens import equal_token_rows, waypoints
-from analysis.report.judge_rows import judge_rows
-from analysis.report.measure_rows import measure_rows
-from analysis.report.part_rows import part_rows
+from analysis.report.controls import control_rows
 from analysis.report.prompts import SweepPrompts, read_prompts
-from analysis.report.run_rows import RunRows, run_rows
 from analysis.report.selection import MAX_SERIES, spread
-from analysis.report.stage_rows import Stage, stage_tables
-from analysis.report.trial_rows import (
-    change_rows,
-    error_rows,
-    side_rows,
-    trial_facts,
-    verdict_tables,
+from analysis.report.stages import equal_token_rows, planned_stages, stage_tables
+from analysis.report.training import (
+    cost_rows,
+    curve_tables,
+    flat_groups_at_end,
+    judge_rows,
+    part_rows,
 )
 from analysis.study import Findings, study_findings
 from analysis.study import wording as study_wording
-from analysis.sweep import SweepVerdicts, sweep_verdicts
+from analysis.sweep import SweepVerdicts, compared_trials, judge
 from analysis.tables import Row
-from analysis.trials import TrialVerdict
+from analysis.trials import Comparison, TrialVerdict
 from analysis.wording import HOW_TO_READ
 from strictune.errors import StorageError, StrictuneError
-from strictune.records import STUDIES
+from strictune.records import METRICS, STUDIES
 
 __all__ = ["TABLES", "OnPhase", "SweepTables", "gather", "reading_rules", "silent"]
 
@@ -85,6 +74,8 @@ class SweepTables:
     prompts: SweepPrompts
     tables: Mapping[str, list[dict[str, object]]]
     """Each of ``TABLES``; without rows where nothing was measured."""
+    flat_groups: Mapping[str, float]
+    """Each cell's share of groups without any spread, at the end of training."""
     search: Findings | None
     """What its studies have found; None without a search."""
     problems: tuple[str, ...]
@@ -98,22 +89,6 @@ class SweepTables:
                 if "trial_id" in row:
                     found[str(row["trial_id"])][name].append(row)
         return found
-
-
-class _Stage(BaseModel, frozen=True):
-    name: str
-    steps: int
-
-
-class _Cell(BaseModel, frozen=True):
-    name: str
-    stages: tuple[_Stage, ...] = ()
-
-
-class _Stages(BaseModel, frozen=True):
-    """The part of ``plan.json`` that says when stages end."""
-
-    cells: tuple[_Cell, ...] = ()
 
 
 def reading_rules(sweep: SweepTables) -> tuple[str, ...]:
@@ -137,36 +112,31 @@ def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
         StorageError: ``plan.json`` is missing or cannot be understood.
     """
     on_phase("judging trials")
-    verdicts = sweep_verdicts(folder)
-    stages = _stages(folder)
-    reader = _Reader(folder, verdicts.primary_rung)
-    tables: RunRows = defaultdict(list)
+    sweep = SweepRecords(folder)
+    compared = compared_trials(sweep)
+    verdicts = judge(sweep.plan, compared)
     problems: list[str] = []
-    for number, trial in enumerate(verdicts.trials, start=1):
-        on_phase(f"reading trial {number} of {len(verdicts.trials)}")
-        found = [verdict_tables(trial), reader.answer_tables(trial)]
-        try:
-            found.append(_stage_tables(folder, trial, stages, verdicts))
-        except StorageError as error:
-            problems.append(str(error))
-        for part in found:
-            for name, rows in part.items():
-                tables[name] += rows
+    tables = _trial_tables(sweep, compared, verdicts, problems, on_phase)
     on_phase("comparing cells")
+    rung, contrasts = sweep.plan.primary_rung, sweep.plan.contrasts
+    cells = {cell.cell: cell.verdict for cell in verdicts.cells}
     comparing: dict[str, Callable[[], list[Row]]] = {
-        "comparisons": lambda: _comparison_rows(folder, reader.runs, verdicts),
-        "equal_tokens": lambda: _equal_token_rows(folder, verdicts, stages),
-        "controls": lambda: _control_rows(folder, reader.runs, verdicts),
+        "comparisons": lambda: comparison_rows(compared, rung, contrasts=contrasts),
+        "equal_tokens": lambda: equal_token_rows(sweep),
+        "controls": lambda: control_rows(sweep, compared, cells=cells),
     }
     for name, rows_of in comparing.items():
         try:
             tables[name] = rows_of()
         except StrictuneError as error:
             problems.append(str(error))
-    tables.update(curve_tables(_curve_folders(folder, verdicts)))
+    runs = _runs_by_cell(compared)
+    # The files are long, so those of the cells that are drawn.
+    tables.update(curve_tables({name: runs[name] for name in spread(list(runs), MAX_SERIES)}))
     on_phase("reading costs and prompts")
-    tables["costs"] = cost_rows(folder, verdicts)
-    prompts = read_prompts(_any_finished(folder, verdicts))
+    tables["costs"] = cost_rows(sweep)
+    measured = (one.record.folder for one in compared if one.trial is not None)
+    prompts = read_prompts(next(measured, None))
     search = None
     if (folder / STUDIES).exists():
         on_phase("reading the search")
@@ -174,129 +144,69 @@ def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
             search = study_findings(folder)
         except StrictuneError as error:
             problems.append(str(error))
+    finished = {
+        name: [run for run in members if run.state is RunState.FINISHED]
+        for name, members in runs.items()
+    }
     return SweepTables(
         folder=folder,
         verdicts=verdicts,
         prompts=prompts,
         tables={name: _easiest_first(tables[name], prompts.difficulties) for name in TABLES},
+        flat_groups=flat_groups_at_end(finished),
         search=search,
         problems=tuple(problems),
     )
 
 
-class _Reader:
-    """Reads answers, one trial after the other; baselines are shared and read once."""
-
-    def __init__(self, folder: Path, rung: str) -> None:
-        self.folder = folder
-        self.rung = rung
-        self.runs: list[MeasuredTrial] = []
-        """What was read, without its texts."""
-        self._baselines: dict[str, tuple[Answers, RunRows]] = {}
-
-    def answer_tables(self, trial: TrialVerdict) -> RunRows:
-        """Return what the answers of a finished trial show."""
-        if trial.result is None:
-            return {}
-        record = read_run(self.folder / TRIALS / trial.plan.trial_id)
-        ours = read_answers(record)
-        own = run_rows(ours, self.rung)
-        theirs, shared = None, None
-        if trial.comparison is not None:
-            theirs, shared = self._baseline(record)
-        self.runs.append(
-            MeasuredTrial(trial.plan, ours.measured, theirs.measured if theirs else None)
-        )
-        tables = side_rows(trial, own, shared)
-        facts = trial_facts(trial)
-        tables["error_classes"] = error_rows(trial, ours, theirs)
-        tables["measures"] = measure_rows(facts, ours.measured, theirs.measured if theirs else None)
-        tables["parts"] = part_rows(facts, record.folder)
-        tables["judge"] = judge_rows(facts, record.folder)
-        if theirs is not None:
-            changes = prompt_changes(ours.measured, theirs.measured, self.rung)
-            tables["changes"] = change_rows(trial, ours, changes)
-        return tables
-
-    def _baseline(self, record: RunRecord) -> tuple[Answers, RunRows]:
-        name = record.locked.baseline
-        if name not in self._baselines:
-            answers = read_answers(read_run(record.baseline_folder))
-            self._baselines[name] = answers, run_rows(answers, self.rung)
-        return self._baselines[name]
-
-
-def _stages(folder: Path) -> dict[str, tuple[Stage, ...]]:
-    plan = _Stages.model_validate_json((folder / "plan.json").read_bytes())
-    found = {}
-    for cell in plan.cells:
-        ends, step = [], 0
-        for stage in cell.stages:
-            step += stage.steps
-            ends.append(Stage(stage.name, step))
-        found[cell.name] = tuple(ends)
-    return found
-
-
-def _comparison_rows(
-    folder: Path, runs: Sequence[MeasuredTrial], verdicts: SweepVerdicts
-) -> list[Row]:
-    contrasts = read_plan(folder).contrasts
-    return comparison_rows(runs, verdicts.primary_rung, contrasts=contrasts)
-
-
-def _equal_token_rows(
-    folder: Path, verdicts: SweepVerdicts, stages: Mapping[str, tuple[Stage, ...]]
-) -> list[Row]:
-    plans = [trial.plan for trial in verdicts.trials]
-    if len({plan.model for plan in plans}) < 2:
-        return []
-    trials = []
-    for plan in plans:
-        record = read_run(folder / TRIALS / plan.trial_id)
-        trials.append((plan, record, waypoints(record, stages.get(plan.cell, ()))))
-    return equal_token_rows(trials, verdicts.primary_rung)
-
-
-def _stage_tables(
-    folder: Path,
-    trial: TrialVerdict,
-    stages: Mapping[str, tuple[Stage, ...]],
+def _trial_tables(
+    sweep: SweepRecords,
+    compared: Sequence[Comparison],
     verdicts: SweepVerdicts,
+    problems: list[str],
+    on_phase: OnPhase,
 ) -> RunRows:
-    planned = stages.get(trial.plan.cell, ())
-    facts = {
-        **trial_facts(trial),
+    """Return the tables that list trials; what cannot be read of a stage is a problem."""
+    tables: RunRows = defaultdict(list)
+    stages = planned_stages(sweep)
+    trials = list(zip(verdicts.trials, compared, strict=True))
+    for number, (trial, one) in enumerate(trials, start=1):
+        on_phase(f"reading trial {number} of {len(trials)}")
+        facts = trial_facts(trial)
+        found = [verdict_tables(trial), answer_tables(facts, one, sweep.plan.primary_rung)]
+        if trial.result is not None:
+            found.append(
+                {"parts": part_rows(facts, one.record), "judge": judge_rows(facts, one.record)}
+            )
+        try:
+            planned = stages.get(trial.plan.cell, ())
+            found.append(
+                stage_tables(_staged(facts, trial), one.record, planned, sweep.plan.primary_rung)
+            )
+        except StorageError as error:
+            problems.append(str(error))
+        for part in found:
+            for name, rows in part.items():
+                tables[name] += rows
+    return tables
+
+
+def _staged(facts: Mapping[str, str | int], trial: TrialVerdict) -> Mapping[str, str | int]:
+    return {
+        **facts,
         "curriculum": trial.plan.curriculum,
         "method": trial.plan.method,
         "thinking": "think" if trial.plan.thinking else "no-think",
     }
-    record = read_run(folder / TRIALS / trial.plan.trial_id)
-    return stage_tables(facts, record, planned, verdicts.primary_rung)
 
 
-def _control_rows(
-    folder: Path, runs: Sequence[MeasuredTrial], verdicts: SweepVerdicts
-) -> list[Row]:
-    cells = {cell.cell: cell.verdict for cell in verdicts.cells}
-    return control_rows(control_arms(folder, runs, rung=verdicts.primary_rung, verdicts=cells))
-
-
-def _curve_folders(folder: Path, verdicts: SweepVerdicts) -> dict[str, list[Path]]:
-    """Return the trials of the cells whose curves are drawn: the files are long."""
-    cells: dict[str, list[Path]] = defaultdict(list)
-    for trial in verdicts.trials:
-        path = folder / TRIALS / trial.plan.trial_id
-        if (path / "metrics.jsonl").exists():
-            cells[trial.plan.cell].append(path)
-    return {name: cells[name] for name in spread(list(cells), MAX_SERIES)}
-
-
-def _any_finished(folder: Path, verdicts: SweepVerdicts) -> Path | None:
-    for trial in verdicts.trials:
-        if trial.result is not None:
-            return folder / TRIALS / trial.plan.trial_id
-    return None
+def _runs_by_cell(compared: Sequence[Comparison]) -> dict[str, list[RunRecord]]:
+    """Return the trials of each cell that have recorded metrics."""
+    cells: dict[str, list[RunRecord]] = defaultdict(list)
+    for one in compared:
+        if (one.record.folder / METRICS).exists():
+            cells[one.plan.cell].append(one.record)
+    return cells
 
 
 def _easiest_first(

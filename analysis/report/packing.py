@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from analysis.measured import Measured
 from analysis.records import BASELINES, TRIALS, read_run
-from analysis.report.answers import Answers, Change, prompt_changes, read_answers
-from analysis.report.completions import pack, run_block
+from analysis.report.answers import Change, prompt_changes
+from analysis.report.completions import Answers, pack, read_answers, run_block
 from analysis.report.gathering import SweepTables
 from analysis.report.trial_tables import trial_tables
 from analysis.trials import TrialVerdict

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.cells import CellVerdict
+from analysis.recipes import CellVerdict
 from analysis.sweep import SweepVerdicts
 from analysis.trials import TrialVerdict
 from analysis.wording import NAMED

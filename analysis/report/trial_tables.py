@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from analysis.report.measure_rows import MEASURES
+from analysis.report.answers import MEASURES
 from analysis.tables import (
     Column,
     Row,

@@ -1,16 +1,14 @@
 """Writes ``report.html``, ``report.md`` and its pictures into a sweep's folder."""
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis import figures
 from analysis.pages import replace_text
-from analysis.records import TRIALS, RunState
 from analysis.report.catalogue import ReportFigure, draw
-from analysis.report.curve_rows import flat_groups_at_end
 from analysis.report.document import report_sections
 from analysis.report.gathering import OnPhase, SweepTables, gather, silent
 from analysis.report.markdown import report_markdown
@@ -58,7 +56,7 @@ def write_report(folder: Path, *, max_bytes: int = MAX_BYTES, on_phase: OnPhase 
     steps = next_steps(
         sweep.verdicts,
         folder,
-        flat_groups=flat_groups_at_end(_finished(folder, sweep.verdicts)),
+        flat_groups=sweep.flat_groups,
         is_search=(folder / STUDIES).exists(),
     )
     on_phase("drawing figures")
@@ -99,15 +97,6 @@ def report_document(report: Report) -> dict[str, Any]:
         "tables": plain(dict(sweep.tables)),
         "problems": list(sweep.problems),
     }
-
-
-def _finished(folder: Path, verdicts: SweepVerdicts) -> dict[str, list[Path]]:
-    """Return the folders of each cell's trials that trained to their end."""
-    found: dict[str, list[Path]] = defaultdict(list)
-    for trial in verdicts.trials:
-        if trial.state is RunState.FINISHED:
-            found[trial.plan.cell].append(folder / TRIALS / trial.plan.trial_id)
-    return found
 
 
 def _summary(verdicts: SweepVerdicts) -> str:

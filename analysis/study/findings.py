@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.contrasts import ContrastVerdict
 from analysis.measured import Interval
+from analysis.recipes import ContrastVerdict
 from analysis.records import RunState, last_value, read_run
 from analysis.study.importance import NUM_RESAMPLES, ImportanceTable, importance_of
 from analysis.study.points import (

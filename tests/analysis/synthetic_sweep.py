@@ -9,10 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.measured import MeasuredTrial, measure
-from analysis.records import read_run
-from analysis.sweep import SweepVerdicts
-
 RUNGS = ("syntax", "parsed", "conformant", "clean", "strict")
 DIFFICULTIES = ("simple", "medium", "hard")
 SHARED_KEY: Mapping[str, Any] = {
@@ -167,13 +163,3 @@ def samples(trial: FakeTrial, *, draw: int, rates: tuple[float, float, float]) -
                 }
             )
     return pd.DataFrame(rows)
-
-
-def measured_trials(folder: Path, verdicts: SweepVerdicts) -> list[MeasuredTrial]:
-    """Read a sweep's trials, all finished, each beside its baseline where they were compared."""
-    runs = []
-    for trial in verdicts.trials:
-        record = read_run(folder / "trials" / trial.plan.trial_id)
-        baseline = measure(read_run(record.baseline_folder)) if trial.comparison else None
-        runs.append(MeasuredTrial(trial.plan, measure(record), baseline))
-    return runs

@@ -7,7 +7,7 @@ import pytest
 from synthetic_sweep import SHARED_KEY, FakeTrial, write_sweep
 
 from analysis.compare import compare_runs, comparison_lines
-from analysis.keys import check_baseline_key, check_evaluation_key, differing_parts
+from analysis.measured import differing_parts
 from analysis.verdicts import Word
 from strictune.cli import main
 from strictune.errors import SpecError, StorageError
@@ -30,15 +30,6 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_parts_that_differ_are_named_with_both_values() -> None:
     found = differing_parts({"suite": "a", "top_p": 0.95}, {"suite": "a", "top_p": 1, "stop": "x"})
     assert found == {"top_p": ("0.95", "1"), "stop": ("absent", "'x'")}
-
-
-@pytest.mark.parametrize(
-    ("check", "kind"), [(check_evaluation_key, "evaluation"), (check_baseline_key, "baseline")]
-)
-def test_keys_that_differ_refuse_the_comparison(check: type, kind: str) -> None:
-    check({"dtype": "bfloat16"}, {"dtype": "bfloat16"}, names=("a", "b"))
-    with pytest.raises(SpecError, match=f"{kind} keys differ: dtype is 'bfloat16' in a but 'f"):
-        check({"dtype": "bfloat16"}, {"dtype": "float32"}, names=("a", "b"))
 
 
 def test_a_trial_is_compared_with_its_baseline(sweep: Path) -> None:

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from synthetic_sweep import SHARED_KEY, FakeTrial, measured_trials, write_run, write_sweep
+from synthetic_sweep import SHARED_KEY, FakeTrial, write_run, write_sweep
 
-from analysis.controls import CONTROLS, Arm, control_arms
 from analysis.measured import measure
-from analysis.records import read_run
-from analysis.report.control_rows import CONTROLS_TABLE, control_rows, control_sentences
-from analysis.speeds import training_totals
-from analysis.summaries import decoding_speed
-from analysis.sweep import SweepVerdicts, sweep_verdicts
-from analysis.tables import texts
+from analysis.records import CONTROLS, SweepRecords, read_run
+from analysis.report.controls import ARMS, control_rows, control_sentences
+from analysis.sweep import SweepVerdicts, compared_trials, judge
+from analysis.tables import Row, texts
 from analysis.verdicts import Word
 
 SEEDS = (0, 1, 2)
@@ -52,67 +49,64 @@ def write_both_methods(parent: Path) -> Path:
     return folder
 
 
-def arms_of(folder: Path) -> tuple[tuple[Arm, ...], SweepVerdicts]:
-    verdicts = sweep_verdicts(folder)
-    runs = measured_trials(folder, verdicts)
-    cells = {cell.cell: cell.verdict for cell in verdicts.cells}
-    return control_arms(folder, runs, rung="strict", verdicts=cells), verdicts
-
-
 class Both(NamedTuple):
-    """A sweep of both methods with a control, and what is read from it."""
+    """A sweep and the arms that are read from it."""
 
     folder: Path
-    arms: tuple[Arm, ...]
+    arms: list[Row]
     verdicts: SweepVerdicts
+
+
+def arms_of(folder: Path) -> Both:
+    sweep = SweepRecords(folder)
+    compared = compared_trials(sweep)
+    verdicts = judge(sweep.plan, compared)
+    cells = {cell.cell: cell.verdict for cell in verdicts.cells}
+    return Both(folder, control_rows(sweep, compared, cells=cells), verdicts)
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
-    folder = write_both_methods(tmp_path_factory.mktemp("both"))
-    return Both(folder, *arms_of(folder))
+    return arms_of(write_both_methods(tmp_path_factory.mktemp("both")))
 
 
 def test_the_arms_of_a_model_stand_from_untrained_to_learned(both: Both) -> None:
     folder, arms, _ = both
-    assert [arm.kind for arm in arms] == ["untrained", "grammar", "sft", "grpo"]
-    untrained, held, supervised, learned = (arm.rate.estimate for arm in arms)
+    assert [arm["arm"] for arm in arms] == ["untrained", "grammar", "sft", "grpo"]
+    untrained, held, supervised, learned = (arm["rate"] for arm in arms)
     assert untrained < supervised < learned < held
     seeds = [measure(read_run(folder / "trials" / f"sft-{seed}")) for seed in SEEDS]
     assert supervised == pytest.approx(sum(run.rung("strict").mean() for run in seeds) / 3)
-    assert all(arm.rate.low < arm.rate.estimate < arm.rate.high for arm in arms)
-    assert [arm.num_seeds for arm in arms] == [None, None, 3, 3]
-    assert [arm.verdict and arm.verdict.word for arm in arms] == [None, *[Word.BETTER] * 3]
+    assert all(arm["low"] < arm["rate"] < arm["high"] for arm in arms)
+    assert [arm["num_seeds"] for arm in arms] == [None, None, 3, 3]
+    words = [None, "better, not planned", "better", "better"]
+    assert [arm["verdict"] for arm in arms] == words
 
 
 def test_trained_cells_are_held_against_the_grammar_too(both: Both) -> None:
     arms = both.arms
-    held = arms[1].rate.estimate
-    assert [arm.against_grammar for arm in arms[:2]] == [None, None]
+    assert [arm["against_grammar"] for arm in arms[:2]] == [None, None]
     for arm in arms[2:]:
-        found = arm.against_grammar
-        assert found is not None
-        assert found.estimate_pp == pytest.approx(100 * (arm.rate.estimate - held))
-        assert found.low_pp < found.estimate_pp < found.high_pp < 0
+        text = f"{100 * (arm['rate'] - arms[1]['rate']):+.1f} pp ["
+        assert str(arm["against_grammar"]).startswith(text)
 
 
 def test_training_is_counted_in_tokens_and_seconds_of_steps(both: Both) -> None:
     arms = both.arms
-    assert [arm.completion_tokens for arm in arms[2:]] == [250.0, 250.0]
+    assert [arm["completion_tokens"] for arm in arms[2:]] == [250.0, 250.0]
     # Two steps of 3 s and two of 1 s; evaluations are not training.
-    assert [arm.training_s for arm in arms[2:]] == [8.0, 8.0]
-    assert all(math.isnan(arm.training_s) for arm in arms[:2])
+    assert [arm["training_s"] for arm in arms[2:]] == [8.0, 8.0]
+    assert all(math.isnan(arm["training_s"]) for arm in arms[:2])
 
 
 def test_the_speed_is_that_of_the_final_evaluation(tmp_path: Path) -> None:
     sweep = write_both_methods(tmp_path)
     record = read_run(sweep / CONTROLS / "held")
-    assert math.isnan(decoding_speed(record))
+    assert math.isnan(record.decoding_speed)
     summary = {"num_completions": 200, "completion_tokens_mean": 30.0, "seconds": 12.0}
     (record.samples_file.parent / "summary.json").write_text(json.dumps(summary))
-    assert decoding_speed(record) == 500.0
-    arms, _ = arms_of(sweep)
-    assert [arm.tokens_per_s for arm in arms if arm.kind == "grammar"] == [500.0]
+    assert read_run(record.folder).decoding_speed == 500.0
+    assert [arm["tokens_per_s"] for arm in arms_of(sweep).arms if arm["arm"] == "grammar"] == [500]
 
 
 def test_learning_is_held_against_supervised_training(both: Both) -> None:
@@ -126,7 +120,7 @@ def test_learning_is_held_against_supervised_training(both: Both) -> None:
 
 def test_an_undeclared_pair_has_an_interval_and_no_verdict(tmp_path: Path) -> None:
     planned = [*trials("sft", SFT_RATES), *trials("grpo", GRPO_RATES)]
-    _, verdicts = arms_of(write_sweep(tmp_path / "sweep", planned))
+    verdicts = arms_of(write_sweep(tmp_path / "sweep", planned)).verdicts
     row = {
         "factor": "method",
         "level": "grpo",
@@ -164,7 +158,7 @@ def test_only_the_grammar_may_be_between_a_control_and_its_baseline(
 ) -> None:
     folder = write_sweep(tmp_path / "sweep", trials("grpo", GRPO_RATES))
     write_control(folder, control)
-    assert arms_of(folder)[0] == ()
+    assert arms_of(folder).arms == []
 
 
 def test_every_precision_is_held_against_its_own_control(tmp_path: Path) -> None:
@@ -177,8 +171,8 @@ def test_every_precision_is_held_against_its_own_control(tmp_path: Path) -> None
     for name, rate in rates.items():
         held = FakeTrial(trial_id=name, quantization=name, evaluation_key=HELD_KEY, rates=rate)
         write_run(folder / CONTROLS / name, held, draw=99)
-    arms, _ = arms_of(folder)
-    assert [arm.name for arm in arms] == [
+    arms = arms_of(folder).arms
+    assert [arm["name"] for arm in arms] == [
         "untrained, quantization none",
         "untrained, under the grammar, quantization none",
         "tiny no-think standard none, quantization none",
@@ -188,10 +182,8 @@ def test_every_precision_is_held_against_its_own_control(tmp_path: Path) -> None
     ]
     for start in (0, 3):
         _, held_arm, trained = arms[start : start + 3]
-        assert trained.against_grammar is not None
-        assert trained.against_grammar.estimate_pp == pytest.approx(
-            100 * (trained.rate.estimate - held_arm.rate.estimate)
-        )
+        text = f"{100 * (trained['rate'] - held_arm['rate']):+.1f} pp ["
+        assert str(trained["against_grammar"]).startswith(text)
 
 
 @pytest.mark.parametrize("is_baseline_lost", [False, True])
@@ -209,25 +201,26 @@ def test_a_seed_that_was_measured_on_other_prompts_is_in_no_arm(
     folder = write_sweep(tmp_path / "sweep", [first, later])
     if is_baseline_lost:
         shutil.rmtree(folder / "baselines" / first.baseline)
-    *_, trained = arms_of(folder)[0]
-    assert (trained.name, trained.num_seeds) == ("tiny no-think standard sft", 1)
+    *_, trained = arms_of(folder).arms
+    assert (trained["name"], trained["num_seeds"]) == ("tiny no-think standard sft", 1)
     only = measure(read_run(folder / "trials" / "first"))
-    assert trained.rate.estimate == pytest.approx(only.rung("strict").mean())
+    assert trained["rate"] == pytest.approx(only.rung("strict").mean())
 
 
 def test_a_sweep_without_controls_has_no_arms(tmp_path: Path) -> None:
-    assert arms_of(write_sweep(tmp_path / "sweep", trials("grpo", GRPO_RATES)))[0] == ()
+    assert arms_of(write_sweep(tmp_path / "sweep", trials("grpo", GRPO_RATES))).arms == []
 
 
 def test_a_cell_of_few_seeds_is_shown_undecided(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "sweep", trials("sft", SFT_RATES)[:1])
-    untrained, cell = texts(CONTROLS_TABLE, control_rows(arms_of(folder)[0]))
+    untrained, cell = texts(ARMS, arms_of(folder).arms)
     assert (untrained["verdict"], cell["verdict"]) == ("-", "undecided")
     assert cell["against the baseline"].startswith("+")
     assert cell["tokens trained on"] == "-"
 
 
 def test_a_trial_from_before_tokens_were_counted_has_none(tmp_path: Path) -> None:
-    assert math.isnan(training_totals(tmp_path).seconds)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "metrics": {"train/loss": 1.0}}\n')
-    assert all(math.isnan(value) for value in training_totals(tmp_path))
+    for folder in (tmp_path, tmp_path / "none"):
+        run = read_run(folder)
+        assert math.isnan(run.trained_tokens) and math.isnan(run.training_s)

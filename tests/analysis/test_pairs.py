@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from synthetic_sweep import SHARED_KEY, FakeTrial, measured_trials, write_sweep
+from synthetic_sweep import SHARED_KEY, FakeTrial, write_sweep
 
-from analysis.contrasts import ContrastVerdict
+from analysis.recipes import ContrastVerdict
+from analysis.records import SweepRecords
 from analysis.report.comparisons import OVER_ALL, comparison_rows
-from analysis.sweep import sweep_verdicts
+from analysis.sweep import compared_trials, judge
 from analysis.tables import Row
 
 
@@ -23,10 +24,12 @@ class Found(NamedTuple):
 
 
 def compared(folder: Path, factors: Sequence[str]) -> Found:
-    verdicts = sweep_verdicts(folder)
-    runs = measured_trials(folder, verdicts)
+    sweep = SweepRecords(folder)
+    runs = compared_trials(sweep)
     rows = comparison_rows(runs, "strict", contrasts=factors)
-    return Found(verdicts.contrasts, [row for row in rows if row["difficulty"] == "all"])
+    return Found(
+        judge(sweep.plan, runs).contrasts, [row for row in rows if row["difficulty"] == "all"]
+    )
 
 
 def seeds(name: str, *, odd_quantization: str = "none", **more: object) -> list[FakeTrial]:

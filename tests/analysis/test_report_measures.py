@@ -15,11 +15,9 @@ from analysis.differences import interval, paired_difference
 from analysis.measured import measure
 from analysis.records import read_run
 from analysis.report import Report, write_report
-from analysis.report.answers import read_answers
-from analysis.report.completions import run_block
-from analysis.report.judge_rows import judge_rows
-from analysis.report.measure_rows import MEASURES, measure_rows
-from analysis.report.part_rows import part_rows
+from analysis.report.answers import MEASURES, measure_rows
+from analysis.report.completions import read_answers, run_block
+from analysis.report.training import judge_rows, part_rows
 from analysis.tables import texts
 
 pytestmark = pytest.mark.usefixtures("one_figure")
@@ -122,11 +120,11 @@ def test_parts_are_counted_by_group(tmp_path: Path) -> None:
     rows.append((3, "q", 1, json.dumps({"alone": 0.5})))
     table = pd.DataFrame(rows, columns=["step", "prompt_id", "group", "parts"])
     table.to_parquet(folder / "rewards" / "part-00000003.parquet")
-    calm, right = part_rows(FACTS, folder)
+    calm, right = part_rows(FACTS, read_run(folder))
     assert (calm["part"], calm["num_groups"], calm["flat_frac"]) == ("calm", 3, 1.0)
     assert (right["first"], right["last"]) == (0.25, 0.75)
     assert right["flat_frac"] == pytest.approx(2 / 3)
-    assert part_rows(FACTS, tmp_path) == []
+    assert part_rows(FACTS, read_run(tmp_path)) == []
 
 
 def test_the_judge_of_a_trial_is_summed_up_over_its_steps(tmp_path: Path) -> None:
@@ -134,7 +132,7 @@ def test_the_judge_of_a_trial_is_summed_up_over_its_steps(tmp_path: Path) -> Non
     steps += [{"train/judge/calls": 5.0, "train/judge/failure_frac": 0.0}, {"final/judge/calls": 9}]
     lines = (json.dumps({"step": n, "metrics": found}) for n, found in enumerate(steps))
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    calls, failures = judge_rows(FACTS, tmp_path)
+    calls, failures = judge_rows(FACTS, read_run(tmp_path))
     assert (calls["fact"], calls["mean"], calls["largest"], calls["total"]) == ("calls", 4, 5, 8)
     assert (failures["mean"], failures["largest"], failures["total"]) == (0.25, 0.5, None)
-    assert judge_rows(FACTS, tmp_path / "none") == []
+    assert judge_rows(FACTS, read_run(tmp_path / "none")) == []

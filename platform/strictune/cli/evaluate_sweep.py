@@ -15,6 +15,7 @@ from strictune.cli.arguments import sweep_folder
 from strictune.cli.tables import table_console, text_table
 from strictune.config import TrialSpec, load_trial
 from strictune.errors import SpecError, TrialError
+from strictune.records import CONTROLS
 
 __all__ = ["evaluate_sweep"]
 
@@ -46,7 +47,6 @@ def evaluate_sweep(
     folder = sweep_folder(args)
 
     # torch and transformers.
-    from analysis.controls import CONTROLS
     from trainables.evaluation.control import measure_control
     from trainables.precision import trial_dtype
 
@@ -86,20 +86,18 @@ def _one_for_each_model(folder: Path) -> list[TrialSpec]:
 def _document(trial: TrialSpec, control: Path) -> dict[str, Any]:
     from analysis.measured import measure
     from analysis.records import read_run
-    from analysis.summaries import decoding_speed
     from analysis.tables import rate_text
 
     measured = measure(read_run(control))
     rate = measured.rate(trial.task.primary_rung)
-    summary = json.loads((measured.record.samples_file.parent / "summary.json").read_text())
     return {
         "folder": str(control),
         "model": trial.model_name,
         "thinking": trial.thinking,
         "rung": trial.task.primary_rung,
         "pass_at_1": rate_text(rate),
-        "tokens_per_s": decoding_speed(measured.record),
-        **summary,
+        "tokens_per_s": measured.record.decoding_speed,
+        **measured.record.summary,
     }
 
 

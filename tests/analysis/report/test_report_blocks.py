@@ -11,8 +11,8 @@ import pytest
 from reported_sweep import Drawing, write_reported_sweep
 
 from analysis.records import read_run
-from analysis.report.answers import Answers, Change, prompt_changes, read_answers
-from analysis.report.completions import run_block
+from analysis.report.answers import Change, prompt_changes
+from analysis.report.completions import Answers, read_answers, run_block
 
 NO_LIMIT = 10**9
 ONE_CELL = ("matrix.thinking=[false]", "matrix.curriculum=[standard]", "contrasts=[]")

@@ -7,7 +7,7 @@ import pytest
 from reported_sweep import Drawing, write_control, write_reported_sweep
 
 from analysis.report import Report, catalogue, write_report
-from analysis.report.control_rows import control_note
+from analysis.report.controls import control_note
 from analysis.report.prompts import SweepPrompts
 from analysis.sweep import sweep_verdicts
 

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from urllib.parse import parse_qs
 import pytest
 from reported_sweep import Drawing, write_control, write_reported_sweep
 
+from analysis import figures
 from analysis.report import Report, write_report
 from analysis.report.catalogue import FIGURES
 from analysis.report.page import script_json
@@ -23,9 +25,26 @@ from analysis.wording import verdict_rows
 HOSTILE = (
     "</script><img src=x onerror=\"document.title='owned'\"><!-- {{x}} [[blocks]] \u2028 & 'q'"
 )
+TWO_CELLS = ("matrix.curriculum=[standard]", "contrasts=[]")
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pictures_drawn_once() -> Iterator[None]:
+    """Draw the picture of each figure once: they are most of a report's time."""
+    drawn: dict[str, str] = {}
+
+    def to_svg(document: Mapping[str, Any]) -> str:
+        key = json.dumps(document)
+        if key not in drawn:
+            drawn[key] = figures.rendering.to_svg(document)
+        return drawn[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "to_svg", to_svg)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -167,11 +186,10 @@ def test_nothing_is_loaded_from_anywhere(page: str) -> None:
     assert str(policy["content"]).startswith("default-src 'none';")
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_names_are_escaped(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    write_reported_sweep(
-        folder, Drawing(num_prompts=12), overrides=["matrix.curriculum=[standard]", "contrasts=[]"]
-    )
+    write_reported_sweep(folder, Drawing(num_prompts=12), overrides=TWO_CELLS)
     plan = json.loads((folder / "plan.json").read_text())
     plan["sweep"] = "<script>alert(1)</script>"
     plan["trials"][0]["name"] = "<b>[[program]]</b>"
@@ -212,9 +230,10 @@ def test_a_second_report_replaces_the_first(report: Report) -> None:
 @pytest.mark.usefixtures("one_figure")
 def test_the_limit_holds_and_what_is_left_out_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    write_reported_sweep(folder, Drawing(num_prompts=240, text_chars=2000))
+    drawing = Drawing(num_prompts=120, text_chars=2000)
+    write_reported_sweep(folder, drawing, overrides=TWO_CELLS)
     whole = write_report(folder)
-    for limit in (whole.html_bytes - 150_000, whole.html_bytes - 900_000):
+    for limit in (whole.html_bytes - 40_000, whole.html_bytes - 302_000):
         report = write_report(folder, max_bytes=limit)
         assert report.html_bytes <= limit
         assert report.html_bytes > 0.93 * limit
@@ -224,10 +243,10 @@ def test_the_limit_holds_and_what_is_left_out_is_said(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("one_figure")
 def test_a_sweep_in_which_nothing_has_finished(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    write_reported_sweep(folder, Drawing(num_prompts=12), unfinished=range(4))
+    write_reported_sweep(folder, Drawing(num_prompts=12), overrides=TWO_CELLS, unfinished=[0, 1])
     report = write_report(folder)
     assert report.sweep.verdicts.trials[0].result is None
-    assert "4 trials" in report.steps[0].text
+    assert "2 trials" in report.steps[0].text
     assert block(report.html.read_text(encoding="utf-8"), "prompts") == {}
 
 

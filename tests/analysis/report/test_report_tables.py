@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from reported_sweep import CONSTRUCTS, Drawing, write_control, write_reported_sweep
 
+from analysis.records import read_run
 from analysis.report import gather, gathering
-from analysis.report.curve_rows import curve_tables
 from analysis.report.gathering import TABLES, SweepTables
 from analysis.report.selection import shown_trials, spread
+from analysis.report.training import curve_tables
 from strictune.errors import SpecError
 
 
@@ -134,7 +135,7 @@ def test_curves_average_over_steps_and_seeds(tmp_path: Path) -> None:
         ]
         (tmp_path / str(seed)).mkdir()
         (tmp_path / str(seed) / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 6, "me']))
-    rows = curve_tables({"cell": [tmp_path / "0", tmp_path / "1"]})["rewards"]
+    rows = curve_tables({"cell": [read_run(tmp_path / "0"), read_run(tmp_path / "1")]})["rewards"]
     assert [(row["component"], row["step"], row["num_steps"]) for row in rows] == [
         ("schema", 3.0, 10)
     ]
@@ -148,8 +149,8 @@ def test_a_share_stays_a_share(tmp_path: Path) -> None:
         json.dumps({"step": step, "metrics": {"train/think_rate": rate}})
         for step, rate in enumerate(rates)
     ]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    (row,) = curve_tables({"cell": [tmp_path]})["think_rates"]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    (row,) = curve_tables({"cell": [read_run(tmp_path)]})["think_rates"]
     assert row["high"] == 1.0
     assert not math.isnan(row["low"])
 

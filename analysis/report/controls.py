@@ -1,0 +1,280 @@
+"""The arms that trained models are held against: would a grammar, or examples, have done it?
+
+Beside its baseline each untrained model may have been measured under the grammar of its
+prompts' answers (``strictune evaluate --sweep SWEEP --constrain``), and cells may be trained on
+gold completions instead of rewards (``method: sft``).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from analysis.groups import ALL_DIFFICULTIES, compare, comparison_problem, group
+from analysis.measured import Measured, difference, differing_parts, measure
+from analysis.rates import wilson_rate
+from analysis.records import CONTROLS, RunState, SweepRecords, check_same_prompts
+from analysis.report.comparisons import COMPARISONS, OVER_ALL
+from analysis.report.prompts import SweepPrompts
+from analysis.sweep import SweepVerdicts
+from analysis.tables import Column, Row, Table, number, rate_in, rate_text, texts
+from analysis.trials import Comparison
+from analysis.verdicts import Verdict, compared_verdict, effect, effect_text
+from analysis.wording import contrast_sentences
+from strictune.config.naming import short_model_name
+from strictune.records import STUDIES
+
+__all__ = ["ARMS", "control_note", "control_rows", "control_sentences"]
+
+GRAMMAR = "grammar"
+"""The part of the keys in which a control differs from its baseline."""
+METHOD, SFT = "method", "sft"
+_LETTERS = 12
+"""Of a part of a key: enough for words, and to tell two hashes apart."""
+
+ARMS = Table(
+    "controls",
+    "Control arms",
+    (
+        Column("model", lambda row: f"{row['model']}, {row['thinking']}"),
+        Column("arm", "name"),
+        Column("seeds", "num_seeds"),
+        Column("Pass@1", rate_in, rate_text),
+        Column("against the baseline", "difference"),
+        Column("verdict", "verdict"),
+        Column("against the grammar", "against_grammar"),
+        Column("tokens trained on", "completion_tokens", number),
+        Column("seconds of steps", "training_s", number),
+        Column("tokens/s, evaluation", "tokens_per_s", number),
+    ),
+)
+
+
+def control_rows(
+    sweep: SweepRecords, compared: Sequence[Comparison], *, cells: Mapping[str, Verdict]
+) -> list[Row]:
+    """Put baselines, grammars, supervised and learned cells beside each other.
+
+    Args:
+        sweep: Its records.
+        compared: Its trials, in the order of the plan.
+        cells: The verdict of each cell against its baseline, by its name.
+
+    Returns:
+        The arms of each baseline that has a control, in the order of the plan; empty without one.
+        Runs that were measured otherwise than their baseline are in none of them. A trained cell
+        minus the untrained model under the grammar is about the recipe with three seeds, else
+        about these runs, and exploratory. Tokens and seconds are means over the seeds.
+
+    Raises:
+        StorageError: A control is there but cannot be understood.
+        SpecError: It was measured on other prompts than its baseline.
+    """
+    controls = _read_controls(sweep)
+    groups = _by_baseline(compared)
+    rows: list[Row] = []
+    for members in groups:
+        baseline = members[0].gain.baseline if members[0].gain else None
+        held = [one for one in controls if baseline is not None and _is_control(one, baseline)]
+        if held or any(one.plan.method == SFT for one in members):
+            setting = _setting(members[0], [others[0] for others in groups])
+            found = (
+                *_untrained_rows(baseline, held, sweep.plan.primary_rung),
+                *_trained_rows(members, cells, sweep.plan.primary_rung, held=held[:1]),
+            )
+            plan = members[0].plan
+            facts = {
+                "model": short_model_name(plan.model),
+                "thinking": "think" if plan.thinking else "no-think",
+            }
+            rows += [{**facts, **row, "name": f"{row['name']}{setting}"} for row in found]
+    return rows
+
+
+def control_note(sweep: Path, verdicts: SweepVerdicts, prompts: SweepPrompts) -> str:
+    """Say why a sweep has no table of control arms, and how to get one where none was run.
+
+    Args:
+        sweep: The sweep's folder.
+        verdicts: Its verdicts, for the supervised trials that are planned.
+        prompts: What is known of its task.
+    """
+    states = Counter(t.state.word for t in verdicts.trials if t.plan.method == SFT)
+    constrained = sum(path.is_dir() for path in (sweep / CONTROLS).glob("*"))
+    begun = []
+    if states:
+        counted = ", ".join(f"{count} {word}" for word, count in states.items())
+        begun.append(f"supervised trials: {counted}")
+    if constrained:
+        begun.append(f"measurements under a grammar: {constrained}")
+    question = "Would something simpler have done it?"
+    if begun:
+        return f"{question} No control can be shown ({'; '.join(begun)})."
+    ways = []
+    # A search knows no methods: it is about rewards.
+    if prompts.has_gold and not (sweep / STUDIES).exists():
+        ways.append(
+            "matrix: {method: [sft, grpo]} in the sweep file trains on gold completions beside GRPO"
+        )
+    if prompts.has_grammar:
+        ways.append(
+            "strictune evaluate --sweep SWEEP --constrain measures the untrained models under a "
+            "grammar"
+        )
+    return " ".join([f"{question} No control was run.", *(f"{way}." for way in ways)])
+
+
+def control_sentences(verdicts: SweepVerdicts, comparisons: Sequence[Row]) -> list[str]:
+    """Say what learning from rewards adds to supervised training, pair by pair.
+
+    Where the sweep file declared the contrast its verdict is given, else the interval alone.
+    """
+    if any(contrast.factor == METHOD for contrast in verdicts.contrasts):
+        return contrast_sentences(verdicts, factor=METHOD)
+    pairs = [
+        row
+        for row in comparisons
+        if row["factor"] == METHOD
+        and row["difficulty"] == ALL_DIFFICULTIES
+        and row["within"] != OVER_ALL
+    ]
+    return [
+        f"{shown['comparison']} ({shown['in']}): {shown['difference']}, exploratory: "
+        "contrasts: [method] in the sweep file plans the comparison."
+        for shown in texts(COMPARISONS, pairs)
+    ]
+
+
+def _by_baseline(compared: Sequence[Comparison]) -> list[list[Comparison]]:
+    """Gather the finished runs of each baseline; those measured otherwise than it are left out."""
+    groups: dict[Path, list[Comparison]] = {}
+    for one in compared:
+        if one.trial is not None:
+            groups.setdefault(one.record.baseline_folder, []).append(one)
+    return list(map(_measured_alike, groups.values()))
+
+
+def _measured_alike(members: Sequence[Comparison]) -> list[Comparison]:
+    """Keep the runs that have the baseline beside them, or, without one, those like the first.
+
+    A baseline stands beside a run only if keys and prompts of the two are the same.
+    """
+    with_baseline = [one for one in members if one.gain is not None]
+    first = _trials(members)[0]
+    return with_baseline or [
+        one for one in members if comparison_problem([first, *_trials([one])]) is None
+    ]
+
+
+def _trials(members: Sequence[Comparison]) -> list[Measured]:
+    return [one.trial for one in members if one.trial is not None]
+
+
+def _setting(one: Comparison, others: Sequence[Comparison]) -> str:
+    """Return what tells a trial's baseline from others of its model, thinking or not."""
+    key = one.record.baseline_key
+    differing = dict.fromkeys(
+        part
+        for other in others
+        if (other.plan.model, other.plan.thinking) == (one.plan.model, one.plan.thinking)
+        for part in differing_parts(key, other.record.baseline_key)
+    )
+    return "".join(f", {part} {str(key.get(part))[:_LETTERS]}" for part in differing)
+
+
+def _read_controls(sweep: SweepRecords) -> list[Measured]:
+    records = (sweep.run(path) for path in sorted((sweep.folder / CONTROLS).glob("*")))
+    return [measure(record) for record in records if record.state is RunState.FINISHED]
+
+
+def _is_control(control: Measured, baseline: Measured) -> bool:
+    """Whether nothing but the grammar is between two measurements."""
+    parts = differing_parts(control.record.baseline_key, baseline.record.baseline_key)
+    return list(parts) == [GRAMMAR]
+
+
+def _untrained_rows(
+    baseline: Measured | None, held: Sequence[Measured], rung: str
+) -> Iterator[Row]:
+    if baseline is None:
+        return
+    yield _row("untrained", "untrained", [baseline], rung, verdict=None)
+    for control in held:
+        name = "untrained, under the grammar"
+        check_same_prompts((control.table, baseline.table), names=(name, "its baseline"))
+        verdict = compared_verdict(
+            difference(control, baseline, rung),
+            sides=("the grammar", "the untrained model without it"),
+        )
+        yield _row("grammar", name, [control], rung, verdict=verdict)
+
+
+def _trained_rows(
+    members: Sequence[Comparison],
+    cells: Mapping[str, Verdict],
+    rung: str,
+    *,
+    held: Sequence[Measured],
+) -> Iterator[Row]:
+    """Yield supervised cells before learned ones, else in the order of the plan."""
+    by_cell: dict[str, list[Comparison]] = {}
+    for one in members:
+        by_cell.setdefault(one.plan.cell, []).append(one)
+    for name, seeds in sorted(by_cell.items(), key=lambda item: item[1][0].plan.method != SFT):
+        kind = SFT if seeds[0].plan.method == SFT else "grpo"
+        yield _row(kind, name, _trials(seeds), rung, verdict=cells.get(name), held=held)
+
+
+def _row(
+    kind: str,
+    name: str,
+    runs: Sequence[Measured],
+    rung: str,
+    *,
+    verdict: Verdict | None,
+    held: Sequence[Measured] = (),
+) -> Row:
+    """Return an arm; its rate is the mean over the seeds and about these runs."""
+    ours = group(runs, rung)
+    rate = wilson_rate(
+        ours.rates.mean(axis=0),
+        ours.families,
+        num_completions=sum(run.num_completions for run in runs),
+    )
+    is_trained = kind in (SFT, "grpo")
+    against_grammar = None
+    if held:
+        found = compare(ours, group(held, rung, is_trained=False))
+        against_grammar = effect_text(effect(found))
+    records = [run.record for run in runs]
+    return {
+        "arm": kind,
+        "name": name,
+        "num_seeds": len(runs) if is_trained else None,
+        "rate": float(rate.estimate),
+        "low": float(rate.low),
+        "high": float(rate.high),
+        **_against_baseline(verdict, is_planned=is_trained),
+        "against_grammar": against_grammar,
+        "completion_tokens": _mean([one.trained_tokens for one in records], is_trained),
+        "training_s": _mean([one.training_s for one in records], is_trained),
+        "tokens_per_s": float(np.mean([one.decoding_speed for one in records])),
+    }
+
+
+def _mean(values: Sequence[float], is_trained: bool) -> float:
+    return float(np.mean(values)) if is_trained else math.nan
+
+
+def _against_baseline(verdict: Verdict | None, *, is_planned: bool) -> Row:
+    if verdict is None:
+        return {"difference": None, "verdict": None, "text": None}
+    found, word = verdict.effect, verdict.word
+    unplanned = "" if is_planned else ", not planned"
+    return {
+        "difference": None if found is None else effect_text(found),
+        "verdict": "undecided" if word is None else f"{word.value}{unplanned}",
+        "text": verdict.text,
+    }

@@ -1,0 +1,224 @@
+"""What trials reached at the ends of their stages, on the validation split.
+
+Models of one sweep take as many steps, and may write completions of other lengths meanwhile, so
+the one that ends higher may only have seen more. So two trials that differ in the model alone are
+compared at the latest two ends whose completion tokens differ by a tenth at most. Exploratory:
+intervals, without p.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, combinations
+from pathlib import Path
+from typing import NamedTuple
+
+from analysis.groups import compare, differing_factors, group, parts
+from analysis.measured import Measured, difference
+from analysis.records import (
+    TOKENS,
+    PlannedTrial,
+    RunRecord,
+    SweepRecords,
+    prompt_table,
+    samples_without_texts,
+)
+from analysis.report.answers import Facts, RunRows, class_rates, error_class_names
+from analysis.tables import NOT_MEASURED, Column, Row, Table, bounds, effect_in, number
+from analysis.verdicts import Effect, effect, effect_text
+from strictune.config.naming import short_model_name
+
+__all__ = ["EQUAL_TOKENS", "Stage", "equal_token_rows", "planned_stages", "stage_tables"]
+
+TOLERANCE = 0.1
+"""How far the tokens of two trials may lie apart, as a share of the larger number."""
+
+EQUAL_TOKENS = Table(
+    "equal_tokens",
+    "Models at equal tokens",
+    (
+        Column("models", lambda row: f"{row['level']} against {row['against']}"),
+        Column("in", "within"),
+        Column("after stage", "stages", lambda names: " / ".join(dict.fromkeys(names))),
+        Column("tokens trained on", "tokens", lambda tokens: " / ".join(map(number, tokens))),
+        Column(
+            "difference, validation",
+            lambda row: row["problem"] or effect_in(row),
+            lambda found: (
+                f"{NOT_MEASURED} ({found})" if isinstance(found, str) else effect_text(found)
+            ),
+        ),
+    ),
+)
+
+
+class Stage(NamedTuple):
+    """One stage of a cell's curriculum, as planned."""
+
+    name: str
+    step: int
+    """The optimizer step at its end."""
+
+
+class _Waypoint(NamedTuple):
+    """What a trial reached at the end of a stage."""
+
+    stage: str
+    tokens: float
+    """Completion tokens trained on since the beginning."""
+    samples: Path
+
+
+def planned_stages(sweep: SweepRecords) -> dict[str, tuple[Stage, ...]]:
+    """Return the stages of each cell."""
+    return {
+        cell.name: tuple(
+            Stage(stage.name, step)
+            for stage, step in zip(
+                cell.stages, accumulate(stage.steps for stage in cell.stages), strict=True
+            )
+        )
+        for cell in sweep.plan.cells
+    }
+
+
+def stage_tables(facts: Facts, run: RunRecord, stages: Sequence[Stage], rung: str) -> RunRows:
+    """Return ``stages``, ``stage_errors`` and ``stage_differences`` of a trial, finished or not.
+
+    A stage that has not been evaluated yet has no rows.
+
+    Raises:
+        StorageError: Samples cannot be read.
+    """
+    tables: RunRows = {"stages": [], "stage_errors": [], "stage_differences": []}
+    before: Measured | None = None
+    paths = [(stage, _samples_file(run, stage.name)) for stage in stages]
+    found = [(stage, samples_without_texts(path)) for stage, path in paths if path is not None]
+    classes = error_class_names(*(samples for _, samples in found))
+    for stage, samples in found:
+        measured = Measured(run, prompt_table(samples))
+        shared = {**facts, "stage": stage.name, "step": stage.step}
+        errors = class_rates(measured, samples, classes)
+        tables["stages"] += [{**shared, **row} for row in _rates(measured, rung)]
+        tables["stage_errors"] += [{**shared, **row} for row in errors]
+        if before is not None:
+            changed = _differences(measured, before, rung)
+            tables["stage_differences"] += [{**shared, **row} for row in changed]
+        before = measured
+    return tables
+
+
+def equal_token_rows(sweep: SweepRecords) -> list[Row]:
+    """Compare trials that differ in the model alone, in the order of the plan.
+
+    Returns:
+        One row a pair: delta_pp with bounds, the first model minus the second; NaN where there is
+        a ``problem``. Without ends of equal tokens the row is about the last ends.
+
+    Raises:
+        StorageError: Samples cannot be read.
+    """
+    stages = planned_stages(sweep)
+    rows = []
+    pairs = [
+        (ours, theirs)
+        for theirs, ours in combinations(sweep.plan.trials, 2)
+        if differing_factors(ours, theirs) == ["model"] and ours.seed == theirs.seed
+    ]
+    for ours, theirs in pairs:
+        runs = sweep.trial(ours.trial_id), sweep.trial(theirs.trial_id)
+        after, before = (
+            _waypoints(run, stages.get(plan.cell, ()))
+            for run, plan in zip(runs, (ours, theirs), strict=True)
+        )
+        if after and before:
+            rows.append(_equal_token_row((ours, theirs), runs, after, before, sweep))
+    return rows
+
+
+def _equal_token_row(
+    plans: tuple[PlannedTrial, PlannedTrial],
+    runs: tuple[RunRecord, RunRecord],
+    after: Sequence[_Waypoint],
+    before: Sequence[_Waypoint],
+    sweep: SweepRecords,
+) -> Row:
+    found = _latest_equal(after, before)
+    ends = found or (after[-1], before[-1])
+    shown, problem = Effect(estimate_pp=math.nan, low_pp=math.nan, high_pp=math.nan), None
+    if found is None:
+        problem = f"never within {TOLERANCE:.0%}"
+    else:
+        first, second = (
+            Measured(run, prompt_table(samples_without_texts(end.samples)))
+            for run, end in zip(runs, ends, strict=True)
+        )
+        if first.table.index.equals(second.table.index):
+            shown = effect(difference(first, second, sweep.plan.primary_rung))
+        else:
+            problem = "on different prompts"
+    return {
+        "level": short_model_name(plans[0].model),
+        "against": short_model_name(plans[1].model),
+        "within": _within(plans[0]),
+        "stages": [end.stage for end in ends],
+        "tokens": [end.tokens for end in ends],
+        **bounds(shown),
+        "problem": problem,
+    }
+
+
+def _samples_file(run: RunRecord, stage: str) -> Path | None:
+    """Return the samples that a trial gave at the end of a stage; None before."""
+    files = sorted((run.folder / "eval" / "stages" / stage).glob("*/samples.parquet"))
+    return files[0] if files else None
+
+
+def _rates(measured: Measured, rung: str) -> Iterator[Row]:
+    for name, part in parts(measured):
+        found = Measured(measured.record, measured.table[part])
+        rate = found.rate(rung)
+        yield {
+            "difficulty": name,
+            "num_prompts": len(found.table),
+            "rate": rate.estimate,
+            "low": rate.low,
+            "high": rate.high,
+        }
+
+
+def _differences(measured: Measured, before: Measured, rung: str) -> Iterator[Row]:
+    """Compare a stage with the one before it, where both answered the same prompts."""
+    if not measured.table.index.equals(before.table.index):
+        return
+    ours, theirs = group([measured], rung), group([before], rung)
+    for name, part in parts(measured):
+        yield {"difficulty": name, **bounds(effect(compare(ours, theirs, part=part)))}
+
+
+def _waypoints(run: RunRecord, stages: Sequence[Stage]) -> list[_Waypoint]:
+    """Return the measured ends of a trial's stages; none where tokens were not recorded."""
+    tokens = {step: metrics[TOKENS] for step, metrics in run.metrics if TOKENS in metrics}
+    found = [(stage, _samples_file(run, stage.name)) for stage in stages]
+    return [
+        _Waypoint(stage.name, tokens[stage.step], samples)
+        for stage, samples in found
+        if samples is not None and stage.step in tokens
+    ]
+
+
+def _latest_equal(
+    ours: Sequence[_Waypoint], theirs: Sequence[_Waypoint]
+) -> tuple[_Waypoint, _Waypoint] | None:
+    pairs = (
+        (first, second)
+        for first in ours
+        for second in theirs
+        if abs(first.tokens - second.tokens) <= TOLERANCE * max(first.tokens, second.tokens)
+    )
+    return max(pairs, key=lambda pair: min(pair[0].tokens, pair[1].tokens), default=None)
+
+
+def _within(plan: PlannedTrial) -> str:
+    thinking = "think" if plan.thinking else "no-think"
+    own = [plan.variant] if plan.variant is not None else []
+    return ", ".join([thinking, plan.curriculum, plan.method, *own, f"seed {plan.seed}"])

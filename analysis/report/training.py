@@ -1,0 +1,225 @@
+"""What the records of training show: curves over steps, parts of rewards, the judge, and costs.
+
+The unit of a curve is the step: its completions come from one policy and share their prompts.
+Within a span the mean over steps has a t interval, in which drift counts as noise. Seeds of a cell
+are put together.
+"""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from scipy import stats
+
+from analysis.records import RunRecord, RunState, SweepRecords
+from analysis.report.answers import Facts, RunRows
+from analysis.tables import Row
+from strictune.records import PlannedCosts, read_costs, reward_parts
+
+__all__ = ["cost_rows", "curve_tables", "flat_groups_at_end", "judge_rows", "part_rows"]
+
+MIN_STEPS = 5
+"""Fewest steps of a span, where there are as many."""
+MAX_SPANS = 24
+SAME = 1e-9
+MAX_PARTS = 40
+"""Those of most groups; names may be as many as prompts."""
+JUDGE = "train/judge/"
+COUNTED = ("calls", "retries", "prompt_tokens", "completion_tokens", "cost_usd")
+"""What adds up over steps; the rest are shares and times."""
+
+_REWARD, _MEAN = "reward/", "/mean"
+_THINK = "train/think_rate"
+_ZERO_STD = "reward/zero_std_groups_frac"
+_SHARES = (_THINK, _ZERO_STD)
+
+
+def curve_tables(cells: Mapping[str, Sequence[RunRecord]]) -> RunRows:
+    """Return the tables ``rewards``, ``think_rates`` and ``zero_std_groups`` of cells.
+
+    Args:
+        cells: The trials of each cell; one without metrics adds nothing.
+    """
+    tables: RunRows = {"rewards": [], "think_rates": [], "zero_std_groups": []}
+    for cell, runs in cells.items():
+        for key, points in _points(runs).items():
+            for row in _spans(points, is_share=key in _SHARES):
+                if key == _THINK:
+                    tables["think_rates"].append({"cell": cell, **row})
+                elif key == _ZERO_STD:
+                    tables["zero_std_groups"].append({"cell": cell, **row})
+                else:
+                    component = key.removeprefix(_REWARD).removesuffix(_MEAN)
+                    tables["rewards"].append({"cell": cell, "component": component, **row})
+    return tables
+
+
+def flat_groups_at_end(cells: Mapping[str, Sequence[RunRecord]]) -> dict[str, float]:
+    """Return each cell's share of groups without any spread, over its last span of steps.
+
+    Args:
+        cells: The trials of each cell that have ended; one that recorded no such share adds
+            nothing.
+    """
+    found = {}
+    for cell, runs in cells.items():
+        if points := _points(runs).get(_ZERO_STD):
+            *_, last = _spans(points, is_share=True)
+            found[cell] = float(last["mean"])
+    return found
+
+
+def judge_rows(facts: Facts, run: RunRecord) -> list[Row]:
+    """Return one row for each metric of a trial's judge; empty for a task that asks none.
+
+    Returns:
+        ``mean`` and ``largest`` of a step's batch, and ``total`` over all steps, None where a
+        sum says nothing.
+    """
+    values: dict[str, list[float]] = defaultdict(list)
+    for _, metrics in run.metrics:
+        for key, value in metrics.items():
+            if key.startswith(JUDGE):
+                values[key.removeprefix(JUDGE)].append(float(value))
+    return [
+        {
+            **facts,
+            "fact": name,
+            "mean": float(np.mean(found)),
+            "largest": max(found),
+            "total": sum(found) if name in COUNTED else None,
+        }
+        for name, found in sorted(values.items())
+    ]
+
+
+def part_rows(facts: Facts, run: RunRecord) -> list[Row]:
+    """Return one row for each part of a trial's rewards, those of most groups first.
+
+    Parts are scores whose names the data choose, such as rubrics. One that does not vary within a
+    group teaches nothing there, however much it weighs.
+
+    Returns:
+        ``num_groups`` of two completions or more that have it, ``first`` and ``last``, the means
+        over the first and the last third of these groups in the order of training, and
+        ``flat_frac``, the share of them in which all completions have the same.
+    """
+    groups: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    for table in _tables_of_parts(run):
+        for _, group in table.groupby(["step", "prompt_id", "group"], sort=True):
+            for name, values in _parts(group["parts"]).items():
+                if len(values) > 1:
+                    is_flat = max(values) - min(values) <= SAME
+                    groups[name].append((float(np.mean(values)), is_flat))
+    most = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:MAX_PARTS]
+    return [{**facts, "part": name, **_part_row(found)} for name, found in most]
+
+
+def cost_rows(sweep: SweepRecords) -> list[Row]:
+    """Return planned and actual memory, time a step and hours of each cell, for a figure.
+
+    What is unknown has no row, nor have planned times that were a guess: what was measured before
+    stands against what was measured now. Memory is the largest of a cell's trials, of the card
+    where there is one; times are medians, and hours have the spread of the finished trials.
+    """
+    planned = read_costs(sweep.folder).cells
+    rows = []
+    for cell in sweep.plan.cells:
+        runs = [sweep.trial(t.trial_id) for t in sweep.plan.trials if t.cell == cell.name]
+        expected = planned.get(cell.name, PlannedCosts())
+        is_guess = expected.step.source == "guess"
+        trained = [run for run in runs if _values(run, "time/step_s")]
+        peaks = [peak for run in trained if (peak := _peak_gib(run)) is not None]
+        steps = [statistics.median(_values(run, "time/step_s")) for run in trained]
+        finished = [run for run in runs if run.state is RunState.FINISHED]
+        seconds = [run.seconds for run in finished if run.seconds is not None]
+        measures = {
+            "peak memory, GiB": (expected.memory.peak_gib, max(peaks, default=None)),
+            "seconds a step": (
+                None if is_guess else expected.step.step_s,
+                statistics.median(steps) if steps else None,
+            ),
+            "hours a trial": (
+                None if is_guess else expected.hours,
+                statistics.median(seconds) / 3600 if seconds else None,
+            ),
+        }
+        for measure, values in measures.items():
+            for source, value in zip(("planned", "actual"), values, strict=True):
+                if value is not None:
+                    row = {"cell": cell.name, "measure": measure, "source": source, "value": value}
+                    is_spread = (measure, source) == ("hours a trial", "actual")
+                    low, high = (min(seconds), max(seconds)) if is_spread else (None, None)
+                    rows.append({**row, "low": low and low / 3600, "high": high and high / 3600})
+    return rows
+
+
+def _points(runs: Sequence[RunRecord]) -> dict[str, list[tuple[int, float]]]:
+    """Return step and value of every metric that is drawn, over all trials of a cell."""
+    points: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for run in runs:
+        for step, metrics in run.metrics:
+            for key, value in metrics.items():
+                is_component = key.startswith(_REWARD) and key.endswith(_MEAN)
+                if is_component or key in _SHARES:
+                    points[key].append((step, value))
+    return points
+
+
+def _spans(points: Sequence[tuple[int, float]], *, is_share: bool) -> Iterator[Row]:
+    steps = np.array([step for step, _ in points])
+    values = np.array([value for _, value in points], dtype=np.float64)
+    present = np.unique(steps)
+    count = max(1, min(MAX_SPANS, len(present) // MIN_STEPS))
+    for span in np.array_split(present, count):
+        part = values[(steps >= span[0]) & (steps <= span[-1])]
+        half = np.nan
+        if len(part) > 1:
+            half = float(stats.t.ppf(0.975, len(part) - 1) * part.std(ddof=1) / np.sqrt(len(part)))
+        mean = float(part.mean())
+        low, high = mean - half, mean + half
+        yield {
+            "step": float((span[0] + span[-1]) / 2),
+            "num_steps": len(part),
+            "mean": mean,
+            "low": max(low, 0.0) if is_share else low,
+            "high": min(high, 1.0) if is_share else high,
+        }
+
+
+def _tables_of_parts(run: RunRecord) -> Iterator[pd.DataFrame]:
+    for path in reward_parts(run.folder).values():
+        if "parts" in pq.read_schema(path).names:
+            yield pd.read_parquet(path, columns=["step", "prompt_id", "group", "parts"])
+
+
+def _parts(texts: "pd.Series[str]") -> dict[str, list[float]]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for text in texts.dropna():
+        for name, value in json.loads(text).items():
+            found[name].append(float(value))
+    return found
+
+
+def _part_row(found: list[tuple[float, bool]]) -> Row:
+    means = [mean for mean, _ in found]
+    third = max(1, len(means) // 3)
+    return {
+        "num_groups": len(found),
+        "first": float(np.mean(means[:third])),
+        "last": float(np.mean(means[-third:])),
+        "flat_frac": sum(is_flat for _, is_flat in found) / len(found),
+    }
+
+
+def _values(run: RunRecord, key: str) -> list[float]:
+    return [metrics[key] for _, metrics in run.metrics if key in metrics]
+
+
+def _peak_gib(run: RunRecord) -> float | None:
+    found = (max(_values(run, key), default=None) for key in ("gpu/peak_gib", "memory/peak_gib"))
+    return next((peak for peak in found if peak), None)
