@@ -159,62 +159,34 @@ def study_findings(sweep_dir: Path, *, num_resamples: int = NUM_RESAMPLES) -> Fi
     studies = read_studies(sweep_dir)
     sweep = load_sweep(sweep_dir / "sweep.yaml")
     verdicts = sweep_verdicts(sweep_dir)
-    has_variants = any(trial.variant is not None for trial in read_plan(sweep_dir).trials)
-    return Findings(
-        sweep=sweep.name,
-        studies=tuple(
-            _of_study(
-                sweep_dir,
-                sweep,
-                study,
-                verdicts,
-                has_variants=has_variants,
-                num_resamples=num_resamples,
+    found = []
+    for study in studies:
+        dimensions = dimensions_of(sweep, study)
+        best = ranked_points(study)[:MAX_BEST]
+        shown = [*best, *([study.default] if study.default is not None else [])]
+        rates = {point.number: rate_of(sweep_dir, point, study.objectives[0]) for point in shown}
+        front = pareto_front(study) if len(study.objectives) > 1 else []
+        found.append(
+            StudyFindings(
+                study=study,
+                counts=count_points(study),
+                dimensions=dimensions,
+                best=tuple(best),
+                intervals={number: rate for number, rate in rates.items() if rate is not None},
+                front=tuple(point.number for point in front),
+                importance=importance_of(study, dimensions, num_resamples=num_resamples),
+                confirmation=confirm(sweep_dir, study, verdicts),
+                audit=_audit(sweep_dir, sweep, study),
             )
-            for study in studies
-        ),
-    )
+        )
+    return Findings(sweep=sweep.name, studies=tuple(found))
 
 
-def _of_study(
-    sweep_dir: Path,
-    sweep: SweepSpec,
-    study: Study,
-    verdicts: SweepVerdicts,
-    *,
-    has_variants: bool,
-    num_resamples: int,
-) -> StudyFindings:
-    dimensions = dimensions_of(sweep, study)
-    best = ranked_points(study)[:MAX_BEST]
-    shown = [*best, *([study.default] if study.default is not None else [])]
-    intervals = {point.number: rate_of(sweep_dir, point, study.objectives[0]) for point in shown}
-    return StudyFindings(
-        study=study,
-        counts=count_points(study),
-        dimensions=dimensions,
-        best=tuple(best),
-        intervals={number: found for number, found in intervals.items() if found is not None},
-        front=tuple(p.number for p in pareto_front(study)) if len(study.objectives) > 1 else (),
-        importance=importance_of(study, dimensions, num_resamples=num_resamples),
-        confirmation=confirm(sweep_dir, study, verdicts, has_variants=has_variants),
-        audit=_audit(sweep_dir, sweep, study),
-    )
-
-
-def confirm(
-    sweep_dir: Path, study: Study, verdicts: SweepVerdicts, *, has_variants: bool
-) -> Confirmation:
-    """Gather what the confirming trials of a study show.
-
-    Args:
-        sweep_dir: The sweep's folder.
-        study: One of its studies.
-        verdicts: Of the sweep.
-        has_variants: The plan holds confirming trials, of this study or of others.
-    """
+def confirm(sweep_dir: Path, study: Study, verdicts: SweepVerdicts) -> Confirmation:
+    """Gather what the confirming trials of a study show; ``verdicts`` are the sweep's."""
     objective, winner = study.objectives[0], study.best
     trials = confirming_trials(sweep_dir, study)
+    has_variants = any(trial.variant is not None for trial in read_plan(sweep_dir).trials)
     contrasts = tuple(
         contrast
         for contrast in verdicts.contrasts

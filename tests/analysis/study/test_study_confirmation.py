@@ -18,9 +18,9 @@ WEIGHTS = drawn_weights(1)[0]
 POINTS = [point(0, values=[0.3]), point(1, WEIGHTS, values=[0.45])]
 
 
-def confirmation(folder: Path, *, has_variants: bool = True) -> Confirmation:
+def confirmation(folder: Path) -> Confirmation:
     (study,) = read_studies(folder)
-    return confirm(folder, study, sweep_verdicts(folder), has_variants=has_variants)
+    return confirm(folder, study, sweep_verdicts(folder))
 
 
 def retrained(
@@ -95,7 +95,7 @@ def test_the_lead_in_what_is_minimized_is_how_much_less_of_it_there_is(tmp_path:
 def test_points_of_earlier_sweeps_do_not_bring_a_study_to_its_end(tmp_path: Path) -> None:
     before = [point(n, WEIGHTS, values=[0.4], is_from_before=True) for n in (1, 2, 3)]
     write_search(tmp_path / "s", [point(0, values=[0.3]), *before], winner=3, num_trials=4)
-    found = confirmation(tmp_path / "s", has_variants=False)
+    found = confirmation(tmp_path / "s")
     assert found.note == "the study is not through yet."
 
 
@@ -107,16 +107,13 @@ def test_one_fresh_seed_decides_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("points", "given", "has_variants", "reason"),
+    ("points", "given", "reason"),
     [
-        pytest.param(POINTS, {"winner": 1}, False, "was not trained again", id="none-planned"),
-        pytest.param(POINTS, {"winner": 1}, True, "do not hold this winner", id="of-another"),
-        pytest.param(POINTS, {"winner": 0}, False, "nothing to confirm", id="the-default-won"),
+        pytest.param(POINTS, {"winner": 1}, "was not trained again", id="none-planned"),
+        pytest.param(POINTS, {"winner": 0}, "nothing to confirm", id="the-default-won"),
+        pytest.param([point(0, values=None, state="failed")], {}, "no point", id="no-winner"),
         pytest.param(
-            [point(0, values=None, state="failed")], {}, False, "no point", id="no-winner"
-        ),
-        pytest.param(
-            POINTS, {"winner": 1, "num_trials": 5}, False, "not through yet", id="still-searching"
+            POINTS, {"winner": 1, "num_trials": 5}, "not through yet", id="still-searching"
         ),
     ],
 )
@@ -124,11 +121,10 @@ def test_no_verdict_without_training_again(
     tmp_path: Path,
     points: list[dict[str, Any]],
     given: dict[str, Any],
-    has_variants: bool,
     reason: str,
 ) -> None:
     write_search(tmp_path / "s", points, **given)
-    found = confirmation(tmp_path / "s", has_variants=has_variants)
+    found = confirmation(tmp_path / "s")
     assert found.note is not None
     assert reason in found.note
     assert winner_sentences(found) == [f"No verdict on the winner: {found.note}"]
