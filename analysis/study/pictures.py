@@ -1,24 +1,38 @@
-"""The figures of a study. Importing this module takes altair with it."""
+"""The figures of a study: Pareto front, importance, and its points in two views.
+
+Importing this module takes altair with it.
+"""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import altair as alt
+
 from analysis.figures.rendering import specification
-from analysis.figures.weights import (
-    parallel_points,
-    pareto_front,
-    weight_importance,
-    weight_slices,
-)
+from analysis.figures.rows import Rows, data, in_order
+from analysis.figures.theme import WIDTH, finish
 from analysis.measured import Interval
 from analysis.study.findings import StudyFindings
 from analysis.study.points import Dimension
 from analysis.study.wording import value_text
 from strictune.records import Point
 
-__all__ = ["Picture", "draw_study"]
+__all__ = [
+    "Picture",
+    "draw_study",
+    "parallel_points",
+    "pareto_front",
+    "weight_importance",
+    "weight_slices",
+]
 
 Row = dict[str, Any]
+
+ROLES = ("winner", "default", "other")
+_COLORS = ("#0b4f8a", "#d55e00", "#8c8c8c")
+_SHAPES = ("diamond", "square", "circle")
+_DASHES = ([1, 0], [6, 3], [1, 0])
 _NOT_KNOWN = Interval(math.nan, math.nan, math.nan)
 
 
@@ -41,32 +55,168 @@ def draw_study(found: StudyFindings) -> list[Picture]:
     metric = found.study.objectives[0].metric
     pictures = []
     if found.front:
-        x, y = found.study.objectives[1].metric, metric
         caption = "Finished points; the line joins those that no other one beats in both."
-        chart = pareto_front([_front_row(point, found) for point in points], x=x, y=y)
-        pictures.append(_picture("pareto_front", "Pareto front", caption, chart))
+        rows = [_front_row(point, found) for point in points]
+        chart = pareto_front(rows, x=found.study.objectives[1].metric, y=metric)
+        pictures.append(Picture("pareto_front", "Pareto front", caption, specification(chart)))
     if found.importance.rows:
         caption = (
             f"Importance for {metric} among {found.importance.num_points} finished points "
             "(PED-ANOVA); lines: one standard deviation over bootstrap samples of the points."
         )
         chart = weight_importance(_importance_rows(found))
-        pictures.append(_picture("importance", "What mattered", caption, chart))
+        pictures.append(Picture("importance", "What mattered", caption, specification(chart)))
     if found.dimensions:
         caption = f"Every finished point; the last axis is {metric}."
-        chart = parallel_points(_parallel_rows(points, found))
-        pictures.append(_picture("parallel_points", "Parallel coordinates", caption, chart))
+        values = Dimension(metric, False, False, {point.number: point.value for point in points})
+        rows = [row for one in (*found.dimensions, values) for row in _rows(one, points, found)]
+        for row in rows:
+            if row["dimension"] == metric:
+                row["text"] = value_text(row["setting"], metric)
+        chart = parallel_points(rows)
+        title = "Parallel coordinates"
+        pictures.append(Picture("parallel_points", title, caption, specification(chart)))
         caption = (
             f"{metric} of every finished point over each weight and setting. Lines: 95% intervals "
             "over prompts, for the best points and the default."
         )
-        chart = weight_slices(_slice_rows(points, found), value=metric)
-        pictures.append(_picture("slices", "Slices", caption, chart))
+        rows = [row for row in rows if row["dimension"] != metric]
+        chart = weight_slices(rows, value=metric)
+        pictures.append(Picture("slices", "Slices", caption, specification(chart)))
     return pictures
 
 
-def _picture(name: str, title: str, caption: str, chart: Any) -> Picture:
-    return Picture(name, title, caption, specification(chart))
+def pareto_front(rows: Rows, *, x: str, y: str) -> Any:
+    """Draw finished points over two objectives, with the front as a line.
+
+    Args:
+        rows: point, role (winner, default or other), standing (on the front, dominated or
+            infeasible), and the two objectives as ``x`` and ``y``.
+        x: The name of one objective.
+        y: The name of the other.
+    """
+    standings = ["on the front", "dominated", "infeasible"]
+    base = alt.Chart(data(rows)).encode(
+        x=alt.X("x:Q", title=x, scale=alt.Scale(zero=False, padding=12)),
+        y=alt.Y("y:Q", title=y, scale=alt.Scale(zero=False, padding=12)),
+    )
+    front = base.transform_filter("datum.standing === 'on the front'")
+    line = front.mark_line(color="#0b4f8a", strokeWidth=1.5).encode(order="x:Q")
+    point = base.mark_point(filled=True, size=90, opacity=1).encode(
+        color=_color(),
+        shape=alt.Shape(
+            "standing:N",
+            scale=alt.Scale(domain=standings, range=["diamond", "circle", "cross"]),
+            title=None,
+        ),
+        tooltip=["point:N", "role:N", "standing:N", "x:Q", "y:Q"],
+    )
+    label = front.mark_text(dx=8, align="left", fontSize=11).encode(text="point:N")
+    return finish(alt.layer(line, point, label).properties(width=WIDTH, height=300))
+
+
+def weight_importance(rows: Rows) -> Any:
+    """Draw each parameter's share with one standard deviation to both sides.
+
+    Args:
+        rows: parameter, share, low, high, chance (above chance or within chance).
+    """
+    words = ["above chance", "within chance"]
+    color = alt.Color(
+        "chance:N", scale=alt.Scale(domain=words, range=["#0b4f8a", "#c4c4c4"]), title=None
+    )
+    base = alt.Chart(data(rows)).encode(
+        y=alt.Y("parameter:N", sort=in_order(rows, "parameter"), title=None),
+        tooltip=["parameter:N", alt.Tooltip("share:Q", format=".0%"), "chance:N"],
+    )
+    axis = alt.Axis(format=".1~%")
+    bar = base.mark_bar(height=14).encode(
+        x=alt.X("share:Q", title="share of the importance", axis=axis), color=color
+    )
+    error = base.mark_rule(strokeWidth=1.5, color="#222222").encode(x="low:Q", x2="high:Q")
+    return finish(alt.layer(bar, error).properties(width=WIDTH, height=alt.Step(24)))
+
+
+def parallel_points(rows: Rows) -> Any:
+    """Draw every finished point as a line over all that was searched, the objective last.
+
+    Args:
+        rows: point, role, dimension, position (in [0, 1], from the least to the greatest value
+            that was tried) and text (the value itself, empty for a choice); dimensions in
+            order.
+    """
+    dimensions = in_order(rows, "dimension")
+    placed = [{**row, "index": dimensions.index(row["dimension"])} for row in rows]
+    base = alt.Chart(data(placed)).encode(
+        x=alt.X(
+            "dimension:N",
+            sort=dimensions,
+            title=None,
+            scale=alt.Scale(padding=0.2),
+            axis=alt.Axis(labelAngle=-25, grid=True, labelLimit=180),
+        ),
+        y=alt.Y(
+            "position:Q",
+            title="least to greatest value tried",
+            axis=alt.Axis(labels=False, ticks=False, grid=False),
+        ),
+        detail="point:N",
+        tooltip=["point:N", "role:N", "dimension:N", "text:N"],
+    )
+    order = alt.Order("index:Q")
+    others = base.transform_filter("datum.role === 'other'")
+    named = base.transform_filter("datum.role !== 'other'")
+    thin = others.mark_line(strokeWidth=1, opacity=0.6).encode(color=_color(), order=order)
+    thick = named.mark_line(strokeWidth=2.5).encode(
+        color=_color(), strokeDash=_by_role(alt.StrokeDash, _DASHES), order=order
+    )
+    text = named.mark_text(dx=6, align="left", fontSize=10).encode(text="text:N")
+    width = max(WIDTH, 85 * len(dimensions))
+    return finish(alt.layer(thin, thick, text).properties(width=width, height=260))
+
+
+def weight_slices(rows: Rows, *, value: str) -> Any:
+    """Draw the objective over each searched weight and setting, one panel each.
+
+    Args:
+        rows: point, role, dimension, setting (its value; a number, or the text of a choice),
+            value (the objective), low and high (its interval, NaN where there is none).
+        value: The objective's name.
+    """
+    panels = [
+        _slice([row for row in rows if row["dimension"] == name], name, value)
+        for name in in_order(rows, "dimension")
+    ]
+    return finish(alt.concat(*panels, columns=3))
+
+
+def _slice(rows: Rows, name: str, value: str) -> Any:
+    is_number = not any(isinstance(row["setting"], str) for row in rows)
+    x = (
+        alt.X("setting:Q", title=name, scale=alt.Scale(zero=False, padding=8))
+        if is_number
+        else alt.X("setting:N", title=name, axis=alt.Axis(labelAngle=-20, labelLimit=150))
+    )
+    scale = alt.Scale(zero=False)
+    base = alt.Chart(data(rows)).encode(
+        x=x, color=_color(), tooltip=["point:N", "role:N", "setting:N", "value:Q"]
+    )
+    interval = base.mark_rule(strokeWidth=1.2, opacity=0.5).encode(
+        y=alt.Y("low:Q", scale=scale), y2="high:Q"
+    )
+    point = base.mark_point(filled=True, size=60, opacity=1).encode(
+        y=alt.Y("value:Q", title=value, scale=scale), shape=_by_role(alt.Shape, _SHAPES)
+    )
+    return alt.layer(interval, point).properties(width=210, height=150)
+
+
+def _color() -> Any:
+    return _by_role(alt.Color, _COLORS)
+
+
+def _by_role(channel: Any, values: Any) -> Any:
+    scale = alt.Scale(domain=list(ROLES), range=list(values))
+    return channel("role:N", scale=scale, title=None)
 
 
 def _role(point: Point, found: StudyFindings) -> str:
@@ -100,30 +250,31 @@ def _importance_rows(found: StudyFindings) -> list[Row]:
     ]
 
 
-def _parallel_rows(points: list[Point], found: StudyFindings) -> list[Row]:
-    metric = found.study.objectives[0].metric
-    values = Dimension(metric, False, False, {point.number: point.value for point in points})
+def _rows(dimension: Dimension, points: Sequence[Point], found: StudyFindings) -> list[Row]:
+    """Return a row for each point that has a value in the dimension."""
+    places = _places(dimension, points)
     rows = []
-    for dimension in (*found.dimensions, values):
-        places = _places(dimension, points)
-        for point in points:
-            value = dimension.values.get(point.number)
-            if value is None:
-                continue
-            is_value = dimension is values
+    for point in points:
+        setting = dimension.values.get(point.number)
+        if setting is not None:
+            interval = found.intervals.get(point.number, _NOT_KNOWN)
             rows.append(
                 {
                     "point": point.name,
                     "role": _role(point, found),
                     "dimension": dimension.name,
-                    "position": places[value],
-                    "text": value_text(point.value, metric) if is_value else _text(value),
+                    "setting": setting,
+                    "position": places[setting],
+                    "text": "" if isinstance(setting, str) else f"{setting:.3g}",
+                    "value": point.value,
+                    "low": interval.low,
+                    "high": interval.high,
                 }
             )
     return rows
 
 
-def _places(dimension: Dimension, points: list[Point]) -> dict[float | str, float]:
+def _places(dimension: Dimension, points: Sequence[Point]) -> dict[float | str, float]:
     """Map the values that finished points have to [0, 1], from the least to the greatest."""
     tried = {dimension.values[p.number] for p in points if p.number in dimension.values}
     if not dimension.is_number:
@@ -133,28 +284,3 @@ def _places(dimension: Dimension, points: list[Point]) -> dict[float | str, floa
     scaled = {value: math.log(float(value)) if is_log else float(value) for value in tried}
     low, high = min(scaled.values()), max(scaled.values())
     return {value: (place - low) / ((high - low) or 1.0) for value, place in scaled.items()}
-
-
-def _slice_rows(points: list[Point], found: StudyFindings) -> list[Row]:
-    rows = []
-    for dimension in found.dimensions:
-        for point in points:
-            if point.number not in dimension.values:
-                continue
-            interval = found.intervals.get(point.number, _NOT_KNOWN)
-            rows.append(
-                {
-                    "point": point.name,
-                    "role": _role(point, found),
-                    "dimension": dimension.name,
-                    "setting": dimension.values[point.number],
-                    "value": point.value,
-                    "low": interval.low,
-                    "high": interval.high,
-                }
-            )
-    return rows
-
-
-def _text(value: float | str) -> str:
-    return "" if isinstance(value, str) else f"{value:.3g}"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from analysis.figures import specification, to_svg
-from analysis.figures.weights import (
+from analysis.study.pictures import (
     parallel_points,
     pareto_front,
     weight_importance,
