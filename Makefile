@@ -35,6 +35,7 @@ test-slow: $(INSTALLED)  ## Run what takes minutes: servers that go away, growth
 
 ui: $(INSTALLED)  ## Open the MLflow pages on http://127.0.0.1:5000.
 	mkdir -p runs
+	$(BIN)/strictune track pages
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///runs/mlflow.db
 
 bench: $(INSTALLED)  ## Time the scoring of one completion.

@@ -6,10 +6,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from tracking_fakes import empty_store
+from tracking_fakes import FakeSweep, StoredRuns, empty_store
 
 from strictune.errors import StorageError
-from strictune.tracking import Mirror, default_tracking_uri, tracking_uri_for
+from strictune.tracking import Mirror, default_tracking_uri, replay, runs_page, tracking_uri_for
 from strictune.tracking.identity import SweepIdentity, read_identity, write_identity
 from strictune.tracking.store import TrackingStore
 
@@ -37,6 +37,38 @@ def test_a_password_is_not_kept_in_the_folder(tmp_path: Path) -> None:
         write_identity(tmp_path, SweepIdentity("sweep-1", uri))
         assert "secret" not in (tmp_path / "tracking.json").read_text()
         assert read_identity(tmp_path) == SweepIdentity("sweep-1", None)
+
+
+@pytest.mark.parametrize(
+    ("uri", "base"),
+    [
+        pytest.param("http://a:5000/", "http://a:5000/#/", id="server"),
+        pytest.param("https://ann:secret@a/mlflow", "https://a/mlflow/#/", id="password"),
+        pytest.param("sqlite:////x/mlflow.db", "http://127.0.0.1:5000/#/", id="file"),
+        pytest.param("databricks", None, id="databricks"),
+    ],
+)
+def test_the_page_of_a_sweep_is_on_the_server_that_shows_it(uri: str, base: str | None) -> None:
+    page = runs_page(SweepIdentity("sweep-1", None, "7"), uri)
+    view = "experiments/7/runs?workflowType=machine_learning&viewStateShareKey=sweep-1"
+    assert page == (base and base + view)
+    assert runs_page(SweepIdentity("sweep-1", None), uri) is None
+
+
+def test_the_experiment_holds_the_view_of_each_sweep(tmp_path: Path) -> None:
+    sweeps = [FakeSweep(tmp_path), FakeSweep(tmp_path / "other")]
+    for sweep in sweeps:
+        replay(sweep.path, sweeps[0].uri)
+    client = StoredRuns(sweeps[0].uri).client
+    tags = client.get_experiment_by_name("strictune/strict_json").tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    for sweep in sweeps:
+        identity = read_identity(sweep.path)
+        assert identity is not None
+        view = json.loads(tags[f"mlflow.sharedViewState.{identity.sweep_id}"])
+        assert view["orderByKey"] == "metrics.`delta/strict/pass_at_1_pp`"
+        runs = client.search_runs([identity.experiment_id], view["searchFilter"])
+        assert runs == []  # The parent alone is there, and is no row of the page.
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])

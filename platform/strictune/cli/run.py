@@ -90,7 +90,7 @@ def execute(args: argparse.Namespace) -> int:
         reopen_trials,
     )
     from strictune.launch.scorers import check_scorer
-    from strictune.tracking import tracking_uri_for, without_password
+    from strictune.tracking import read_identity, runs_page, tracking_uri_for, without_password
 
     refuse_temporary_folder(args.out)
     writable_cache_folder("baselines")
@@ -117,6 +117,9 @@ def execute(args: argparse.Namespace) -> int:
             tell(f"MLflow did not get everything; later: strictune track replay {folder.path}")
         elif not ran.end.is_interrupted:
             promote_best(folder.path, tracking_uri, ran.verdicts, tell=tell)
+        if page := runs_page(read_identity(folder.path), tracking_uri):
+            pages = "" if tracking_uri.startswith("http") else " (`make ui` serves it)"
+            tell(f"its runs in MLflow: {page}{pages}")
     if ran.end.is_interrupted:
         tell(f"{ran.end.num_by_state['open']} trials have not ended; go on with: {resume}")
     return 0 if ran.end.is_clean else EXIT_FAILED_TRIALS

@@ -1,4 +1,4 @@
-"""``strictune track replay``: copies a sweep's records into a tracking store after the fact."""
+"""``strictune track``: copies a sweep into a tracking store after the fact; finds its pages."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strictune.errors import SpecError
+from strictune.cli.arguments import add_sweep_folder, sweep_folder
 
 if TYPE_CHECKING:
     from strictune.tracking import SyncReport
@@ -24,23 +24,42 @@ def configure(parser: argparse.ArgumentParser) -> None:
         description="Uploads what the tracking store misses of a sweep that has ended, and ends "
         "the runs that a kill left open. Does nothing where nothing is missing.",
     )
-    replay.add_argument("sweep", metavar="SWEEP", help="the sweep's folder, or its name")
+    add_sweep_folder(replay)
     replay.add_argument(
         "--tracking-uri",
         metavar="URI",
         help="the store; by default MLFLOW_TRACKING_URI, else where the sweep was tracked last",
     )
-    replay.add_argument(
-        "--out", type=Path, default=Path("runs"), metavar="DIR", help="where sweeps lie by name"
-    )
     replay.add_argument("--json", action="store_true", help="print the counts as JSON")
+    replay.set_defaults(run=_replay)
+    pages = actions.add_parser(
+        "pages", help="print the addresses at which MLflow shows the runs of each sweep"
+    )
+    pages.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="where the sweeps lie"
+    )
+    pages.set_defaults(run=_pages)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
+    return int(args.run(args))
+
+
+def _pages(args: argparse.Namespace) -> int:
+    from strictune.tracking import read_identity, runs_page, tracking_uri_for
+
+    for plan in sorted(args.out.glob("*/plan.json")):
+        page = runs_page(read_identity(plan.parent), tracking_uri_for(plan.parent))
+        if page is not None:
+            print(f"{plan.parent.name}: {page}")
+    return 0
+
+
+def _replay(args: argparse.Namespace) -> int:
     from strictune.tracking import replay, tracking_uri_for, without_password
 
-    sweep_dir = _sweep_dir(args.sweep, args.out)
+    sweep_dir = sweep_folder(args)
     uri = tracking_uri_for(sweep_dir, args.tracking_uri)
     report = replay(sweep_dir, uri)
     if report.is_complete:
@@ -57,16 +76,6 @@ def execute(args: argparse.Namespace) -> int:
 
 def _tell_aside(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def _sweep_dir(sweep: str, out_dir: Path) -> Path:
-    for path in (Path(sweep), out_dir / sweep):
-        if (path / "plan.json").is_file():
-            return path
-    raise SpecError(
-        f"{sweep}: neither {Path(sweep)} nor {out_dir / sweep} is the folder of a sweep (it has "
-        "no plan.json). Give the folder that `strictune run` printed, or --out."
-    )
 
 
 def _print(report: "SyncReport", sweep_dir: Path, uri: str) -> None:

@@ -9,8 +9,9 @@
 from strictune.passwords import without_password
 from strictune.tracking.address import default_tracking_uri
 from strictune.tracking.background import MirrorThread
-from strictune.tracking.identity import tracking_uri_for
+from strictune.tracking.identity import read_identity, tracking_uri_for
 from strictune.tracking.mirror import Mirror, SyncReport, replay
+from strictune.tracking.pages import runs_page
 from strictune.tracking.registry import Promotion, promote
 
 __all__ = [
@@ -20,7 +21,9 @@ __all__ = [
     "SyncReport",
     "default_tracking_uri",
     "promote",
+    "read_identity",
     "replay",
+    "runs_page",
     "tracking_uri_for",
     "without_password",
 ]

@@ -36,6 +36,8 @@ class SweepIdentity(NamedTuple):
     sweep_id: str
     tracking_uri: str | None
     """Where the sweep was mirrored last; not kept if it carries a user or a password."""
+    experiment_id: str | None = None
+    """The experiment that holds its runs there."""
 
 
 def new_sweep_id(name: str) -> str:
@@ -75,7 +77,9 @@ def read_identity(sweep_dir: Path) -> SweepIdentity | None:
     path = sweep_dir / _FILE
     try:
         content = json.loads(path.read_bytes())
-        return SweepIdentity(str(content["sweep_id"]), content.get("tracking_uri"))
+        return SweepIdentity(
+            str(content["sweep_id"]), content.get("tracking_uri"), content.get("experiment_id")
+        )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

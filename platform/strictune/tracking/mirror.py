@@ -35,6 +35,7 @@ from strictune.tracking.identity import (
     read_identity,
     write_identity,
 )
+from strictune.tracking.pages import experiment_tags
 from strictune.tracking.points import Point, is_copied, read_batches
 from strictune.tracking.reader import RunKey, RunRecord, SweepReader, SweepView
 from strictune.tracking.store import StoredRun, TrackingStore
@@ -179,10 +180,12 @@ class Mirror:
         experiment_id = store.experiment(names.experiment_name(view.task))
         identity = read_identity(self.sweep_dir)
         sweep_id = identity.sweep_id if identity else _find_sweep_id(store, experiment_id, view)
-        wanted = SweepIdentity(sweep_id or new_sweep_id(view.sweep.name), self.tracking_uri)
+        sweep_id = sweep_id or new_sweep_id(view.sweep.name)
+        wanted = SweepIdentity(sweep_id, self.tracking_uri, experiment_id)
         if identity != wanted:
             write_identity(self.sweep_dir, wanted)
-        return _SweepRuns(store, experiment_id, view, wanted.sweep_id)
+        store.tag_experiment(experiment_id, experiment_tags(sweep_id, view.primary_rung))
+        return _SweepRuns(store, experiment_id, view, sweep_id)
 
     def _open_store(self) -> TrackingStore:
         return TrackingStore.open(self.tracking_uri, out_dir=self.sweep_dir.parent)

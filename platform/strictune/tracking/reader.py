@@ -150,6 +150,7 @@ class SweepView:
     """One look at the folders of a sweep."""
 
     task: str
+    primary_rung: str
     sweep: RunRecord
     """Its status is the one that it has if nobody runs it."""
     runs: tuple[RunRecord, ...]
@@ -197,6 +198,7 @@ class SweepReader:
                 problems.append(str(error))
         return SweepView(
             task=plan.task,
+            primary_rung=plan.primary_rung,
             sweep=_sweep_record(self.sweep_dir, plan, runs),
             runs=tuple(runs),
             problems=tuple(problems),

@@ -116,6 +116,13 @@ class TrackingStore:
             )
         return str(experiment.experiment_id)
 
+    def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
+        """Set the tags of an experiment that it lacks or that differ."""
+        found = self.call("get_experiment", experiment_id).tags
+        for key, value in tags.items():
+            if found.get(key) != value:
+                self.call("set_experiment_tag", experiment_id, key, value)
+
     def find_runs(self, experiment_id: str, tags: Mapping[str, str]) -> list[StoredRun]:
         """Return the runs that carry all these tags, oldest first; deleted ones are left out."""
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
