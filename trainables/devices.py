@@ -1,9 +1,10 @@
-"""Devices: their names in records, what they compute in hardware, whether torch can use a card.
+"""Devices: their names in records, what they compute in hardware, and the shares of a card.
 
 torch is imported inside functions: plans and costs need the names alone.
 """
 
 import functools
+import math
 import os
 import platform
 import re
@@ -16,12 +17,15 @@ from strictune.errors import TrialError
 
 __all__ = [
     "GIB",
+    "GPU_SHARES",
+    "PEAK_MARGIN",
     "PRETENDED_CARDS",
     "CardProblem",
     "card_problem",
     "cpu_has_bfloat16",
     "cpu_name",
     "driver_cards",
+    "fitting_shares",
     "nvidia_smi",
     "require_card",
 ]
@@ -39,6 +43,16 @@ NVIDIA_SMI_TIMEOUT_S = 10.0
 OLDEST_DRIVER = {"12": 525, "13": 580}
 """By the major version of CUDA (docs: NVIDIA, CUDA compatibility)."""
 OTHER_TORCH = "install a build of torch for {} in its place; pytorch.org says how"
+
+
+GPU_SHARES = tuple(math.floor(10_000 / count) / 10_000 for count in (1, 2, 3, 4, 5, 6, 8, 10, 12))
+"""Shares of a card, largest first. Few sizes keep cards free of gaps, and they are cut to the
+four digits that Ray counts with: six times 0.1667 would be more than one card."""
+
+PEAK_MARGIN = 1.1
+"""Room above a measured peak: lengths met in another order, and on a card the allocator's
+fragments. Growing segments, simulated for six batches of five decoders whose caches grow by a token
+at a time, fit into 1.05 to 1.1 times their tensors; the probe tries the share that comes of it."""
 
 
 class CardProblem(NamedTuple):
@@ -105,6 +119,11 @@ def card_problem() -> CardProblem | None:
         f"Update the driver to one for CUDA {built_for}{wanted}, and reboot if it was updated "
         f"already; or {OTHER_TORCH.format('an older CUDA')}.",
     )
+
+
+def fitting_shares(gpu_gib: float, card_gib: float) -> list[float]:
+    """Return the shares of a card that hold ``gpu_gib`` with a margin, smallest first."""
+    return sorted(share for share in GPU_SHARES if gpu_gib * PEAK_MARGIN <= share * card_gib)
 
 
 def driver_cards() -> str:

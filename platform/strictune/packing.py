@@ -14,21 +14,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from strictune.errors import BudgetError
-from trainables.devices import GIB
+from trainables.devices import GIB, GPU_SHARES, PEAK_MARGIN, fitting_shares
 
 if TYPE_CHECKING:
     from strictune.config import ResourcesSpec
 
 __all__ = [
-    "GPU_SHARES",
     "HOW_TO_TAKE_LESS",
-    "PEAK_MARGIN",
     "Card",
     "Grant",
     "Machine",
     "Peak",
     "before_peak",
-    "fitting_shares",
     "grant_trial",
     "has_room",
     "needs_peak",
@@ -36,15 +33,6 @@ __all__ = [
     "smallest_share",
     "without_measuring",
 ]
-
-GPU_SHARES = tuple(math.floor(10_000 / count) / 10_000 for count in (1, 2, 3, 4, 5, 6, 8, 10, 12))
-"""Shares of a card, largest first. Few sizes keep cards free of gaps, and they are cut to the
-four digits that Ray counts with: six times 0.1667 would be more than one card."""
-
-PEAK_MARGIN = 1.1
-"""Room above a measured peak: lengths met in another order, and on a card the allocator's
-fragments. Growing segments, simulated for six batches of five decoders whose caches grow by a token
-at a time, fit into 1.05 to 1.1 times their tensors; the probe tries the share that comes of it."""
 
 HOW_TO_TAKE_LESS = (
     "Lower trial.grpo.per_device_train_batch_size (and raise gradient_accumulation_steps), "
@@ -213,11 +201,6 @@ def has_room(machines: Sequence[Machine], process: Grant) -> bool:
     if not usable:
         usable, process = list(machines), replace(process, gpus=0.0)
     return sum(_places(machine, process) for machine in usable) >= process.num_workers
-
-
-def fitting_shares(gpu_gib: float, card_gib: float) -> list[float]:
-    """Return the shares of a card that hold ``gpu_gib`` with a margin, smallest first."""
-    return sorted(share for share in GPU_SHARES if gpu_gib * PEAK_MARGIN <= share * card_gib)
 
 
 def smallest_share(gpu_gib: float, card: Card, *, failed_gib: float | None = None) -> float | None:

@@ -246,7 +246,8 @@ def test_the_same_mistake_in_the_file_is_answered_with_the_files_name(
         pytest.param(
             "trial.grpo.seed=1",
             "trial.grpo.seed is not a known key, expected one of",
-            "Did you mean trial.seed or matrix.seed or search.seed or evaluation.seed?",
+            "Did you mean task.split.seed or trial.seed or matrix.seed or search.seed or "
+            "evaluation.seed?",
             id="in-several-places",
         ),
         pytest.param(
@@ -256,9 +257,9 @@ def test_the_same_mistake_in_the_file_is_answered_with_the_files_name(
             id="in-another-block",
         ),
         pytest.param(
-            "task.suite=x",
-            "task.suite is not a known key, expected one of kind, data_seed, num_train_prompts,",
-            "num_eval_prompts.",
+            "task.xyz=x",
+            "task.xyz is not a known key, expected one of kind, data_seed, num_train_prompts,",
+            "max_prompt_tokens.",
             id="inside-the-task",
         ),
         pytest.param(

@@ -10,7 +10,8 @@ from strictune.cost_cache import HEAP_GROWTH, CostCache
 from strictune.cost_plan import CellPlan, SweepCosts
 from strictune.costs import expected_costs, measured_peak, trials_to_probe, write_costs
 from strictune.errors import BudgetError
-from strictune.packing import PEAK_MARGIN, Machine, Peak
+from strictune.packing import Machine, Peak
+from trainables.devices import PEAK_MARGIN
 
 AUTO = {"gpus_per_trial": "auto", "cpus_per_trial": "auto"}
 VLLM = {"rollouts": {"engine": "vllm"}, "quantization": "none"}

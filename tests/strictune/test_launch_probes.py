@@ -14,7 +14,8 @@ from strictune.errors import BudgetError, TrialError
 from strictune.launch import probes
 from strictune.launch.folder import SweepFolder
 from strictune.launch.grants import grant_cells
-from strictune.packing import PEAK_MARGIN, Machine
+from strictune.packing import Machine
+from trainables.devices import PEAK_MARGIN
 from trainables.memory.measured import Probe
 
 AUTO = {"gpus_per_trial": "auto", "cpus_per_trial": "auto"}

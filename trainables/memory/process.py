@@ -17,8 +17,7 @@ from pathlib import Path
 
 import torch
 
-from strictune.packing import fitting_shares
-from trainables.devices import GIB, nvidia_smi
+from trainables.devices import GIB, fitting_shares, nvidia_smi
 from trainables.failures import is_out_of_memory
 from trainables.memory.estimate import CONTEXT_GIB
 
