@@ -68,6 +68,28 @@ def test_inspect_prints_tables_and_samples(capsys: pytest.CaptureFixture[str]) -
     assert out.count("prompt: ") == 3 * 3 * 2
 
 
+def test_inspect_describes_the_rows_of_any_task(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"{a}{b} is what?", "answer": a} for a in "abcde" for b in "vwxyz"]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "mine.py").write_text("def right(completions, **rest): ...\n")
+    task = "{kind: functions, module: mine.py, rewards: [right], success: right, train: rows.jsonl}"
+    trial = "{model: builtin:tiny, grpo: {max_steps: 1}}"
+    sweep = tmp_path / "s.yaml"
+    sweep.write_text(f"name: s\ntask: {task}\ntrial: {trial}\n")
+    splits = inspected(capsys, sweep)["splits"]
+    assert {name: split["num_families"] for name, split in splits.items()} == {
+        "train": 21,
+        "validation": 2,
+        "test": 2,
+    }
+    assert splits["test"]["samples"][0]["prompt"].endswith(" is what?")
+    (tmp_path / "rows.jsonl").write_text('{"question": "a"}\n')
+    assert data("inspect", sweep) == 2
+    assert "rows.jsonl:1: column 'prompt' is missing" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

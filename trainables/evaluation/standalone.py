@@ -24,7 +24,6 @@ from trainables.models import resolve_adapter, resolve_model
 from trainables.precision import resolve_dtype
 from trainables.tasks import TaskSettings, load_task
 from trainables.tasks.selection import select_prompts
-from trainables.tasks.strict_json.settings import StrictJsonSettings
 
 __all__ = ["Evaluation", "EvaluationRequest", "evaluate_model", "evaluation_name", "open_folder"]
 
@@ -41,7 +40,7 @@ class EvaluationRequest(Spec):
     suite: Annotated[str, Field(min_length=1)]
     """``<task>:<split>``, an outside suite's ``<name>`` or ``<name>:<part>``, or a file in the
     format of the task's suites."""
-    task: TaskSettings = StrictJsonSettings()
+    task: TaskSettings
     """Whose split it is, or who reads and scores the file."""
     thinking: bool = False
     """Ask for a think block before the answer; the prompt opens it."""

@@ -17,7 +17,14 @@ from trainables.tasks.data_files import Source, read_source
 from trainables.tasks.jsonl import Row, shown
 from trainables.tasks.task import SPLITS, Prompt, Split
 
-__all__ = ["SplitSettings", "build_splits", "prompt_text", "row_id", "text_family"]
+__all__ = [
+    "SplitSettings",
+    "build_splits",
+    "prompt_text",
+    "read_prompts",
+    "row_id",
+    "text_family",
+]
 
 MIN_FAMILIES = 2
 """Of an evaluation split: intervals are clustered by family."""
@@ -57,7 +64,7 @@ def build_splits(
     """
     places: dict[str, str] = {}
     given = {
-        split: tuple(_prompts(source, make_prompt, places))
+        split: tuple(read_prompts(source, make_prompt, places))
         for split, source in sources.items()
         if source is not None
     }
@@ -100,10 +107,19 @@ def text_family(text: str) -> str:
     return hashlib.sha256(" ".join(erased.split()).encode()).hexdigest()[:16]
 
 
-def _prompts(
+def read_prompts(
     source: Source, make_prompt: Callable[[Row, Sequence[str]], Prompt], places: dict[str, str]
 ) -> Iterator[Prompt]:
-    """Yield the prompts of a source; ``places`` says where each id so far stands."""
+    """Yield the prompts of a source.
+
+    Args:
+        source: Where its rows lie.
+        make_prompt: Makes a prompt of a row; also told all columns that the source has.
+        places: Where each id so far stands; grows.
+
+    Raises:
+        SpecError: The source or a row of it cannot be used.
+    """
     rows = list(read_source(source))
     if not rows:
         raise SpecError(f"{source}: holds no rows, expected at least one.")

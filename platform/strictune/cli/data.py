@@ -1,4 +1,4 @@
-"""``strictune data``: the synthetic prompts of strict_json as files and in figures."""
+"""``strictune data``: the prompts of any task in figures, and those of strict_json as files."""
 
 import argparse
 import json
@@ -13,8 +13,8 @@ from strictune.cli.tables import table_console
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:
-    from trainables.tasks.strict_json.export import DataSummary, SplitSummary, TierSummary
-    from trainables.tasks.task import Prompt, Split
+    from trainables.tasks.summary import DataSummary, SplitSummary, TierSummary
+    from trainables.tasks.task import Prompt, Split, Task
 
 __all__ = ["configure", "execute"]
 
@@ -39,10 +39,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     inspect = actions.add_parser(
         "inspect",
         help="show families, difficulties, constructs, lengths and sample prompts",
-        description="Describes generated files, or the prompts that the options would give.",
+        description="Describes the prompts of a sweep's task, whichever it is, after checking all "
+        "rows; or generated files, or the prompts that the options would give.",
     )
     inspect.add_argument(
-        "folder", metavar="DIR", nargs="?", type=Path, help="a folder that generate wrote"
+        "source",
+        metavar="SWEEP.yaml | DIR",
+        nargs="?",
+        type=Path,
+        help="a sweep file, or a folder that generate wrote",
     )
     inspect.add_argument(
         "--tokenizer",
@@ -86,25 +91,46 @@ def _generate(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from trainables.tasks.strict_json.export import read_splits, summarize
+    from trainables.tasks.summary import summarize
 
-    if args.folder is not None and any(value is not None for value in _drawing(args).values()):
+    source = args.source
+    if source is not None and any(value is not None for value in _drawing(args).values()):
         raise SpecError(
-            f"{args.folder} holds prompts that are drawn already: --seed, --num-train and "
-            "--num-eval have no meaning with it. Leave out either."
+            f"{source} says which prompts there are: --seed, --num-train and --num-eval have no "
+            "meaning with it. Leave out either."
         )
     if args.samples < 0:
         raise SpecError(f"--samples = {args.samples}, expected 0 or more.")
+    task, splits = _task_and_splits(args)
     summary = summarize(
-        _drawn(args) if args.folder is None else read_splits(args.folder),
+        splits,
         num_samples=args.samples,
-        token_counters={model: _token_counter(model) for model in args.tokenizers},
+        token_counters={model: _token_counter(model, task) for model in args.tokenizers},
     )
     if args.json:
         print(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
     else:
         _print_summary(summary)
     return 0
+
+
+def _task_and_splits(
+    args: argparse.Namespace,
+) -> "tuple[Task, Mapping[Split, Sequence[Prompt]]]":
+    from strictune.config import load_sweep
+    from trainables.tasks import TASKS, load_task
+    from trainables.tasks.task import SPLITS
+
+    if args.source is not None and args.source.suffix in (".yaml", ".yml"):
+        task = load_task(load_sweep(args.source).task)
+        task.check()
+        return task, {split: task.prompts(split) for split in SPLITS}
+    task = load_task(TASKS["strict_json"].model_validate({}))
+    if args.source is None:
+        return task, _drawn(args)
+    from trainables.tasks.strict_json.export import read_splits
+
+    return task, read_splits(args.source)
 
 
 def _drawing(args: argparse.Namespace) -> dict[str, int | None]:
@@ -131,18 +157,15 @@ def _drawn(args: argparse.Namespace) -> "Mapping[Split, Sequence[Prompt]]":
         raise SpecError(str(error)) from error
 
 
-def _token_counter(model: str) -> "Callable[[Prompt], int]":
+def _token_counter(model: str, task: "Task") -> "Callable[[Prompt], int]":
     # Only here does this verb need transformers.
     from trainables.models import load_tokenizer, resolve_model
     from trainables.prompting import render_prompt
-    from trainables.tasks import load_task
-    from trainables.tasks.strict_json.settings import StrictJsonSettings
 
     try:
         tokenizer = load_tokenizer(resolve_model(model))
     except TrialError as error:
         raise SpecError(f"--tokenizer {model}: {error}") from error
-    task = load_task(StrictJsonSettings())
 
     def count(prompt: "Prompt") -> int:
         # The longer of the two modes.
@@ -161,13 +184,11 @@ def _print_summary(summary: "DataSummary") -> None:
     for name, split in summary.splits.items():
         for row in split.samples:
             print(f"\n{name} {row['id']}, {row['difficulty']}, family {row['family']}")
-            schema = json.dumps(row["schema"], ensure_ascii=False)
-            for label, text in (
-                ("prompt", row["prompt"]),
-                ("schema", schema),
-                ("gold", row["gold"]),
-            ):
-                print(f"  {label + ':':<8}" + str(text).replace("\n", "\n" + " " * 10))
+            for label, value in row.items():
+                if label not in ("id", "difficulty", "family"):
+                    is_text = isinstance(value, str)
+                    text = str(value) if is_text else json.dumps(value, ensure_ascii=False)
+                    print(f"  {label + ':':<8}" + text.replace("\n", "\n" + " " * 10))
 
 
 def _tier_table(splits: "Mapping[str, SplitSummary]") -> Table:

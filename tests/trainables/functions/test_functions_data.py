@@ -97,6 +97,7 @@ def test_columns_have_the_names_that_the_settings_say(tmp_path: Path) -> None:
     assert (prompt.family, prompt.difficulty, prompt.gold) == (f"t{number}", "hard", f"c{number}")
     chat = rows[number]["q"]
     assert task.messages(prompt, thinking=False) == chat
+    assert [p.id for p in task.read_suite(tmp_path / "rows.jsonl")] == [str(n) for n in range(40)]
     stored = stored_row(prompt)
     assert stored.prompt == chat
     assert stored.columns == {"uid": number, "topic": f"t{number}", "level": "hard"} | {

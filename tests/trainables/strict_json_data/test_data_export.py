@@ -7,8 +7,9 @@ import pytest
 
 from strictune.errors import StorageError
 from trainables.tasks.strict_json.data import build_splits
-from trainables.tasks.strict_json.export import read_splits, summarize, write_splits
+from trainables.tasks.strict_json.export import read_splits, write_splits
 from trainables.tasks.strict_json.measure import DIFFICULTIES
+from trainables.tasks.summary import summarize
 
 SPLITS = build_splits(seed=0, num_train_prompts=90, num_eval_prompts=48)
 

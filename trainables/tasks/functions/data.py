@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from strictune.errors import SpecError
 from trainables.tasks.functions.settings import FunctionsSettings
 from trainables.tasks.jsonl import Row, shown
 from trainables.tasks.splits import build_splits as split_rows
-from trainables.tasks.splits import prompt_text, row_id, text_family
+from trainables.tasks.splits import prompt_text, read_prompts, row_id, text_family
 from trainables.tasks.task import SPLITS, Message, Prompt, Split
 
-__all__ = ["StoredRow", "build_splits", "messages_of", "stored_row"]
+__all__ = ["StoredRow", "build_splits", "messages_of", "read_file", "stored_row"]
 
 ROW_COLUMN = "row"
 """The prompt's column that holds its row, as JSON text."""
@@ -38,8 +40,18 @@ def build_splits(settings: FunctionsSettings) -> Mapping[Split, tuple[Prompt, ..
     return split_rows(
         {split: getattr(settings, split) for split in SPLITS},
         settings.split,
-        lambda row, columns: _prompt(row, settings, columns),
+        partial(_prompt, settings),
     )
+
+
+def read_file(path: Path, settings: FunctionsSettings) -> tuple[Prompt, ...]:
+    """Read further rows.
+
+    Raises:
+        SpecError: They cannot be used.
+    """
+    make_prompt = partial(_prompt, settings)
+    return tuple(read_prompts(str(path), make_prompt, {}))
 
 
 def stored_row(prompt: Prompt) -> StoredRow:
@@ -55,7 +67,7 @@ def messages_of(prompt: Prompt) -> list[Message]:
     return [{"role": message["role"], "content": message["content"]} for message in stored]
 
 
-def _prompt(row: Row, settings: FunctionsSettings, names: Sequence[str]) -> Prompt:
+def _prompt(settings: FunctionsSettings, row: Row, names: Sequence[str]) -> Prompt:
     columns = settings.columns
     text = prompt_text(row, columns.prompt)
     others = {name: row.values.get(name) for name in names if name not in _NOT_PASSED}

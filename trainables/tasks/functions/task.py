@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 
-from trainables.tasks.functions.data import build_splits, messages_of
+from trainables.tasks.functions.data import build_splits, messages_of, read_file
 from trainables.tasks.functions.scoring import FunctionScorer
 from trainables.tasks.functions.settings import FunctionsSettings
 from trainables.tasks.task import (
@@ -37,6 +38,10 @@ class Functions(Task):
     def build_prompts(self, split: Split) -> Sequence[Prompt]:
         """Return the checked rows of a split."""
         return self._rows[split]
+
+    def read_suite(self, path: Path) -> Sequence[Prompt]:
+        """Read further rows with the same columns."""
+        return read_file(path, self.settings)
 
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
         """Return the row's messages as they are; a plain text is a user's turn."""

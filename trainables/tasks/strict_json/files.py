@@ -1,21 +1,27 @@
 """Rows of a user's files as prompts: each with its schema and, where given, its answer."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from strictune.errors import SpecError
 from trainables.tasks.jsonl import Row, shown
-from trainables.tasks.splits import build_splits, prompt_text, row_id, text_family
+from trainables.tasks.splits import (
+    build_splits,
+    prompt_text,
+    read_prompts,
+    row_id,
+    text_family,
+)
 from trainables.tasks.strict_json.measure import DIFFICULTIES, constructs_of, difficulty_of
 from trainables.tasks.strict_json.prompts import system_prompt
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.strict_json.validation import Predicate, compile_schema
 from trainables.tasks.task import SPLITS, Message, Prompt, Split
 
-__all__ = ["file_messages", "file_splits"]
+__all__ = ["file_messages", "file_splits", "file_suite"]
 
 MESSAGES = "messages"
 """The prompt's column that holds its own messages, as JSON text."""
@@ -39,11 +45,16 @@ def file_splits(settings: StrictJsonSettings) -> Mapping[Split, tuple[Prompt, ..
             that does not conform to it.
     """
     sources = {split: getattr(settings, split) for split in SPLITS}
-    shared = None if settings.schema_ is None else _shared_schema(Path(settings.schema_))
-    known: dict[str, _Schema] = {}
-    return build_splits(
-        sources, settings.split, partial(_prompt, settings=settings, shared=shared, known=known)
-    )
+    return build_splits(sources, settings.split, _prompt_maker(settings))
+
+
+def file_suite(path: Path, settings: StrictJsonSettings) -> tuple[Prompt, ...]:
+    """Read further rows with the same columns.
+
+    Raises:
+        SpecError: They cannot be used.
+    """
+    return tuple(read_prompts(str(path), _prompt_maker(settings), {}))
 
 
 def file_messages(prompt: Prompt, *, thinking: bool) -> list[Message] | None:
@@ -55,6 +66,12 @@ def file_messages(prompt: Prompt, *, thinking: bool) -> list[Message] | None:
     if first["role"] == "system":
         return [{"role": "system", "content": f"{system}\n\n{first['content']}"}, *others]
     return [{"role": "system", "content": system}, first, *others]
+
+
+def _prompt_maker(settings: StrictJsonSettings) -> Callable[[Row, Sequence[str]], Prompt]:
+    shared = None if settings.schema_ is None else _shared_schema(Path(settings.schema_))
+    known: dict[str, _Schema] = {}
+    return partial(_prompt, settings=settings, shared=shared, known=known)
 
 
 def _shared_schema(path: Path) -> _Schema:

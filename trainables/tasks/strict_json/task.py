@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from strictune.errors import SpecError
 from trainables.tasks.strict_json.answers import ANSWER_MEASURES, Answer
 from trainables.tasks.strict_json.data import kept_split
-from trainables.tasks.strict_json.files import file_messages, file_splits
+from trainables.tasks.strict_json.files import file_messages, file_splits, file_suite
 from trainables.tasks.strict_json.outside.catalog import OUTSIDE_SUITES, outside_suite
 from trainables.tasks.strict_json.probes import probes_of
 from trainables.tasks.strict_json.prompts import gold_of, system_prompt
@@ -47,11 +48,15 @@ class StrictJson(Task):
         return kept_split(split, seed=sizes.data_seed, num_prompts=size)
 
     def read_suite(self, path: Path) -> Sequence[Prompt]:
-        """Read prompts with their schemas from a JSONL file, see ``suites``."""
+        """Read prompts with their schemas, see ``suites``, or ``files`` where the task has them."""
+        if self.settings.train is not None:
+            return file_suite(path, self.settings)
         return read_suite(path)
 
     def outside_suite(self, name: str, part: str) -> OutsideSuite:
         """Load real-world schemas from a package or the hub, see ``outside``."""
+        if self.settings.has_answers:
+            raise SpecError(f"suite {name}: knows no expected answers, and the task counts them.")
         return outside_suite(name, part)
 
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
