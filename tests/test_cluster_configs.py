@@ -15,7 +15,7 @@ import yaml
 from strictune.cli import make_parser
 from strictune.config import expand, load_sweep
 from strictune.packing import Machine, before_peak, has_room
-from strictune.plan import parse_only, select
+from strictune.planning import parse_only, select
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "cluster_configs"

@@ -35,7 +35,7 @@ FORBIDDEN = [
         "strictune.config", (), ("torch", "ray", "mlflow", "transformers"), id="config-is-light"
     ),
     pytest.param(
-        "strictune.plan", (), ("torch", "ray", "mlflow", "transformers"), id="plan-is-light"
+        "strictune.planning", (), ("torch", "ray", "mlflow", "transformers"), id="plan-is-light"
     ),
     pytest.param(
         "strictune",

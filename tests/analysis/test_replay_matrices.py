@@ -14,7 +14,7 @@ from analysis.replay.matrices import read_matrix
 from analysis.replay.wording import count_sentences
 from strictune.config import TrialSpec, load_sweep
 from strictune.errors import StorageError
-from strictune.plan import expand
+from strictune.planning import expand
 from strictune.records import write_json
 
 ONE_CELL = ("matrix.thinking=[true]", "matrix.curriculum=[standard]")

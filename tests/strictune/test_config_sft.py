@@ -8,7 +8,7 @@ import pytest
 from strictune.config import GrpoSpec, SftSpec, TrialSpec, expand, load_sweep
 from strictune.config.training import sft_stage
 from strictune.errors import SpecError
-from strictune.plan import plan_document
+from strictune.planning import plan_document
 
 SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 QUICKSTART = SPACES / "quickstart.yaml"

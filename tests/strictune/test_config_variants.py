@@ -7,7 +7,7 @@ import yaml
 
 from strictune.config import expand, load_sweep
 from strictune.errors import SpecError
-from strictune.plan import plan_document
+from strictune.planning import plan_document
 
 TRIAL = {"model": "builtin:tiny", "grpo": {"max_steps": 4}}
 

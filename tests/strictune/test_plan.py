@@ -5,7 +5,7 @@ import pytest
 
 from strictune.config import SweepSpec, expand
 from strictune.errors import SpecError
-from strictune.plan import parse_only, plan_document, select
+from strictune.planning import parse_only, plan_document, select
 from strictune.records import read_plan, write_json
 
 

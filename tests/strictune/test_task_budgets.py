@@ -11,7 +11,7 @@ from strictune.config import SweepSpec, expand, load_sweep, load_trial
 from strictune.launch.folder import SweepFolder, write_trial
 from strictune.launch.grants import num_at_once, with_share
 from strictune.packing import Grant, Machine
-from strictune.plan import shared_budgets
+from strictune.planning import shared_budgets
 
 JUDGE = {
     "kind": "openai",

@@ -14,7 +14,7 @@ import pandas as pd
 from quickstart import CROSSED, QUICKSTART
 
 from strictune.config import TrialSpec, dump_yaml, load_sweep
-from strictune.plan import expand, plan_document
+from strictune.planning import expand, plan_document
 
 SMALL = (
     *CROSSED,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from quickstart import CROSSED, QUICKSTART
 
 from strictune.config import TrialSpec, dump_yaml, load_sweep
-from strictune.plan import expand, plan_document
+from strictune.planning import expand, plan_document
 from trainables.records import TrialRecords
 from trainables.rollouts.completion import Completion
 from trainables.tasks.task import Prompt, Score

@@ -10,7 +10,7 @@ import pandas as pd
 from reward_sweep import random_draw, write_matrix
 
 from strictune.config import SweepSpec, TrialSpec, dump_yaml, expand, load_sweep, resolve_point
-from strictune.plan import plan_document
+from strictune.planning import plan_document
 
 SEARCH = Path(__file__).resolve().parents[2] / "search_spaces" / "reward_weights_quickstart.yaml"
 RATE = "eval/strict/pass_at_1"

@@ -16,7 +16,7 @@ from strictune.packing import Card, Machine
 
 if TYPE_CHECKING:
     from strictune.cost_plan import SweepCosts
-    from strictune.plan import SharedBudget
+    from strictune.planning import SharedBudget
 
 __all__ = ["configure", "execute"]
 
@@ -38,7 +38,7 @@ def execute(args: argparse.Namespace) -> int:
     from strictune.config import expand, load_sweep
     from strictune.cost_cache import CostCache
     from strictune.costs import expected_costs
-    from strictune.plan import (
+    from strictune.planning import (
         parse_only,
         plan_document,
         search_sentence,

@@ -70,7 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
     from strictune.config import expand, load_sweep
-    from strictune.plan import parse_only, select
+    from strictune.planning import parse_only, select
 
     sweep = load_sweep(args.sweep, args.overrides)
     if args.trials is not None:

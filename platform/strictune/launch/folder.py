@@ -20,7 +20,7 @@ from strictune.launch.changes import (
     refuse_search_changes,
     sweep_changes,
 )
-from strictune.plan import plan_document
+from strictune.planning import plan_document
 from strictune.records import Outcome, read_outcome, read_plan, write_json, write_text
 from strictune.watch import read_driver
 
