@@ -64,6 +64,16 @@ def test_the_command_lines_of_a_page_are_real(page: Path) -> None:
         check_command(words)
 
 
+def test_the_first_page_shows_the_command_that_is_tested_on_a_cluster() -> None:
+    pages = (ROOT / "README.md", FOLDER / "README.md")
+    shown = [
+        re.findall(r"export RAY_AUTH_MODE.*?/shared/runs", page.read_text(), re.DOTALL)
+        for page in pages
+    ]
+    assert len(shown[0]) == 1
+    assert shown[0] == shown[1]
+
+
 def test_every_file_is_named_by_the_page_of_the_folder() -> None:
     text = (FOLDER / "README.md").read_text()
     names = {path.name for path in FOLDER.iterdir()} - {"README.md"}

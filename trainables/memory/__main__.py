@@ -9,11 +9,6 @@ import sys
 import threading
 from pathlib import Path
 
-from transformers import logging as transformers_logging
-
-from strictune.config import load_trial
-from trainables.memory.probe import run_in_this_process
-
 __all__: list[str] = []
 
 
@@ -22,9 +17,18 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _main(folder: Path) -> int:
+    # Imported while somebody listens already: it takes longer than a parent may live.
+    from transformers import logging as transformers_logging
+
+    from strictune.config import load_trial
+    from trainables.memory.probe import run_in_this_process
+
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    folder = Path(sys.argv[1])
-    sys.exit(run_in_this_process(folder, load_trial(folder / "trial.yaml")))
+    return run_in_this_process(folder, load_trial(folder / "trial.yaml"))
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.exit(_main(Path(sys.argv[1])))
