@@ -4,7 +4,6 @@ from strictune.config.curriculum import StageSpec
 from strictune.config.evaluation import EvaluationSpec, SamplingSpec
 from strictune.config.expansion import expand, resolve_point
 from strictune.config.loading import load_sweep, load_trial
-from strictune.config.precision import DTYPES, ComputeDtype, Dtype, auto_dtype
 from strictune.config.rollouts import RolloutsSpec, VllmSpec
 from strictune.config.search import (
     DimensionSpec,
@@ -16,7 +15,15 @@ from strictune.config.search import (
 )
 from strictune.config.settings import Settings
 from strictune.config.sweep import MatrixSpec, ResourcesSpec, SweepSpec
-from strictune.config.training import GrpoSpec, LoraSpec, SftSpec
+from strictune.config.training import (
+    DTYPES,
+    ComputeDtype,
+    Dtype,
+    GrpoSpec,
+    LoraSpec,
+    SftSpec,
+    auto_dtype,
+)
 from strictune.config.trial import (
     Attention,
     CheckpointSpec,

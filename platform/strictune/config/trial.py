@@ -16,9 +16,9 @@ from strictune.config.curriculum import Stages, StageSpec, stage_problems, stage
 from strictune.config.distributed import DistributedSpec, distributed_problems
 from strictune.config.evaluation import EvaluationSpec
 from strictune.config.naming import SEPARATOR, cell_name, short_model_name, trial_slug
-from strictune.config.precision import Dtype
 from strictune.config.rollouts import RolloutsSpec, rollout_problems
 from strictune.config.training import (
+    Dtype,
     GrpoSpec,
     LoraSpec,
     OptimizationSpec,
