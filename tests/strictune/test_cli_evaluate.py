@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from tiny_llama import save_random_llama
 from transformers import AutoModelForCausalLM
 
+from strictune.cli import evaluate as evaluate_verb
 from strictune.cli import main
+from strictune.config import DTYPES, SamplingSpec
 from trainables.tasks.refiner.settings import RefinerSettings
 from trainables.tasks.strict_json.rewards import REWARDS
 from trainables.tasks.strict_json.rungs import RUNGS
@@ -326,3 +328,11 @@ def test_a_task_that_is_neither_file_nor_kind_is_refused(
 ) -> None:
     said = refusal(capsys, "--model", model, "--suite", "x.jsonl", "--task", "chess")
     assert "--task chess: expected a sweep file, or one of refiner, strict_json" in said
+
+
+def test_the_help_shows_the_defaults_of_the_configuration() -> None:
+    defaults = {
+        field: default for field, (_, default, _) in evaluate_verb._SAMPLING_OPTIONS.items()
+    }
+    assert defaults == SamplingSpec().model_dump()
+    assert evaluate_verb.DTYPES == DTYPES

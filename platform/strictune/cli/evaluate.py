@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from strictune.cli.evaluate_sweep import evaluate_sweep
-from strictune.cli.options import spec_from_options
 from strictune.cli.tables import table_console, text_table
-from strictune.config import DTYPES, SamplingSpec, load_sweep
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:
     from analysis.measured import Measured
+    from strictune.config import SamplingSpec
     from trainables.evaluation.standalone import Evaluation, EvaluationRequest
 
 __all__ = ["configure", "execute"]
@@ -27,16 +25,21 @@ DEFAULT_OUT = Path("runs") / "evaluations"
 DEFAULT_TASK = "strict_json"
 
 _SAMPLING_OPTIONS = {
-    "samples_per_prompt": ("--samples", "completions per prompt"),
-    "temperature": ("--temperature", "0 is greedy, with one sample"),
-    "top_p": ("--top-p", "nucleus sampling"),
-    "max_new_tokens": ("--max-new-tokens", "tokens of a completion"),
-    "max_think_tokens": ("--max-think-tokens", "tokens on top with --thinking"),
-    "num_prompts_per_difficulty": ("--num-per-difficulty", "so many prompts of each difficulty"),
-    "batch_size": ("--batch-size", "completions generated together"),
-    "seed": ("--seed", "seed of the sampling"),
+    "samples_per_prompt": ("--samples", 4, "completions per prompt"),
+    "temperature": ("--temperature", 0.7, "0 is greedy, with one sample"),
+    "top_p": ("--top-p", 0.95, "nucleus sampling"),
+    "max_new_tokens": ("--max-new-tokens", 512, "tokens of a completion"),
+    "max_think_tokens": ("--max-think-tokens", 0, "tokens on top with --thinking"),
+    "num_prompts_per_difficulty": (
+        "--num-per-difficulty",
+        None,
+        "so many prompts of each difficulty",
+    ),
+    "batch_size": ("--batch-size", 32, "completions generated together"),
+    "seed": ("--seed", 0, "seed of the sampling"),
 }
-"""Option and help of each field of ``SamplingSpec``."""
+"""Option, default and help of each field of ``SamplingSpec``, whose import help can do without."""
+DTYPES = ("auto", "bfloat16", "float16", "float32")
 _REQUEST_OPTIONS = ("model", "adapter", "suite", "max_prompt_tokens")
 _SINGLE_OPTIONS = (*_REQUEST_OPTIONS, "task", "thinking", "quantization", "dtype")
 
@@ -98,9 +101,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
-    defaults = SamplingSpec()
-    for field, (option, note) in _SAMPLING_OPTIONS.items():
-        default = getattr(defaults, field)
+    for field, (option, default, note) in _SAMPLING_OPTIONS.items():
         is_fraction = isinstance(default, float)
         parser.add_argument(
             option,
@@ -114,6 +115,8 @@ def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
     if args.sweep is not None:
+        from strictune.cli.evaluate_sweep import evaluate_sweep
+
         args.out = args.out or DEFAULT_OUT.parent
         return evaluate_sweep(args, _given(args), progress=_progress)
     missing = [option for option in ("--model", "--suite") if not getattr(args, option[2:])]
@@ -124,6 +127,7 @@ def execute(args: argparse.Namespace) -> int:
     # torch, transformers, pandas and scipy.
     from analysis.measured import measure
     from analysis.records import read_run
+    from strictune.cli.options import spec_from_options
     from trainables.evaluation.standalone import EvaluationRequest, evaluate_model
 
     request = spec_from_options(
@@ -159,6 +163,7 @@ def execute(args: argparse.Namespace) -> int:
 
 def _task(given: str | None, suite: str) -> dict[str, Any]:
     """Return the settings of the task that the suite belongs to, as plain data."""
+    from strictune.config import load_sweep
     from trainables.tasks import TASKS
 
     kind = suite.partition(":")[0] if given is None else given
@@ -176,15 +181,18 @@ def _task(given: str | None, suite: str) -> dict[str, Any]:
 def _given(args: argparse.Namespace) -> list[str]:
     """Return the options of a single evaluation that were given."""
     names = {name: f"--{name.replace('_', '-')}" for name in _SINGLE_OPTIONS}
-    names |= {field: option for field, (option, _) in _SAMPLING_OPTIONS.items()}
+    names |= {field: option for field, (option, *_) in _SAMPLING_OPTIONS.items()}
     return [option for name, option in names.items() if getattr(args, name) not in (None, False)]
 
 
-def _sampling(args: argparse.Namespace) -> SamplingSpec:
+def _sampling(args: argparse.Namespace) -> "SamplingSpec":
+    from strictune.cli.options import spec_from_options
+    from strictune.config import SamplingSpec
+
     values = {field: getattr(args, field) for field in _SAMPLING_OPTIONS}
     if values["samples_per_prompt"] is None and values["temperature"] == 0:
         values["samples_per_prompt"] = 1
-    names = {field: option for field, (option, _) in _SAMPLING_OPTIONS.items()}
+    names = {field: option for field, (option, *_) in _SAMPLING_OPTIONS.items()}
     return spec_from_options(SamplingSpec, values, names)
 
 
