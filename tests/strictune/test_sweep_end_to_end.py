@@ -103,13 +103,14 @@ def signal_all(driver: int, sent: signal.Signals) -> None:
             process.send_signal(sent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("send", "sent"),
     [
         pytest.param(signal_all, signal.SIGTERM, id="terminated"),
-        pytest.param(signal_group, signal.SIGTERM, id="group-terminated", marks=pytest.mark.slow),
-        pytest.param(signal_group, signal.SIGINT, id="ctrl-c", marks=pytest.mark.slow),
-        pytest.param(signal_group, signal.SIGHUP, id="terminal-closed", marks=pytest.mark.slow),
+        pytest.param(signal_group, signal.SIGTERM, id="group-terminated"),
+        pytest.param(signal_group, signal.SIGINT, id="ctrl-c"),
+        pytest.param(signal_group, signal.SIGHUP, id="terminal-closed"),
     ],
 )
 def test_an_interrupted_sweep_resumes(
@@ -144,6 +145,7 @@ def test_an_interrupted_sweep_resumes(
     note_recovery(record_property, furthest, since=resumed)
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_found_fails_its_trials_only(tmp_path: Path) -> None:
     found = os.path.relpath(BUILTIN_MODELS["builtin:tiny"].folder)
     done = run_sweep(
