@@ -51,13 +51,13 @@ class RewardMatrix:
 
     trial_id: str
     rewards: Floats
-    """(C, N, G) raw components; groups are in the order of training."""
+    """(C, N, G) raw components, NaN where one does not apply; groups in the order of training."""
     is_passing: NDArray[np.bool_]
     """(N, G) the completion reaches the primary rung."""
     steps: NDArray[np.int64]
     """(G,) the optimizer step that a group trained."""
     num_unscored: int = 0
-    """Groups that are left out, as one of their completions could not be scored."""
+    """Groups that are left out, as one of their completions has no reward or no known rung."""
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -98,8 +98,8 @@ class Cell:
     @property
     def maxima(self) -> Floats:
         """(C,) full marks of each component: 1, or the highest value that was recorded."""
-        highest = np.max([matrix.rewards.max(axis=(1, 2)) for matrix in self.matrices], axis=0)
-        found: Floats = np.maximum(highest, FULL_MARKS)
+        highest = [np.nan_to_num(matrix.rewards).max(axis=(1, 2)) for matrix in self.matrices]
+        found: Floats = np.maximum(np.max(highest, axis=0), FULL_MARKS)
         return found
 
     def own_weights(self, steps: NDArray[np.int64]) -> Floats:
@@ -229,7 +229,8 @@ def read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
         )
     by_group = values.reshape(-1, group_size, len(components))  # (G, N, C)
     reached = rows[f"rung/{rung}"].to_numpy(dtype=object).reshape(-1, group_size)  # null: unknown
-    is_scored = ~(np.isnan(by_group).any(axis=(1, 2)) | pd.isna(reached).any(axis=1))  # (G,)
+    is_unknown = np.isnan(by_group).all(axis=2) | pd.isna(reached)  # (G, N)
+    is_scored = ~is_unknown.any(axis=1)  # (G,)
     if not is_scored.any():
         raise StorageError(f"{folder / REWARDS}: no group of completions is scored whole.")
     return RewardMatrix(

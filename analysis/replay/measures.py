@@ -7,8 +7,9 @@ same, only what they would have earned changes. A completion earns, as in TRL 1.
     normalize_then_sum   s = sum_k w_k (r_k - mean r_k) / (std r_k + 1e-4)
 
 with ``r`` its value of component k, ``w`` the weight, and ``mean`` and ``std`` (divisor n - 1)
-over its group. Within a group advantages have the order of ``s``, and are 0 where it has no
-spread; ``scale_rewards`` only sets what a group weighs against the others.
+over its group. A component that does not apply to a completion adds nothing to its sum. Within a
+group advantages have the order of ``s``, and are 0 where it has no spread; ``scale_rewards`` only
+sets what a group weighs against the others.
 
 Standard errors take a step of a trial as the unit, because the groups of a step come from one
 policy (the jackknife of ``analysis.families``). Drift over a training run counts as noise here,
@@ -34,13 +35,13 @@ __all__ = [
     "DEFAULT",
     "MEASURES",
     "NUM_PHASES",
-    "STD_FLOOR",
     "Estimate",
     "Scores",
     "component_phases",
     "component_steps",
     "group_measures",
     "mean_over_steps",
+    "normalized",
     "replay",
     "score_completions",
     "step_sums",
@@ -96,15 +97,21 @@ def score_completions(rewards: Floats, weights: Floats, aggregation: Aggregation
     """Aggregate raw components.
 
     Args:
-        rewards: (C, N, G) raw components.
+        rewards: (C, N, G) raw components, NaN where one does not apply.
         weights: (C,) for all groups or (C, G); not negative, with a positive sum.
         aggregation: What comes first, the sum or the normalization.
     """
-    if aggregation == "normalize_then_sum":
-        deviations = rewards - rewards.mean(axis=1, keepdims=True)
-        rewards = deviations / (rewards.std(axis=1, ddof=1, keepdims=True) + STD_FLOOR)
+    addends = normalized(rewards) if aggregation == "normalize_then_sum" else np.nan_to_num(rewards)
     by_group = weights.reshape(len(weights), 1, -1)  # (C, 1, G or 1)
-    return Scores((by_group * rewards).sum(axis=0), TIE * by_group.sum(axis=(0, 1)))
+    return Scores((by_group * addends).sum(axis=0), TIE * by_group.sum(axis=(0, 1)))
+
+
+def normalized(rewards: Floats) -> Floats:
+    """Centre and scale each component within each group; 0 where it does not apply."""
+    known = np.ma.masked_invalid(rewards)
+    centred = known - known.mean(axis=1, keepdims=True)
+    scaled = centred / (centred.std(axis=1, ddof=1, keepdims=True) + STD_FLOOR)
+    return np.asarray(scaled.filled(0.0))
 
 
 def group_measures(scores: Scores, is_passing: NDArray[np.bool_]) -> tuple[Floats, Floats]:
@@ -163,7 +170,7 @@ def component_phases(cell: Cell) -> list[dict[str, Any]]:
     """Measure each component in each quarter of the steps, over the trials of a cell.
 
     A component that is at its maximum everywhere, or the same within every group, teaches
-    nothing whatever its weight.
+    nothing whatever its weight. Where it does not apply it counts as 0.
 
     Returns:
         Rows of cell, component, phase (from 1), first_step, last_step, num_completions, mean,
@@ -291,7 +298,7 @@ def _component_rows(
     for matrix in cell.matrices:
         is_in = (matrix.steps >= first_step) & (matrix.steps <= last_step)
         if is_in.any():
-            rewards, steps = matrix.rewards[:, :, is_in], matrix.steps[is_in]
+            rewards, steps = np.nan_to_num(matrix.rewards[:, :, is_in]), matrix.steps[is_in]
             units = steps if is_unit_step else np.arange(len(steps))
             starts = np.flatnonzero(np.diff(units, prepend=-1))
             by_group = _group_sums(rewards, maxima)  # (3, C, G)

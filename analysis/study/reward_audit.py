@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from analysis.families import Floats
 from analysis.replay import component_steps
 from analysis.replay.matrices import Aggregation, Cell, RewardMatrix, read_matrix
-from analysis.replay.measures import STD_FLOOR, mean_over_steps, score_completions, step_sums
+from analysis.replay.measures import mean_over_steps, normalized, score_completions, step_sums
 from strictune.config import TrialSpec
 from strictune.errors import StrictuneError
 from strictune.records import TRIALS
@@ -198,9 +198,11 @@ def _sensitivities(cell: Cell, weighting: Weighting) -> list[Sensitivity]:
 
 def _squares(matrix: RewardMatrix, weights: Floats, scheme: Scheme) -> tuple[Floats, Floats]:
     """Sum squares around group means over each step: of components (C, B), of the reward (B,)."""
-    centred = matrix.rewards - matrix.rewards.mean(axis=1, keepdims=True)  # (C, N, G)
     if scheme.aggregation == "normalize_then_sum":
-        centred = centred / (centred.std(axis=1, ddof=1, keepdims=True) + STD_FLOOR)
+        centred = normalized(matrix.rewards)  # (C, N, G)
+    else:
+        rewards = np.nan_to_num(matrix.rewards)
+        centred = rewards - rewards.mean(axis=1, keepdims=True)
     reward = np.tensordot(weights, centred, axes=1)  # (N, G)
     return (
         step_sums(np.square(centred).sum(axis=1), matrix.starts),

@@ -161,19 +161,23 @@ def test_saturation_follows_the_steps(tmp_path: Path) -> None:
     assert not any(s.startswith("format ") for s in constant_sentences(sweep, phases))
 
 
-def test_rewards_may_go_beyond_one(tmp_path: Path) -> None:
+def test_rewards_may_go_beyond_one_and_not_apply_everywhere(tmp_path: Path) -> None:
     """Reward functions of a user's own give what they like; their highest value is full marks."""
 
     def draw(trial: TrialSpec) -> Drawn:
         drawn = random_draw(trial)
         drawn.rewards[..., 0] *= 3
+        drawn.rewards[1:, ::2, 1] = np.nan
         return drawn
 
     write_reward_sweep(tmp_path / "s", draw, [STANDARD, "matrix.thinking=[true]"])
-    (cell,) = read_matrices(tmp_path / "s").cells
+    sweep = read_matrices(tmp_path / "s")
+    (cell,) = sweep.cells
     assert cell.maxima.tolist() == [3.0] + [1.0] * (len(cell.components) - 1)
     at_max = [row for row in component_phases(cell) if row["component"] == cell.components[0]]
     assert all(0 < row["at_max_frac"] < 1 for row in at_max)
+    assert all(np.isfinite(row["mean"]) for row in component_phases(cell))
+    assert all(row["failing_above_passing_frac_n"] > 0 for row in replay(sweep, {}))
 
 
 def test_groups_without_spread_are_all_counted(tmp_path: Path) -> None:

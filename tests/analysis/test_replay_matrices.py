@@ -90,25 +90,31 @@ def test_trials_without_a_matrix_are_left_out_with_the_reason(tmp_path: Path) ->
     assert (skipped.trial_id, skipped.reason) == (trials[0].trial_id, "no checkpoint yet.")
 
 
-def draw_broken(value: float, trial: TrialSpec) -> Drawn:
+def draw_infinite(trial: TrialSpec) -> Drawn:
     drawn = random_draw(trial)
-    drawn.rewards[0, 0, 2] = value
+    drawn.rewards[0, 0, 2] = -np.inf
     return drawn
 
 
 def test_a_value_that_is_no_reward_is_named(tmp_path: Path) -> None:
-    write_reward_sweep(tmp_path / "s", lambda trial: draw_broken(-np.inf, trial), ONE_CELL)
+    write_reward_sweep(tmp_path / "s", draw_infinite, ONE_CELL)
     with pytest.raises(StorageError, match=r"no trial has a reward matrix.*reward/schema holds"):
         read_matrices(tmp_path / "s")
 
 
 def test_groups_that_are_not_scored_whole_are_left_out_and_counted(tmp_path: Path) -> None:
-    write_reward_sweep(tmp_path / "s", lambda trial: draw_broken(np.nan, trial), ONE_CELL)
+    def draw(trial: TrialSpec) -> Drawn:
+        drawn = random_draw(trial)
+        drawn.rewards[0, 0] = np.nan  # a completion without any reward
+        drawn.rewards[1, 0, 2] = np.nan  # a component that does not apply to a completion
+        return drawn
+
+    write_reward_sweep(tmp_path / "s", draw, ONE_CELL)
     found = read_matrices(tmp_path / "s")
     (matrix,) = found.cells[0].matrices
     assert matrix.num_unscored == 1
     assert matrix.steps.tolist() == [1, *np.repeat(np.arange(2, 7), 2)]
-    assert np.isfinite(matrix.rewards).all()
+    assert np.argwhere(np.isnan(matrix.rewards)).tolist() == [[2, 0, 1]]
     assert "Left out: 1 groups" in count_sentences(found)[1]
 
 

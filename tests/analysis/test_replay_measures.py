@@ -99,6 +99,8 @@ def test_the_order_within_groups_is_that_of_trls_advantages(
     aggregation: Aggregation, scale: str, size: int
 ) -> None:
     rewards = np.random.default_rng(size).integers(-4, 5, size=(7, size, 11)) / 4
+    rewards[3, :, 4:] = np.nan  # a component that does not apply to some groups
+    rewards[4, ::3, 7:9] = np.nan  # nor to some completions
     rewards[:, :, 0] = rewards[:, :1, 0]  # a group without spread
     rewards[2] = 0.7  # a component that never differs
     weights = np.array([0.1, 0.0, 0.3, 0.25, 0.1, 0.05, 0.2])
