@@ -3,14 +3,12 @@
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.table import Table
-
-from strictune.cli.tables import table_console
+from strictune.cli.tables import table_console, text_table
 from strictune.errors import SpecError
 
 __all__ = ["configure", "execute"]
@@ -122,7 +120,7 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     console = table_console()
     for title, table in audits.audit_tables(audit).items():
-        console.print(_table(title, table), markup=False)
+        console.print(text_table(title, table, num_left=1))
     for sentence in (*audits.audit_sentences(audit), *audits.HOW_TO_READ):
         console.print(f"- {sentence}", markup=False, soft_wrap=True)
     return 0
@@ -161,15 +159,6 @@ def _folder(out: Path | None) -> Iterator[Path]:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def _table(title: str, rows: Sequence[Mapping[str, str]]) -> Table:
-    table = Table(title=title)
-    for number, heading in enumerate(rows[0]):
-        table.add_column(heading, overflow="fold", justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*row.values())
-    return table
 
 
 def _columns(text: str) -> tuple[str, ...]:

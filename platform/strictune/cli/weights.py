@@ -8,10 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from strictune.cli.arguments import add_sweep_folder, sweep_folder
-from strictune.cli.tables import table_console
+from strictune.cli.tables import table_console, text_table
 from strictune.errors import SpecError, StorageError
 
 if TYPE_CHECKING:
@@ -145,12 +143,7 @@ def _print(
         ("reward components", offline.component_rows(sweep, phases)),
         ("reward weights", offline.vector_rows(vectors, rung=rung)),
     ):
-        table = Table(title=title)
-        for heading in rows[0]:
-            table.add_column(heading, overflow="fold")
-        for row in rows:
-            table.add_row(*row.values())
-        console.print(table, markup=False)
+        console.print(text_table(title, rows))
     sentences = (
         *offline.count_sentences(sweep),
         *offline.vector_sentences(vectors),
