@@ -11,9 +11,8 @@ the points. And whether it is above chance: its divergence is held against those
 values, at a level that all parameters share (Bonferroni). Weights add up to 1, so a share may
 belong to another weight that had to make room.
 
-In simulated studies of six weights, one of which decides (``tests/bench/bench_importance.py``),
-12 points found it in 2 of 20 studies, 20 points in 5 and 40 points in 18. Below ``MIN_POINTS``
-nothing is estimated.
+Few points show little (``tests/bench/bench_importance.py``): below ``MIN_POINTS`` nothing is
+estimated.
 """
 
 import math

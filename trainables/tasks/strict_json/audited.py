@@ -102,7 +102,7 @@ def _facts(scored: ScoredCompletion, *, family: str | None) -> dict[str, Any]:
     return {
         "prompt_id": scored.reference.where,
         "family": _family(scored, family),
-        "difficulty": _difficulty(scored),
+        "difficulty": scored.group("difficulty") if "difficulty" in scored.columns else "unknown",
         "is_thinking_asked": bool(row.values.get("thinking")),
         "is_thinking": score.is_thinking,
         "num_tokens": nan,
@@ -119,22 +119,15 @@ def _facts(scored: ScoredCompletion, *, family: str | None) -> dict[str, Any]:
 
 
 def _family(scored: ScoredCompletion, column: str | None) -> str:
-    if column is not None:
-        return scored.group(column)
-    if "family" in {**scored.row.values, **scored.reference.columns}:
-        return scored.group("family")
+    if column is not None or "family" in scored.columns:
+        return scored.group(column or "family")
     return _skeleton(scored.reference.schema, scored.reference.where)
-
-
-def _difficulty(scored: ScoredCompletion) -> str:
-    is_known = "difficulty" in {**scored.row.values, **scored.reference.columns}
-    return scored.group("difficulty") if is_known else "unknown"
 
 
 def _leaks(scored: ScoredCompletion, training: Training | None) -> dict[str, bool]:
     if training is None:
         return {}
-    prompt = scored.row.values.get("prompt", scored.reference.columns.get("prompt"))
+    prompt = scored.columns.get("prompt")
     if prompt is None:
         raise SpecError(
             f"{scored.row.where}: field 'prompt' is missing, and in {scored.reference.where} too. "

@@ -38,6 +38,11 @@ class ScoredCompletion(NamedTuple):
     total: float
     """Rewards under the published weights of the completion's mode."""
 
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns of the completion, then those that only its schema's row has."""
+        return {**self.row.values, **self.reference.columns, **self.row.values}
+
     def document(self) -> dict[str, Any]:
         """Return the row of ``--rows``."""
         return {
@@ -58,15 +63,14 @@ class ScoredCompletion(NamedTuple):
         Raises:
             SpecError: Neither has it.
         """
-        for values in (self.row.values, self.reference.columns):
-            if column in values:
-                value = values[column]
-                text = value if isinstance(value, str) else json.dumps(value)
-                return text.encode("utf-8", "backslashreplace").decode()
-        raise SpecError(
-            f"{self.row.where}: field {column!r} is missing, and in {self.reference.where} too. "
-            f"Break down by one of {', '.join({**self.row.values, **self.reference.columns})}."
-        )
+        if column not in self.columns:
+            raise SpecError(
+                f"{self.row.where}: field {column!r} is missing, and in {self.reference.where} "
+                f"too. Break down by one of {', '.join(self.columns)}."
+            )
+        value = self.columns[column]
+        text = value if isinstance(value, str) else json.dumps(value)
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(slots=True)
