@@ -1,14 +1,13 @@
-"""Markdown pages: tables and lists as lines, and files that no reader sees half of."""
+"""Markdown: tables and lists as lines, in which names and reasons are data."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from analysis.tables import Shown
 
-__all__ = ["inline_text", "item_lines", "replace_text", "shown_lines", "table_lines"]
+__all__ = ["inline_text", "item_lines", "shown_lines", "table_lines"]
 
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 """What may open a tag; ``p < 0.05`` opens none."""
@@ -41,10 +40,3 @@ def inline_text(text: str) -> str:
 
 def _cell(text: str) -> str:
     return inline_text(text).replace("|", "/")
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

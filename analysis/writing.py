@@ -1,12 +1,11 @@
 """Writes what a sweep shows into its folder: verdicts.json, verdicts.md, each delta.json."""
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-from analysis.pages import inline_text, item_lines, replace_text, table_lines
+from analysis.pages import inline_text, item_lines, table_lines
 from analysis.records import TRIALS
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.trials import TrialVerdict
@@ -19,6 +18,7 @@ from analysis.wording import (
     trial_sentences,
     verdict_rows,
 )
+from strictune.records import write_json, write_text
 
 __all__ = ["delta_document", "plain", "verdicts_markdown", "write_verdicts"]
 
@@ -32,15 +32,15 @@ def write_verdicts(sweep_dir: Path) -> SweepVerdicts:
         StorageError: ``plan.json`` is missing or cannot be understood.
     """
     verdicts = sweep_verdicts(sweep_dir)
-    replace_text(sweep_dir / "verdicts.json", _json(plain(verdicts)))
-    replace_text(sweep_dir / "verdicts.md", verdicts_markdown(verdicts))
+    write_json(sweep_dir / "verdicts.json", plain(verdicts))
+    write_text(sweep_dir / "verdicts.md", verdicts_markdown(verdicts))
     for trial in verdicts.trials:
         path = sweep_dir / TRIALS / trial.plan.trial_id / "delta.json"
         delta = delta_document(trial, primary_rung=verdicts.primary_rung)
         if delta is None:
             path.unlink(missing_ok=True)
         else:
-            replace_text(path, _json(delta))
+            write_json(path, delta)
     return verdicts
 
 
@@ -96,7 +96,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _json(document: Any) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

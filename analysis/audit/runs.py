@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.measured import Measured, measure
-from analysis.pages import replace_text
 from analysis.records import BASELINES, TRIALS, read_run
 from strictune.errors import SpecError
+from strictune.records import write_text
 
 __all__ = ["Arm", "BaselineIs", "completion_table", "differing", "write_runs"]
 
@@ -137,8 +137,8 @@ def _write_run(folder: Path, rows: pd.DataFrame, lock: Mapping[str, Any]) -> Non
     samples = folder / "eval" / SPLIT / "samples.parquet"
     samples.parent.mkdir(parents=True)
     rows.assign(sample=rows.groupby("prompt_id").cumcount()).to_parquet(samples, index=False)
-    replace_text(folder / "lock.json", json.dumps(lock, indent=2))
-    replace_text(folder / "outcome.json", json.dumps({"state": "FINISHED"}))
+    write_text(folder / "lock.json", json.dumps(lock, indent=2))
+    write_text(folder / "outcome.json", json.dumps({"state": "FINISHED"}))
 
 
 def _name(columns: Columns) -> str:

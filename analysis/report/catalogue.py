@@ -42,14 +42,18 @@ class ReportFigure(NamedTuple):
 class Figure(NamedTuple):
     """One kind of figure."""
 
-    name: str
+    draw: Callable[[Sequence[Row]], Any]
     title: str
     caption: str
-    draw: Callable[[Sequence[Row]], Any]
     rows: Callable[[SweepTables], list[Row]]
     """Without rows the figure is left out."""
     limit: int
     """Trials that it shows at most; said in the caption where there are more."""
+
+    @property
+    def name(self) -> str:
+        """What files and anchors call it."""
+        return self.draw.__name__
 
 
 def draw(sweep: SweepTables) -> list[ReportFigure]:
@@ -137,17 +141,9 @@ def _primary(sweep: SweepTables) -> list[Row]:
     return [row for row in rows if row["rung"] == sweep.verdicts.primary_rung]
 
 
-def _rungs(sweep: SweepTables) -> list[Row]:
-    return _shown(sweep, "rungs", MAX_PANELS)
-
-
 def _difficulties(sweep: SweepTables) -> list[Row]:
     rows = _shown(sweep, "difficulties", MAX_PANELS)
     return [row for row in rows if row["rung"] == sweep.verdicts.primary_rung]
-
-
-def _constructs(sweep: SweepTables) -> list[Row]:
-    return _shown(sweep, "constructs", MAX_PANELS)
 
 
 def _think_by_curriculum(sweep: SweepTables) -> list[Row]:
@@ -183,10 +179,6 @@ def _changes(sweep: SweepTables) -> list[Row]:
     ]
 
 
-def _lengths(sweep: SweepTables) -> list[Row]:
-    return _shown(sweep, "lengths", MAX_ROWS)
-
-
 def _progression(sweep: SweepTables) -> list[Row]:
     rows = [row for row in _staged(sweep, "stages", MAX_ROWS) if row["difficulty"] == "all"]
     return [
@@ -215,10 +207,6 @@ def _stage_errors(sweep: SweepTables) -> list[Row]:
     for row in rows:
         stages.setdefault(str(row["trial_id"]), set()).add(str(row["stage"]))
     return _most_frequent([row for row in rows if len(stages[str(row["trial_id"])]) > 1])
-
-
-def _rewards(sweep: SweepTables) -> list[Row]:
-    return sweep.tables["rewards"]
 
 
 def _think_rates(sweep: SweepTables) -> list[Row]:
@@ -260,152 +248,135 @@ def _most_frequent(rows: Iterable[Row]) -> list[Row]:
 
 FIGURES: tuple[Figure, ...] = (
     Figure(
-        "differences",
+        figures.differences,
         "What training changed",
         "Trained minus baseline on the primary rung, with 95% intervals: each trial, and in bold "
         "each cell over its seeds. The mark is the verdict, which also allows for the number of "
         "comparisons.",
-        figures.differences,
         _differences,
         MAX_ROWS,
     ),
     Figure(
-        "comparisons",
+        figures.comparisons,
         "Cells against each other",
         "Pairs of cells that differ in one key only, and the mean over all such pairs. Intervals "
         "speak of the recipe where both sides have three seeds, else of these runs, as they do "
         "over all pairs. What was not planned is exploratory, whatever its interval says.",
-        figures.comparisons,
         _comparisons,
         MAX_ROWS,
     ),
     Figure(
-        "control_arms",
+        figures.control_arms,
         "Control arms",
         "Pass@1 on the primary rung with Wilson intervals that allow for families, over all seeds "
         "of a cell together: untrained, untrained under the grammar of the answers, trained on "
         f"gold completions, learned from rewards. At most {MAX_PANELS} models.",
-        figures.control_arms,
         _control_arms,
         MAX_PANELS,
     ),
     Figure(
-        "baseline_against_trained",
+        figures.baseline_against_trained,
         "Baseline against trained, by model",
         "Pass@1 on the primary rung with Wilson intervals that allow for families. Judge "
         "differences by the first figure: it pairs prompts, these intervals do not.",
-        figures.baseline_against_trained,
         _primary,
         MAX_ROWS,
     ),
     Figure(
-        "think_by_curriculum",
+        figures.think_by_curriculum,
         "Thinking and curriculum",
         "Pass@1 on the primary rung of each trial, and of the untrained model, where it was "
         "measured, on the left.",
-        figures.think_by_curriculum,
         _think_by_curriculum,
         MAX_ROWS,
     ),
     Figure(
-        "rung_ladder",
+        figures.rung_ladder,
         "The scoring ladder",
         "Pass@1 of each rung, lowest first: where answers are lost on the way up.",
-        figures.rung_ladder,
-        _rungs,
+        lambda sweep: _shown(sweep, "rungs", MAX_PANELS),
         MAX_PANELS,
     ),
     Figure(
-        "rates_by_difficulty",
+        figures.rates_by_difficulty,
         "By difficulty",
         "Pass@1 on the primary rung. Exploratory: nobody planned these comparisons.",
-        figures.rates_by_difficulty,
         _difficulties,
         MAX_PANELS,
     ),
     Figure(
-        "rates_by_construct",
+        figures.rates_by_construct,
         "By construct",
         "Pass@1 on the primary rung over the prompts that use a construct; a prompt may use "
         "several. Exploratory.",
-        figures.rates_by_construct,
-        _constructs,
+        lambda sweep: _shown(sweep, "constructs", MAX_PANELS),
         MAX_PANELS,
     ),
     Figure(
-        "rescued_and_regressed",
+        figures.rescued_and_regressed,
         "Rescued and regressed prompts",
         "Share of prompts that only the trained model passes (rescued) or only the baseline "
         "(regressed); a side passes a prompt with half its samples or more.",
-        figures.rescued_and_regressed,
         _changes,
         MAX_ROWS,
     ),
     Figure(
-        "error_classes",
+        figures.error_classes,
         "What went wrong",
         "Share of completions by the first thing that is wrong with them; ok: nothing is.",
-        figures.error_classes,
         _error_classes,
         MAX_PANELS,
     ),
     Figure(
-        "completion_length",
+        figures.completion_length,
         "Completion length",
         "Tokens of a completion: median, 25 to 75% (thick) and 10 to 90% (thin) of completions.",
-        figures.completion_length,
-        _lengths,
+        lambda sweep: _shown(sweep, "lengths", MAX_ROWS),
         MAX_ROWS,
     ),
     Figure(
-        "curriculum_progression",
+        figures.curriculum_progression,
         "Progress over stages",
         "Pass@1 on the validation split at the end of each stage. The baseline was not "
         "measured on this split.",
-        figures.curriculum_progression,
         _progression,
         MAX_ROWS,
     ),
     Figure(
-        "stage_by_difficulty",
+        figures.stage_by_difficulty,
         "Stage and difficulty",
         "Pass@1 on the validation split at the end of each stage, with the 95% interval below.",
-        figures.stage_by_difficulty,
         _stage_tiers,
         MAX_PANELS,
     ),
     Figure(
-        "error_classes_by_stage",
+        figures.error_classes_by_stage,
         "Errors over stages",
         "Share of completions on the validation split at the end of each stage, for trials "
         "with more than one.",
-        figures.error_classes_by_stage,
         _stage_errors,
         MAX_SERIES,
     ),
     Figure(
-        "reward_components",
+        figures.reward_components,
         "Reward components over training",
         "Mean of each component over spans of steps, with the 95% interval of the steps in it. "
         "A component that rises while the primary rung does not is a warning.",
-        figures.reward_components,
-        _rewards,
+        lambda sweep: sweep.tables["rewards"],
         MAX_SERIES,
     ),
     Figure(
-        "think_rate",
+        figures.think_rate,
         "Think rate over training",
         "Share of training completions with a real think block, in cells that ask for one.",
-        figures.think_rate,
         _think_rates,
         MAX_SERIES,
     ),
     Figure(
-        "plan_against_actual",
+        figures.plan_against_actual,
         "Plan and actual cost",
         "What each cell was planned to take, where trials of its shape had been measured before, "
         "and what it took; the line is the spread of its trials.",
-        figures.plan_against_actual,
         _costs,
         MAX_ROWS,
     ),

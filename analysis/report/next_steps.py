@@ -4,22 +4,41 @@ Rules only, in the order of their urgency: what is missing, what makes results u
 what would decide, what to look at. Nothing here is a verdict.
 """
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
+from analysis.differences import MIN_SEEDS
+from analysis.recipes import CellVerdict, ContrastVerdict
 from analysis.records import RunState
-from analysis.report.deciding import closing_step, deciding_steps
-from analysis.report.step_wording import NextStep, cell_names, run_command, trial_names
 from analysis.sweep import SweepVerdicts
 from analysis.trials import TrialVerdict
-from analysis.verdicts import Word
+from analysis.verdicts import DECIDED, Verdict, Word
 from analysis.wording import NAMED
 
 __all__ = ["NextStep", "next_steps"]
 
 MANY_TRUNCATED = 0.1
 MANY_ZERO_STD = 0.5
+WANTED_PP = 5.0
+"""A design that detects no smaller gain than this is called wide, in percentage points."""
+
+
+class NextStep(NamedTuple):
+    """One thing to do."""
+
+    text: str
+    command: str | None = None
+
+
+class _Judged(NamedTuple):
+    """A planned comparison, whatever it is of."""
+
+    name: str
+    verdict: Verdict
 
 
 def next_steps(
@@ -42,11 +61,11 @@ def next_steps(
         *_out_of_reach(verdicts),
         *_unreadable(verdicts),
         *_without_signal(flat_groups or {}),
-        *deciding_steps(verdicts, folder, is_search=is_search),
+        *_deciding(verdicts, folder, is_search=is_search),
         *_worse(verdicts),
         *_better(verdicts, folder),
     ]
-    return steps or [closing_step(verdicts)]
+    return steps or [_closing_step(verdicts)]
 
 
 def _missing(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
@@ -57,20 +76,20 @@ def _missing(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
         yield NextStep(
             "The study has not come to its confirmation, so nothing is decided. If nothing runs "
             "the sweep, go on with it; then make this report again.",
-            run_command(verdicts, folder, "--resume"),
+            _run_command(verdicts, folder, "--resume"),
         )
     if is_open:
         yield NextStep(
             f"{_count(is_open, 'trial')} of {len(verdicts.trials)} {_have(is_open)} not ended. If "
             "nothing runs the sweep, go on with it; then make this report again.",
-            run_command(verdicts, folder, "--resume"),
+            _run_command(verdicts, folder, "--resume"),
         )
     if lost:
         yield NextStep(
             f"{_count(len(lost), 'trial')} did not finish: {_reasons(lost)}. Run again what can be "
             "mended: a missing trial keeps its place among the planned comparisons and makes the "
             "others harder to decide.",
-            run_command(verdicts, folder, "--resume", "--retry"),
+            _run_command(verdicts, folder, "--resume", "--retry"),
         )
     finished = (trial for trial in verdicts.trials if trial.state is RunState.FINISHED)
     alone = [trial for trial in finished if trial.comparison is None]
@@ -78,7 +97,7 @@ def _missing(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
         yield NextStep(
             f"{_count(len(alone), 'trial')} finished but cannot be compared: {_reasons(alone)}. "
             "Resuming the sweep measures baselines that are missing.",
-            run_command(verdicts, folder, "--resume"),
+            _run_command(verdicts, folder, "--resume"),
         )
 
 
@@ -115,7 +134,7 @@ def _unreadable(verdicts: SweepVerdicts) -> Iterator[NextStep]:
     lazy = [trial for trial in finished if trial.result and trial.result.is_think_rate_low]
     if lazy:
         yield NextStep(
-            f"{trial_names(lazy)} {_was(len(lazy))} asked to think and mostly did not. Read them "
+            f"{_trial_names(lazy)} {_was(len(lazy))} asked to think and mostly did not. Read them "
             "as trials without thinking; a model that cannot write a think block has to be shown "
             "some before a reward can strengthen them."
         )
@@ -123,7 +142,7 @@ def _unreadable(verdicts: SweepVerdicts) -> Iterator[NextStep]:
     if tied:
         parts = sorted({part for trial in tied for part in trial.ties})
         yield NextStep(
-            f"{trial_names(tied)} put no weight on {', '.join(parts)}. Give it some, unless that "
+            f"{_trial_names(tied)} put no weight on {', '.join(parts)}. Give it some, unless that "
             "is what the sweep is about: without it training cannot tell some wrong answers from "
             "right ones."
         )
@@ -131,7 +150,7 @@ def _unreadable(verdicts: SweepVerdicts) -> Iterator[NextStep]:
     if cut:
         worst = max(_truncated(trial) for trial in cut)
         yield NextStep(
-            f"Up to {worst:.0%} of the completions of {trial_names(cut)} reach the token limit. "
+            f"Up to {worst:.0%} of the completions of {_trial_names(cut)} reach the token limit. "
             "Raise evaluation.max_new_tokens, so that the limit is not what is measured."
         )
 
@@ -151,7 +170,7 @@ def _worse(verdicts: SweepVerdicts) -> Iterator[NextStep]:
     worse = [trial for trial in verdicts.trials if trial.verdict.word is Word.WORSE]
     if worse:
         yield NextStep(
-            f"{trial_names(worse)} ended worse than untrained. Read the regressed prompts in the "
+            f"{_trial_names(worse)} ended worse than untrained. Read the regressed prompts in the "
             "completion browser and compare their error classes before training it again: a "
             "lower learning_rate or fewer steps is the usual remedy."
         )
@@ -164,9 +183,9 @@ def _better(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
         return
     best = max(trials, key=lambda t: t.verdict.effect.estimate_pp if t.verdict.effect else 0.0)
     holds = "holds" if len(cells) == 1 else "hold"
-    confirmed = f" {cell_names(cells)} {holds} over seeds." if cells else ""
+    confirmed = f" {_cell_names(cells)} {holds} over seeds." if cells else ""
     yield NextStep(
-        f"{trial_names(trials)} ended better than untrained.{confirmed} The gain is measured on "
+        f"{_trial_names(trials)} ended better than untrained.{confirmed} The gain is measured on "
         "the task's own prompts: try the adapter of the one that gained most on prompts of yours.",
         shlex.join(
             [
@@ -203,3 +222,174 @@ def _have(number: int) -> str:
 
 def _was(number: int) -> str:
     return "was" if number == 1 else "were"
+
+
+def _deciding(verdicts: SweepVerdicts, folder: Path, *, is_search: bool) -> Iterator[NextStep]:
+    """Say what would decide what finished trials leave open."""
+    yield from _measured_apart(verdicts)
+    yield from _few_seeds(verdicts, folder, is_search=is_search)
+    yield from _of_one_family(verdicts)
+    yield from _wide_trials(verdicts)
+    yield from _wide_recipes(verdicts)
+
+
+def _closing_step(verdicts: SweepVerdicts) -> NextStep:
+    """Say how things stand where no rule asks for anything."""
+    judged = [
+        *(_Judged(trial.plan.name, trial.verdict) for trial in verdicts.trials),
+        *_recipes(verdicts),
+    ]
+    is_open = [one.name for one in judged if one.verdict.word not in DECIDED]
+    if not is_open:
+        return NextStep("Nothing is left open: every planned comparison is decided.")
+    return NextStep(
+        f"{_listed(is_open, 'comparisons')} {_is(is_open)} undecided, although a difference of "
+        f"{WANTED_PP:.0f} points would have been found in four of five cases. More seeds and more "
+        "prompts are worth their time only where a smaller one matters."
+    )
+
+
+def _measured_apart(verdicts: SweepVerdicts) -> Iterator[NextStep]:
+    """Name what cannot be judged although its trials have results: they do not fit together.
+
+    Where results are missing another rule says so, and only they are missing.
+    """
+    compared = {trial.plan.cell for trial in verdicts.trials if trial.comparison is not None}
+    finished = {trial.plan.cell for trial in verdicts.trials if trial.result is not None}
+    apart = [
+        _Judged(cell.cell, cell.verdict)
+        for cell in verdicts.cells
+        if cell.verdict.effect is None and cell.cell in compared
+    ]
+    apart += [
+        _contrast(contrast)
+        for contrast in verdicts.contrasts
+        if contrast.verdict.effect is None and {contrast.cell, contrast.against_cell} <= finished
+    ]
+    if apart:
+        yield NextStep(
+            f"{_listed([one.name for one in apart], 'comparisons')}: {apart[-1].verdict.text} What "
+            "was measured in different ways is not put together. Run the sweep with another --out, "
+            "where all of it is measured alike."
+        )
+
+
+def _few_seeds(verdicts: SweepVerdicts, folder: Path, *, is_search: bool) -> Iterator[NextStep]:
+    few = [cell for cell in verdicts.cells if cell.seed_rates and cell.num_planned < MIN_SEEDS]
+    if not few:
+        return
+    seeds = sorted({trial.plan.seed for trial in verdicts.trials})
+    # The seeds of a search's points are the small ones, and no winner is confirmed with them.
+    key, start = ("search.confirm.seeds", seeds[-1]) if is_search else ("matrix.seed", 0)
+    fresh = (seed for seed in count(start) if seed not in seeds)
+    while len(seeds) < MIN_SEEDS:
+        seeds.append(next(fresh))
+    yield NextStep(
+        f"{_cell_names(few)} {'has' if len(few) == 1 else 'have'} fewer than {MIN_SEEDS} seeds. "
+        "What helped may have been luck of one run: train more seeds, and the report says what "
+        "the recipe gives. Trials that have finished are kept.",
+        _run_command(verdicts, folder, "--set", f"{key}={seeds}".replace(" ", ""), "--resume"),
+    )
+
+
+def _of_one_family(verdicts: SweepVerdicts) -> Iterator[NextStep]:
+    alone = [
+        trial
+        for trial in verdicts.trials
+        if trial.comparison is not None and trial.result and trial.result.num_families < 2
+    ]
+    if alone:
+        yield NextStep(
+            f"All prompts of {_trial_names(alone)} belong to one family, which shows nothing about "
+            "others, so that no number of seeds decides. Evaluate on prompts of several families."
+        )
+
+
+def _wide_trials(verdicts: SweepVerdicts) -> Iterator[NextStep]:
+    unclear = [
+        trial
+        for trial in verdicts.trials
+        if trial.result is not None and _wide_pp(trial.verdict) is not None
+    ]
+    if not unclear:
+        return
+    widest = max(unclear, key=lambda trial: _wide_pp(trial.verdict) or 0.0)
+    detectable, result = _wide_pp(widest.verdict), widest.result
+    assert detectable is not None and result is not None
+    factor = (detectable / WANTED_PP) ** 2
+    more = f"about {factor:.1f} times as many prompts, of as many new families"
+    if math.isinf(factor):
+        more = "many more prompts, of new families"
+    yield NextStep(
+        f"{_trial_names(unclear)} {_show(unclear)} no clear difference, and "
+        f"this design sees {_below(detectable)}. To see {WANTED_PP:.0f} points, evaluate on {more} "
+        f"(now {result.num_prompts} prompts of {result.num_families} families)."
+    )
+
+
+def _wide_recipes(verdicts: SweepVerdicts) -> Iterator[NextStep]:
+    wide = {
+        one.name: detectable
+        for one in _recipes(verdicts)
+        if (detectable := _wide_pp(one.verdict)) is not None
+    }
+    if wide:
+        yield NextStep(
+            f"{_listed(list(wide), 'comparisons of recipes')} {_show(list(wide))} no clear "
+            f"difference over seeds, and this design sees {_below(max(wide.values()))}. Train more "
+            "seeds where seeds differ much, and evaluate on more prompts of new families where "
+            "they agree."
+        )
+
+
+def _wide_pp(verdict: Verdict) -> float | None:
+    """Return what a design detects that left a difference unclear; None where that is little."""
+    detectable = verdict.detectable_pp
+    if verdict.word is not Word.UNCLEAR or detectable is None or math.isnan(detectable):
+        return None
+    return detectable if detectable > WANTED_PP else None
+
+
+def _below(detectable_pp: float) -> str:
+    return "none at all" if math.isinf(detectable_pp) else f"none below {detectable_pp:.1f} points"
+
+
+def _recipes(verdicts: SweepVerdicts) -> Iterator[_Judged]:
+    yield from (_Judged(cell.cell, cell.verdict) for cell in verdicts.cells)
+    yield from map(_contrast, verdicts.contrasts)
+
+
+def _contrast(contrast: ContrastVerdict) -> _Judged:
+    name = f"{contrast.level} against {contrast.against_level} ({contrast.cell})"
+    return _Judged(name, contrast.verdict)
+
+
+def _is(names: Sequence[object]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _show(names: Sequence[object]) -> str:
+    return "shows" if len(names) == 1 else "show"
+
+
+def _trial_names(trials: Sequence[TrialVerdict]) -> str:
+    """Return e.g. ``tiny · think · standard · seed 0``, or ``12 trials``."""
+    return _listed([trial.plan.name for trial in trials], "trials")
+
+
+def _cell_names(cells: Sequence[CellVerdict]) -> str:
+    """Return e.g. ``tiny · think · standard``, or ``4 cells``."""
+    return _listed([cell.cell for cell in cells], "cells")
+
+
+def _listed(names: Sequence[str], what: str) -> str:
+    """Return the names, or how many there are."""
+    return ", ".join(names) if len(names) <= NAMED else f"{len(names)} {what}"
+
+
+def _run_command(verdicts: SweepVerdicts, folder: Path, *options: str) -> str | None:
+    """Return the command; None for a copy, since a sweep's folder has the sweep's name."""
+    if folder.name != verdicts.sweep:
+        return None
+    out = [] if str(folder.parent) == "runs" else ["--out", str(folder.parent)]
+    return shlex.join(["strictune", "run", str(folder / "sweep.yaml"), *options, *out])

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis import figures
-from analysis.pages import replace_text
 from analysis.report.catalogue import ReportFigure, draw
 from analysis.report.document import report_sections
 from analysis.report.gathering import OnPhase, SweepTables, gather, silent
@@ -18,7 +17,7 @@ from analysis.report.page import block_html, page_html
 from analysis.sweep import SweepVerdicts
 from analysis.wording import count_sentence, recipe_sentence
 from analysis.writing import plain
-from strictune.records import STUDIES
+from strictune.records import STUDIES, replacing, write_text
 
 __all__ = ["MAX_BYTES", "PICTURES", "Report", "report_document", "write_report"]
 
@@ -66,7 +65,7 @@ def write_report(folder: Path, *, max_bytes: int = MAX_BYTES, on_phase: OnPhase 
     markdown = folder / "report.md"
     sections = report_sections(sweep, steps=steps, drawn=drawn)
     title = sweep.verdicts.sweep
-    replace_text(markdown, report_markdown(title, summary, sections, pictures=PICTURES))
+    write_text(markdown, report_markdown(title, summary, sections, pictures=PICTURES))
     on_phase("packing completions")
     page = folder / "report.html"
     before, after = page_html(
@@ -115,7 +114,7 @@ def _write_pictures(folder: Path, drawn: Sequence[ReportFigure]) -> None:
     folder.mkdir(exist_ok=True)
     names = {f"{figure.name}.svg" for figure in drawn}
     for figure in drawn:
-        replace_text(folder / f"{figure.name}.svg", figures.to_svg(figure.document))
+        write_text(folder / f"{figure.name}.svg", figures.to_svg(figure.document))
     for old in folder.glob("*.svg"):
         if old.name not in names:
             old.unlink()
@@ -131,12 +130,10 @@ def _write_page(
         2 * len(trial.plan.trial_id) + 64 for trial in sweep.verdicts.trials
     )
     num_flips_left_out = 0
-    beside = path.with_name(f".{path.name}.part")
-    with beside.open("w", encoding="utf-8") as file:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
         file.write(before)
         for block in blocks(sweep, max_chars=max(0, left - wrapping)):
             file.write(block_html(block.name, block.content))
             num_flips_left_out += block.num_flips_left_out
         file.write(after)
-    beside.replace(path)
     return path.stat().st_size, num_flips_left_out

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.pages import inline_text, item_lines, replace_text, table_lines
+from analysis.pages import inline_text, item_lines, table_lines
 from analysis.study.findings import Findings, StudyFindings, study_findings
 from analysis.study.importance import NUM_RESAMPLES
 from analysis.study.wording import (
@@ -19,6 +19,7 @@ from analysis.study.wording import (
     winner_sentences,
 )
 from analysis.writing import plain
+from strictune.records import write_text
 
 if TYPE_CHECKING:
     from analysis.study.pictures import Picture
@@ -46,9 +47,9 @@ def write_findings(sweep_dir: Path, *, num_resamples: int = NUM_RESAMPLES) -> Fi
     findings = study_findings(sweep_dir, num_resamples=num_resamples)
     pictures = {found.study.cell: draw_study(found) for found in findings.studies}
     _write_pictures(sweep_dir / PICTURES, pictures)
-    replace_text(sweep_dir / "findings.md", _markdown(findings, pictures))
+    write_text(sweep_dir / "findings.md", _markdown(findings, pictures))
     text = json.dumps(findings_document(findings), indent=2, ensure_ascii=False, allow_nan=False)
-    replace_text(sweep_dir / "findings.json", text + "\n")
+    write_text(sweep_dir / "findings.json", text + "\n")
     return findings
 
 
@@ -113,7 +114,7 @@ def _write_pictures(folder: Path, pictures: Mapping[str, Sequence["Picture"]]) -
     for cell, drawn in pictures.items():
         for picture in drawn:
             name = _file(cell, picture.name)
-            replace_text(folder / name, to_svg(picture.document))
+            write_text(folder / name, to_svg(picture.document))
             written.add(name)
     for old in folder.glob("*.svg"):
         if old.name not in written:
