@@ -83,22 +83,23 @@ def test_a_wide_terminal_shows_every_column(sweep: WatchedSweep) -> None:
 
 def test_the_header_counts_trials_by_state(sweep: WatchedSweep) -> None:
     header = drawn(sweep, width=300)[0]
-    assert header.startswith("sweep: running, by process 1 on elsewhere.invalid")
+    assert header.startswith("sweep: running (driver process 1 on elsewhere.invalid")
     assert header.endswith("4 trials: 1 training, 1 FAILED, 1 FINISHED, 1 waiting.")
 
 
 def test_a_sweep_that_nobody_runs_says_how_to_go_on(sweep: WatchedSweep) -> None:
     (sweep.path / "driver.json").unlink()
     header = " ".join(drawn(sweep, width=300)[:2])
-    assert "not running" in header
-    assert f"Go on with: strictune run {sweep.path}/sweep.yaml --resume" in header
+    assert header.startswith("sweep: stopped (no driver process). 4 trials: ")
+    assert f"Continue with: strictune run {sweep.path}/sweep.yaml --resume" in header
     assert "1 interrupted" in header
 
 
 def test_a_sweep_without_a_trial_at_work_says_what_comes_first(tmp_path: Path) -> None:
     sweep = WatchedSweep(tmp_path)
     sweep.driver(pid=1, host="elsewhere.invalid")
-    assert "No trial has begun; Ray and the baselines come first." in drawn(sweep, width=100)
+    text = "No trial has started yet: Ray and the baselines come first."
+    assert text in drawn(sweep, width=100)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160, 200, 300])
@@ -188,7 +189,7 @@ def test_json_holds_every_trial(sweep: WatchedSweep, capsys: pytest.CaptureFixtu
         "sweep": "sweep",
         "folder": str(sweep.path),
         "state": "running",
-        "why": "by process 1 on elsewhere.invalid, which cannot be asked from here",
+        "why": "driver process 1 on elsewhere.invalid, which cannot be checked from this machine",
         "resume": None,
         "primary_rung": "strict",
         "num_trials": 4,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from strictune.watch import Driver, read_driver
@@ -36,10 +37,10 @@ def test_a_number_that_another_process_has_now_is_gone(sleeper: subprocess.Popen
 
 
 def test_another_users_process_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(pid: int, signal: int) -> None:
-        raise PermissionError
+    def refuse(process: psutil.Process) -> None:
+        raise psutil.AccessDenied
 
-    monkeypatch.setattr(os, "kill", refuse)
+    monkeypatch.setattr(psutil.Process, "create_time", refuse)
     assert Driver(os.getpid(), HOST, time.time()).status() == "alive"
 
 

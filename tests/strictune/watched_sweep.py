@@ -8,6 +8,7 @@ from typing import Any
 STAGES = (10, 20)
 """Steps of the two stages of every cell."""
 START = 1_000_000_000.0
+MODEL = {"model": "builtin:tiny", "thinking": True, "curriculum": "two-stage", "seed": 0}
 
 
 class WatchedSweep:
@@ -23,12 +24,14 @@ class WatchedSweep:
         cell = "tiny · think · two-stage"
         stages = [{"name": f"s{index}", "steps": steps} for index, steps in enumerate(STAGES)]
         trials = [
-            {"trial_id": trial_id, "name": f"{cell} · {trial_id}", "cell": cell}
+            {"trial_id": trial_id, "name": f"{cell} · {trial_id}", "cell": cell, **MODEL}
             for trial_id in trial_ids
         ]
         plan = {
             "sweep": "sweep",
+            "task": "strict_json",
             "primary_rung": "strict",
+            "rungs": ["strict"],
             "cells": [{"name": cell, "stages": stages}],
             "trials": trials,
         }

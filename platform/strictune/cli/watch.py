@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["configure", "execute", "watch_document"]
 
 EVERY_S = 2.0
-SEARCH_S = 0.2
-"""How long a look of the live table may search long files for earlier evaluations."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +43,9 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(watch_document(watch.look()), indent=2, ensure_ascii=False))
     elif args.once or not sys.stdout.isatty():
-        _print_once(watch.look())
+        from strictune.cli.watch_table import WatchTable
+
+        table_console().print(WatchTable(look=watch.look(), now=time.time(), is_bounded=False))
     else:
         _show_live(watch, every_s=args.every)
     return 0
@@ -70,12 +70,6 @@ def watch_document(look: "SweepLook") -> dict[str, Any]:
     }
 
 
-def _print_once(look: "SweepLook") -> None:
-    from strictune.cli.watch_table import WatchTable
-
-    table_console().print(WatchTable(look=look, now=time.time(), is_bounded=False))
-
-
 def _show_live(watch: "SweepWatch", *, every_s: float) -> None:
     """Draw until the sweep has ended or the user leaves; the last table stays on the screen."""
     from rich.live import Live
@@ -83,15 +77,15 @@ def _show_live(watch: "SweepWatch", *, every_s: float) -> None:
     from strictune.cli.watch_table import WatchTable
 
     console = table_console()
-    look = watch.look(search_s=SEARCH_S)
+    look = watch.look()
     with (
         contextlib.suppress(KeyboardInterrupt),
         Live(console=console, screen=True, auto_refresh=False) as live,
     ):
         while True:
             live.update(WatchTable(look=look, now=time.time(), is_bounded=True), refresh=True)
-            if look.state == "ended" and look.has_all_evaluations:
+            if look.state == "ended":
                 break
-            time.sleep(every_s if look.has_all_evaluations else 0)
-            look = watch.look(search_s=SEARCH_S)
+            time.sleep(every_s)
+            look = watch.look()
     console.print(WatchTable(look=look, now=time.time(), is_bounded=True))

@@ -44,7 +44,7 @@ STATE_STYLES = {
     "waiting": "dim",
 }
 """By how much a state is worth a line of the screen."""
-SWEEP_STYLES = {"running": "cyan", "not running": "bold yellow", "ended": "green"}
+SWEEP_STYLES = {"running": "cyan", "stopped": "bold yellow", "ended": "green"}
 
 
 class Column(NamedTuple):
@@ -106,12 +106,12 @@ class WatchTable:
             (look.sweep, "bold"),
             ": ",
             (look.state, SWEEP_STYLES[look.state]),
-            f", {look.why}. {len(look.trials)} trials: {_counts(look.trials)}.",
+            f" ({look.why}). {len(look.trials)} trials: {_counts(look.trials)}.",
         )
         if look.resume:
-            header.append(f"\nGo on with: {look.resume}", style="yellow")
+            header.append(f"\nContinue with: {look.resume}", style="yellow")
         if look.state == "running" and not any(row.updated for row in look.trials):
-            header.append("\nNo trial has begun; Ray and the baselines come first.")
+            header.append("\nNo trial has started yet: Ray and the baselines come first.")
         return header
 
     def _columns(self) -> list[Column]:

@@ -62,26 +62,23 @@ class MetricsTail:
         self._end = 0
         self._last_line = b""
 
-    def read_new(self) -> tuple[bool, list[bytes]]:
-        """Return whether what was read before is gone, and the lines that have come since.
+    def read_new(self) -> tuple[bool, bytes]:
+        """Return whether what was read before is gone, and the whole lines that have come since.
 
         Where a file was cut back or replaced, all of its lines are new.
         """
         try:
-            size = self.path.stat().st_size
+            with self.path.open("rb") as file:
+                before = self._end - len(self._last_line)
+                file.seek(before)
+                is_afresh = file.read(len(self._last_line)) != self._last_line
+                if is_afresh:  # A file may shrink and grow again past its old size.
+                    self._end = file.seek(0)
+                new = file.read()
         except FileNotFoundError:
-            size = 0
-        if size == self._end:
-            return False, []
-        is_afresh = size < self._end or not self._is_continued()
-        if is_afresh:
-            self._end, self._last_line = 0, b""
-        lines = list(read_lines(self.path, start=self._end)) if size else []
-        self._end += sum(map(len, lines))
-        self._last_line = lines[-1] if lines else self._last_line
-        return is_afresh, lines
-
-    def _is_continued(self) -> bool:
-        """Whether the line read last is still where it was: a file may shrink and grow again."""
-        before = self._end - len(self._last_line)
-        return self._last_line in (b"", *read_lines(self.path, start=before, end=self._end))
+            is_afresh, new, self._end = self._end > 0, b"", 0
+        new = new[: new.rfind(b"\n") + 1]
+        self._end += len(new)
+        if new or is_afresh:
+            self._last_line = new[new.rfind(b"\n", 0, -1) + 1 :]
+        return is_afresh, new

@@ -1,15 +1,13 @@
 """How the trials of a sweep stand, read from its folder while it runs.
 
-``sweep`` looks at all of it, ``trial`` at one trial; below them ``metrics`` follows a growing
-file and ``driver`` says whether anybody runs the sweep. Reading never writes, and asks neither
-Ray nor MLflow: the folder is the truth, on whatever machine it is seen. Results on the final
-split are left to the report.
+``sweep`` looks at all of it, ``trial`` at one trial, and ``driver`` says whether anybody runs the
+sweep. Reading never writes, and asks neither Ray nor MLflow: the folder is the truth, on whatever
+machine it is seen. Results on the final split are left to the report.
 """
 
 from strictune.watch.driver import Driver, read_driver
-from strictune.watch.metrics import HeldOut
 from strictune.watch.sweep import SweepLook, SweepState, SweepWatch
-from strictune.watch.trial import TrialRow
+from strictune.watch.trial import HeldOut, TrialRow
 
 __all__ = [
     "Driver",

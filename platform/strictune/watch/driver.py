@@ -5,10 +5,11 @@ process that was killed leaves it behind, and its number may belong to another o
 """
 
 import json
-import os
 import socket
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+import psutil
 
 __all__ = ["Driver", "read_driver"]
 
@@ -29,15 +30,12 @@ class Driver(NamedTuple):
         if self.host != socket.gethostname():
             return "elsewhere"
         try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return "gone"
-        except PermissionError:  # It runs, for another user.
-            pass
-        born = _started(self.pid)
-        if born is not None and born > self.started + CLOCK_TOLERANCE_S:
-            return "gone"  # Another process has its number now.
-        return "alive"
+            process = psutil.Process(self.pid)
+            is_another = process.create_time() > self.started + CLOCK_TOLERANCE_S
+            has_ended = process.status() == psutil.STATUS_ZOMBIE
+        except psutil.Error:  # It may be another user's, of which nothing more is known.
+            return "alive" if psutil.pid_exists(self.pid) else "gone"
+        return "gone" if is_another or has_ended else "alive"
 
 
 def read_driver(folder: Path) -> Driver | None:
@@ -47,17 +45,3 @@ def read_driver(folder: Path) -> Driver | None:
         return Driver(int(content["pid"]), str(content["host"]), float(content["started"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _started(pid: int) -> float | None:
-    """Return when a process started, in seconds since the epoch; None where Linux is not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        uptime = Path("/proc/stat").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    # The second field is the command in parentheses, which may hold anything; of the others
-    # the 22nd is the start in clock ticks since boot (proc_pid_stat(5)).
-    ticks = int(stat.rpartition(")")[2].split()[19])
-    booted = next(int(line.split()[1]) for line in uptime.splitlines() if line.startswith("btime"))
-    return booted + ticks / os.sysconf("SC_CLK_TCK")

@@ -1,30 +1,43 @@
-"""One trial's folder as one row, read again and again; only what has changed is read."""
+"""One trial's folder as one row, read again and again; of its metrics only what is new."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
-from strictune.watch.metrics import HeldOut, Logged, MetricsFile
+from strictune.errors import StorageError
+from strictune.records import LOCK, METRICS, Logged, MetricsTail, parse_line, read_outcome
 
-__all__ = ["PlannedTrial", "TrialRow", "TrialWatch"]
+__all__ = ["HeldOut", "TrialFacts", "TrialRow", "TrialWatch"]
 
+WINDOW = 10
+"""Logged steps over which speeds are taken."""
+EVALUATION_MARKS = (b'"eval/', b'"final/')
+"""What tells the line of an evaluation from that of a training step."""
 MEMORY_KEYS = ("gpu/peak_gib", "memory/peak_gib")
 """The device's peak where there is one, else the process's."""
 
-T = TypeVar("T")
 
+class TrialFacts(NamedTuple):
+    """What is known of a trial before it runs."""
 
-class PlannedTrial(NamedTuple):
-    """What the plan says of a trial."""
-
-    trial_id: str
     name: str
     cell: str
     stage_ends: Sequence[int]
     """The step at which each stage ends; the last one is the trial's number of steps."""
+
+
+class HeldOut(NamedTuple):
+    """One evaluation on the validation split."""
+
+    step: int
+    frac: float
+    """Share of completions that reach the task's primary rung."""
+    seconds: float | None
+    """How long the evaluation took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,86 +86,154 @@ class TrialRow:
 class TrialWatch:
     """Follows one trial's folder."""
 
-    def __init__(self, folder: Path, planned: PlannedTrial, *, primary_rung: str) -> None:
-        self.metrics = MetricsFile(folder / "metrics.jsonl", primary_rung=primary_rung)
-        self._training_key = f"train/{primary_rung}/pass_at_1"
+    def __init__(self, folder: Path, *, primary_rung: str) -> None:
         self._folder = folder
-        self._planned = planned
-        self._outcome = _Cached(folder / "outcome.json", _parse_outcome)
-        self._attempts = _Cached(folder / "attempts.jsonl", _parse_attempts)
+        self._rung = primary_rung
+        self._tail = MetricsTail(folder / METRICS)
+        self._forget()
 
-    def look(self) -> None:
-        """Read what has changed in the folder."""
-        self.metrics.look()
-        self._outcome.look()
-        self._attempts.look()
-
-    def row(self, *, now: float) -> TrialRow:
-        """Say how the trial stood at the last look.
+    def look(self, facts: TrialFacts, *, now: float) -> TrialRow:
+        """Read what has changed in the folder, and say how the trial stands.
 
         Args:
+            facts: What its plan or its spec says.
             now: The time, in seconds since the epoch.
         """
-        metrics, outcome, attempts = self.metrics, self._outcome.content, self._attempts.content
-        values = metrics.steps[-1].metrics if metrics.steps else {}
-        speed = _speed(metrics.steps)
-        held_out = metrics.held_out
-        signs_of_life = (metrics.last_time, attempts.last_time if attempts else None)
-        ends = self._planned.stage_ends
+        self._read_metrics()
+        starts = _read_starts(self._folder / "attempts.jsonl")
+        ended = self._ended()
+        values = self._steps[-1].metrics if self._steps else {}
+        speed = _speed(self._steps)
+        last, ends = self._last, facts.stage_ends
+        signs_of_life = [line.time for line in (last, *starts[-1:]) if line is not None]
         return TrialRow(
-            trial_id=self._planned.trial_id,
-            name=self._planned.name,
-            cell=self._planned.cell,
-            state=outcome.state if outcome else self._open_state(),
-            step=outcome.num_steps if outcome and not metrics.steps else metrics.last_step,
+            trial_id=self._folder.name,
+            name=facts.name,
+            cell=facts.cell,
+            state=ended.state if ended else self._open_state(starts, ends),
+            step=last.step if last else ended.steps if ended else 0,
             num_steps=ends[-1] if ends else None,
             reward=values.get("reward/total/mean"),
-            training_frac=values.get(self._training_key),
-            held_out_frac=held_out[-1].frac if held_out else None,
-            held_out=held_out,
+            training_frac=values.get(f"train/{self._rung}/pass_at_1"),
+            held_out_frac=self._held_out[-1].frac if self._held_out else None,
+            held_out=list(self._held_out),
             step_s=speed.step_s,
             tokens_per_s=speed.tokens_per_s,
             peak_gib=next((values[key] for key in MEMORY_KEYS if key in values), None),
-            time_left_s=None if outcome else self._time_left_s(speed.step_s, now=now),
-            num_retries=attempts.num_starts - 1 if attempts else None,
-            reason=outcome.reason if outcome else attempts.why if attempts else None,
-            updated=max((at for at in signs_of_life if at is not None), default=None),
+            time_left_s=None if ended else self._time_left_s(speed.step_s, ends, now=now),
+            num_retries=len(starts) - 1 if starts else None,
+            reason=ended.reason if ended else starts[-1].why if starts else None,
+            updated=max(signs_of_life, default=None),
         )
 
-    def _open_state(self) -> str:
-        attempts, last_time = self._attempts.content, self.metrics.last_time
-        if last_time is None:
-            has_begun = attempts is not None or (self._folder / "lock.json").exists()
-            return "starting" if has_begun else "waiting"
-        if attempts is not None and attempts.last_time > last_time:
-            return "starting"
-        return "evaluating" if self._is_evaluating() else "training"
+    def _forget(self) -> None:
+        self._steps: deque[Logged] = deque(maxlen=WINDOW + 1)
+        self._held_out: list[HeldOut] = []
+        self._num_evaluations = 0
+        """Since the last training step, the one on the final split included."""
+        self._last: Logged | None = None
 
-    def _is_evaluating(self) -> bool:
+    def _read_metrics(self) -> None:
+        """Take in new lines; of many, only evaluations and the last steps are parsed, for speed."""
+        is_afresh, new = self._tail.read_new()
+        if is_afresh:
+            self._forget()
+        key = f"eval/{self._rung}/pass_at_1"
+        earlier, *recent = new.rsplit(b"\n", 2 * WINDOW + 1)
+        if len(recent) <= 2 * WINDOW:
+            earlier, recent = b"", new.splitlines()
+        for line in (*_lines_with(json.dumps(key).encode(), earlier), *recent):
+            logged = parse_line(line)
+            if logged is None:
+                continue
+            self._last = logged
+            if not any(mark in line for mark in EVALUATION_MARKS):
+                self._steps.append(logged)
+                self._num_evaluations = 0
+                continue
+            self._num_evaluations += 1
+            if key in logged.metrics:
+                seconds = logged.metrics.get("time/eval_s")
+                self._held_out.append(HeldOut(logged.step, logged.metrics[key], seconds))
+
+    def _ended(self) -> "_End | None":
+        try:
+            outcome = read_outcome(self._folder)
+        except StorageError as error:
+            return _End("UNREADABLE", str(error), 0)
+        return None if outcome is None else _End(outcome.state, outcome.reason, outcome.steps)
+
+    def _open_state(self, starts: "Sequence[_Start]", ends: Sequence[int]) -> str:
+        if self._last is None:
+            has_begun = starts or (self._folder / LOCK).exists()
+            return "starting" if has_begun else "waiting"
+        if starts and starts[-1].time > self._last.time:
+            return "starting"
+        return "evaluating" if self._is_evaluating(self._last.step, ends) else "training"
+
+    def _is_evaluating(self, step: int, ends: Sequence[int]) -> bool:
         """Whether a stage has ended and the next one has not begun.
 
         After a stage's evaluation the next stage begins; after the last one the final split
         is evaluated.
         """
-        step, ends = self.metrics.last_step, self._planned.stage_ends
-        return step in ends and (not self.metrics.num_evaluations or step == ends[-1])
+        return step in ends and (not self._num_evaluations or step == ends[-1])
 
-    def _time_left_s(self, step_s: float | None, *, now: float) -> float | None:
+    def _time_left_s(
+        self, step_s: float | None, ends: Sequence[int], *, now: float
+    ) -> float | None:
         """Return what the steps and evaluations that are left take at the speed of the last."""
-        step, ends = self.metrics.last_step, self._planned.stage_ends
-        if step_s is None or self.metrics.last_time is None or not ends:
+        if step_s is None or self._last is None or not ends:
             return None
-        timed = [found.seconds for found in self.metrics.held_out if found.seconds is not None]
-        is_evaluating = self._is_evaluating()
+        step = self._last.step
+        timed = [found.seconds for found in self._held_out if found.seconds is not None]
+        is_evaluating = self._is_evaluating(step, ends)
         if is_evaluating and not timed:
             return None
         # One evaluation ends each stage, and one on the final split the trial.
         num_evaluations = sum(end >= step for end in ends) + 1
         if step in ends:
-            num_evaluations -= self.metrics.num_evaluations
+            num_evaluations -= self._num_evaluations
         left_s = (ends[-1] - step) * step_s + (max(0, num_evaluations) * timed[-1] if timed else 0)
         # A step takes moments, an evaluation minutes without a sign.
-        return max(0.0, left_s - (now - self.metrics.last_time)) if is_evaluating else left_s
+        return max(0.0, left_s - (now - self._last.time)) if is_evaluating else left_s
+
+
+def _lines_with(needle: bytes, block: bytes) -> Iterator[bytes]:
+    """Yield the lines that hold ``needle``."""
+    at = block.find(needle)
+    while at >= 0:
+        end = block.find(b"\n", at)
+        end = len(block) if end < 0 else end
+        yield block[block.rfind(b"\n", 0, at) + 1 : end]
+        at = block.find(needle, end)
+
+
+class _End(NamedTuple):
+    state: str
+    reason: str | None
+    steps: int
+
+
+class _Start(NamedTuple):
+    time: float
+    why: str | None
+    """Why it was needed; None for the first one."""
+
+
+def _read_starts(path: Path) -> list[_Start]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    starts = []
+    for line in lines:
+        try:
+            start = json.loads(line)
+            starts.append(_Start(float(start["time"]), start["why"]))
+        except (ValueError, KeyError, TypeError):
+            continue  # The last line may be half written.
+    return starts
 
 
 class _Speed(NamedTuple):
@@ -176,68 +257,10 @@ def _speed(steps: Sequence[Logged]) -> _Speed:
             continue
         timed_s += num_steps * step_s
         num_timed += num_steps
-        tokens = after.metrics.get("train/num_tokens", 0) - before.metrics.get(
-            "train/num_tokens", 0
-        )
-        if tokens > 0:
+        counts = [logged.metrics.get("train/num_tokens", 0) for logged in (before, after)]
+        if counts[1] > counts[0]:
             counted_s += num_steps * step_s
-            num_tokens += tokens
+            num_tokens += counts[1] - counts[0]
     if not num_timed:
         return _Speed(steps[-1].metrics.get("time/step_s") if steps else None, None)
     return _Speed(timed_s / num_timed, num_tokens / counted_s if counted_s else None)
-
-
-class _Outcome(NamedTuple):
-    state: str
-    reason: str | None
-    num_steps: int
-
-
-def _parse_outcome(content: bytes) -> _Outcome:
-    try:
-        outcome = json.loads(content)
-        reason = outcome["reason"]
-        return _Outcome(
-            str(outcome["state"]), None if reason is None else str(reason), int(outcome["steps"])
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        cure = "Remove it to have --resume go on with the trial."
-        return _Outcome("UNREADABLE", f"outcome.json cannot be read ({error!r}). {cure}", 0)
-
-
-class _Attempts(NamedTuple):
-    num_starts: int
-    last_time: float
-    why: str | None
-    """Why the last start was needed; None for the first one."""
-
-
-def _parse_attempts(content: bytes) -> _Attempts | None:
-    starts = []
-    for line in content.splitlines():
-        try:
-            start = json.loads(line)
-            starts.append((float(start["time"]), start["why"]))
-        except (ValueError, KeyError, TypeError):
-            continue  # The last line may be half written.
-    return _Attempts(len(starts), *starts[-1]) if starts else None
-
-
-class _Cached(Generic[T]):
-    """A small file that is parsed again only when it has changed."""
-
-    def __init__(self, path: Path, parse: Callable[[bytes], T]) -> None:
-        self.content: T | None = None
-        self._path = path
-        self._parse = parse
-        self._stamp: tuple[int, int, int] | None = None
-
-    def look(self) -> None:
-        try:
-            stat = self._path.stat()
-            stamp = stat.st_mtime_ns, stat.st_size, stat.st_ino
-            if stamp != self._stamp:
-                self.content = self._parse(self._path.read_bytes())
-                self._stamp = stamp
-        except FileNotFoundError:
-            self.content = self._stamp = None
