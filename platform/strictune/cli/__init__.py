@@ -36,6 +36,11 @@ class Verb(NamedTuple):
 
 VERBS = (
     Verb(
+        "init",
+        "write a sweep file for data, a schema or reward functions of your own",
+        "strictune init --data orders.jsonl --schema order.schema.json",
+    ),
+    Verb(
         "run",
         "run or resume a sweep, and say what helped",
         "strictune run search_spaces/quickstart.yaml",
