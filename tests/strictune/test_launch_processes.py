@@ -18,7 +18,7 @@ import torch
 
 from strictune.config import ResourcesSpec, TrialSpec, expand, load_sweep
 from strictune.errors import StorageError
-from strictune.launch import baselines, cluster, probes, trials
+from strictune.launch import baselines, cluster, grants, trials
 from strictune.launch.cluster import ENDING, cluster_machines, ray_cluster
 from strictune.launch.folder import SweepFolder, open_sweep_folder
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
@@ -87,10 +87,10 @@ def test_the_process_of_a_baseline_is_gone_after_its_result(
 def test_the_process_of_a_probe_is_gone_after_its_result(
     opened: tuple[SweepFolder, list[TrialSpec]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "measure_probe_of", lambda trial: os.getpid())
+    monkeypatch.setattr(grants, "measure_probe_of", lambda trial: os.getpid())
     folder, [trial] = opened
     machine = Machine(cpus=2, memory_gib=8, gpus=1)
-    [(_, pid)] = probes._probe(ResourcesSpec(gpus_per_trial=1), [trial], folder, [machine])
+    [(_, pid)] = grants._probe(ResourcesSpec(gpus_per_trial=1), [trial], folder, [machine])
     assert has_ended(int(str(pid)))
 
 
@@ -117,7 +117,7 @@ def test_what_was_granted_a_card_that_torch_cannot_use_fails_and_says_why(
     [problem] = baselines.measure_baselines([trial], folder, grants={trial.cell: ONE_CARD})
     assert "granted a GPU" in problem
     resources = ResourcesSpec(gpus_per_trial=1)
-    [(_, found)] = probes._probe(resources, [trial], folder, runner.machines)
+    [(_, found)] = grants._probe(resources, [trial], folder, runner.machines)
     assert "granted a GPU" in str(found)
 
 

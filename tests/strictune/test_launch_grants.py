@@ -11,7 +11,7 @@ from cost_fakes import CARD, ON_CARD, ON_CPU, a_probe, sweep_of
 from strictune.config import TrialSpec, expand
 from strictune.cost_cache import HEAP_GROWTH, CostCache
 from strictune.errors import BudgetError, TrialError
-from strictune.launch import probes
+from strictune.launch import grants as granting
 from strictune.launch.folder import SweepFolder
 from strictune.launch.grants import grant_cells
 from strictune.packing import Machine
@@ -39,11 +39,11 @@ class Launch:
             for trial in trials:
                 yield trial, outcome(trial)
 
-        monkeypatch.setattr(probes, "_probe", answer)
+        monkeypatch.setattr(granting, "_probe", answer)
 
     def measure(self, *machines: Machine, **changes: Any) -> None:
         sweep = sweep_of(**changes)
-        probes.measure_peaks(
+        granting.measure_peaks(
             sweep.resources,
             expand(sweep),
             self._folder,
@@ -130,14 +130,14 @@ def test_all_failures_are_told_and_what_was_measured_is_kept(
 )
 def test_what_a_probe_says_is_said_as_it_is(error: Exception) -> None:
     told = ray.exceptions.RayTaskError("measure_probe_of", "traceback", error)
-    assert probes._reason(expand(sweep_of())[0], told) == str(error)
+    assert granting._reason(expand(sweep_of())[0], told) == str(error)
 
 
 def test_a_probe_whose_process_is_lost_says_what_to_do() -> None:
     trial = expand(sweep_of())[0]
-    killed = probes._reason(trial, ray.exceptions.OutOfMemoryError("low on memory"))
+    killed = granting._reason(trial, ray.exceptions.OutOfMemoryError("low on memory"))
     assert killed.startswith("tiny · no-think · standard needs more memory at its worst lengths")
     assert "Lower trial.grpo.per_device_train_batch_size" in killed
-    crashed = probes._reason(trial, ray.exceptions.WorkerCrashedError())
+    crashed = granting._reason(trial, ray.exceptions.WorkerCrashedError())
     assert "could not be measured: " in crashed
     assert crashed.endswith("Give numbers instead of auto under resources.")
