@@ -92,50 +92,40 @@ class Check(NamedTuple):
 
 
 def examine(checks: Sequence[Check], place: Place) -> Iterator[Finding]:
-    """Run all checks at once and yield what they find, in their order."""
-    running = [_Running(check, place) for check in checks]
-    for each in running:
-        yield from each.findings()
+    """Run all checks at once and yield what they find, in their order.
 
-
-class _Running:
-    """A check in a thread of its own, which may hang, e.g. on a dead network drive."""
-
-    def __init__(self, check: Check, place: Place) -> None:
-        self._check = check
-        self._found: list[Finding] = []
-        self._deadline = time.monotonic() + check.limit_s
-        self._thread = threading.Thread(target=self._run, args=(place,), daemon=True)
-        self._thread.start()
-
-    def findings(self) -> list[Finding]:
-        """Wait for what the check finds."""
-        self._thread.join(max(0.0, self._deadline - time.monotonic()))
-        return list(self._found) or [
+    Each has a thread of its own, because it may hang, e.g. on a dead network drive.
+    """
+    running = []
+    for check in checks:
+        found: list[Finding] = []
+        thread = threading.Thread(target=_run_check, args=(check, place, found), daemon=True)
+        thread.start()
+        running.append((check, thread, time.monotonic() + check.limit_s, found))
+    for check, thread, deadline, found in running:
+        thread.join(max(0.0, deadline - time.monotonic()))
+        yield from list(found) or [
             Finding(
-                name=self._check.name,
-                status=self._check.late,
-                found=f"gave no answer within {self._check.limit_s:g} s",
+                name=check.name,
+                status=check.late,
+                found=f"gave no answer within {check.limit_s:g} s",
                 cure="Try again when the machine has less to do; if it stays so, look at what "
                 "this depends on: network, network drives, drivers.",
             )
         ]
 
-    def _run(self, place: Place) -> None:
-        try:
-            found = self._check.run(place)
-        except Exception as error:
-            logger.debug("check=%s failed", self._check.name, exc_info=error)
-            self._found = [
-                Finding(
-                    name=self._check.name,
-                    status="broken",
-                    found=f"the check itself failed: {type(error).__name__}: {error}",
-                    cure="Please report this, with `strictune doctor --json`.",
-                )
-            ]
-        else:
-            self._found = [found] if isinstance(found, Finding) else list(found)
+
+def _run_check(check: Check, place: Place, found: list[Finding]) -> None:
+    try:
+        result = check.run(place)
+    except Exception as error:
+        logger.debug("check=%s failed", check.name, exc_info=error)
+        result = broken(
+            check.name,
+            f"the check itself failed: {type(error).__name__}: {error}",
+            cure="Please report this, with `strictune doctor --json`.",
+        )
+    found += [result] if isinstance(result, Finding) else result
 
 
 def say_findings(tries: Mapping[str, Callable[[], Finding]], *, cure: str) -> None:
