@@ -149,7 +149,7 @@ MISTAKES = [
     ),
     pytest.param(
         "trial.rewards={shema: 1}",
-        "trial.rewards.shema is no reward component, expected one of format, validity, schema, "
+        "trial.rewards.shema is not a reward component, expected one of format, validity, schema, "
         "reasoning, truncation, repetition, strictness. Did you mean schema?",
         id="unknown-component",
     ),

@@ -67,9 +67,9 @@ def test_overrides_lie_on_top_of_the_file(texts: list[str], expected: dict[str, 
     ("text", "message"),
     [
         pytest.param("a.b.c=1", "a.b = 1 has no keys below it", id="below-a-number"),
-        pytest.param("a.c.2=1", "2 is no position in a list of 2, expected 0 to 1", id="beyond"),
-        pytest.param("a.c.x=1", "x is no position", id="name-in-a-list"),
-        pytest.param("a.c.-1=1", "-1 is no position", id="from-the-end"),
+        pytest.param("a.c.2=1", "2 is not a position in a list of 2, expected 0 to 1", id="beyond"),
+        pytest.param("a.c.x=1", "x is not a position", id="name-in-a-list"),
+        pytest.param("a.c.-1=1", "-1 is not a position", id="from-the-end"),
         pytest.param("a.e.0=1", "the list before 0 has no positions", id="empty-list"),
         pytest.param(
             "trial.thinking=true",

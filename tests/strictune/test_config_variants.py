@@ -54,7 +54,7 @@ def test_variants_can_be_contrasted(tmp_path: Path) -> None:
         ({"grpo.beta.x": 1}, 'matrix.variant.bad.grpo.beta = {"x": 1}, expected a number'),
         ({"rewards.format": "a"}, "matrix.variant.bad.rewards.format = a, expected a number"),
         ({"lora.target_modules.9": "q"}, "matrix.variant.bad.lora.target_modules = {"),
-        ({"rewards": {"formt": 1}}, "matrix.variant.bad.rewards.formt is no reward component"),
+        ({"rewards": {"formt": 1}}, "matrix.variant.bad.rewards.formt is not a reward component"),
         ({"thinking": True}, "matrix.variant.bad.thinking is crossed by the matrix, not set"),
         ({"model": "builtin:tiny"}, "Use matrix.model."),
         ({"seed": 3}, "matrix.variant.bad.seed is crossed"),
@@ -150,7 +150,7 @@ def test_a_search_may_draw_what_the_task_pays(tmp_path: Path) -> None:
         return written(tmp_path, task=REFINER, search={"space": space, "num_trials": 2})
 
     load_sweep(searched(**{"task.reward.citation_weight": {"low": 0.0, "high": 1.0}}))
-    with pytest.raises(SpecError, match=r"task\.reward\.gate is no setting below trial"):
+    with pytest.raises(SpecError, match=r"task\.reward\.gate is not a setting of trial"):
         load_sweep(searched(**{"task.reward.gate": {"choices": [True, False]}}))
     with pytest.raises(SpecError, match=r"task\.pass_rubric_mean decides what evaluations"):
         load_sweep(searched(**{"task.pass_rubric_mean": {"choices": [0.5, 0.9]}}))

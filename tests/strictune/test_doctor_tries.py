@@ -337,7 +337,7 @@ def test_a_model_without_a_chat_template_is_named(
     assert ModelSource("some/base", str(folder), "unknown") in try_model._models_at_hand()
     finding = try_model.try_chat_templates()
     assert finding.status == "warning"
-    assert finding.found.startswith("none that works of some/base;")
+    assert finding.found.startswith("missing or broken for some/base;")
     assert "builtin:tiny" in finding.found
 
 

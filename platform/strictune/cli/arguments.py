@@ -45,7 +45,7 @@ def sweep_folder(args: argparse.Namespace) -> Path:
     """Return the folder that SWEEP means.
 
     Raises:
-        SpecError: It is no sweep's.
+        SpecError: It is not the folder of a sweep.
     """
     candidates = (Path(args.sweep), args.out / args.sweep)
     for path in candidates:

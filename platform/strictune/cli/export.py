@@ -64,7 +64,7 @@ def _trial_folder(given: Path) -> Path:
     """Return the folder that RUN means.
 
     Raises:
-        SpecError: It is no trial's.
+        SpecError: It is not the folder of a trial.
     """
     by_name = DEFAULT_RUNS / given.parent / "trials" / given.name
     candidates = (given, given.parent / "trials" / given.name, by_name)

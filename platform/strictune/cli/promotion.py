@@ -16,7 +16,7 @@ def promote_best(
 ) -> None:
     """Register the adapters that are better than their baselines and tell what became of them.
 
-    A store that is away, or holds no more what must be compared, costs one line.
+    A store that does not answer, or lacks what must be compared, costs one line.
     """
     candidates = [
         Candidate(model, trial.plan.trial_id, trial.verdict.text)

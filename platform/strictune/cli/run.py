@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the sweep in its folder; starts it where there is none",
+        help="continue the sweep in its folder; start it if there is none",
     )
     parser.add_argument(
         "--retry",

@@ -98,7 +98,7 @@ def _find_trial(folder: Path, wanted: str) -> Path:
     exact = [trial_id for trial_id, name in names.items() if wanted in (trial_id, name)]
     found = exact or [trial_id for trial_id in names if trial_id.startswith(wanted)]
     if len(found) != 1:
-        problem = "is no trial" if not found else f"fits {len(found)} trials"
+        problem = "matches no trial" if not found else f"matches {len(found)} trials"
         ids = ", ".join(found or names)
         raise SpecError(f"{wanted} {problem} of {folder}, expected one of {ids}.")
     return folder / "trials" / found[0]

@@ -85,7 +85,7 @@ def _index(items: list[Any], part: str, *, override: Override) -> int:
         raise SpecError(f"--set {override.text}: the list before {part} has no positions.")
     if not (part.isascii() and part.isdigit() and int(part) < len(items)):
         raise SpecError(
-            f"--set {override.text}: {part} is no position in a list of {len(items)}, "
+            f"--set {override.text}: {part} is not a position in a list of {len(items)}, "
             f"expected 0 to {len(items) - 1}."
         )
     return int(part)

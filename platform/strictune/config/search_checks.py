@@ -52,7 +52,7 @@ def _simplex_problems(sweep: SweepSpec, cell: TrialSpec) -> Iterator[Problem]:
     stages = [stage.name for stage in cell.stages]
     for name in space.stage_rewards:
         if name not in stages:
-            text = f"is no stage of {cell.curriculum}, expected some of {', '.join(stages)}."
+            text = f"is not a stage of {cell.curriculum}, expected some of {', '.join(stages)}."
             yield Problem(f"search.space.stage_rewards.{name}", text + did_you_mean(name, stages))
     for key, simplex in simplices.items():
         yield from _weights_problems(sweep, cell, simplex, place=f"search.space.{key}")
@@ -97,7 +97,7 @@ def _setting_problems(sweep: SweepSpec, cell: TrialSpec) -> Iterator[Problem]:
     unknown = [key for key in dimensions if not _is_setting(sweep, key)]
     if unknown:
         for key in unknown:
-            text = "is no setting below trial, and none of task; give its dotted key."
+            text = "is not a setting of trial or task; give its dotted key."
             yield Problem(f"search.space.settings.{key}", text)
         return
     for key, dimension in dimensions.items():

@@ -110,6 +110,6 @@ def _unknown_components(
         if name not in components:
             known = ", ".join(components)
             hint = did_you_mean(name, components)
-            text = f"is no reward component, expected one of {known}.{hint}"
+            text = f"is not a reward component, expected one of {known}.{hint}"
             problems.append(Problem(f"{key}.{name}", text))
     return problems

