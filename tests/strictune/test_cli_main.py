@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from strictune import __version__, cli
-from strictune.cli import VERBS, main
+from strictune.cli import VERBS, main, make_parser
 from strictune.cli import run as run_verb
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +61,12 @@ def test_an_unknown_verb_is_bad_input(capsys: pytest.CaptureFixture[str]) -> Non
         main(["plna"])
     assert stopped.value.code == 2
     assert "plna" in capsys.readouterr().err
+
+
+def test_a_parser_may_be_used_twice() -> None:
+    parser = make_parser()
+    for name in ("a", "b"):
+        assert parser.parse_args(["stop", name]).sweep == name
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +157,7 @@ def test_the_help_screen_imports_no_verb_and_no_configuration() -> None:
 def test_the_help_of_a_verb_imports_no_configuration() -> None:
     code = f"""
 import sys
-from strictune.cli import VERBS, main
+from strictune.cli import VERBS, main, make_parser
 for verb in VERBS:
     try:
         main([verb.name, "--help"])

@@ -232,7 +232,8 @@ class _VerbParser(argparse.ArgumentParser):
         return super().add_subparsers(parser_class=argparse.ArgumentParser, **options)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        module = importlib.import_module(f"strictune.cli.{self._verb.name}")
-        module.configure(self)
-        self.set_defaults(execute=module.execute)
+        if self.get_default("execute") is None:
+            module = importlib.import_module(f"strictune.cli.{self._verb.name}")
+            module.configure(self)
+            self.set_defaults(execute=module.execute)
         return super().parse_known_args(args, namespace)
