@@ -24,11 +24,12 @@ PIECES = (
 
 
 def shipped() -> list[Task]:
-    """Return a task of each kind that needs no setting."""
+    """Return a task of each kind that needs no setting, with few prompts."""
     tasks = []
     for kind, settings_class in TASKS.items():
+        sizes = {name: 240 for name in settings_class.model_fields if name.startswith("num_")}
         try:
-            tasks.append(load_task(settings_class.model_validate({"kind": kind})))
+            tasks.append(load_task(settings_class.model_validate({"kind": kind, **sizes})))
         except ValidationError:
             continue  # Reads files that a sweep must name.
     return tasks

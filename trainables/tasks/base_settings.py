@@ -65,8 +65,8 @@ class BaseSettings(BaseModel):
 
     @property
     def difficulties(self) -> tuple[str, ...]:
-        """Easiest first."""
-        return ("all",)
+        """Easiest first; none of them is ``all``, which tables say of all prompts."""
+        return ("default",)
 
     @property
     def components(self) -> tuple[str, ...]:

@@ -237,6 +237,7 @@ def test_files_are_found_beside_the_sweep_file(
         pytest.param(
             "success: b >= 1", r"b is none of rewards \(length_reward, acc", id="unpaid-condition"
         ),
+        pytest.param("difficulty: [all]", "which tables say of all prompts", id="all"),
         pytest.param("modul: x.py", "Did you mean module", id="misspelt-key"),
         pytest.param("train: {datset: x}", "dataset", id="misspelt-hub"),
         pytest.param("kind: function", "expected one of functions, refiner, strict", id="kind"),

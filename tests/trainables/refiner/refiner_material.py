@@ -28,8 +28,6 @@ Reply = Callable[[Question], tuple[float, ...] | None]
 class ScriptedJudge:
     """Answers by a function and remembers what it was asked."""
 
-    identity = "scripted"
-
     def __init__(self, reply: Reply, health: Mapping[str, float] | None = None) -> None:
         self.reply = reply
         self.health = health or {}

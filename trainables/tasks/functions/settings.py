@@ -84,7 +84,7 @@ class FunctionsSettings(BaseSettings):
     """How they are split off."""
     columns: ColumnSettings = ColumnSettings()
     """What the columns are called, e.g. ``{prompt: question}``."""
-    difficulty: tuple[str, ...] = ()
+    difficulty: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], ...] = ()
     """The names in the column ``difficulty``, easiest first; empty ignores the column."""
     max_prompt_tokens: Annotated[int, Field(ge=1)] = 512
     """Longer prompts are dropped from training and refused in evaluation."""
@@ -94,6 +94,8 @@ class FunctionsSettings(BaseSettings):
         twice = sorted({name for name in self.rewards if self.rewards.count(name) > 1})
         if twice:
             raise ValueError(f"lists {', '.join(twice)} twice in rewards; list each one once.")
+        if "all" in self.difficulty:
+            raise ValueError("lists all in difficulty, which tables say of all prompts; rename it.")
         for condition in self.conditions:
             if condition.sign is not None and condition.function not in self.rewards:
                 raise ValueError(

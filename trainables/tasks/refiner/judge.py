@@ -65,10 +65,6 @@ class Judgement(NamedTuple):
 class Judge(Protocol):
     """Scores answers and claims."""
 
-    @property
-    def identity(self) -> str:
-        """Names everything that can change its scores; part of the scorer's hash."""
-
     def judge(
         self, questions: Sequence[Question], *, on_progress: Callable[[], None] | None = None
     ) -> Judgement:

@@ -35,8 +35,6 @@ _EMPTY_WORDS = frozenset(
 class LexicalJudge:
     """Scores by the words that texts share."""
 
-    identity = "lexical-1"
-
     def judge(
         self, questions: Sequence[Question], *, on_progress: Callable[[], None] | None = None
     ) -> Judgement:

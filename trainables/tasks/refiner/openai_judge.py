@@ -11,8 +11,6 @@ answers come: only a judge that gives none for that time is given up.
 
 import asyncio
 import atexit
-import hashlib
-import json
 import logging
 import math
 import os
@@ -30,7 +28,7 @@ from trainables.tasks.refiner.judge_cache import JudgeCache, cache_key
 from trainables.tasks.refiner.judge_calls import EndedCalls, OpenCalls
 from trainables.tasks.refiner.judge_client import PAUSE_S, CallError, JudgeClient, OutputMode
 from trainables.tasks.refiner.judge_health import BatchHealth, FailureWatch
-from trainables.tasks.refiner.judge_prompt import ChatQuestion, chat_question, wording_hash
+from trainables.tasks.refiner.judge_prompt import ChatQuestion, chat_question
 from trainables.tasks.refiner.judge_settings import OpenAiSettings
 from trainables.tasks.refiner.replies import READING
 from trainables.tasks.refiner.rows import Rubric
@@ -86,12 +84,6 @@ class OpenAiJudge:
         self._watch = FailureWatch(settings.max_failure_frac)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._client: JudgeClient | None = None
-
-    @property
-    def identity(self) -> str:
-        """Names the model, how it decodes, and the words that it is asked in."""
-        text = json.dumps([self._settings.identity(), wording_hash()], sort_keys=True)
-        return f"openai:{self._settings.model}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def judge(
         self, questions: Sequence[Question], *, on_progress: Callable[[], None] | None = None
