@@ -328,3 +328,37 @@ def test_half_a_character_in_a_column_is_shown_and_kept_as_its_code(
         assert "a\\ud83d" in capsys.readouterr().out
     assert main(["score", recorded, "--schemas", str(schemas), "--by", "arm", "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)["by"]["arm"]) == {"a\\ud83d", "b"}
+
+
+def test_completions_are_scored_by_the_functions_of_a_sweep(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write(tmp_path / "rows.jsonl", *({"prompt": f"{c}?", "id": c} for c in "abcdefghijklmnopqrst"))
+    (tmp_path / "mine.py").write_text(
+        "def short(completions, **rest):\n    return [1.0 / (1 + len(c)) for c in completions]\n"
+        "def known(completions, **rest):\n"
+        "    return [None if c == '?' else float(c == 'yes') for c in completions]\n"
+    )
+    task = (
+        "{kind: functions, module: mine.py, rewards: [short, known], success: known >= 1, "
+        "train: rows.jsonl}"
+    )
+    sweep = tmp_path / "s.yaml"
+    trial = "{model: builtin:tiny, grpo: {max_steps: 1}}"
+    sweep.write_text(f"name: s\ntask: {task}\ntrial: {trial}\n")
+    recorded = write(
+        tmp_path / "c.jsonl",
+        {"id": "a", "completion": "yes", "run": 1},
+        {"prompt": "b?", "completion": "no", "run": 1},
+        {"id": "c", "completion": "?", "run": 2},
+    )
+    document = score(capsys, recorded, "--task", sweep, "--by", "run")
+    assert (document["rungs"], document["num_missing"]) == ({"success": 1}, 1)
+    assert document["rewards"]["known"] == 0.5
+    assert document["by"]["run"]["2"]["rewards"] == {"short": 0.5, "known": None}
+    assert main(["score", str(recorded), "--task", str(sweep), "--by", "run"]) == 0
+    out = capsys.readouterr().out
+    assert "success" in out and "1 (50.0%)" in out
+    stranger = write(tmp_path / "d.jsonl", {"id": "z", "completion": "yes"})
+    error = refusal(capsys, stranger, "--task", sweep)
+    assert 'd.jsonl:1: id = "z": task functions has no such prompt' in error

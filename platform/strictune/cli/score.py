@@ -4,12 +4,16 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from strictune.cli.tables import table_console
+from strictune.errors import SpecError, TrialError
+
+if TYPE_CHECKING:
+    from trainables.tasks.recorded import RecordedScores
 
 __all__ = ["configure", "execute"]
 
@@ -23,12 +27,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="JSONL, plain or gzip: completion, prompt or id; optional: thinking, think_prefilled "
         "and columns of your own",
     )
-    parser.add_argument(
+    judged_by = parser.add_mutually_exclusive_group(required=True)
+    judged_by.add_argument(
         "--schemas",
         metavar="FILE",
         type=Path,
-        required=True,
         help="JSONL: schema, and the same prompt or id",
+    )
+    judged_by.add_argument(
+        "--task",
+        metavar="SWEEP.yaml",
+        type=Path,
+        help="score with the task of a sweep, such as reward functions of your own; the prompt or "
+        "id is one of its prompts",
     )
     parser.add_argument(
         "--rows", metavar="OUT.jsonl", type=Path, help="write one line for each completion"
@@ -41,10 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
-    # The scorer is one task's; other verbs start without it.
-    from trainables.tasks.strict_json.recorded import score_file
-
-    scores = score_file(args.completions, args.schemas, by=args.by, rows=args.rows)
+    scores = _scores(args)
     document = scores.all.document()
     groups = {name: tally.document() for name, tally in scores.by_group.items()}
     if args.json:
@@ -55,6 +63,31 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
+def _scores(args: argparse.Namespace) -> "RecordedScores":
+    if args.task is None:
+        # The scorer is one task's; other verbs start without it.
+        from trainables.tasks.strict_json.recorded import score_file
+
+        return score_file(args.completions, args.schemas, by=args.by, rows=args.rows)
+    from strictune.config import load_sweep
+    from trainables.tasks import load_task
+    from trainables.tasks.recorded import add_up, score_with_task
+
+    task = load_task(load_sweep(args.task).task)
+    task.check()
+    try:
+        return add_up(
+            score_with_task(args.completions, task),
+            rungs=task.rungs,
+            components=task.components,
+            inputs=(args.completions, args.task),
+            by=args.by,
+            rows=args.rows,
+        )
+    except TrialError as error:
+        raise SpecError(str(error)) from error
+
+
 def _print_tables(documents: Mapping[str, Mapping[str, Any]], *, by: str) -> None:
     rungs, rewards = Table(title="rungs"), Table(title="rewards, means")
     for table, block in ((rungs, "rungs"), (rewards, "rewards")):
@@ -63,8 +96,13 @@ def _print_tables(documents: Mapping[str, Mapping[str, Any]], *, by: str) -> Non
             table.add_column(heading, justify="right")
     for name, document in documents.items():
         total = document["num_completions"]
-        counts = (f"{count} ({count / total:.1%})" for count in document["rungs"].values())
-        means = (f"{mean:.3f}" for mean in document["rewards"].values())
+        known = total - document.get("num_missing", 0)
+        counts = (
+            f"{count} ({count / known:.1%})" if known else "-"
+            for count in document["rungs"].values()
+        )
+        values = document["rewards"].values()
+        means = ("-" if mean is None else f"{mean:.3f}" for mean in values)
         rungs.add_row(escape(name), str(total), *counts)
         rewards.add_row(escape(name), str(total), *means)
     console = table_console()

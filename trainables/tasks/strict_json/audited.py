@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from strictune.errors import SpecError
 from trainables.tasks.jsonl import read_rows
 from trainables.tasks.strict_json.completion import Completion, parse_completion
-from trainables.tasks.strict_json.recorded import ScoredCompletion, score_recorded
+from trainables.tasks.strict_json.recorded import SchemaScored, score_recorded
 from trainables.tasks.strict_json.references import read_references
 from trainables.tasks.strict_json.skeleton import family_of, subschemas
 from trainables.tasks.strict_json.suites import embedded_schema
@@ -94,13 +94,13 @@ def audited_rows(
             }
 
 
-def _facts(scored: ScoredCompletion, *, family: str | None) -> dict[str, Any]:
+def _facts(scored: SchemaScored, *, family: str | None) -> dict[str, Any]:
     row, score = scored.row, scored.score
     read = parse_completion(
         row.values["completion"], think_prefilled=bool(row.values.get("think_prefilled"))
     )
     return {
-        "prompt_id": scored.reference.where,
+        "prompt_id": scored.where,
         "family": _family(scored, family),
         "difficulty": scored.group("difficulty") if "difficulty" in scored.columns else "unknown",
         "is_thinking_asked": bool(row.values.get("thinking")),
@@ -118,29 +118,29 @@ def _facts(scored: ScoredCompletion, *, family: str | None) -> dict[str, Any]:
     }
 
 
-def _family(scored: ScoredCompletion, column: str | None) -> str:
+def _family(scored: SchemaScored, column: str | None) -> str:
     if column is not None or "family" in scored.columns:
         return scored.group(column or "family")
-    return _skeleton(scored.reference.schema, scored.reference.where)
+    return _skeleton(scored.schema, scored.where)
 
 
-def _leaks(scored: ScoredCompletion, training: Training | None) -> dict[str, bool]:
+def _leaks(scored: SchemaScored, training: Training | None) -> dict[str, bool]:
     if training is None:
         return {}
     prompt = scored.columns.get("prompt")
     if prompt is None:
         raise SpecError(
-            f"{scored.row.where}: field 'prompt' is missing, and in {scored.reference.where} too. "
+            f"{scored.row.where}: field 'prompt' is missing, and in {scored.where} too. "
             "Without it the completion cannot be looked up in the training file."
         )
     found = {"measure/in_training/prompt": _folded(prompt) in training.prompts}
     if training.skeletons is not None:
-        skeleton = _skeleton(scored.reference.schema, scored.reference.where)
+        skeleton = _skeleton(scored.schema, scored.where)
         found["measure/in_training/skeleton"] = skeleton in training.skeletons
     return found
 
 
-def _symptoms(read: Completion, scored: ScoredCompletion) -> dict[str, float]:
+def _symptoms(read: Completion, scored: SchemaScored) -> dict[str, float]:
     """Return 1 or 0 for each symptom, NaN where the completion cannot show it.
 
     ``empty_document``: no value at all, such as ``{}`` or ``{"items": []}``, and it is wrong.
@@ -149,7 +149,7 @@ def _symptoms(read: Completion, scored: ScoredCompletion) -> dict[str, float]:
     if not read.is_read:
         return {"empty_document": nan, "array_left_out": nan}
     is_empty = not _num_values(read.document)
-    asks_for_array = _mentions_array(scored.reference.schema)
+    asks_for_array = _mentions_array(scored.schema)
     return {
         "empty_document": float(is_empty and not scored.score.rungs["conformant"]),
         "array_left_out": float(not _holds_array(read.document)) if asks_for_array else nan,

@@ -1,0 +1,289 @@
+"""Completions that were recorded elsewhere, read, scored and added up; no model is needed.
+
+A completion is a row with ``completion``, ``prompt`` or ``id``, and optionally ``thinking``
+and ``think_prefilled`` (both false where missing). Rows are written as they are scored, so their
+file may be of any size.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from strictune.errors import SpecError, StorageError
+from strictune.records import replacing
+from trainables.tasks.jsonl import Row, read_rows, shown
+from trainables.tasks.task import SPLITS, Attempt, Prompt, Score, Task
+
+__all__ = [
+    "Recorded",
+    "RecordedScores",
+    "ScoredCompletion",
+    "Tally",
+    "add_up",
+    "read_recorded",
+    "score_with_task",
+]
+
+_COLUMNS = ("completion", "prompt", "id", "thinking", "think_prefilled")
+# Recordings carry columns of their own: only a slip of the keys counts as misspelt.
+_MISSPELT_CUTOFF = 0.9
+_BATCH_ROWS = 64
+
+
+class Recorded(NamedTuple):
+    """One recorded completion."""
+
+    row: Row
+    completion: str
+    thinking: bool
+    think_prefilled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredCompletion:
+    """One recorded completion with its score."""
+
+    row: Row
+    where: str
+    """Where what it is judged by stands."""
+    others: Mapping[str, Any]
+    """The columns that stand there."""
+    score: Score
+    total: float
+    """Rewards under the task's own weights in the completion's mode."""
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns of the completion, then those that only what it is judged by has."""
+        return {**self.row.values, **self.others, **self.row.values}
+
+    def document(self) -> dict[str, Any]:
+        """Return the row of ``--rows``."""
+        return {
+            **{name: self.row.values[name] for name in ("id",) if name in self.row.values},
+            "rungs": dict(self.score.rungs),
+            "rewards": dict(self.score.rewards),
+            "total": self.total,
+            "error_class": self.score.error_class,
+            "error_path": self.score.error_path,
+            "reasons": dict(self.score.reasons),
+        }
+
+    def group(self, column: str) -> str:
+        """Return the value of a column of the completion, else of what it is judged by.
+
+        Half of a surrogate pair, which no output can write, is shown as its escape.
+
+        Raises:
+            SpecError: Neither has it.
+        """
+        if column not in self.columns:
+            raise SpecError(
+                f"{self.row.where}: field {column!r} is missing, and in {self.where} too. Break "
+                f"down by one of {', '.join(self.columns)}."
+            )
+        value = self.columns[column]
+        text = value if isinstance(value, str) else json.dumps(value)
+        return text.encode("utf-8", "backslashreplace").decode()
+
+
+@dataclass(slots=True)
+class Tally:
+    """What many scores add up to; what could not be measured counts in no mean."""
+
+    num_completions: int = 0
+    num_missing: int = 0
+    """Completions of which it is not known whether they pass."""
+    rungs: dict[str, int] = field(default_factory=dict)
+    """Completions on each rung."""
+    rewards: dict[str, list[float]] = field(default_factory=dict)
+    """The raw rewards."""
+
+    def add(self, score: Score) -> None:
+        """Count one completion."""
+        self.num_completions += 1
+        self.num_missing += score.is_missing
+        for name, holds in score.rungs.items():
+            self.rungs[name] += holds
+        for name, value in score.rewards.items():
+            self.rewards[name].append(value)
+
+    def document(self) -> dict[str, Any]:
+        """Return counts of the rungs and means of the rewards; null is measured nowhere."""
+        return {
+            "num_completions": self.num_completions,
+            **({"num_missing": self.num_missing} if self.num_missing else {}),
+            "rungs": dict(self.rungs),
+            "rewards": {
+                name: sum(values) / len(values) if values else None
+                for name, values in self.rewards.items()
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedScores:
+    """A file's figures."""
+
+    all: Tally
+    by_group: Mapping[str, Tally]
+    """For each value of the column asked for, in order of appearance."""
+
+
+def read_recorded(path: Path) -> Iterator[Recorded]:
+    """Yield the completions of a file, in its order.
+
+    Raises:
+        SpecError: The file cannot be read, or a row is no completion.
+    """
+    columns: Set[str] = frozenset()
+    for row in read_rows(path):
+        if row.values.keys() != columns:
+            row.refuse_misspelt(_COLUMNS, cutoff=_MISSPELT_CUTOFF)
+            columns = row.values.keys()
+        yield Recorded(row, _completion(row), _flag(row, "thinking"), _flag(row, "think_prefilled"))
+
+
+def score_with_task(path: Path, task: Task) -> Iterator[ScoredCompletion]:
+    """Yield the completions of a file, scored by the task whose prompts they answer.
+
+    Raises:
+        SpecError: The file cannot be read, or a completion answers none of the task's prompts.
+        TrialError: The task cannot score them.
+    """
+    known: dict[str, Prompt] = {}
+    for split in SPLITS:
+        for prompt in task.prompts(split):
+            known.setdefault(prompt.id, prompt)
+            known.setdefault(prompt.text, prompt)
+    by_mode = groupby(read_recorded(path), key=lambda recorded: recorded.thinking)
+    for thinking, recorded in by_mode:
+        weights = task.settings.default_weights(thinking)
+        while batch := list(islice(recorded, _BATCH_ROWS)):
+            prompts = [_prompt_of(one.row, known, task) for one in batch]
+            yield from _scored(batch, prompts, task, thinking=thinking, weights=weights)
+
+
+def add_up(
+    scored: Iterable[ScoredCompletion],
+    *,
+    rungs: Sequence[str],
+    components: Sequence[str],
+    inputs: Sequence[Path],
+    by: str | None = None,
+    rows: Path | None = None,
+) -> RecordedScores:
+    """Count scored completions.
+
+    Args:
+        scored: The completions.
+        rungs: Of the task.
+        components: Of the task.
+        inputs: The files that they are read from, the completions first.
+        by: A column to break the figures down by.
+        rows: Where one line for each completion goes; replaced when all are scored.
+
+    Raises:
+        SpecError: There are no completions; ``rows`` is then left as it was.
+        StorageError: ``rows`` cannot be written, or is one of the inputs.
+    """
+
+    def tally() -> Tally:
+        return Tally(rungs=dict.fromkeys(rungs, 0), rewards={name: [] for name in components})
+
+    total = tally()
+    groups: dict[str, Tally] = {}
+    _refuse_overwriting(rows, inputs)
+    with _line_writer(rows) as write:
+        for one in scored:
+            total.add(one.score)
+            if by is not None:
+                groups.setdefault(one.group(by), tally()).add(one.score)
+            write(one)
+        if not total.num_completions:
+            raise SpecError(
+                f"{inputs[0]}: holds no row, expected one JSON object a line with the fields "
+                "completion, and prompt or id."
+            )
+    return RecordedScores(total, groups)
+
+
+def _scored(
+    batch: Sequence[Recorded],
+    prompts: Sequence[Prompt],
+    task: Task,
+    *,
+    thinking: bool,
+    weights: Mapping[str, float],
+) -> Iterator[ScoredCompletion]:
+    attempts = [
+        Attempt(one.completion, prompt, False, one.think_prefilled)
+        for one, prompt in zip(batch, prompts, strict=True)
+    ]
+    scores = task.score_batch(attempts, thinking=thinking, purpose="evaluation").scores
+    for one, prompt, score in zip(batch, prompts, scores, strict=True):
+        yield ScoredCompletion(
+            row=one.row,
+            where=f"prompt {prompt.id}",
+            others={"family": prompt.family, "difficulty": prompt.difficulty},
+            score=score,
+            total=sum(weights[name] * value for name, value in score.rewards.items()),
+        )
+
+
+def _prompt_of(row: Row, known: Mapping[str, Prompt], task: Task) -> Prompt:
+    keys = {name: str(row.values[name]) for name in ("id", "prompt") if name in row.values}
+    if not keys:
+        raise SpecError(
+            f"{row.where}: the fields 'prompt' and 'id' are both missing, expected one of them: "
+            f"it says which prompt of task {task.kind} is answered."
+        )
+    found = next((known[text] for text in keys.values() if text in known), None)
+    if found is None:
+        tried = " and ".join(f"{name} = {shown(text)}" for name, text in keys.items())
+        raise SpecError(
+            f"{row.where}: {tried}: task {task.kind} has no such prompt. Remove the completion, or "
+            "name the sweep file that has its prompt."
+        )
+    return found
+
+
+def _completion(row: Row) -> str:
+    if "completion" not in row.values:
+        raise SpecError(f"{row.where}: field 'completion' is missing, expected text.")
+    text = row.values["completion"]
+    if not isinstance(text, str):
+        raise SpecError(f"{row.where}: completion = {shown(text)}, expected text.")
+    return text
+
+
+def _flag(row: Row, column: str) -> bool:
+    value = row.values.get(column)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise SpecError(f"{row.where}: {column} = {shown(value)}, expected true or false.")
+    return value
+
+
+def _refuse_overwriting(rows: Path | None, inputs: Sequence[Path]) -> None:
+    for path in inputs:
+        if rows is not None and rows.resolve() == path.resolve():
+            raise StorageError(f"{rows}: is read as input. Choose another file for the rows.")
+
+
+@contextmanager
+def _line_writer(path: Path | None) -> Iterator[Callable[[ScoredCompletion], object]]:
+    """Yield what writes a line; the file appears when all went well, as a whole."""
+    if path is None:
+        yield lambda scored: None
+        return
+    try:
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
+            yield lambda scored: handle.write(json.dumps(scored.document()) + "\n")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error}).") from error
