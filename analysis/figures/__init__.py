@@ -5,16 +5,17 @@ tables come from ``analysis.report``, and a figure knows nothing of sweeps, file
 Importing this package takes altair with it, so callers import it where they need it.
 """
 
-from analysis.figures.answers import completion_length, rescued_and_regressed
-from analysis.figures.controls import control_arms
-from analysis.figures.costs import plan_against_actual
 from analysis.figures.rates import (
     baseline_against_trained,
     comparisons,
+    completion_length,
+    control_arms,
     differences,
     error_classes,
+    plan_against_actual,
     rates_by_construct,
     rates_by_difficulty,
+    rescued_and_regressed,
     rung_ladder,
     think_by_curriculum,
 )

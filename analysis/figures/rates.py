@@ -1,6 +1,6 @@
-"""Rates with their intervals: baseline beside trained, by rung, difficulty or construct.
+"""Results of trials and cells: rates with intervals, differences, prompts that changed, costs.
 
-All tables have the columns side (baseline or trained), rate, low and high, and one or two
+Tables of sides have the columns side (baseline or trained), rate, low and high, and one or two
 that say of what.
 """
 
@@ -8,12 +8,22 @@ from typing import Any
 
 import altair as alt
 
-from analysis.figures.rows import Rows, data, in_order, num_columns
 from analysis.figures.theme import (
+    BASELINE,
     LABEL_WIDTH,
+    TRAINED,
     WIDTH,
+    Rows,
+    data,
+    difference_from_zero,
     finish,
+    in_order,
+    interval_marks,
+    named_channels,
+    num_columns,
     percent_axis,
+    points,
+    shares,
     side_channels,
     verdict_channels,
 )
@@ -21,20 +31,28 @@ from analysis.figures.theme import (
 __all__ = [
     "baseline_against_trained",
     "comparisons",
+    "completion_length",
+    "control_arms",
     "differences",
     "error_classes",
+    "plan_against_actual",
     "rates_by_construct",
     "rates_by_difficulty",
+    "rescued_and_regressed",
     "rung_ladder",
     "think_by_curriculum",
 ]
 
-_PANEL = 245
-_TOOLTIP = [
-    alt.Tooltip("rate:Q", format=".1%"),
-    alt.Tooltip("low:Q", format=".1%"),
-    alt.Tooltip("high:Q", format=".1%"),
-]
+_BOUNDS = ("low", "high")
+_BOUNDS_PP = ("low_pp", "high_pp")
+_RATES = shares("rate", *_BOUNDS)
+_GREY, _BLUE = "#8c8c8c", "#0b4f8a"
+_ARMS = {
+    "untrained": (_GREY, "circle"),
+    "grammar": ("#e69f00", "square"),
+    "sft": ("#3c8d5f", "triangle-up"),
+    "grpo": (_BLUE, "diamond"),
+}
 
 
 def differences(rows: Rows) -> Any:
@@ -45,12 +63,9 @@ def differences(rows: Rows) -> Any:
             high_pp (percentage points) and verdict.
     """
     kinds = ["trial", "cell"]
-    tooltip = ["trial:N", "model:N", "verdict:N", *_points("delta_pp", "low_pp", "high_pp")]
-    base = alt.Chart(data(rows)).encode(
-        y=alt.Y("trial:N", sort=in_order(rows, "trial"), title=None), tooltip=tooltip
-    )
+    tooltip = ["trial:N", "model:N", "verdict:N", *points("delta_pp", *_BOUNDS_PP)]
+    base = alt.Chart(data(rows)).encode(y=_listed(rows, "trial"), tooltip=tooltip)
     marks = verdict_channels()
-    zero = alt.Chart(data([{"zero": 0}])).mark_rule(color="#222222").encode(x="zero:Q")
     title = "trained minus baseline, percentage points"
     widths = alt.Scale(domain=kinds, range=[1.5, 4])
     interval = base.mark_rule().encode(
@@ -63,7 +78,7 @@ def differences(rows: Rows) -> Any:
     point = base.mark_point(filled=True, opacity=1).encode(
         x="delta_pp:Q", size=alt.Size("kind:N", scale=sizes, legend=None), **marks
     )
-    return finish(alt.layer(zero, interval, point).properties(width=WIDTH, height=alt.Step(24)))
+    return difference_from_zero(interval, point)
 
 
 def comparisons(rows: Rows) -> Any:
@@ -72,30 +87,34 @@ def comparisons(rows: Rows) -> Any:
     Args:
         rows: name, delta_pp, low_pp, high_pp and kind (planned or exploratory).
     """
-    kinds = ["planned", "exploratory"]
-    color = alt.Color(
-        "kind:N", scale=alt.Scale(domain=kinds, range=["#0b4f8a", "#8c8c8c"]), title=None
-    )
-    shape = alt.Shape(
-        "kind:N", scale=alt.Scale(domain=kinds, range=["diamond", "circle"]), title=None
-    )
+    kinds = ("planned", "exploratory")
+    marks = named_channels("kind", kinds, (_BLUE, _GREY), ("diamond", "circle"))
     base = alt.Chart(data(rows)).encode(
-        y=alt.Y(
-            "name:N",
-            sort=in_order(rows, "name"),
-            title=None,
-            axis=alt.Axis(labelLimit=2 * LABEL_WIDTH),
-        ),
-        color=color,
-        tooltip=["name:N", "kind:N", *_points("delta_pp", "low_pp", "high_pp")],
+        y=_listed(rows, "name", axis=alt.Axis(labelLimit=2 * LABEL_WIDTH)),
+        color=marks["color"],
+        tooltip=["name:N", "kind:N", *points("delta_pp", *_BOUNDS_PP)],
     )
-    zero = alt.Chart(data([{"zero": 0}])).mark_rule(color="#222222").encode(x="zero:Q")
     title = "difference of the final rates, percentage points"
-    interval = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low_pp:Q", title=title), x2="high_pp:Q"
+    shape = marks["shape"]
+    layer = interval_marks(base, "x", "delta_pp", _BOUNDS_PP, shape=shape, size=80, title=title)
+    return difference_from_zero(layer, width=440)
+
+
+def control_arms(rows: Rows) -> Any:
+    """Draw what trained models are held against, one row an arm and one panel a model.
+
+    Args:
+        rows: panel, name, arm (untrained, grammar, sft or grpo), rate, low, high.
+    """
+    arms = [arm for arm in _ARMS if arm in in_order(rows, "arm")]
+    marks = named_channels("arm", arms, *zip(*(_ARMS[arm] for arm in arms), strict=True))
+    base = alt.Chart().encode(
+        y=_listed(rows, "name"), color=marks["color"], tooltip=["name:N", *_RATES]
     )
-    point = base.mark_point(filled=True, size=80, opacity=1).encode(x="delta_pp:Q", shape=shape)
-    return finish(alt.layer(zero, interval, point).properties(width=440, height=alt.Step(24)))
+    shape = marks["shape"]
+    axis = percent_axis("Pass@1")
+    panel = interval_marks(base, "x", "rate", _BOUNDS, shape=shape, size=90, **axis)
+    return _by_row(panel.properties(width=WIDTH, height=alt.Step(24)), rows, "panel")
 
 
 def baseline_against_trained(rows: Rows) -> Any:
@@ -104,15 +123,8 @@ def baseline_against_trained(rows: Rows) -> Any:
     Args:
         rows: trial, model, side, rate, low, high.
     """
-    panel = _interval_marks(rows, "trial").properties(width=WIDTH, height=alt.Step(14))
-    facet = alt.Row(
-        "model:N",
-        sort=in_order(rows, "model"),
-        title=None,
-        header=alt.Header(labelAngle=0, labelOrient="top", labelAnchor="start"),
-    )
-    chart = panel.properties(data=data(rows)).facet(row=facet).resolve_scale(y="independent")
-    return finish(chart)
+    panel = _sides_of_rows(rows, "trial").properties(width=WIDTH, height=alt.Step(14))
+    return _by_row(panel, rows, "model")
 
 
 def rung_ladder(rows: Rows) -> Any:
@@ -158,33 +170,102 @@ def think_by_curriculum(rows: Rows) -> Any:
         rows: model, trial, arm (think or no-think), curriculum (or ``baseline``), rate, low,
             high.
     """
-    arms = in_order(rows, "arm")
-    scale = alt.Scale(domain=arms, range=["#8c8c8c", "#0b4f8a"][-len(arms) :])
-    shape = alt.Scale(domain=arms, range=["circle", "diamond"][-len(arms) :])
-    x = alt.X(
-        "curriculum:N",
-        sort=in_order(rows, "curriculum"),
-        title=None,
-        axis=alt.Axis(labelAngle=0, labelLimit=110),
-    )
-    y = alt.Y("rate:Q", scale=alt.Scale(zero=True), **percent_axis("Pass@1"))
+    arms, curricula = in_order(rows, "arm"), in_order(rows, "curriculum")
+    colors, shapes = (_GREY, _BLUE)[-len(arms) :], ("circle", "diamond")[-len(arms) :]
+    marks = named_channels("arm", arms, colors, shapes)
+    labels = alt.Axis(labelAngle=0, labelLimit=110)
     base = alt.Chart().encode(
-        x=x,
+        x=alt.X("curriculum:N", sort=curricula, title=None, axis=labels),
         xOffset=alt.XOffset("arm:N", sort=arms),
-        color=alt.Color("arm:N", scale=scale, title=None),
+        color=marks["color"],
         detail="trial:N",
-        tooltip=["trial:N", "arm:N", "curriculum:N", *_TOOLTIP],
+        tooltip=["trial:N", "arm:N", "curriculum:N", *_RATES],
     )
-    interval = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q"), y2="high:Q")
-    point = base.mark_point(filled=True, size=80, opacity=1).encode(
-        y=y, shape=alt.Shape("arm:N", scale=shape, title=None)
+    panel = interval_marks(
+        base,
+        "y",
+        "rate",
+        _BOUNDS,
+        shape=marks["shape"],
+        size=80,
+        scale=alt.Scale(zero=True),
+        **percent_axis("Pass@1"),
     )
-    width = 90 * max(2, len(in_order(rows, "curriculum")))
-    panel = alt.layer(interval, point).properties(width=width, height=220)
-    facet = alt.Facet("model:N", sort=in_order(rows, "model"), title=None)
-    return finish(
-        panel.properties(data=data(rows)).facet(facet=facet, columns=num_columns(rows, "model"))
+    sized = panel.properties(width=90 * max(2, len(curricula)), height=220)
+    return finish(_wrapped(sized, rows, "model"))
+
+
+def rescued_and_regressed(rows: Rows) -> Any:
+    """Draw the share of prompts that training rescued, and of those that it lost.
+
+    Args:
+        rows: trial, change (rescued or regressed), num_prompts, rate, low, high.
+    """
+    signs = {"regressed": -1, "rescued": 1}
+    signed = [
+        {**row, **{name: signs[row["change"]] * row[name] for name in ("rate", *_BOUNDS)}}
+        for row in rows
+    ]
+    scale = alt.Scale(domain=list(signs), range=["#e3b48f", "#5b93c7"])
+    base = alt.Chart(data(signed)).encode(
+        y=_listed(rows, "trial"),
+        tooltip=["trial:N", "change:N", "num_prompts:Q", *_RATES],
     )
+    axis = alt.Axis(labelExpr="format(abs(datum.value), '.0%')")
+    x = alt.X("rate:Q", title="share of prompts: regressed | rescued", axis=axis)
+    bar = base.mark_bar(height=14).encode(x=x, color=alt.Color("change:N", scale=scale, title=None))
+    interval = base.mark_rule(strokeWidth=1.5, color="#222222").encode(x="low:Q", x2="high:Q")
+    return difference_from_zero(bar, interval)
+
+
+def completion_length(rows: Rows) -> Any:
+    """Draw the spread of completion lengths: 10 to 90% thin, 25 to 75% thick, median a point.
+
+    Args:
+        rows: trial, side, p10, p25, p50, p75, p90, all in tokens.
+    """
+    side = side_channels()
+    base = alt.Chart(data(rows)).encode(
+        y=_listed(rows, "trial"),
+        yOffset=alt.YOffset("side:N", sort=[BASELINE, TRAINED]),
+        color=side["color"],
+        tooltip=["trial:N", "side:N", "p10:Q", "p25:Q", "p50:Q", "p75:Q", "p90:Q"],
+    )
+    x = alt.X("p10:Q", title="tokens of a completion", scale=alt.Scale(zero=True))
+    thin = base.mark_rule(strokeWidth=1.5).encode(x=x, x2="p90:Q")
+    thick = base.mark_rule(strokeWidth=6, opacity=0.45).encode(x="p25:Q", x2="p75:Q")
+    point = base.mark_point(filled=True, size=60, opacity=1).encode(x="p50:Q", shape=side["shape"])
+    return finish(alt.layer(thin, thick, point).properties(width=WIDTH, height=alt.Step(14)))
+
+
+def plan_against_actual(rows: Rows) -> Any:
+    """Draw planned and actual cost of each cell, one panel for each measure.
+
+    Args:
+        rows: cell, measure (e.g. ``hours a trial``), source (planned or actual), value, low, high:
+            the least and the greatest of the cell's trials, absent for a plan.
+    """
+    sources = [name for name in ("planned", "actual") if name in in_order(rows, "source")]
+    marks = named_channels("source", sources, (_GREY, _BLUE), ("circle", "diamond"))
+    base = alt.Chart().encode(
+        y=_listed(rows, "cell"),
+        yOffset=alt.YOffset("source:N", sort=sources),
+        color=marks["color"],
+        tooltip=["cell:N", "measure:N", "source:N", "value:Q", "low:Q", "high:Q"],
+    )
+    panel = interval_marks(
+        base,
+        "x",
+        "value",
+        _BOUNDS,
+        shape=marks["shape"],
+        title=None,
+        scale=alt.Scale(zero=True),
+        axis=alt.Axis(tickCount=5),
+    ).properties(width=200, height=alt.Step(14))
+    facet = alt.Column("measure:N", sort=in_order(rows, "measure"), title=None)
+    chart = panel.properties(data=data(rows)).facet(column=facet)
+    return finish(chart.resolve_scale(x="independent"))
 
 
 def _panels(rows: Rows, column: str) -> Any:
@@ -194,44 +275,47 @@ def _panels(rows: Rows, column: str) -> Any:
     x = alt.X(f"{column}:N", sort=values, title=None, axis=alt.Axis(labelAngle=angle))
     side = side_channels()
     base = alt.Chart().encode(
-        x=x, xOffset="side:N", color=side["color"], tooltip=[f"{column}:N", "side:N", *_TOOLTIP]
+        x=x, xOffset="side:N", color=side["color"], tooltip=[f"{column}:N", "side:N", *_RATES]
     )
-    y_scale = alt.Scale(domain=[0, 1])
-    interval = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", scale=y_scale), y2="high:Q")
-    point = base.mark_point(filled=True, size=60, opacity=1).encode(
-        y=alt.Y("rate:Q", scale=y_scale, **percent_axis(None)), shape=side["shape"]
-    )
-    panel = alt.layer(interval, point).properties(width=_PANEL, height=150)
-    return _by_trial(panel, rows)
+    y = {"scale": alt.Scale(domain=[0, 1]), **percent_axis(None)}
+    panel = interval_marks(base, "y", "rate", _BOUNDS, shape=side["shape"], **y)
+    return _by_trial(panel.properties(width=245, height=150), rows)
 
 
 def _listed_panels(rows: Rows, column: str) -> Any:
     """Draw a rate on x against the many values of a column, a panel for each trial."""
-    panel = _interval_marks(rows, column).properties(width=200, height=alt.Step(9))
-    return _by_trial(panel, rows)
+    return _by_trial(_sides_of_rows(rows, column).properties(width=200, height=alt.Step(9)), rows)
 
 
-def _interval_marks(rows: Rows, column: str) -> Any:
+def _sides_of_rows(rows: Rows, column: str) -> Any:
     side = side_channels()
     base = alt.Chart().encode(
-        y=alt.Y(f"{column}:N", sort=in_order(rows, column), title=None),
+        y=_listed(rows, column),
         yOffset=alt.YOffset("side:N"),
         color=side["color"],
-        tooltip=[f"{column}:N", "side:N", *_TOOLTIP],
+        tooltip=[f"{column}:N", "side:N", *_RATES],
     )
-    interval = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q")
-    point = base.mark_point(filled=True, size=60, opacity=1).encode(
-        x=alt.X("rate:Q", **percent_axis(None)), shape=side["shape"]
-    )
-    return alt.layer(interval, point)
+    return interval_marks(base, "x", "rate", _BOUNDS, shape=side["shape"], **percent_axis(None))
+
+
+def _listed(rows: Rows, column: str, **axis: Any) -> Any:
+    """Return the axis that lists a column's values from top to bottom."""
+    return alt.Y(f"{column}:N", sort=in_order(rows, column), title=None, **axis)
 
 
 def _by_trial(panel: Any, rows: Rows) -> Any:
-    facet = alt.Facet("trial:N", sort=in_order(rows, "trial"), title=None)
-    columns = num_columns(rows, "trial")
-    chart = panel.properties(data=data(rows)).facet(facet=facet, columns=columns)
-    return finish(chart.resolve_axis(x="independent"))
+    return finish(_wrapped(panel, rows, "trial").resolve_axis(x="independent"))
 
 
-def _points(*columns: str) -> list[Any]:
-    return [alt.Tooltip(f"{column}:Q", format="+.1f") for column in columns]
+def _wrapped(panel: Any, rows: Rows, column: str) -> Any:
+    """Draw a panel for each value of a column, some in a row."""
+    facet = alt.Facet(f"{column}:N", sort=in_order(rows, column), title=None)
+    return panel.properties(data=data(rows)).facet(facet=facet, columns=num_columns(rows, column))
+
+
+def _by_row(panel: Any, rows: Rows, column: str) -> Any:
+    """Draw a panel for each value of a column, below each other."""
+    header = alt.Header(labelAngle=0, labelOrient="top", labelAnchor="start")
+    facet = alt.Row(f"{column}:N", sort=in_order(rows, column), title=None, header=header)
+    chart = panel.properties(data=data(rows)).facet(row=facet)
+    return finish(chart.resolve_scale(y="independent"))

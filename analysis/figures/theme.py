@@ -1,12 +1,15 @@
-"""How every figure looks: sizes, and marks that hold without colour.
+"""How every figure looks: its data, sizes, and marks that hold without colour.
 
+A figure is drawn from rows of plain values, column -> value.
 The two sides differ in lightness, shape and line at once, and so do the verdicts, so
 that a grey print and a colour-blind reader see the same as everyone else. Hues are from the
 palette of Okabe and Ito (2008).
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 import altair as alt
 
@@ -18,13 +21,25 @@ __all__ = [
     "VERDICTS",
     "WIDTH",
     "Channel",
+    "Rows",
+    "data",
+    "difference_from_zero",
+    "dodged",
     "finish",
+    "in_order",
+    "interval_marks",
+    "named_channels",
+    "num_columns",
     "percent_axis",
+    "points",
     "series_channels",
+    "shares",
     "side_channels",
     "verdict_channels",
 ]
 
+Rows = Sequence[Mapping[str, Any]]
+"""A table. Rates and bounds are shares in [0, 1]; NaN is not measured."""
 Channel = dict[str, Any]
 """Keyword arguments of ``Chart.encode``."""
 
@@ -54,30 +69,55 @@ SERIES: Mapping[str, Sequence[Any]] = {
 """Marks of up to eight series in one panel."""
 
 
+def data(rows: Rows) -> Any:
+    """Return rows as a figure carries them; NaN becomes null, which no mark is drawn for."""
+    return alt.Data(values=[{name: _plain(value) for name, value in row.items()} for row in rows])
+
+
+def in_order(rows: Rows, column: str) -> list[Any]:
+    """Return a column's values in the order in which they first appear."""
+    return list(dict.fromkeys(row[column] for row in rows))
+
+
+def num_columns(rows: Rows, column: str) -> int:
+    """Return how many panels stand in a row, a panel for each value of a column."""
+    count = len(in_order(rows, column))
+    return 2 if count == 4 else min(count, 3)
+
+
+def dodged(rows: Rows, x: str, series: str) -> list[dict[str, Any]]:
+    """Move the series of a numeric axis apart, so that their error bars do not overlap.
+
+    Neighbours are 3% of the axis apart, which starts at 0, but the whole bundle takes no more
+    than two fifths of the smallest gap between two values.
+    """
+    names = in_order(rows, series)
+    values = sorted({float(row[x]) for row in rows})
+    gap = min((after - before for before, after in pairwise(values)), default=values[-1])
+    step = min(0.03 * values[-1], 0.4 * gap / len(names))
+    shift = {name: step * (index - (len(names) - 1) / 2) for index, name in enumerate(names)}
+    return [{**row, x: float(row[x]) + shift[row[series]]} for row in rows]
+
+
+def named_channels(
+    column: str, names: Sequence[str], colors: Sequence[str], shapes: Sequence[str]
+) -> Channel:
+    """Tell the named values of a column apart by colour and shape."""
+    color, shape = (alt.Scale(domain=list(names), range=list(marks)) for marks in (colors, shapes))
+    return {
+        "color": alt.Color(f"{column}:N", scale=color, title=None),
+        "shape": alt.Shape(f"{column}:N", scale=shape, title=None),
+    }
+
+
 def side_channels(column: str = "side") -> Channel:
     """Tell baseline and trained apart by colour and shape."""
-    sides = [BASELINE, TRAINED]
-    return {
-        "color": alt.Color(
-            f"{column}:N", scale=alt.Scale(domain=sides, range=list(_SIDE_COLORS)), title=None
-        ),
-        "shape": alt.Shape(
-            f"{column}:N", scale=alt.Scale(domain=sides, range=list(_SIDE_SHAPES)), title=None
-        ),
-    }
+    return named_channels(column, (BASELINE, TRAINED), _SIDE_COLORS, _SIDE_SHAPES)
 
 
 def verdict_channels(column: str = "verdict") -> Channel:
     """Tell the verdicts apart by colour and shape."""
-    words = list(VERDICTS)
-    return {
-        "color": alt.Color(
-            f"{column}:N", scale=alt.Scale(domain=words, range=list(_VERDICT_COLORS)), title=None
-        ),
-        "shape": alt.Shape(
-            f"{column}:N", scale=alt.Scale(domain=words, range=list(_VERDICT_SHAPES)), title=None
-        ),
-    }
+    return named_channels(column, VERDICTS, _VERDICT_COLORS, _VERDICT_SHAPES)
 
 
 def series_channels(column: str, names: Sequence[str]) -> Channel:
@@ -92,6 +132,51 @@ def series_channels(column: str, names: Sequence[str]) -> Channel:
         "strokeDash": alt.StrokeDash(f"{column}:N", scale=scales["dash"], title=None),
         "shape": alt.Shape(f"{column}:N", scale=scales["shape"], title=None),
     }
+
+
+def interval_marks(
+    base: Any,
+    along: Literal["x", "y"],
+    value: str,
+    bounds: tuple[str, str],
+    *,
+    shape: Any = None,
+    size: int = 60,
+    **channel: Any,
+) -> Any:
+    """Draw a value as a point on its interval.
+
+    Args:
+        base: Chart with everything but the axis of the value.
+        along: That axis.
+        value: The column of the value.
+        bounds: Those of the ends of its interval.
+        shape: Channel of the points.
+        size: Of the points.
+        channel: Title, scale and axis of the value.
+    """
+    axis = alt.X if along == "x" else alt.Y
+    low, high = bounds
+    ends = {along: axis(f"{low}:Q", **channel), f"{along}2": f"{high}:Q"}
+    marks = {along: axis(f"{value}:Q", **channel)} | ({} if shape is None else {"shape": shape})
+    interval = base.mark_rule(strokeWidth=2).encode(**ends)
+    return alt.layer(interval, base.mark_point(filled=True, size=size, opacity=1).encode(**marks))
+
+
+def difference_from_zero(*layers: Any, width: int = WIDTH) -> Any:
+    """Put layers over a line at 0."""
+    zero = alt.Chart(data([{"zero": 0}])).mark_rule(color="#222222").encode(x="zero:Q")
+    return finish(alt.layer(zero, *layers).properties(width=width, height=alt.Step(24)))
+
+
+def shares(*columns: str) -> list[Any]:
+    """Return tooltips in percent."""
+    return [alt.Tooltip(f"{column}:Q", format=".1%") for column in columns]
+
+
+def points(*columns: str) -> list[Any]:
+    """Return tooltips in percentage points."""
+    return [alt.Tooltip(f"{column}:Q", format="+.1f") for column in columns]
 
 
 def percent_axis(title: str | None, **axis: Any) -> dict[str, Any]:
@@ -124,3 +209,7 @@ def finish(chart: Any) -> Any:
         .configure_title(fontSize=12, fontWeight="normal", color="#222222")
         .configure_view(stroke="#cccccc")
     )
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,8 +4,18 @@ from typing import Any
 
 import altair as alt
 
-from analysis.figures.rows import Rows, data, dodged, in_order, num_columns
-from analysis.figures.theme import WIDTH, finish, percent_axis, series_channels
+from analysis.figures.theme import (
+    WIDTH,
+    Rows,
+    data,
+    dodged,
+    finish,
+    in_order,
+    num_columns,
+    percent_axis,
+    series_channels,
+    shares,
+)
 
 __all__ = [
     "curriculum_progression",
@@ -31,7 +41,7 @@ def curriculum_progression(rows: Rows) -> Any:
         x=alt.X("step:Q", title="step", scale=alt.Scale(zero=True)),
         detail="trial:N",
         color=marks["color"],
-        tooltip=["trial:N", "stage:N", "step:Q", *_shares("rate", "low", "high")],
+        tooltip=["trial:N", "stage:N", "step:Q", *shares("rate", "low", "high")],
     )
     y = alt.Y("rate:Q", scale=alt.Scale(zero=True), **percent_axis("Pass@1, validation"))
     line = base.mark_line().encode(y=y, strokeDash=marks["strokeDash"])
@@ -69,7 +79,7 @@ def _heat_map(rows: Rows) -> Any:
             axis=alt.Axis(labelAngle=0),
         ),
         y=alt.Y("stage:N", sort=in_order(rows, "stage"), title=None),
-        tooltip=["stage:N", "difficulty:N", *_shares("rate", "low", "high")],
+        tooltip=["stage:N", "difficulty:N", *shares("rate", "low", "high")],
     )
     scale = alt.Scale(domain=[0, 1], range=["#f4f8fc", "#08306b"])
     legend = alt.Legend(format=".0%", orient="right")
@@ -124,7 +134,7 @@ def error_classes_by_stage(rows: Rows) -> Any:
         x=x,
         xOffset=alt.XOffset("trial:N", sort=in_order(rows, "trial")),
         color=marks["color"],
-        tooltip=["error_class:N", "trial:N", "stage:N", *_shares("rate", "low", "high")],
+        tooltip=["error_class:N", "trial:N", "stage:N", *shares("rate", "low", "high")],
     )
     interval = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q")
     point = base.mark_point(filled=True, size=50, opacity=1).encode(y=y, shape=marks["shape"])
@@ -151,10 +161,6 @@ def _curves(
     line = base.mark_line().encode(y=y, strokeDash=marks["strokeDash"])
     point = base.mark_point(filled=True, size=40, opacity=1).encode(y=y, shape=marks["shape"])
     return alt.layer(interval, line, point)
-
-
-def _shares(*columns: str) -> list[Any]:
-    return [alt.Tooltip(f"{column}:Q", format=".1%") for column in columns]
 
 
 def _bounds_text(low: float, high: float) -> str:

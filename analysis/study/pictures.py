@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import altair as alt
 
 from analysis.figures.rendering import specification
-from analysis.figures.rows import Rows, data, in_order
-from analysis.figures.theme import WIDTH, finish
+from analysis.figures.theme import WIDTH, Rows, data, finish, in_order
 from analysis.measured import Interval
 from analysis.study.findings import StudyFindings
 from analysis.study.points import Dimension

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from analysis import figures
-from analysis.figures.rows import dodged
-from analysis.figures.theme import SERIES
+from analysis.figures.theme import SERIES, dodged
 
 RATE = {"rate": 0.4, "low": 0.3, "high": 0.5}
 SIDES = ("baseline", "trained")
