@@ -7,6 +7,7 @@ and the next pass that gets through brings it all.
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from strictune.errors import StorageError
 from strictune.passwords import without_password
@@ -25,6 +26,7 @@ class MirrorThread:
         self, mirror: Mirror, *, interval_s: float = 5.0, max_interval_s: float = 60.0
     ) -> None:
         self._mirror = mirror
+        self._shown_uri = without_password(mirror.tracking_uri)
         self._interval_s = interval_s
         self._max_interval_s = max_interval_s
         self._pause_s = interval_s
@@ -71,7 +73,7 @@ class MirrorThread:
     def _run(self) -> None:
         with self._mirror:
             while not self._stopping.is_set():
-                self._attempt()
+                self._attempt(self._mirror.sync)
                 self._stopping.wait(self._pause_s)
             self._pause_s = min(self._interval_s, 1.0)
             self._deliver()
@@ -80,7 +82,7 @@ class MirrorThread:
         """Make final passes until nothing is missing, or waiting will not help."""
         problems = None
         while True:
-            report = self._attempt(is_final=True)
+            report = self._attempt(lambda: self._mirror.close(self._status))
             if report is not None:
                 self._delivered = report.is_complete
                 if report.problems == problems or self._delivered:
@@ -91,36 +93,30 @@ class MirrorThread:
                 return
             time.sleep(min(self._pause_s, left_s))
 
-    def _attempt(self, *, is_final: bool = False) -> SyncReport | None:
+    def _attempt(self, copy: Callable[[], SyncReport]) -> SyncReport | None:
         """Make one pass; None if it did not get through."""
+        report = None
         try:
-            report = self._mirror.close(self._status) if is_final else self._mirror.sync()
+            report = copy()
         except StorageError as error:
-            self._on_away(str(error))
-            return None
+            if not self._is_away:
+                logger.warning("store=%s is away, training goes on: %s", self._shown_uri, error)
+            self._is_away = True
         except Exception:
             # Whatever goes wrong here, the sweep must not learn of it by an exception.
             logger.exception("sweep=%s was not mirrored", self._mirror.sweep_dir.name)
-            self._back_off()
-            return None
-        self._on_report(report)
+        else:
+            self._tell(report)
+        is_complete = report is not None and report.is_complete
+        longer_s = min(2 * self._pause_s, self._max_interval_s)
+        self._pause_s = self._interval_s if is_complete else longer_s
         return report
 
-    def _on_away(self, reason: str) -> None:
-        if not self._is_away:
-            logger.warning(
-                "store=%s is away, training goes on: %s",
-                without_password(self._mirror.tracking_uri),
-                reason,
-            )
-        self._is_away = True
-        self._back_off()
-
-    def _on_report(self, report: SyncReport) -> None:
+    def _tell(self, report: SyncReport) -> None:
         if self._is_away:
             logger.info(
                 "store=%s is back; caught up with %d metric values and %d files",
-                without_password(self._mirror.tracking_uri),
+                self._shown_uri,
                 report.num_points,
                 report.num_files,
             )
@@ -129,10 +125,3 @@ class MirrorThread:
             if problem not in self._known_problems:
                 logger.warning("sweep=%s %s", self._mirror.sweep_dir.name, problem)
                 self._known_problems.add(problem)
-        if report.problems:
-            self._back_off()
-        else:
-            self._pause_s = self._interval_s
-
-    def _back_off(self) -> None:
-        self._pause_s = min(2 * self._pause_s, self._max_interval_s)

@@ -91,101 +91,80 @@ def promote(
         store.experiment(names.experiment_name(task)), {names.SWEEP_ID: identity.sweep_id}
     )
     by_trial = {run.tags.get(names.TRIAL): run for run in runs}
-    registry = _Registry(store)
     done = []
     for candidate in candidates:
         run = by_trial.get(candidate.trial_id)
         if run is None or names.LOGGED_MODEL not in run.tags:
             raise StorageError(f"the tracking store lacks the adapter of {candidate.trial_id}.")
-        folder = sweep_dir / TRIALS / candidate.trial_id
-        done.append(registry.promote(candidate, run, folder, task=task, judge=judge))
+        name = f"{task}-{short_model_name(candidate.model)}"
+        holder = _holder(store, name, about=f"LoRA adapters of {candidate.model} for {task}")
+        version = _version(store, name, candidate, run)
+        is_best = holder is None or holder.run_id == run.run_id
+        found = version.tags.get(names.REASON)
+        if found is None or holder is None:  # Else it was ruled about this version before.
+            found = candidate.text
+            if not is_best:
+                folder = sweep_dir / TRIALS / candidate.trial_id
+                is_best, found = _ruled(store, folder, holder, judge)
+            if is_best:
+                store.call("set_registered_model_alias", name, BEST, version.version)
+            # Last: a version with a reason has been ruled about.
+            tag = (names.REASON, names.cut(found))
+            store.call("set_model_version_tag", name, version.version, *tag)
+        done.append(Promotion(name, str(version.version), candidate.trial_id, is_best, found))
     return done
 
 
-class _Registry:
-    def __init__(self, store: TrackingStore) -> None:
-        self._store = store
+def _holder(store: TrackingStore, name: str, *, about: str) -> Any:
+    """Return the version that holds the alias; None without one. Creates the model."""
+    found = store.call("search_registered_models", filter_string=f"name = '{name}'")
+    if not found:
+        about = f"{about}; the alias {BEST} moves by verdicts alone."
+        store.call("create_registered_model", name, description=about)
+        return None
+    version = dict(found[0].aliases).get(BEST)
+    return version and store.call("get_model_version", name, version)
 
-    def promote(
-        self,
-        candidate: Candidate,
-        run: StoredRun,
-        folder: Path,
-        *,
-        task: str,
-        judge: Callable[[Path, Path], Ruling],
-    ) -> Promotion:
-        name = f"{task}-{short_model_name(candidate.model)}"
-        holder = self._holder(name, about=f"LoRA adapters of {candidate.model} for {task}")
-        version, is_new = self._version(name, candidate, run)
-        if holder is not None and (holder.run_id == run.run_id or not is_new):
-            is_best = holder.run_id == run.run_id
-            found = version.tags.get(names.REASON, "")
-            return Promotion(name, str(version.version), candidate.trial_id, is_best, found)
-        is_best, text = True, candidate.text
-        if holder is not None:
-            ruling = self._judge(folder, holder, judge)
-            is_best, text = ruling.is_better, ruling.text
-        if is_best:
-            self._store.call("set_registered_model_alias", name, BEST, version.version)
-        # Last: a version with a reason has been ruled about.
-        self._store.call(
-            "set_model_version_tag", name, version.version, names.REASON, names.cut(text)
-        )
-        return Promotion(name, str(version.version), candidate.trial_id, is_best, text)
 
-    def _holder(self, name: str, *, about: str) -> Any:
-        """Return the version that holds the alias; None without one. Creates the model."""
-        found = self._store.call("search_registered_models", filter_string=f"name = '{name}'")
-        if not found:
-            self._store.call(
-                "create_registered_model",
-                name,
-                description=f"{about}; the alias {BEST} moves by verdicts alone.",
-            )
-            return None
-        version = dict(found[0].aliases).get(BEST)
-        return version and self._store.call("get_model_version", name, version)
+def _version(store: TrackingStore, name: str, candidate: Candidate, run: StoredRun) -> Any:
+    """Return the candidate's version, created if it is not there."""
+    wanted = f"name = '{name}' and run_id = '{run.run_id}'"
+    for version in store.call("search_model_versions", wanted):
+        return version
+    model_id = run.tags[names.LOGGED_MODEL]
+    # Not models:/<id>, which a SQL store looks up in MLflow's global tracking URI.
+    source = store.call("get_logged_model", model_id).artifact_location
+    return store.call(
+        "create_model_version",
+        name,
+        source,
+        run_id=run.run_id,
+        tags={names.TRIAL: candidate.trial_id, names.tag("model"): candidate.model},
+        description=candidate.text,
+        model_id=model_id,
+        await_creation_for=0,
+    )
 
-    def _version(self, name: str, candidate: Candidate, run: StoredRun) -> tuple[Any, bool]:
-        """Return the candidate's version, and whether nothing was ruled about it so far."""
-        found = self._store.call(
-            "search_model_versions", f"name = '{name}' and run_id = '{run.run_id}'"
-        )
-        for version in found:
-            return version, names.REASON not in version.tags
-        model_id = run.tags[names.LOGGED_MODEL]
-        # Not models:/<id>, which a SQL store looks up in MLflow's global tracking URI.
-        source = self._store.call("get_logged_model", model_id).artifact_location
-        version = self._store.call(
-            "create_model_version",
-            name,
-            source,
-            run_id=run.run_id,
-            tags={names.TRIAL: candidate.trial_id, names.tag("model"): candidate.model},
-            description=candidate.text,
-            model_id=model_id,
-            await_creation_for=0,
-        )
-        return version, True
 
-    def _judge(self, folder: Path, holder: Any, judge: Callable[[Path, Path], Ruling]) -> Ruling:
-        trial_id = holder.tags.get(names.TRIAL, holder.run_id)
-        with tempfile.TemporaryDirectory(prefix="strictune-best-") as work:
-            theirs = Path(work) / TRIALS / trial_id
-            self._fetch(holder.run_id, LOCK, theirs)
-            lock = read_lock(theirs)
-            assert lock is not None
-            split = lock.evaluation_key["split"]
-            self._fetch(holder.run_id, f"eval/{split}/samples.parquet", theirs)
-            # Only finished trials have versions.
-            write_outcome(theirs, Outcome(state="FINISHED"))
-            return judge(folder, theirs)
+def _ruled(
+    store: TrackingStore, folder: Path, holder: Any, judge: Callable[[Path, Path], Ruling]
+) -> tuple[bool, str]:
+    """Fetch the holder's records and have the candidate in ``folder`` judged against them."""
 
-    def _fetch(self, run_id: str, name: str, folder: Path) -> None:
-        place = (folder / name).parent
+    def fetch(name: str) -> None:
+        place = (theirs / name).parent
         place.mkdir(parents=True, exist_ok=True)
         # Without a folder of its own MLflow hands out the file where it lies.
-        found = Path(self._store.call("download_artifacts", run_id, name, str(place)))
-        if found != folder / name:
-            shutil.move(found, folder / name)
+        found = Path(store.call("download_artifacts", holder.run_id, name, str(place)))
+        if found != theirs / name:
+            shutil.move(found, theirs / name)
+
+    with tempfile.TemporaryDirectory(prefix="strictune-best-") as work:
+        theirs = Path(work) / TRIALS / holder.tags.get(names.TRIAL, holder.run_id)
+        fetch(LOCK)
+        lock = read_lock(theirs)
+        assert lock is not None
+        fetch(f"eval/{lock.evaluation_key['split']}/samples.parquet")
+        write_outcome(theirs, Outcome(state="FINISHED"))  # Only finished trials have versions.
+        ruling = judge(folder, theirs)
+        return ruling.is_better, ruling.text
