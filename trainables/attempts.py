@@ -1,27 +1,23 @@
 """The attempts at one trial: one line for each time that a process of Ray's began on it."""
 
-import json
-import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from strictune.records import ATTEMPTS, Attempt, read_attempts
 from trainables.pulse import HANG_FILE
 from trainables.records import durable_step
 
-__all__ = ["DIED", "HUNG", "RESUMED", "begin_attempt", "read_attempts"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["DIED", "HUNG", "RESUMED", "begin_attempt"]
 
 DIED = "its process died"
 HUNG = "it hung"
 RESUMED = "resumed"
 
 
-def begin_attempt(folder: Path, *, driver: str, why: str | None = None) -> list[dict[str, Any]]:
+def begin_attempt(folder: Path, *, driver: str, why: str | None = None) -> list[Attempt]:
     """Add a line to the trial's ``attempts.jsonl`` and return all lines, the new one last.
 
     Keys: time (Unix, seconds), pid, node, driver (which run of the sweep), step (the last
@@ -30,29 +26,17 @@ def begin_attempt(folder: Path, *, driver: str, why: str | None = None) -> list[
     says.
     """
     attempts = read_attempts(folder)
-    attempt = {
-        "time": time.time(),
-        "pid": os.getpid(),
-        "node": socket.gethostname(),
-        "driver": driver,
-        "step": durable_step(folder),
-        "why": why or _why(folder, attempts, driver=driver),
-    }
-    with (folder / "attempts.jsonl").open("ab+") as lines:
-        lines.write(_end_of_line(lines) + json.dumps(attempt).encode() + b"\n")
+    attempt = Attempt(
+        time=time.time(),
+        pid=os.getpid(),
+        node=socket.gethostname(),
+        driver=driver,
+        step=durable_step(folder),
+        why=why or _why(folder, attempts, driver=driver),
+    )
+    with (folder / ATTEMPTS).open("ab+") as lines:
+        lines.write(_end_of_line(lines) + attempt.model_dump_json().encode() + b"\n")
     return [*attempts, attempt]
-
-
-def read_attempts(folder: Path) -> list[dict[str, Any]]:
-    """Return the attempts so far; a line that a full disk cut off is left out."""
-    path = folder / "attempts.jsonl"
-    attempts = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            attempts.append(dict(json.loads(line)))
-        except ValueError:
-            logger.warning("%s holds a broken line", path)
-    return attempts
 
 
 def _end_of_line(lines: BinaryIO) -> bytes:
@@ -63,12 +47,12 @@ def _end_of_line(lines: BinaryIO) -> bytes:
     return b"" if lines.read(1) == b"\n" else b"\n"
 
 
-def _why(folder: Path, attempts: list[dict[str, Any]], *, driver: str) -> str | None:
+def _why(folder: Path, attempts: list[Attempt], *, driver: str) -> str | None:
     if not attempts:
         return None
-    last: Mapping[str, Any] = attempts[-1]
-    if last["driver"] != driver:
+    last = attempts[-1]
+    if last.driver != driver:
         return RESUMED
     hangs = folder / HANG_FILE
-    has_hung = hangs.exists() and hangs.stat().st_size and hangs.stat().st_mtime >= last["time"]
+    has_hung = hangs.exists() and hangs.stat().st_size and hangs.stat().st_mtime >= last.time
     return HUNG if has_hung else DIED

@@ -182,13 +182,13 @@ def _record_failure_of(error: WorkerGroupError, folder: Path) -> None:
 def _hangs_again(folder: Path, attempt: Attempt) -> bool:
     """Begin an attempt, or end the trial if two before it hung without a checkpoint between."""
     *_, before, now = [None, *begin_attempt(folder, driver=attempt["driver"], why=attempt["why"])]
-    if before is None or (before["why"], now["why"]) != (HUNG, HUNG):
+    if before is None or (before.why, now.why) != (HUNG, HUNG):
         return False
-    if before["step"] != now["step"]:
+    if before.step != now.step:
         return False
     record_failure(
         folder,
-        f"no sign of life for {attempt['step_timeout_s']:g} s, twice after step {now['step']}; "
+        f"no sign of life for {attempt['step_timeout_s']:g} s, twice after step {now.step}; "
         f"where it hung is in {HANG_FILE}. Mend it, or raise resources.step_timeout_s.",
     )
     return True

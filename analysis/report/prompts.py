@@ -4,13 +4,13 @@ Samples carry prompt ids only. The task builds the prompts again from its settin
 build others than the sweep saw, none are shown rather than the wrong ones.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from strictune.config import load_trial
-from strictune.errors import StrictuneError
+from strictune.errors import StorageError, StrictuneError
+from strictune.records import read_lock
 from trainables.tasks import load_task
 from trainables.tasks.task import Prompt
 
@@ -56,7 +56,7 @@ def read_prompts(folder: Path | None) -> SweepPrompts:
 
 def _recorded_hash(folder: Path) -> str | None:
     try:
-        found = json.loads((folder / "lock.json").read_bytes()).get("data_hash")
-    except (OSError, ValueError):
+        lock = read_lock(folder)
+    except StorageError:
         return None
-    return None if found is None else str(found)
+    return None if lock is None else lock.data_hash

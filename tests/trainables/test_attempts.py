@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from trainables.attempts import DIED, begin_attempt, read_attempts
+from strictune.records import read_attempts
+from trainables.attempts import DIED, begin_attempt
 
 
 @pytest.mark.parametrize("cut_off", ['{"time": 17', ""], ids=["in-a-line", "between-lines"])
@@ -14,4 +15,4 @@ def test_an_attempt_after_a_cut_off_line_is_kept(tmp_path: Path, cut_off: str) -
         lines.write(cut_off)
     begin_attempt(tmp_path, driver="a")
     begin_attempt(tmp_path, driver="a")
-    assert [attempt["why"] for attempt in read_attempts(tmp_path)] == [None, DIED, DIED]
+    assert [attempt.why for attempt in read_attempts(tmp_path)] == [None, DIED, DIED]

@@ -17,16 +17,19 @@ from strictune.records.metrics import (
     read_metrics,
 )
 from strictune.records.run import (
+    ATTEMPTS,
     DELTA,
     LOCK,
     OUTCOME,
     PROGRESS,
+    Attempt,
     Delta,
     KeyValue,
     Lock,
     Outcome,
     OutcomeState,
     Progress,
+    read_attempts,
     read_delta,
     read_lock,
     read_outcome,
@@ -64,6 +67,7 @@ from strictune.records.tables import (
 )
 
 __all__ = [
+    "ATTEMPTS",
     "BASELINES",
     "CONTROLS",
     "COSTS",
@@ -76,6 +80,7 @@ __all__ = [
     "REWARDS",
     "STUDIES",
     "TRIALS",
+    "Attempt",
     "Costs",
     "Delta",
     "KeyValue",
@@ -96,6 +101,7 @@ __all__ = [
     "Study",
     "parse_line",
     "part_path",
+    "read_attempts",
     "read_costs",
     "read_delta",
     "read_lines",

@@ -1,23 +1,27 @@
 """The files of one run (a trial, a baseline or a control): lock, progress and outcome."""
 
+import contextlib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from strictune.records.files import find_model, write_json
 
 __all__ = [
+    "ATTEMPTS",
     "DELTA",
     "LOCK",
     "OUTCOME",
     "PROGRESS",
+    "Attempt",
     "Delta",
     "KeyValue",
     "Lock",
     "Outcome",
     "OutcomeState",
     "Progress",
+    "read_attempts",
     "read_delta",
     "read_lock",
     "read_outcome",
@@ -27,7 +31,7 @@ __all__ = [
 ]
 
 LOCK, PROGRESS, OUTCOME = "lock.json", "progress.json", "outcome.json"
-DELTA = "delta.json"
+DELTA, ATTEMPTS = "delta.json", "attempts.jsonl"
 
 KeyValue = str | int | float | bool | None
 OutcomeState = Literal["FINISHED", "FAILED", "KILLED"]
@@ -90,6 +94,21 @@ class Outcome(BaseModel, frozen=True):
     ended: float | None = None
 
 
+class Attempt(BaseModel, frozen=True):
+    """A line of ``attempts.jsonl``: a process began to train a trial."""
+
+    time: float
+    """In seconds since the epoch."""
+    why: str | None
+    """Why it was needed; None for the first one."""
+    step: int = 0
+    """Of the checkpoint that it starts from."""
+    driver: str = ""
+    """Names the run of the sweep."""
+    pid: int | None = None
+    node: str = ""
+
+
 class Delta(BaseModel, frozen=True):
     """``delta.json``: a finished trial against its baseline, written once the sweep is judged."""
 
@@ -135,6 +154,16 @@ def read_outcome(run: Path) -> Outcome | None:
 def write_outcome(run: Path, outcome: Outcome) -> None:
     """Write ``outcome.json``: the run has ended."""
     write_json(run / OUTCOME, outcome.model_dump())
+
+
+def read_attempts(run: Path) -> list[Attempt]:
+    """Read ``attempts.jsonl`` of a trial's folder; a line that was cut off is left out."""
+    attempts = []
+    path = run / ATTEMPTS
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValidationError):
+            attempts.append(Attempt.model_validate_json(line))
+    return attempts
 
 
 def read_delta(run: Path) -> Delta | None:

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from strictune.errors import StorageError
-from strictune.records import LOCK, METRICS, Logged, MetricsTail, parse_line, read_outcome
+from strictune.records import (
+    LOCK,
+    METRICS,
+    Attempt,
+    Logged,
+    MetricsTail,
+    parse_line,
+    read_attempts,
+    read_outcome,
+)
 
 __all__ = ["HeldOut", "TrialFacts", "TrialRow", "TrialWatch"]
 
@@ -100,7 +109,7 @@ class TrialWatch:
             now: The time, in seconds since the epoch.
         """
         self._read_metrics()
-        starts = _read_starts(self._folder / "attempts.jsonl")
+        starts = read_attempts(self._folder)
         ended = self._ended()
         values = self._steps[-1].metrics if self._steps else {}
         speed = _speed(self._steps)
@@ -163,7 +172,7 @@ class TrialWatch:
             return _End("UNREADABLE", str(error), 0)
         return None if outcome is None else _End(outcome.state, outcome.reason, outcome.steps)
 
-    def _open_state(self, starts: "Sequence[_Start]", ends: Sequence[int]) -> str:
+    def _open_state(self, starts: Sequence[Attempt], ends: Sequence[int]) -> str:
         if self._last is None:
             has_begun = starts or (self._folder / LOCK).exists()
             return "starting" if has_begun else "waiting"
@@ -213,27 +222,6 @@ class _End(NamedTuple):
     state: str
     reason: str | None
     steps: int
-
-
-class _Start(NamedTuple):
-    time: float
-    why: str | None
-    """Why it was needed; None for the first one."""
-
-
-def _read_starts(path: Path) -> list[_Start]:
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    starts = []
-    for line in lines:
-        try:
-            start = json.loads(line)
-            starts.append(_Start(float(start["time"]), start["why"]))
-        except (ValueError, KeyError, TypeError):
-            continue  # The last line may be half written.
-    return starts
 
 
 class _Speed(NamedTuple):

@@ -1,5 +1,0 @@
-"""Reads a run's ``metrics.jsonl``."""
-
-from strictune.records import read_metrics
-
-__all__ = ["read_metrics"]
