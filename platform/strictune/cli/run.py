@@ -118,8 +118,9 @@ def execute(args: argparse.Namespace) -> int:
         elif not ran.end.is_interrupted:
             promote_best(folder.path, tracking_uri, ran.verdicts, tell=tell)
         if page := runs_page(read_identity(folder.path), tracking_uri):
-            pages = "" if tracking_uri.startswith("http") else " (`make ui` serves it)"
-            tell(f"its runs in MLflow: {page}{pages}")
+            tell(f"its runs in MLflow: {page}")
+            if not tracking_uri.startswith("http"):
+                tell(f"to serve that page: mlflow ui --backend-store-uri {shlex.quote(shown_uri)}")
     if ran.end.is_interrupted:
         tell(f"{ran.end.num_by_state['open']} trials have not ended; go on with: {resume}")
     return 0 if ran.end.is_clean else EXIT_FAILED_TRIALS
