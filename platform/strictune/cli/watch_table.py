@@ -20,7 +20,6 @@ __all__ = ["WatchTable", "duration", "sparkline"]
 
 GAP = 2
 """Blank columns between two columns of the table."""
-MIN_REASON_WIDTH = 24
 MIN_TRIAL_WIDTH = 20
 HASH_CHARS = 9
 """A trial's id ends with a dash and eight digits."""
@@ -57,13 +56,6 @@ class Column(NamedTuple):
     """Where the terminal is narrow, the highest goes first; 0 stays."""
 
 
-class _Layout(NamedTuple):
-    columns: Sequence[Column]
-    trial_width: int
-    reason_width: int
-    """0 where there is no room for a column of reasons."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchTable:
     """One look at a sweep, to be printed by rich."""
@@ -80,25 +72,25 @@ class WatchTable:
         """Yield what is printed, for the width and height at hand."""
         width, height = options.max_width, options.height or console.height
         rows = sorted(self.look.trials, key=_urgency)
-        layout = _fit(self._columns(), rows, width=width, has_reasons=any(map(self._remark, rows)))
         header = list(self._header().wrap(console, width))
-        troubles = [
+        reasons = [
             line
-            for trouble in self._troubles(rows, layout)
-            for line in trouble.wrap(console, width)
+            for row in rows
+            if (reason := self._reason(row))
+            for line in reason.wrap(console, width)
         ]
         num_rows = len(rows)
         if self.is_bounded:
-            troubles = troubles[: height // 4]
+            reasons = reasons[: height // 4]
             # Others take: a blank line, the headings, and the count of what is left out.
-            num_rows = max(1, height - len(header) - len(troubles) - 3)
+            num_rows = max(1, height - len(header) - len(reasons) - 3)
         hidden = rows[num_rows:]
         yield from header
         yield Text()
-        yield self._table(rows[:num_rows] if hidden else self.look.trials, layout)
+        yield self._table(rows[:num_rows] if hidden else self.look.trials, width)
         if hidden:
             yield Text(f"{ELLIPSIS} and {len(hidden)} more: {_counts(hidden)}", style="dim")
-        yield from troubles
+        yield from reasons
 
     def _header(self) -> Text:
         look = self.look
@@ -132,32 +124,26 @@ class WatchTable:
             Column("retries", lambda row: _number(row.num_retries, "d"), rank=4),
         ]
 
-    def _table(self, rows: Sequence[TrialRow], layout: _Layout) -> Table:
+    def _table(self, rows: Sequence[TrialRow], width: int) -> Table:
+        columns, trial_width = _fit(self._columns(), self.look.trials, width=width)
         table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
-        for column in layout.columns:
+        for column in columns:
             table.add_column(column.heading, justify=column.justify, no_wrap=True)
-        if layout.reason_width:
-            table.add_column("reason", no_wrap=True, max_width=layout.reason_width)
         for row in rows:
-            cells = [_cell(column, row, layout) for column in layout.columns]
-            reason = [Text(self._remark(row))] if layout.reason_width else []
-            table.add_row(*cells, *reason)
+            table.add_row(*(_cell(column, row, trial_width) for column in columns))
         return table
 
-    def _troubles(self, rows: Sequence[TrialRow], layout: _Layout) -> Iterator[Text]:
-        """Yield the reasons that the table has no room for."""
-        for row in rows:
-            remark = self._remark(row)
-            if cell_len(remark) > layout.reason_width:
-                style = STATE_STYLES.get(row.state, "")
-                yield Text.assemble(f"{row.name}, ", (row.state, style), f": {remark}")
-
-    def _remark(self, row: TrialRow) -> str:
+    def _reason(self, row: TrialRow) -> Text:
+        """Say what is wrong with a trial; nothing where nothing is."""
+        reason = " ".join((row.reason or "").split())
         if row.state == "training" and row.updated is not None:
             silent_s = self.now - row.updated
             if silent_s > max(SILENT_S, SILENT_STEPS * (row.step_s or 0)):
-                return f"silent for {duration(silent_s)}"
-        return " ".join((row.reason or "").split())
+                reason = f"silent for {duration(silent_s)}"
+        if not reason:
+            return Text()
+        style = STATE_STYLES.get(row.state, "")
+        return Text.assemble(f"{row.name}, ", (row.state, style), f": {reason}")
 
 
 def duration(seconds: float | None) -> str:
@@ -184,34 +170,28 @@ def sparkline(values: Sequence[float], *, scale: float) -> str:
 
 
 def _fit(
-    columns: Sequence[Column], rows: Sequence[TrialRow], *, width: int, has_reasons: bool
-) -> _Layout:
-    """Drop columns, and shorten the trials' ids, until the rest fits."""
+    columns: Sequence[Column], rows: Sequence[TrialRow], *, width: int
+) -> tuple[Sequence[Column], int]:
+    """Drop columns, and shorten the trials' ids, until the rest fits.
+
+    Returns:
+        The columns that are left, and the width of the trials' ids.
+    """
     texts = {column.heading: [column.text(row) for row in rows] for column in columns}
     kept = [column for column in columns if any(texts[column.heading])]
     widths = {heading: max(map(cell_len, [heading, *texts[heading]])) for heading in texts}
     num_spare = max(0, widths["trial"] - MIN_TRIAL_WIDTH)
-
-    def left() -> int:
-        return width + GAP - sum(widths[column.heading] + GAP for column in kept)
-
     while True:
+        left = width + GAP - sum(widths[column.heading] + GAP for column in kept)
         last = max(kept, key=lambda column: column.rank)
-        is_dear = last.rank <= MAX_DEAR_RANK
-        if last.rank == 0 or left() + (num_spare if is_dear else 0) >= 0:
-            break
+        if last.rank == 0 or left + (num_spare if last.rank <= MAX_DEAR_RANK else 0) >= 0:
+            return kept, widths["trial"] + min(0, left)
         kept.remove(last)
-    room = left() - GAP
-    return _Layout(
-        columns=kept,
-        trial_width=widths["trial"] + min(0, left()),
-        reason_width=room if has_reasons and room >= MIN_REASON_WIDTH else 0,
-    )
 
 
-def _cell(column: Column, row: TrialRow, layout: _Layout) -> Text:
+def _cell(column: Column, row: TrialRow, trial_width: int) -> Text:
     if column.heading == "trial":
-        return Text(_without_middle(row.trial_id, width=layout.trial_width))
+        return Text(_without_middle(row.trial_id, width=trial_width))
     style = STATE_STYLES.get(row.state, "") if column.heading == "state" else ""
     return Text(column.text(row), style)
 
