@@ -179,6 +179,8 @@ def test_replay_on_the_command_line_uploads_and_then_finds_nothing_to_do(
         counts.append(json.loads(capsys.readouterr().out))
     assert [count["num_points"] for count in counts] == [4, 0]
     assert counts[0]["tracking_uri"] == sweep.uri
+    assert main(["track", "pages", "--out", str(sweep.path.parent)]) == 0
+    assert capsys.readouterr().out.startswith("sweep: http://127.0.0.1:5000/#/experiments/1/runs?")
 
 
 def test_replay_of_something_that_is_no_sweep_says_where_it_looked(
