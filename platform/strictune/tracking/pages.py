@@ -41,7 +41,8 @@ def experiment_tags(sweep_id: str, primary_rung: str) -> dict[str, str]:
         "columnOrder": ["0", RUN_NAME, *columns],
         "columnWidths": {RUN_NAME: 270} | dict.fromkeys(columns, 130),
     }
-    # Without its kind MLflow takes the experiment for one of traces, and opens an empty overview.
+    # MLflow 3.17 goes by the side of its pages that the browser was on last, at first GenAI; other
+    # versions by the experiment's kind.
     kind = {"mlflow.experimentKind": "custom_model_development"}
     return kind | {f"mlflow.sharedViewState.{sweep_id}": json.dumps(view)}
 
