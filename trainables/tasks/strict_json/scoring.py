@@ -5,8 +5,11 @@ level, because what one process stores there is empty in another. Weights are ap
 whoever asks for a total.
 """
 
+import json
 from collections.abc import Sequence
+from functools import cached_property
 
+from strictune.errors import SpecError
 from trainables.tasks.strict_json.answers import (
     ANSWER_MEASURES,
     CORRECT,
@@ -15,9 +18,8 @@ from trainables.tasks.strict_json.answers import (
     Answer,
     Comparison,
 )
-from trainables.tasks.strict_json.compiled import CompiledSchema
 from trainables.tasks.strict_json.completion import Completion, parse_completion
-from trainables.tasks.strict_json.credit import MAX_WRONG_CREDIT, Failure
+from trainables.tasks.strict_json.credit import MAX_WRONG_CREDIT, Failure, Grader
 from trainables.tasks.strict_json.error_classes import Problem, classify
 from trainables.tasks.strict_json.rewards import (
     ANSWER_REWARDS,
@@ -29,11 +31,36 @@ from trainables.tasks.strict_json.rewards import (
 from trainables.tasks.strict_json.rungs import place
 from trainables.tasks.strict_json.salvage import salvage
 from trainables.tasks.strict_json.thinking import PLACEHOLDERS, Placeholders, judge_thought
+from trainables.tasks.strict_json.validation import compile_schema
 from trainables.tasks.task import Score
 
 __all__ = ["Scorer"]
 
 MAX_COMPILED_SCHEMAS = 4_096
+
+
+class CompiledSchema:
+    """One schema, ready to judge documents. Not picklable: compile it where it is used."""
+
+    def __init__(self, schema: str) -> None:
+        """Compile ``schema``, which is JSON text.
+
+        Raises:
+            SpecError: It is no JSON Schema, or refers to something outside itself.
+        """
+        try:
+            self._schema = json.loads(schema)
+        except (ValueError, RecursionError) as error:
+            raise SpecError(
+                f"schema {schema[:80]!r}: {error}. Expected a JSON Schema as JSON text."
+            ) from error
+        self.is_valid = compile_schema(self._schema)
+        """Whether a document conforms."""
+
+    @cached_property
+    def grader(self) -> Grader:
+        """What wrong documents are worth; built when the first one arrives."""
+        return Grader(self._schema)
 
 
 class Scorer:
