@@ -86,7 +86,7 @@ def _row(
         "sample": sample,
         "completion": completion.text,
         **{f"rung/{name}": holds for name, holds in score.rungs.items()},
-        **{f"reward/{name}": value for name, value in score.rewards.items()},
+        **{f"reward/{name}": score.rewards.get(name, math.nan) for name in task.components},
         **{f"measure/{name}": score.measures.get(name, math.nan) for name in task.measures},
         "details": score.details,
         "error_class": score.error_class,
