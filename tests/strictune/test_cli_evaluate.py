@@ -327,7 +327,7 @@ def test_a_task_that_is_neither_file_nor_kind_is_refused(
     capsys: pytest.CaptureFixture[str], model: Path
 ) -> None:
     said = refusal(capsys, "--model", model, "--suite", "x.jsonl", "--task", "chess")
-    assert "--task chess: expected a sweep file, or one of refiner, strict_json" in said
+    assert "--task chess: expected a sweep file, or one of functions, refiner, strict_json" in said
 
 
 def test_the_help_shows_the_defaults_of_the_configuration() -> None:

@@ -62,7 +62,7 @@ SCHEMAS = _objects(TREES) | _arrays(TREES)
 stable = settings(
     derandomize=True,
     deadline=None,
-    max_examples=120,
+    max_examples=60,
     suppress_health_check=[
         HealthCheck.too_slow,
         HealthCheck.filter_too_much,
