@@ -5,8 +5,14 @@ neither torch nor ray nor trl. ``analysis.figures`` and ``analysis.report`` are 
 are needed, since they take altair with them.
 """
 
-from analysis.best import Challenge, best_adapters, challenge
-from analysis.compare import RunComparison, compare_runs, comparison_lines
+from analysis.compare import (
+    Challenge,
+    RunComparison,
+    best_adapters,
+    challenge,
+    compare_runs,
+    comparison_lines,
+)
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.wording import HOW_TO_READ, summary_lines, verdict_rows
 from analysis.writing import plain, verdicts_markdown, write_verdicts

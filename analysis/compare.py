@@ -1,4 +1,10 @@
-"""One paired comparison of two runs: two trials, two baselines, or a trial and its baseline."""
+"""One paired comparison of two runs: two trials, two baselines, or a trial and its baseline.
+
+Also which adapter of a sweep may call itself the best of its base model. Only verdicts count: a
+candidate must be better than its baseline; among several the one with the best validation rate is
+taken, so that the final split, on which the verdict stands, has not chosen it. It replaces an
+earlier best only where a paired comparison of the two says better.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,12 +20,21 @@ from analysis.measured import (
     differing_parts,
     measure,
 )
-from analysis.records import read_plan, read_run
+from analysis.records import TRIALS, last_value, read_plan, read_run
+from analysis.sweep import SweepVerdicts
 from analysis.tables import rate_text
-from analysis.verdicts import Effect, Verdict, compared_verdict, effect, effect_text
+from analysis.trials import TrialVerdict
+from analysis.verdicts import Effect, Verdict, Word, compared_verdict, effect, effect_text
 from strictune.errors import SpecError, StorageError, StrictuneError
 
-__all__ = ["RunComparison", "compare_runs", "comparison_lines"]
+__all__ = [
+    "Challenge",
+    "RunComparison",
+    "best_adapters",
+    "challenge",
+    "compare_runs",
+    "comparison_lines",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +57,15 @@ class RunComparison:
     """Parts of the baseline keys that differ, with both values: the runs did not start equal."""
     gain_effect: Effect | None
     """Difference of the gains, where the baselines differ and both can be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """Whether an adapter takes the place of the best one so far."""
+
+    is_better: bool
+    text: str
+    """The verdict, or why there is none."""
 
 
 def compare_runs(
@@ -112,6 +136,43 @@ def comparison_lines(compared: RunComparison) -> list[str]:
         shown = effect_text(compared.gain_effect)
         lines.append(f"Difference of their gains over their baselines: {shown}.")
     return lines
+
+
+def best_adapters(verdicts: SweepVerdicts, sweep_dir: Path) -> dict[str, TrialVerdict]:
+    """Return for each base model the trial that may be its best, if a verdict says better.
+
+    Trials without a validation rate are left out. Of equal rates the first in the plan is taken.
+    """
+    best: dict[str, TrialVerdict] = {}
+    rates: dict[str, float] = {}
+    for trial in verdicts.trials:
+        if trial.verdict.word is not Word.BETTER:
+            continue
+        rate = last_value(
+            sweep_dir / TRIALS / trial.plan.trial_id, f"eval/{verdicts.primary_rung}/pass_at_1"
+        )
+        if rate is not None and rate > rates.get(trial.plan.model, -1.0):
+            best[trial.plan.model], rates[trial.plan.model] = trial, rate
+    return best
+
+
+def challenge(ours: Path, theirs: Path) -> Challenge:
+    """Judge an adapter against the best so far, on the final results of both.
+
+    Args:
+        ours: Folder of the challenging trial.
+        theirs: Folder of the trial that is the best so far; it may lie in another sweep.
+
+    Raises:
+        StorageError: A run has no result, or it cannot be read.
+    """
+    try:
+        compared = compare_runs(ours, theirs)
+    except SpecError as error:
+        return Challenge(is_better=False, text=str(error))
+    if "model" in compared.contrast_parts or "model_revision" in compared.contrast_parts:
+        return Challenge(is_better=False, text="Their base models are not the same.")
+    return Challenge(is_better=compared.verdict.word is Word.BETTER, text=compared.verdict.text)
 
 
 def _measured(folder: Path) -> Measured:

@@ -5,23 +5,41 @@ unpacks only the blocks that its reader opens. Flips go in first, then an even s
 other prompts over difficulty, change and error class. Only where flips alone would not fit
 are texts shortened in their middle, and only where that does not suffice are flips left out;
 every block says what it lacks.
+
+Baselines come first, since every trial is read beside one. Then each trial may take its share
+of what the page leaves; what one does not need goes to those after it.
 """
 
 import base64
 import gzip
 import json
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from analysis.measured import Measured
-from analysis.records import RunRecord, read_samples
-from analysis.report.answers import Change
+from analysis.records import BASELINES, TRIALS, RunRecord, read_run, read_samples
+from analysis.report.answers import Change, prompt_changes
+from analysis.report.gathering import SweepTables
+from analysis.report.trial_tables import trial_tables
+from analysis.trials import TrialVerdict
 
-__all__ = ["Answers", "Block", "pack", "read_answers", "run_block"]
+__all__ = [
+    "Answers",
+    "Block",
+    "PackedBlock",
+    "baseline_block",
+    "blocks",
+    "read_answers",
+    "run_block",
+    "trial_block",
+]
+
+BASELINE_SHARE = 0.3
+"""Of the budget, for all baselines together."""
 
 TEXT_LIMITS = (None, 6000, 2000, 800, 300, 100)
 """Characters of a completion, tried in order."""
@@ -42,6 +60,14 @@ class Answers:
         """The reward components that were recorded."""
         names = (str(name) for name in self.samples.columns)
         return [name.removeprefix("reward/") for name in names if name.startswith("reward/")]
+
+
+class PackedBlock(NamedTuple):
+    """A block and the name of the element that carries it."""
+
+    name: str
+    content: str
+    num_flips_left_out: int = 0
 
 
 class Block(NamedTuple):
@@ -95,6 +121,102 @@ def pack(document: Any) -> str:
     """Compress a JSON document, the same way each time."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 6, mtime=0)).decode()
+
+
+def trial_block(trial: TrialVerdict) -> str:
+    """Return the name of a trial's block."""
+    return f"trial-{trial.plan.trial_id}"
+
+
+def baseline_block(baseline: str) -> str:
+    """Return the name of a baseline's block."""
+    return f"baseline-{baseline}"
+
+
+def blocks(sweep: SweepTables, *, max_chars: int) -> Iterator[PackedBlock]:
+    """Yield the blocks of a sweep: its prompts, each baseline, each trial with its tables.
+
+    Runs are read one at a time and not kept, but for what judging a change needs of baselines.
+    """
+    left = max_chars
+    prompts = PackedBlock("prompts", pack(_prompts(sweep)))
+    left -= len(prompts.content)
+    yield prompts
+    verdicts = sweep.verdicts
+    names = list(
+        dict.fromkeys(trial.comparison.baseline for trial in verdicts.trials if trial.comparison)
+    )
+    baselines: dict[str, Measured] = {}
+    room = int(BASELINE_SHARE * left)
+    for index, name in enumerate(names):
+        answers = read_answers(read_run(sweep.folder / BASELINES / name))
+        baselines[name] = answers.measured
+        share = room // (len(names) - index)
+        found = run_block(answers, None, max_chars=share, extra={})
+        room -= len(found.content)
+        left -= len(found.content)
+        yield PackedBlock(baseline_block(name), found.content)
+    yield from _trial_blocks(sweep, baselines, left)
+
+
+def _trial_blocks(
+    sweep: SweepTables, baselines: dict[str, Measured], left: int
+) -> Iterator[PackedBlock]:
+    tables = sweep.by_trial()
+    waiting = [trial for trial in sweep.verdicts.trials if trial.plan.trial_id in tables]
+    for index, trial in enumerate(waiting):
+        found = trial_tables(tables[trial.plan.trial_id])
+        extra: dict[str, Any] = {"tables": [table._asdict() for table in found]}
+        if trial.result is None:
+            packed = PackedBlock(trial_block(trial), pack(extra))
+        else:
+            share = left // (len(waiting) - index)
+            packed = _answered(sweep, trial, baselines, extra, max_chars=share)
+        left -= len(packed.content)
+        yield packed
+
+
+def _answered(
+    sweep: SweepTables,
+    trial: TrialVerdict,
+    baselines: dict[str, Measured],
+    extra: dict[str, Any],
+    *,
+    max_chars: int,
+) -> PackedBlock:
+    answers = read_answers(read_run(sweep.folder / TRIALS / trial.plan.trial_id))
+    changes = _changes(answers, trial, baselines, sweep.verdicts.primary_rung)
+    found = run_block(answers, changes, max_chars=max_chars, extra=extra)
+    return PackedBlock(trial_block(trial), found.content, found.num_flips_left_out)
+
+
+def _changes(
+    answers: Answers, trial: TrialVerdict, baselines: dict[str, Measured], rung: str
+) -> list[Change] | None:
+    if trial.comparison is None:
+        return None
+    theirs = baselines[trial.comparison.baseline]
+    return list(prompt_changes(answers.measured, theirs, rung))
+
+
+def _prompts(sweep: SweepTables) -> dict[str, Any]:
+    """Return what is shown of each prompt; all trials of a sweep answer the same ones."""
+    finished = next((trial for trial in sweep.verdicts.trials if trial.result is not None), None)
+    if finished is None:
+        return {}
+    samples = read_answers(read_run(sweep.folder / TRIALS / finished.plan.trial_id)).samples
+    shown = {}
+    for row in samples.drop_duplicates("prompt_id").to_dict("records"):
+        name = str(row["prompt_id"])
+        prompt = sweep.prompts.by_id.get(name)
+        shown[name] = {
+            "text": prompt.text if prompt else "",
+            "columns": dict(prompt.columns) if prompt else {},
+            "difficulty": str(row["difficulty"]),
+            "family": str(row["family"]),
+            "constructs": list(map(str, row.get("constructs", ()))),
+        }
+    return shown
 
 
 class _Run:

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 from analysis import figures
 from analysis.report.catalogue import ReportFigure, draw
+from analysis.report.completions import blocks
 from analysis.report.document import report_sections
 from analysis.report.gathering import OnPhase, SweepTables, gather, silent
-from analysis.report.markdown import report_markdown
 from analysis.report.next_steps import NextStep, next_steps
-from analysis.report.packing import blocks
-from analysis.report.page import block_html, page_html
+from analysis.report.page import block_html, page_html, report_markdown
 from analysis.sweep import SweepVerdicts
 from analysis.wording import count_sentence, recipe_sentence
 from analysis.writing import plain
