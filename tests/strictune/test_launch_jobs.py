@@ -86,7 +86,6 @@ def submit(command: str, home: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.slow
 def test_the_documented_command_runs_a_sweep_behind_a_token(
     head: RayCluster, tmp_path: Path
 ) -> None:
