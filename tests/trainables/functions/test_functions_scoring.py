@@ -242,5 +242,14 @@ def test_the_scorer_hash_follows_the_module_and_what_it_imports(tmp_path: Path) 
     hashes.append(task_in(tmp_path, module, success="accuracy_reward > 0").scorer_hash())
     assert len(set(hashes)) == 4
     (tmp_path / "unrelated.py").write_text("x = 1\n")
-    assert task_in(tmp_path, module, success="accuracy_reward > 0").scorer_hash() == hashes[-1]
-    task_in(tmp_path, module).check()
+    task = task_in(tmp_path, module, success="accuracy_reward > 0")
+    assert task.scorer_hash() == hashes[-1]
+    task.check()
+
+
+def test_what_training_pays_is_no_part_of_what_evaluations_measure(tmp_path: Path) -> None:
+    paid = (["accuracy_reward"], ["accuracy_reward", "slow_reward"])
+    one, other = (task_in(tmp_path, rewards=list(names)) for names in paid)
+    assert one.scorer_hash() == other.scorer_hash()
+    assert one.settings.measure() == other.settings.measure()
+    assert one.settings.identity() != other.settings.identity()

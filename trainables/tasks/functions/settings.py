@@ -132,12 +132,12 @@ class FunctionsSettings(BaseSettings):
         return {name: identity[name] for name in identity if name in names}
 
     def scoring(self) -> dict[str, Any]:
-        """Return the code of the functions, what they are called, and what counts as right."""
+        """Return the code of the functions and what counts as right, whatever training pays."""
         files = {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in source_files(Path(self.module).expanduser())
         }
-        return {"files": files, "rewards": self.rewards, "success": self.success}
+        return {"files": files, "success": self.success}
 
 
 def _condition(text: str) -> Condition:
