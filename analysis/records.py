@@ -140,7 +140,7 @@ class RunRecord:
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """The samples of the final split, without their texts, in the order of the prompts.
+        """The samples of the final split, see ``samples_without_texts``.
 
         Raises:
             StorageError: They are missing or cannot be used.
@@ -257,14 +257,14 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def samples_without_texts(path: Path) -> pd.DataFrame:
-    """Read all columns of a ``samples.parquet`` but its texts, in the order of the prompts.
+    """Read a ``samples.parquet`` without its texts and rewards, in the order of the prompts.
 
     Raises:
         StorageError: It is missing or cannot be used.
     """
     samples = read_samples(path, with_texts=True)
-    texts = [name for name in _TEXTS if name in samples]
-    return samples.drop(columns=texts).sort_values(["prompt_id", "sample"])
+    left_out = [name for name in samples if name in _TEXTS or str(name).startswith("reward/")]
+    return samples.drop(columns=left_out).sort_values(["prompt_id", "sample"])
 
 
 def last_value(folder: Path, metric: str) -> float | None:
