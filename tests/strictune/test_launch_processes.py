@@ -33,8 +33,10 @@ ENDS_WITHIN_S = 30
 
 @pytest.fixture(autouse=True)
 def own_signals() -> Iterator[None]:
-    """Take back the handlers that a sweep sets."""
+    """Take back the handlers that a sweep sets, and begin without those of ``nohup``."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
