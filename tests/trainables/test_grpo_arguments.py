@@ -49,6 +49,28 @@ def test_without_a_card_a_trainer_takes_none(tmp_path: Path) -> None:
     assert on_one_card(SFTConfig(output_dir=str(tmp_path), use_cpu=True)).n_gpu == 0
 
 
+def test_what_is_set_for_the_loss_reaches_the_trainer_and_names_the_trial(tmp_path: Path) -> None:
+    def trial(**grpo: object) -> TrialSpec:
+        return TrialSpec.model_validate(
+            {
+                "task": {"kind": "strict_json"},
+                "model": "builtin:tiny",
+                "dtype": "float32",
+                "grpo": {"max_steps": 4, **grpo},
+            }
+        )
+
+    given = {"epsilon_high": 0.28, "importance_sampling_level": "sequence", "entropy_coef": 0.01}
+    spec = trial(**given)
+    [stage] = plan_stages(spec)
+    arguments = grpo_arguments(
+        spec, stage, dtype="float32", components=spec.task.components, folder=tmp_path, rollouts={}
+    )
+    assert {name: getattr(arguments, name) for name in given} == given
+    named = {trial().trial_id, *(trial(**{name: value}).trial_id for name, value in given.items())}
+    assert len(named) == 1 + len(given)
+
+
 def test_the_trainer_gets_the_weights_of_its_stage(tmp_path: Path) -> None:
     own = [{"name": "only", "steps_frac": 1.0, "rewards": {"schema": 0.9, "strictness": 0.1}}]
     spec = TrialSpec.model_validate(

@@ -117,6 +117,13 @@ class GrpoSpec(OptimizationSpec):
     """Whose standard deviation divides the advantages."""
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Clipping range of the probability ratio."""
+    epsilon_high: Annotated[float, Field(gt=0)] | None = None
+    """Upper clipping range, where it is not ``epsilon``'s; 0.28 in DAPO. Ratios leave 1 with
+    ``num_iterations`` above 1."""
+    importance_sampling_level: Literal["token", "sequence"] = "token"
+    """Whether each token has its probability ratio, or each completion (GSPO)."""
+    entropy_coef: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of a bonus for the mean entropy of a token, against early collapse."""
     num_iterations: Annotated[int, Field(ge=1)] = 1
     """Optimization passes over one batch of completions."""
     temperature: Annotated[float, Field(gt=0)] = 1.0

@@ -103,6 +103,10 @@ class TrialTemplate(Spec):
     """How many processes train the trial together."""
 
 
+UNNAMED_AT_DEFAULT = ("epsilon_high", "importance_sampling_level", "entropy_coef")
+"""Fields of ``grpo`` that came after trials had their names: part of a name once they are set."""
+
+
 class TrialSpec(TrialTemplate):
     """One configuration trained once with one seed."""
 
@@ -332,6 +336,9 @@ class TrialSpec(TrialTemplate):
             del identity["looks"]
         if self.attn_implementation is None:
             del identity["attn_implementation"]
+        for name in UNNAMED_AT_DEFAULT:
+            if getattr(self.grpo, name) == GrpoSpec.model_fields[name].default:
+                del identity["grpo"][name]
         identity |= {
             "task": self.task.identity(),
             "max_completion_tokens": self.max_completion_tokens,
