@@ -80,8 +80,8 @@ def _missing(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
         )
     if is_open:
         yield NextStep(
-            f"{_count(is_open, 'trial')} of {len(verdicts.trials)} {_have(is_open)} not ended. If "
-            "nothing runs the sweep, go on with it; then make this report again.",
+            f"{_count(is_open, 'trial')} of {len(verdicts.trials)} {_verb(is_open, 'has', 'have')} "
+            "not ended. If nothing runs the sweep, go on with it; then make this report again.",
             _run_command(verdicts, folder, "--resume"),
         )
     if lost:
@@ -134,9 +134,9 @@ def _unreadable(verdicts: SweepVerdicts) -> Iterator[NextStep]:
     lazy = [trial for trial in finished if trial.result and trial.result.is_think_rate_low]
     if lazy:
         yield NextStep(
-            f"{_trial_names(lazy)} {_was(len(lazy))} asked to think and mostly did not. Read them "
-            "as trials without thinking; a model that cannot write a think block has to be shown "
-            "some before a reward can strengthen them."
+            f"{_trial_names(lazy)} {_verb(len(lazy), 'was', 'were')} asked to think and "
+            "mostly did not. Read them as trials without thinking; a model that cannot "
+            "write a think block has to be shown some before a reward can strengthen them."
         )
     tied = [trial for trial in verdicts.trials if trial.ties]
     if tied:
@@ -182,7 +182,7 @@ def _better(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
     if not trials:
         return
     best = max(trials, key=lambda t: t.verdict.effect.estimate_pp if t.verdict.effect else 0.0)
-    holds = "holds" if len(cells) == 1 else "hold"
+    holds = _verb(len(cells), "holds", "hold")
     confirmed = f" {_cell_names(cells)} {holds} over seeds." if cells else ""
     yield NextStep(
         f"{_trial_names(trials)} ended better than untrained.{confirmed} The gain is measured on "
@@ -212,16 +212,12 @@ def _reasons(trials: Sequence[TrialVerdict]) -> str:
     return "; ".join(reasons[:NAMED]) + ("; ..." if len(reasons) > NAMED else "")
 
 
+def _verb(number: int, one: str, many: str) -> str:
+    return one if number == 1 else many
+
+
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _have(number: int) -> str:
-    return "has" if number == 1 else "have"
-
-
-def _was(number: int) -> str:
-    return "was" if number == 1 else "were"
 
 
 def _deciding(verdicts: SweepVerdicts, folder: Path, *, is_search: bool) -> Iterator[NextStep]:
@@ -243,9 +239,10 @@ def _closing_step(verdicts: SweepVerdicts) -> NextStep:
     if not is_open:
         return NextStep("Nothing is left open: every planned comparison is decided.")
     return NextStep(
-        f"{_listed(is_open, 'comparisons')} {_is(is_open)} undecided, although a difference of "
-        f"{WANTED_PP:.0f} points would have been found in four of five cases. More seeds and more "
-        "prompts are worth their time only where a smaller one matters."
+        f"{_listed(is_open, 'comparisons')} {_verb(len(is_open), 'is', 'are')} undecided, "
+        f"although a difference of {WANTED_PP:.0f} points would have been found in "
+        "four of five cases. More seeds and more prompts are worth their time only where a "
+        "smaller one matters."
     )
 
 
@@ -285,7 +282,7 @@ def _few_seeds(verdicts: SweepVerdicts, folder: Path, *, is_search: bool) -> Ite
     while len(seeds) < MIN_SEEDS:
         seeds.append(next(fresh))
     yield NextStep(
-        f"{_cell_names(few)} {'has' if len(few) == 1 else 'have'} fewer than {MIN_SEEDS} seeds. "
+        f"{_cell_names(few)} {_verb(len(few), 'has', 'have')} fewer than {MIN_SEEDS} seeds. "
         "What helped may have been luck of one run: train more seeds, and the report says what "
         "the recipe gives. Trials that have finished are kept.",
         _run_command(verdicts, folder, "--set", f"{key}={seeds}".replace(" ", ""), "--resume"),
@@ -321,7 +318,7 @@ def _wide_trials(verdicts: SweepVerdicts) -> Iterator[NextStep]:
     if math.isinf(factor):
         more = "many more prompts, of new families"
     yield NextStep(
-        f"{_trial_names(unclear)} {_show(unclear)} no clear difference, and "
+        f"{_trial_names(unclear)} {_verb(len(unclear), 'shows', 'show')} no clear difference, and "
         f"this design sees {_below(detectable)}. To see {WANTED_PP:.0f} points, evaluate on {more} "
         f"(now {result.num_prompts} prompts of {result.num_families} families)."
     )
@@ -335,10 +332,10 @@ def _wide_recipes(verdicts: SweepVerdicts) -> Iterator[NextStep]:
     }
     if wide:
         yield NextStep(
-            f"{_listed(list(wide), 'comparisons of recipes')} {_show(list(wide))} no clear "
-            f"difference over seeds, and this design sees {_below(max(wide.values()))}. Train more "
-            "seeds where seeds differ much, and evaluate on more prompts of new families where "
-            "they agree."
+            f"{_listed(list(wide), 'comparisons of recipes')} {_verb(len(wide), 'shows', 'show')} "
+            f"no clear difference over seeds, and this design sees {_below(max(wide.values()))}. "
+            "Train more seeds where seeds differ much, and evaluate on more prompts of new "
+            "families where they agree."
         )
 
 
@@ -362,14 +359,6 @@ def _recipes(verdicts: SweepVerdicts) -> Iterator[_Judged]:
 def _contrast(contrast: ContrastVerdict) -> _Judged:
     name = f"{contrast.level} against {contrast.against_level} ({contrast.cell})"
     return _Judged(name, contrast.verdict)
-
-
-def _is(names: Sequence[object]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
-def _show(names: Sequence[object]) -> str:
-    return "shows" if len(names) == 1 else "show"
 
 
 def _trial_names(trials: Sequence[TrialVerdict]) -> str:

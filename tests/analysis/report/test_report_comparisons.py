@@ -8,22 +8,16 @@ from reported_sweep import Drawing, write_reported_sweep
 
 from analysis.report import SweepTables, gather
 from analysis.report.comparisons import COMPARISONS, OVER_ALL
-from analysis.sweep import sweep_verdicts
 from analysis.tables import Row, texts
 from analysis.verdicts import Effect
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> SweepTables:
     path = tmp_path_factory.mktemp("comparisons") / "demo"
     overrides = ["contrasts=[curriculum]", "matrix.seed=[0, 1, 2]"]
     write_reported_sweep(path, Drawing(num_prompts=90), overrides=overrides)
-    return path
-
-
-@pytest.fixture(scope="module")
-def sweep(folder: Path) -> SweepTables:
-    return gather(folder)
+    return gather(path)
 
 
 def rows(sweep: SweepTables, **wanted: object) -> list[Row]:
@@ -34,11 +28,9 @@ def rows(sweep: SweepTables, **wanted: object) -> list[Row]:
     ]
 
 
-def test_planned_contrasts_have_the_numbers_of_their_verdicts(
-    sweep: SweepTables, folder: Path
-) -> None:
+def test_planned_contrasts_have_the_numbers_of_their_verdicts(sweep: SweepTables) -> None:
     planned = sorted(rows(sweep, is_planned=True), key=lambda row: row["delta_pp"])
-    contrasts = sweep_verdicts(folder).contrasts
+    contrasts = sweep.verdicts.contrasts
     effects = sorted((c.verdict.effect for c in contrasts if c.verdict.effect), key=_estimate)
     assert sorted(row["within"] for row in planned) == ["tiny, no-think", "tiny, think"]
     for row, effect in zip(planned, effects, strict=True):
