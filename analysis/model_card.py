@@ -13,9 +13,9 @@ from analysis.measured import Measured, measure
 from analysis.recipes import CellVerdict
 from analysis.records import read_run
 from analysis.sweep import sweep_verdicts
+from analysis.tables import rate_text
 from analysis.trials import LOW_THINK_RATE, TrialVerdict
 from analysis.verdicts import effect_text
-from analysis.wording import rate_text
 from strictune.config import ComputeDtype, TrialSpec, dump_yaml, load_trial
 from strictune.errors import StorageError
 from strictune.records import PLAN, Lock, Outcome, read_lock, read_outcome

@@ -9,18 +9,16 @@ from analysis.differences import MIN_SEEDS
 from analysis.measured import Interval
 from analysis.recipes import CellVerdict
 from analysis.sweep import SweepVerdicts
-from analysis.tables import NOT_MEASURED, Column, Table, percent, rate_text, texts
+from analysis.tables import Column, Table, percent, rate_text, texts
 from analysis.trials import LOW_THINK_RATE, TrialResult, TrialVerdict
 from analysis.verdicts import DECIDED, effect_text
 
 __all__ = [
     "HOW_TO_READ",
     "NAMED",
-    "NOT_MEASURED",
     "cell_sentences",
     "contrast_sentences",
     "count_sentence",
-    "rate_text",
     "recipe_sentence",
     "summary_lines",
     "tier_rows",

@@ -3,8 +3,8 @@
 import math
 
 from analysis.audit.audit import ArmSummary, Audit
+from analysis.tables import NOT_MEASURED, rate_text
 from analysis.verdicts import effect_text
-from analysis.wording import NOT_MEASURED, rate_text
 
 __all__ = ["HOW_TO_READ", "audit_sentences", "audit_tables"]
 

@@ -9,7 +9,7 @@ from analysis.study.findings import DEFAULT, Confirmation, Retrained, RewardAudi
 from analysis.study.importance import ALPHA
 from analysis.study.points import INFEASIBLE
 from analysis.study.reward_audit import ProbeAudit
-from analysis.wording import NOT_MEASURED
+from analysis.tables import NOT_MEASURED
 from strictune.records import Point
 
 __all__ = [
