@@ -15,7 +15,7 @@ def ids(text: str) -> list[int]:
 
 def test_text_ends_before_the_first_stop_token() -> None:
     found = decode_completion(TOKENIZER, [*ids("abc"), END, *ids("junk")], stop_ids={END})
-    assert found == ("abc", 4, False)
+    assert found == ("abc", 4, False, "abc", [*ids("abc"), END])
 
 
 def test_without_a_stop_token_it_is_truncated() -> None:
@@ -27,3 +27,4 @@ def test_without_a_stop_token_it_is_truncated() -> None:
 def test_stray_special_tokens_stay_visible() -> None:
     found = decode_completion(TOKENIZER, [*ids("a"), START, *ids("b"), END], stop_ids={END})
     assert found.text == "a<|im_start|>b"
+    assert found.plain == "ab"  # What TRL gives reward functions.
