@@ -22,7 +22,8 @@ ON_AUTO = {
 
 
 def run(tmp_path: Path, *options: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    return run_sweep(tmp_path, *options, **ON_AUTO | more)
+    # A cache of its own: what was measured before is not measured again.
+    return run_sweep(tmp_path, *options, cache=tmp_path / "cache", **ON_AUTO | more)
 
 
 def test_auto_measures_a_shape_once_and_packs_by_it(tmp_path: Path) -> None:

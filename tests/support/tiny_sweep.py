@@ -1,6 +1,7 @@
 """Whole sweeps through the command line, small enough for a test: the quickstart, cut down.
 
-Everything lies below a test's own folder: results, caches and the MLflow store.
+Results and the MLflow store lie below a test's own folder. The caches are the session's, so that
+baselines are measured once, unless a test names its own.
 """
 
 import json
@@ -41,21 +42,23 @@ def command(out: Path, *options: str, **settings: Any) -> list[str]:
     return [*verb, *overrides, *options]
 
 
-def environment(tmp_path: Path) -> dict[str, str]:
-    """Return an environment with caches of its own and no hub."""
+def environment(tmp_path: Path, *, cache: Path | None = None) -> dict[str, str]:
+    """Return an environment with the session's caches, or others, and no hub."""
     return {
         **os.environ,
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "XDG_CACHE_HOME": str(cache or tmp_path.parent / "cache"),
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "platform")]),
     }
 
 
-def run_sweep(tmp_path: Path, *options: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+def run_sweep(
+    tmp_path: Path, *options: str, cache: Path | None = None, **settings: Any
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(tmp_path / "runs", *options, **settings),
-        env=environment(tmp_path),
+        env=environment(tmp_path, cache=cache),
         capture_output=True,
         text=True,
         timeout=400,
