@@ -39,10 +39,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunComparison:
-    """Two runs on one rung; every difference is the first minus the second."""
+    """Two runs on one criterion; every difference is the first minus the second."""
 
     runs: tuple[str, str]
-    rung: str
+    criterion: str
     num_prompts: int
     num_families: int
     num_completions: tuple[int, int]
@@ -50,7 +50,7 @@ class RunComparison:
     verdict: Verdict
     """About these two runs, as one comparison that nobody planned."""
     deltas: dict[str, Effect]
-    """All rungs, with intervals; exploratory but for ``rung``."""
+    """All criteria, with intervals; exploratory but for ``criterion``."""
     discordance: Discordance | None
     """With one sample per prompt on both sides; a description only."""
     contrast_parts: dict[str, tuple[str, str]]
@@ -69,30 +69,30 @@ class Challenge:
 
 
 def compare_runs(
-    ours: Path, theirs: Path, rung: str | None = None, *, across: Collection[str] = ()
+    ours: Path, theirs: Path, criterion: str | None = None, *, across: Collection[str] = ()
 ) -> RunComparison:
     """Compare the final results of two runs on the same prompts.
 
     Args:
         ours: A run's folder, ``<sweep>/trials/<id>`` or ``<sweep>/baselines/<key>``.
         theirs: Another run's folder; it may lie in another sweep.
-        rung: The rung to judge by; by default the primary rung of the first run.
+        criterion: The criterion to judge by; by default the primary criterion of the first run.
         across: Parts of the evaluation key that the comparison is about, e.g. ``grammar``.
 
     Raises:
-        SpecError: The keys forbid the comparison, or the rung was not scored.
+        SpecError: The keys forbid the comparison, or the criterion was not scored.
         StorageError: A run has no result.
     """
     first, second = (_measured(folder) for folder in (ours, theirs))
     _check(first, second, across)
-    judged = _judged_rung(first, second, rung)
+    judged = _judged_criterion(first, second, criterion)
     found = difference(first, second, judged)
     names = _names(first, second)
     one_each = all(side.num_completions == len(side.table) for side in (first, second))
     parts = differing_parts(first.record.baseline_key, second.record.baseline_key)
     return RunComparison(
         runs=names,
-        rung=judged,
+        criterion=judged,
         num_prompts=len(first.table),
         num_families=len(set(first.families)),
         num_completions=(first.num_completions, second.num_completions),
@@ -100,11 +100,13 @@ def compare_runs(
         verdict=compared_verdict(found, sides=names),
         deltas={
             name: effect(difference(first, second, name))
-            for name in first.rungs
-            if name in second.rungs
+            for name in first.criteria
+            if name in second.criteria
         },
         discordance=(
-            discordance(first.rung(judged) > 0.5, second.rung(judged) > 0.5) if one_each else None
+            discordance(first.criterion(judged) > 0.5, second.criterion(judged) > 0.5)
+            if one_each
+            else None
         ),
         contrast_parts=parts,
         gain_effect=_gain_effect(first, second, judged) if parts else None,
@@ -115,7 +117,7 @@ def comparison_lines(compared: RunComparison) -> list[str]:
     """Return the comparison in plain sentences."""
     ours, theirs = compared.runs
     lines = [
-        f"{compared.rung} Pass@1 on {compared.num_prompts} prompts of "
+        f"{compared.criterion} Pass@1 on {compared.num_prompts} prompts of "
         f"{compared.num_families} families:",
         *(
             f"  {name}: {rate_text(rate)}"
@@ -149,7 +151,7 @@ def best_adapters(verdicts: SweepVerdicts, sweep_dir: Path) -> dict[str, TrialVe
         if trial.verdict.word is not Word.BETTER:
             continue
         rate = last_value(
-            sweep_dir / TRIALS / trial.plan.trial_id, f"eval/{verdicts.primary_rung}/pass_at_1"
+            sweep_dir / TRIALS / trial.plan.trial_id, f"eval/{verdicts.primary_criterion}/pass_at_1"
         )
         if rate is not None and rate > rates.get(trial.plan.model, -1.0):
             best[trial.plan.model], rates[trial.plan.model] = trial, rate
@@ -193,26 +195,29 @@ def _check(first: Measured, second: Measured, across: Collection[str]) -> None:
         check_baseline_key(first.record, second.record, across=across)
 
 
-def _judged_rung(first: Measured, second: Measured, rung: str | None) -> str:
-    if rung is None:
-        rung = first.record.locked.primary_rung or _planned_rung(first, ", ".join(first.rungs))
+def _judged_criterion(first: Measured, second: Measured, criterion: str | None) -> str:
+    if criterion is None:
+        criterion = first.record.locked.primary_criterion or _planned_criterion(
+            first, ", ".join(first.criteria)
+        )
     for run in (first, second):
-        if rung not in run.rungs:
-            scored = ", ".join(run.rungs)
+        if criterion not in run.criteria:
+            scored = ", ".join(run.criteria)
             raise SpecError(
-                f"--rung {rung}: not scored in {run.record.name}, expected one of {scored}."
+                f"--criterion {criterion}: not scored in {run.record.name}, expected one of "
+                f"{scored}."
             )
-    return rung
+    return criterion
 
 
-def _planned_rung(run: Measured, scored: str) -> str:
+def _planned_criterion(run: Measured, scored: str) -> str:
     sweep_dir = run.record.folder.parents[1]
     if not (sweep_dir / "plan.json").exists():
         raise SpecError(
-            f"{run.record.name} belongs to no sweep that names a primary rung. "
-            f"Add --rung, one of {scored}."
+            f"{run.record.name} belongs to no sweep that names a primary criterion. "
+            f"Add --criterion, one of {scored}."
         )
-    return read_plan(sweep_dir).primary_rung
+    return read_plan(sweep_dir).primary_criterion
 
 
 def _names(first: Measured, second: Measured) -> tuple[str, str]:
@@ -221,7 +226,7 @@ def _names(first: Measured, second: Measured) -> tuple[str, str]:
     return names if names[0] != names[1] else (str(first.record.folder), str(second.record.folder))
 
 
-def _gain_effect(first: Measured, second: Measured, rung: str) -> Effect | None:
+def _gain_effect(first: Measured, second: Measured, criterion: str) -> Effect | None:
     """Return the difference of gains of two trials; None where a baseline cannot be used."""
     runs = (first, second)
     if any(run.record.is_baseline for run in runs):
@@ -233,7 +238,7 @@ def _gain_effect(first: Measured, second: Measured, rung: str) -> Effect | None:
             check_comparable(run, baseline, is_gain=True)
         except StrictuneError:
             return None
-        if rung not in baseline.rungs:
+        if criterion not in baseline.criteria:
             return None
-        gains.append(run.rung(rung) - baseline.rung(rung))
+        gains.append(run.criterion(criterion) - baseline.criterion(criterion))
     return effect(paired_difference(gains[0], gains[1], first.families), widest=2.0)

@@ -1,6 +1,6 @@
 """How much of a gain came from where: an exact split of the change of a nested rate.
 
-The rate of a rung is a product along the ladder below it, e.g.
+The rate of a criterion is a product along the ladder below it, e.g.
 
     P(strict) = P(parsed) * P(conformant | parsed) * P(strict | conformant)
 
@@ -15,7 +15,7 @@ favoured. For two factors this is
     d(c * f) = dc * (f0 + f1) / 2  +  df * (c0 + c1) / 2
 
 A factor that one side never reached (nothing parsed, so nothing could conform) is unknown
-there, not 0: it is taken as on the other side, so that the change counts for the rung that
+there, not 0: it is taken as on the other side, so that the change counts for the criterion that
 was reached first.
 """
 
@@ -33,8 +33,8 @@ __all__ = ["Link", "Share", "decompose_gain", "gain_chain", "shapley_shares"]
 class Link(NamedTuple):
     """One factor of the product."""
 
-    rung: str
-    """Holds only where the rungs of the links before it hold."""
+    criterion: str
+    """Holds only where the criteria of the links before it hold."""
     part: str
     """What a change of this factor is called."""
 
@@ -66,7 +66,7 @@ _GAIN_CHAINS: Mapping[tuple[str, bool], tuple[Link, ...]] = {
 
 
 def gain_chain(task: str, *, thinking: bool) -> tuple[Link, ...]:
-    """Return the links whose product is the primary rung; none for a task without a chain.
+    """Return the links whose product is the primary criterion; none for a task without a chain.
 
     Args:
         task: The task's kind.
@@ -82,22 +82,26 @@ def decompose_gain(
     *,
     chain: Sequence[Link],
 ) -> tuple[Share, ...]:
-    """Split the change of the chain's last rung over the chain's parts.
+    """Split the change of the chain's last criterion over the chain's parts.
 
     Args:
-        before: Each rung's per-prompt means (P,).
+        before: Each criterion's per-prompt means (P,).
         after: The same of the other side, same prompts in the same order.
         families: One label per prompt.
-        chain: Nested rungs, the easiest first; links of one part are added up.
+        chain: Nested criteria, the easiest first; links of one part are added up.
 
     Returns:
         One share per part, in the order of the chain; they sum to the gain.
     """
-    rungs = [link.rung for link in chain]
-    old, new = (np.stack([side[rung] for rung in rungs]) for side in (before, after))  # (K, P)
+    criteria = [link.criterion for link in chain]
+    old, new = (
+        np.stack([side[criterion] for criterion in criteria]) for side in (before, after)
+    )  # (K, P)
     for side, values in (("before", old), ("after", new)):
         if np.any(values[1:] > values[:-1] + 1e-12):
-            raise ValueError(f"the rungs {', '.join(rungs)} are not nested in the table {side}")
+            raise ValueError(
+                f"the criteria {', '.join(criteria)} are not nested in the table {side}"
+            )
     shares = shapley_shares(old.mean(axis=-1), new.mean(axis=-1))  # (K,)
     without = shapley_shares(
         leave_one_family_out(old, families), leave_one_family_out(new, families)

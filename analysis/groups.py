@@ -54,7 +54,7 @@ class Group(NamedTuple):
 
 def group(
     runs: Sequence[Measured],
-    rung: str,
+    criterion: str,
     *,
     baselines: Sequence[Measured] = (),
     is_trained: bool = True,
@@ -63,14 +63,14 @@ def group(
 
     Args:
         runs: One or more.
-        rung: What they are compared on.
+        criterion: What they are compared on.
         baselines: Of those runs that have one. Gains are known only where all runs have the same:
             gains of fewer seeds than the rates beside them would speak of other runs.
         is_trained: See ``Group``.
     """
-    rates = np.stack([run.rung(rung) for run in runs])
+    rates = np.stack([run.criterion(criterion) for run in runs])
     is_shared = len(baselines) == len(runs) and len({b.record.folder for b in baselines}) == 1
-    gains = rates - baselines[0].rung(rung) if is_shared else None
+    gains = rates - baselines[0].criterion(criterion) if is_shared else None
     return Group(runs[0].families, rates, gains, is_trained)
 
 

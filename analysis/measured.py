@@ -58,14 +58,16 @@ class Measured:
         return list(map(str, self.table["family"].to_list()))
 
     @property
-    def rungs(self) -> tuple[str, ...]:
-        """The rungs that were scored, in the order of the file."""
+    def criteria(self) -> tuple[str, ...]:
+        """The criteria that were scored, in the order of the file."""
         names = (str(name) for name in self.table.columns)
-        return tuple(name.removeprefix("rung/") for name in names if name.startswith("rung/"))
+        return tuple(
+            name.removeprefix("criterion/") for name in names if name.startswith("criterion/")
+        )
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """What the task measured beside rungs, in the order of the file."""
+        """What the task measured beside criteria, in the order of the file."""
         names = (str(name) for name in self.table.columns)
         return tuple(name.removeprefix("measure/") for name in names if name.startswith("measure/"))
 
@@ -74,9 +76,9 @@ class Measured:
         """All samples of all prompts."""
         return int(self.table["num_samples"].sum())
 
-    def rung(self, name: str) -> Floats:
+    def criterion(self, name: str) -> Floats:
         """Return each prompt's mean over its samples: (P,)."""
-        return np.asarray(self.table[f"rung/{name}"], dtype=np.float64)
+        return np.asarray(self.table[f"criterion/{name}"], dtype=np.float64)
 
     def measure(self, name: str) -> Floats:
         """Return each prompt's mean of a measure over its samples, NaN where unknown: (P,)."""
@@ -86,20 +88,23 @@ class Measured:
         """Return the mean over prompts of a measure such as ``num_tokens``."""
         return float(self.table[column].mean())
 
-    def rate(self, rung: str) -> Interval:
-        """Return a rung's Pass@1 with its interval."""
+    def rate(self, criterion: str) -> Interval:
+        """Return a criterion's Pass@1 with its interval."""
         found = wilson_rate(
-            self.rung(rung), self.families, num_completions=self.num_completions, level=0.95
+            self.criterion(criterion),
+            self.families,
+            num_completions=self.num_completions,
+            level=0.95,
         )
         return Interval(float(found.estimate), float(found.low), float(found.high))
 
-    def sampled_rates(self, rung: str) -> tuple[SampledRate, ...]:
-        """Return a rung's pass@k and pass^k up to the fewest samples of a prompt.
+    def sampled_rates(self, criterion: str) -> tuple[SampledRate, ...]:
+        """Return a criterion's pass@k and pass^k up to the fewest samples of a prompt.
 
         Empty for one sample a prompt, which says nothing beyond Pass@1.
         """
         num_samples = np.asarray(self.table["num_samples"], dtype=np.int64)
-        num_correct = np.rint(self.rung(rung) * num_samples).astype(np.int64)
+        num_correct = np.rint(self.criterion(criterion) * num_samples).astype(np.int64)
         fewest = int(num_samples.min())
         if fewest < 2:
             return ()
@@ -186,6 +191,6 @@ def _check_keys(
         )
 
 
-def difference(ours: Measured, theirs: Measured, rung: str) -> Difference:
-    """Return the paired difference on a rung; call ``check_comparable`` first."""
-    return paired_difference(ours.rung(rung), theirs.rung(rung), ours.families)
+def difference(ours: Measured, theirs: Measured, criterion: str) -> Difference:
+    """Return the paired difference on a criterion; call ``check_comparable`` first."""
+    return paired_difference(ours.criterion(criterion), theirs.criterion(criterion), ours.families)

@@ -1,4 +1,4 @@
-"""The card of an exported trial: data, training, rungs with intervals, verdict and limits.
+"""The card of an exported trial: data, training, criteria with intervals, verdict and limits.
 
 Figures come from the trial's records and its sweep's verdicts; nothing is measured here. What a
 sweep cannot know (general ability, safety, licences) is said to be unknown.
@@ -129,20 +129,22 @@ def _results(source: CardSource) -> list[str]:
         f"{len(measured.table)} prompts in {len(set(measured.families))} families{unseen}. "
         f"Decoding: {decoding}.",
         "",
-        "| rung | this model | untrained baseline | difference |",
+        "| criterion | this model | untrained baseline | difference |",
         "|---|---|---|---|",
     ]
-    for rung in measured.rungs:
+    for criterion in measured.criteria:
         before = after = "not measured"
-        if comparison is not None and rung in comparison.rates:
-            before = rate_text(comparison.rates[rung])
-            after = effect_text(comparison.deltas[rung])
-        lines.append(f"| {rung} | {rate_text(measured.rate(rung))} | {before} | {after} |")
+        if comparison is not None and criterion in comparison.rates:
+            before = rate_text(comparison.rates[criterion])
+            after = effect_text(comparison.deltas[criterion])
+        lines.append(
+            f"| {criterion} | {rate_text(measured.rate(criterion))} | {before} | {after} |"
+        )
     return [
         *lines,
         "",
         "95% intervals that allow for families. Differences are paired on prompts; only the one "
-        "on the primary rung was planned as a comparison.",
+        "on the primary criterion was planned as a comparison.",
         "",
         f"Think rate {measured.mean('is_thinking'):.1%}, "
         f"{measured.mean('num_tokens'):.0f} tokens on average, "

@@ -57,7 +57,7 @@ class CellVerdict:
     num_planned: int
     """Planned seeds."""
     seed_rates: dict[int, float]
-    """Pass@1 on the primary rung of each seed that has a baseline beside it."""
+    """Pass@1 on the primary criterion of each seed that has a baseline beside it."""
     seed_sd_pp: float | None
     """Spread between the seeds' rates; None below two seeds."""
     verdict: Verdict
@@ -100,9 +100,9 @@ class CellRuns(NamedTuple):
         """The cell's name."""
         return self.planned[0].cell
 
-    def group(self, rung: str) -> Group:
+    def group(self, criterion: str) -> Group:
         """Return all finished trials as one side of a comparison."""
-        return group(self.trials, rung, baselines=[gain.baseline for gain in self.gains])
+        return group(self.trials, criterion, baselines=[gain.baseline for gain in self.gains])
 
 
 class _Judged(NamedTuple):
@@ -140,12 +140,12 @@ def cell_runs(plan: Plan, compared: Sequence[Comparison]) -> dict[str, CellRuns]
 
 def cell_verdicts(plan: Plan, cells: Mapping[str, CellRuns]) -> tuple[CellVerdict, ...]:
     """Judge every planned cell against its baseline; all of them are one Holm family."""
-    rung = plan.primary_rung
-    verdicts = _verdicts({name: _against_baseline(runs, rung) for name, runs in cells.items()})
+    criterion = plan.primary_criterion
+    verdicts = _verdicts({name: _against_baseline(runs, criterion) for name, runs in cells.items()})
     found = []
     for name, runs in cells.items():
         rates = {
-            seed: float(gain.trial.rung(rung).mean())
+            seed: float(gain.trial.criterion(criterion).mean())
             for seed, gain in zip(runs.seeds, runs.gains, strict=True)
         }
         spread = 100 * float(np.std(list(rates.values()), ddof=1)) if len(rates) > 1 else None
@@ -173,11 +173,13 @@ def contrast_verdicts(plan: Plan, cells: Mapping[str, CellRuns]) -> tuple[Contra
         if differing_factors(theirs.planned[0], ours.planned[0]) == [factor]
     ]
     judged = dict(
-        enumerate(_against_each_other(ours, theirs, plan.primary_rung) for _, ours, theirs in pairs)
+        enumerate(
+            _against_each_other(ours, theirs, plan.primary_criterion) for _, ours, theirs in pairs
+        )
     )
     verdicts = _verdicts(judged)
     return tuple(
-        _contrast_verdict(factor, ours, theirs, verdicts[index], plan.primary_rung)
+        _contrast_verdict(factor, ours, theirs, verdicts[index], plan.primary_criterion)
         for index, (factor, ours, theirs) in enumerate(pairs)
     )
 
@@ -210,16 +212,16 @@ def _verdicts(planned: Mapping[_K, _Judged | str]) -> dict[_K, Verdict]:
     return verdicts
 
 
-def _against_baseline(runs: CellRuns, rung: str) -> _Judged | str:
+def _against_baseline(runs: CellRuns, criterion: str) -> _Judged | str:
     if not runs.gains:
         return "no run of this cell finished with one baseline for all seeds."
-    trained = group([gain.trial for gain in runs.gains], rung)
-    baseline = group([runs.gains[0].baseline], rung, is_trained=False)
+    trained = group([gain.trial for gain in runs.gains], criterion)
+    baseline = group([runs.gains[0].baseline], criterion, is_trained=False)
     num_seeds = len(runs.gains), None
     return _Judged(compare(trained, baseline), (runs.name, "its baseline"), num_seeds)
 
 
-def _against_each_other(ours: CellRuns, theirs: CellRuns, rung: str) -> _Judged | str:
+def _against_each_other(ours: CellRuns, theirs: CellRuns, criterion: str) -> _Judged | str:
     for runs in (ours, theirs):
         if not runs.trials:
             return f"no run of {runs.name} finished."
@@ -227,16 +229,16 @@ def _against_each_other(ours: CellRuns, theirs: CellRuns, rung: str) -> _Judged 
     if problem is not None:
         return problem
     num_seeds = len(ours.trials), len(theirs.trials)
-    found = compare(ours.group(rung), theirs.group(rung))
+    found = compare(ours.group(criterion), theirs.group(criterion))
     return _Judged(found, (ours.name, theirs.name), num_seeds)
 
 
 def _contrast_verdict(
-    factor: str, ours: CellRuns, theirs: CellRuns, verdict: Verdict, rung: str
+    factor: str, ours: CellRuns, theirs: CellRuns, verdict: Verdict, criterion: str
 ) -> ContrastVerdict:
     gains = None
     if verdict.effect is not None:
-        gains = compare_gains(ours.group(rung), theirs.group(rung))
+        gains = compare_gains(ours.group(criterion), theirs.group(criterion))
     baselines = {gain.baseline.record.folder for gain in (*ours.gains[:1], *theirs.gains[:1])}
     level, against_level = level_texts(ours.planned[0], theirs.planned[0], factor)
     return ContrastVerdict(

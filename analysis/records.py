@@ -56,7 +56,7 @@ Key = Mapping[str, KeyValue]
 TOKENS = "train/completion_tokens"
 _TEXTS = ("completion", "details")
 _MEASURES = ("num_tokens", "is_truncated", "is_thinking")
-_SCORED = ("rung/", "measure/")
+_SCORED = ("criterion/", "measure/")
 
 
 class RunState(StrEnum):
@@ -280,7 +280,7 @@ def prompt_table(samples: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per prompt, sorted by prompt_id (the index): family, difficulty,
-        num_samples, and the means of the rungs and measures; NaN where none is known.
+        num_samples, and the means of the criteria and measures; NaN where none is known.
     """
     scored = [str(name) for name in samples.columns if str(name).startswith(_SCORED)]
     groups = samples.groupby("prompt_id", sort=True)

@@ -31,8 +31,8 @@ class SweepVerdicts:
 
     sweep: str
     task: str
-    primary_rung: str
-    rungs: tuple[str, ...]
+    primary_criterion: str
+    criteria: tuple[str, ...]
     states: dict[RunState, int]
     """Planned trials by how they stand; all states, so that a 0 is said too."""
     trials: tuple[TrialVerdict, ...]
@@ -78,8 +78,8 @@ def judge(plan: Plan, compared: Sequence[Comparison]) -> SweepVerdicts:
     return SweepVerdicts(
         sweep=plan.sweep,
         task=plan.task,
-        primary_rung=plan.primary_rung,
-        rungs=plan.rungs,
+        primary_criterion=plan.primary_criterion,
+        criteria=plan.criteria,
         states={state: counted[state] for state in RunState},
         trials=trials,
         cells=cell_verdicts(plan, cells),

@@ -1,6 +1,6 @@
 """One trial against its baseline: rates, gain, where it came from, and everything shown with it.
 
-Only the gain on the primary rung carries a verdict. Other rungs and difficulties are shown
+Only the gain on the primary criterion carries a verdict. Other criteria and difficulties are shown
 with intervals and without p: nobody planned those comparisons.
 """
 
@@ -42,10 +42,10 @@ LOW_THINK_RATE = 0.5
 
 
 class Tier(NamedTuple):
-    """One rung on one difficulty, before and after; exploratory."""
+    """One criterion on one difficulty, before and after; exploratory."""
 
     difficulty: str
-    rung: str
+    criterion: str
     num_prompts: int
     baseline: Interval
     trial: Interval
@@ -53,7 +53,7 @@ class Tier(NamedTuple):
 
 
 class GainShare(NamedTuple):
-    """What one part contributed to the gain on the primary rung; exploratory."""
+    """What one part contributed to the gain on the primary criterion; exploratory."""
 
     part: str
     effect: Effect
@@ -67,7 +67,7 @@ class TrialResult:
     num_families: int
     num_completions: int
     rates: dict[str, Interval]
-    """Pass@1 of every rung."""
+    """Pass@1 of every criterion."""
     think_rate: float
     is_think_rate_low: bool
     """It was asked to think and does so for fewer than half of the prompts."""
@@ -78,7 +78,7 @@ class TrialResult:
     missing_frac: float
     """Completions that could not be scored, e.g. as a judge failed: they count in no rate."""
     samples: tuple[SampledRate, ...]
-    """Of the primary rung, for k up to the fewest samples of a prompt; empty for one."""
+    """Of the primary criterion, for k up to the fewest samples of a prompt; empty for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +88,16 @@ class ComparisonTable:
     baseline: str
     """The baseline's folder name."""
     rates: dict[str, Interval]
-    """The baseline's Pass@1 of every rung."""
+    """The baseline's Pass@1 of every criterion."""
     missing_frac: float
     """The baseline's completions that could not be scored."""
     deltas: dict[str, Effect]
-    """Trial minus baseline; all but the primary rung are exploratory."""
+    """Trial minus baseline; all but the primary criterion are exploratory."""
     tiers: tuple[Tier, ...]
     shares: tuple[GainShare, ...]
-    """Empty for a task that declares no chain of rungs."""
+    """Empty for a task that declares no chain of criteria."""
     discordance: Discordance | None
-    """Of the primary rung, with one sample per prompt on both sides; a description only."""
+    """Of the primary criterion, with one sample per prompt on both sides; a description only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ class Gain(NamedTuple):
     trial: Measured
     baseline: Measured
     difference: Difference
-    """On the primary rung."""
+    """On the primary criterion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,7 @@ class Comparison:
 def compare_trial(sweep: SweepRecords, planned: PlannedTrial) -> Comparison:
     """Put a planned trial beside its baseline, and take their difference where there is one.
 
-    A run that was not scored on all rungs of the plan cannot be used.
+    A run that was not scored on all criteria of the plan cannot be used.
     """
     plan = sweep.plan
     record = RunRecord(folder=sweep.folder, state=RunState.PENDING)
@@ -156,7 +156,7 @@ def compare_trial(sweep: SweepRecords, planned: PlannedTrial) -> Comparison:
         check_comparable(trial, baseline, is_gain=True)
     except StrictuneError as error:
         return Comparison(plan=planned, record=record, trial=trial, problem=str(error))
-    gain = Gain(trial, baseline, difference(trial, baseline, plan.primary_rung))
+    gain = Gain(trial, baseline, difference(trial, baseline, plan.primary_criterion))
     return Comparison(plan=planned, record=record, trial=trial, gain=gain)
 
 
@@ -167,7 +167,7 @@ def trial_verdict(
 
     Args:
         compared: From ``compare_trial``.
-        plan: Names the rungs and fixes the size of the Holm family.
+        plan: Names the criteria and fixes the size of the Holm family.
         adjusted_p: After Holm over all planned trials; NaN without a gain.
         ties: The trial's decisive components without weight.
     """
@@ -191,11 +191,11 @@ def trial_verdict(
 
 
 def _scored(run: Measured, plan: Plan) -> Measured:
-    """Check that a run has answers, scored on every rung of the plan."""
+    """Check that a run has answers, scored on every criterion of the plan."""
     file = run.record.samples_file
     if run.table.empty:
         raise StorageError(f"{file}: holds no answers. Evaluate this run again.")
-    missing = [rung for rung in plan.rungs if rung not in run.rungs]
+    missing = [criterion for criterion in plan.criteria if criterion not in run.criteria]
     if missing:
         raise StorageError(
             f"{file}: not scored on {', '.join(missing)}, which plan.json names. "
@@ -213,14 +213,14 @@ def _result(compared: Comparison, plan: Plan) -> TrialResult | None:
         num_prompts=len(trial.table),
         num_families=len(set(trial.families)),
         num_completions=trial.num_completions,
-        rates={rung: trial.rate(rung) for rung in plan.rungs},
+        rates={criterion: trial.rate(criterion) for criterion in plan.criteria},
         think_rate=think_rate,
         is_think_rate_low=compared.plan.thinking and think_rate < LOW_THINK_RATE,
         completion_tokens_mean=trial.mean("num_tokens"),
         truncated_frac=trial.mean("is_truncated"),
         dtype=str(trial.record.baseline_key["dtype"]),
         missing_frac=trial.record.missing_frac,
-        samples=trial.sampled_rates(plan.primary_rung),
+        samples=trial.sampled_rates(plan.primary_criterion),
     )
 
 
@@ -228,23 +228,32 @@ def _table(gain: Gain, plan: Plan, *, thinking: bool) -> ComparisonTable:
     trial, baseline, _ = gain
     return ComparisonTable(
         baseline=baseline.record.folder.name,
-        rates={rung: baseline.rate(rung) for rung in plan.rungs},
+        rates={criterion: baseline.rate(criterion) for criterion in plan.criteria},
         missing_frac=baseline.record.missing_frac,
-        deltas={rung: effect(difference(trial, baseline, rung)) for rung in plan.rungs},
-        tiers=_tiers(trial, baseline, plan.rungs),
+        deltas={
+            criterion: effect(difference(trial, baseline, criterion)) for criterion in plan.criteria
+        },
+        tiers=_tiers(trial, baseline, plan.criteria),
         shares=_shares(trial, baseline, plan, thinking=thinking),
-        discordance=_discordance(trial, baseline, plan.primary_rung),
+        discordance=_discordance(trial, baseline, plan.primary_criterion),
     )
 
 
-def _tiers(trial: Measured, baseline: Measured, rungs: Sequence[str]) -> tuple[Tier, ...]:
+def _tiers(trial: Measured, baseline: Measured, criteria: Sequence[str]) -> tuple[Tier, ...]:
     found = []
     for name in trial.table["difficulty"].unique():
         ours, theirs = trial.only(name), baseline.only(name)
-        for rung in rungs:
-            delta = effect(difference(ours, theirs, rung))
+        for criterion in criteria:
+            delta = effect(difference(ours, theirs, criterion))
             found.append(
-                Tier(str(name), rung, len(ours.table), theirs.rate(rung), ours.rate(rung), delta)
+                Tier(
+                    str(name),
+                    criterion,
+                    len(ours.table),
+                    theirs.rate(criterion),
+                    ours.rate(criterion),
+                    delta,
+                )
             )
     return tuple(found)
 
@@ -253,10 +262,11 @@ def _shares(
     trial: Measured, baseline: Measured, plan: Plan, *, thinking: bool
 ) -> tuple[GainShare, ...]:
     chain = gain_chain(plan.task, thinking=thinking)
-    if not chain or chain[-1].rung != plan.primary_rung:
+    if not chain or chain[-1].criterion != plan.primary_criterion:
         return ()
     sides: list[Mapping[str, np.ndarray]] = [
-        {link.rung: side.rung(link.rung) for link in chain} for side in (baseline, trial)
+        {link.criterion: side.criterion(link.criterion) for link in chain}
+        for side in (baseline, trial)
     ]
     families = trial.families
     df = np.asarray(len(set(families)) - 1 or np.nan)
@@ -268,7 +278,7 @@ def _shares(
     return tuple(found)
 
 
-def _discordance(trial: Measured, baseline: Measured, rung: str) -> Discordance | None:
+def _discordance(trial: Measured, baseline: Measured, criterion: str) -> Discordance | None:
     if trial.num_completions != len(trial.table) or baseline.num_completions != len(baseline.table):
         return None
-    return discordance(trial.rung(rung) > 0.5, baseline.rung(rung) > 0.5)
+    return discordance(trial.criterion(criterion) > 0.5, baseline.criterion(criterion) > 0.5)

@@ -35,7 +35,7 @@ HOW_TO_READ = (
     "family, before any adjustment.",
     "Better and worse need p < 0.05 after Holm over the planned comparisons; trials that failed "
     "or are missing keep their place in it.",
-    "Rates are Pass@1 with a Wilson interval that allows for families. Tiers, other rungs and "
+    "Rates are Pass@1 with a Wilson interval that allows for families. Tiers, other criteria and "
     "shares of a gain were not planned as comparisons: they have intervals and no p.",
     "A trial's verdict is about that run. What training again would give needs three seeds.",
 )
@@ -48,21 +48,21 @@ TIERS = Table(
     (
         Column("difficulty", lambda tier: tier.difficulty),
         Column("prompts", lambda tier: tier.num_prompts),
-        Column("rung", lambda tier: tier.rung),
+        Column("criterion", lambda tier: tier.criterion),
         Column("baseline", lambda tier: tier.baseline, rate_text),
         Column("trial", lambda tier: tier.trial, rate_text),
         Column("delta", lambda tier: tier.delta, effect_text),
     ),
 )
-"""Every rung of every difficulty, before and after."""
+"""Every criterion of every difficulty, before and after."""
 
 
-def verdict_table(primary: str, rungs: Sequence[str]) -> Table:
+def verdict_table(primary: str, criteria: Sequence[str]) -> Table:
     """Declare the sweep's table, one row a planned trial (``TrialVerdict``).
 
     Args:
-        primary: The rung that verdicts are about.
-        rungs: All rungs; the others are shown without interval.
+        primary: The criterion that verdicts are about.
+        criteria: All criteria; the others are shown without interval.
     """
 
     def filters(**chosen: str) -> Callable[[TrialVerdict], dict[str, str] | None]:
@@ -74,24 +74,24 @@ def verdict_table(primary: str, rungs: Sequence[str]) -> Table:
     columns = (
         Column("trial", _name, filters=anything),
         Column("state", lambda trial: trial.state.word, filters=anything),
-        Column(f"{primary} Pass@1", _rate_of(primary), rate_text, filters(rung=primary)),
+        Column(f"{primary} Pass@1", _rate_of(primary), rate_text, filters(criterion=primary)),
         Column(
             "baseline",
             lambda trial: trial.comparison and trial.comparison.rates[primary],
             rate_text,
-            filters(rung=primary, side="baseline"),
+            filters(criterion=primary, side="baseline"),
         ),
         Column("delta", lambda trial: trial.verdict.effect, effect_text, flips),
         Column("verdict", lambda trial: trial.verdict.word or "not compared", str, flips),
         *(
             Column(
-                rung,
-                _rate_of(rung),
+                criterion,
+                _rate_of(criterion),
                 lambda rate: percent(rate.estimate),
-                filters(rung=f"-{rung}"),
+                filters(criterion=f"-{criterion}"),
             )
-            for rung in rungs
-            if rung != primary
+            for criterion in criteria
+            if criterion != primary
         ),
         Column("think", lambda trial: trial.result, _think_text, anything),
         Column(
@@ -107,11 +107,11 @@ def verdict_table(primary: str, rungs: Sequence[str]) -> Table:
 
 def verdict_rows(verdicts: SweepVerdicts) -> list[dict[str, str]]:
     """Return the sweep's table: one row per planned trial, heading -> text."""
-    return texts(verdict_table(verdicts.primary_rung, verdicts.rungs), verdicts.trials)
+    return texts(verdict_table(verdicts.primary_criterion, verdicts.criteria), verdicts.trials)
 
 
 def tier_rows(trial: TrialVerdict) -> list[dict[str, str]]:
-    """Return every rung per difficulty before and after; empty without a comparison."""
+    """Return every criterion per difficulty before and after; empty without a comparison."""
     return texts(TIERS, trial.comparison.tiers if trial.comparison is not None else ())
 
 
@@ -229,8 +229,8 @@ def _name(trial: TrialVerdict) -> str:
     return f"{trial.plan.name} (ties)" if trial.ties else trial.plan.name
 
 
-def _rate_of(rung: str) -> Callable[[TrialVerdict], Interval | None]:
-    return lambda trial: trial.result.rates[rung] if trial.result else None
+def _rate_of(criterion: str) -> Callable[[TrialVerdict], Interval | None]:
+    return lambda trial: trial.result.rates[criterion] if trial.result else None
 
 
 def _think_text(result: TrialResult) -> str:

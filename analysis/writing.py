@@ -36,7 +36,7 @@ def write_verdicts(sweep_dir: Path) -> SweepVerdicts:
     write_text(sweep_dir / "verdicts.md", verdicts_markdown(verdicts))
     for trial in verdicts.trials:
         path = sweep_dir / TRIALS / trial.plan.trial_id / "delta.json"
-        delta = delta_document(trial, primary_rung=verdicts.primary_rung)
+        delta = delta_document(trial, primary_criterion=verdicts.primary_criterion)
         if delta is None:
             path.unlink(missing_ok=True)
         else:
@@ -44,12 +44,12 @@ def write_verdicts(sweep_dir: Path) -> SweepVerdicts:
     return verdicts
 
 
-def delta_document(trial: TrialVerdict, *, primary_rung: str) -> dict[str, Any] | None:
+def delta_document(trial: TrialVerdict, *, primary_criterion: str) -> dict[str, Any] | None:
     """Return what ``delta.json`` says of a trial; None where there is no difference."""
     found, word = trial.verdict.effect, trial.verdict.word
     if found is None:
         return None
-    key = f"delta/{primary_rung}/pass_at_1_pp"
+    key = f"delta/{primary_criterion}/pass_at_1_pp"
     metrics = {key: found.estimate_pp, f"{key}_lo": found.low_pp, f"{key}_hi": found.high_pp}
     return {
         "metrics": {name: value for name, value in metrics.items() if not math.isnan(value)},

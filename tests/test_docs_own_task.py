@@ -47,7 +47,7 @@ for thinking in (False, True):
         total = str(sum(map(int, re.findall("[0-9]+", question["content"]))))
         asked = Prompt(id="", text="", family="", difficulty="", columns={"sum": total})
         found = task.score(Attempt(answer["content"], asked, False, thinking), thinking=thinking)
-        assert found.rungs["exact"] and set(found.rewards.values()) == {1.0}
+        assert found.criteria["exact"] and set(found.rewards.values()) == {1.0}
         assert found.is_thinking == thinking and found.error_class == "ok"
 """
 

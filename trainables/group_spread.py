@@ -38,7 +38,7 @@ def flat_groups(task: Task, prompts: Sequence[Prompt], scores: Sequence[Score]) 
 
 
 def wrong_above_right(
-    rung: str,
+    criterion: str,
     prompts: Sequence[Prompt],
     scores: Sequence[Score],
     *,
@@ -50,7 +50,7 @@ def wrong_above_right(
     for a batch without such a pair.
 
     Args:
-        rung: What passing is.
+        criterion: What passing is.
         prompts: Of a batch, whole groups.
         scores: One for each prompt.
         weights: Of the reward components.
@@ -59,9 +59,9 @@ def wrong_above_right(
     for group in _groups(prompts, scores).values():
         totals: dict[bool, list[float]] = {True: [], False: []}
         for score in group:
-            if rung in score.rungs and score.rewards:
+            if criterion in score.criteria and score.rewards:
                 earned = (weights[name] * value for name, value in score.rewards.items())
-                totals[score.rungs[rung]].append(math.fsum(earned))
+                totals[score.criteria[criterion]].append(math.fsum(earned))
         num_pairs += len(totals[True]) * len(totals[False])
         num_above += sum(
             failing > passing + SAME for failing in totals[False] for passing in totals[True]

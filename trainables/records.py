@@ -83,8 +83,8 @@ class TrialRecords:
         """Keep one row for each training completion until the next commit.
 
         Columns: step, prompt_id, difficulty, group, ``reward/<component>``, total,
-        ``rung/<name>``, ``measure/<name>``, parts (JSON text, of scores that have any),
-        is_truncated, num_tokens. What could not be measured is NaN, in rungs null. A total
+        ``criterion/<name>``, ``measure/<name>``, parts (JSON text, of scores that have any),
+        is_truncated, num_tokens. What could not be measured is NaN, in criteria null. A total
         sums up the components that are known, as TRL does; without any it is NaN.
         """
         triples = zip(prompts, completions, scores, strict=True)
@@ -98,7 +98,7 @@ class TrialRecords:
                     "group": index // group_size,
                     **{f"reward/{name}": value for name, value in rewards.items()},
                     "total": _total(weights, score.rewards),
-                    **{f"rung/{name}": holds for name, holds in score.rungs.items()},
+                    **{f"criterion/{name}": holds for name, holds in score.criteria.items()},
                     **{f"measure/{name}": value for name, value in score.measures.items()},
                     **({"parts": json.dumps(dict(score.parts))} if score.parts else {}),
                     "is_truncated": completion.is_truncated,

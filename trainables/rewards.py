@@ -119,7 +119,7 @@ class BatchScorer:
             {}
             if self._weights is None
             else wrong_above_right(
-                self._task.primary_rung, all_prompts, all_scores, weights=self._weights
+                self._task.primary_criterion, all_prompts, all_scores, weights=self._weights
             )
         )
         for name, value in {**metrics, **_rates(self._task, all_scores), **flat, **above}.items():
@@ -129,9 +129,9 @@ class BatchScorer:
 
 def _rates(task: Task, scores: Sequence[Score]) -> dict[str, float]:
     """Return the batch's means; what is missing counts in none of them."""
-    rungs, measures = [score.rungs for score in scores], [score.measures for score in scores]
+    criteria, measures = [score.criteria for score in scores], [score.measures for score in scores]
     values: dict[str, list[float]] = {
-        **{f"{name}/pass_at_1": [r[name] for r in rungs if name in r] for name in task.rungs},
+        **{f"{name}/pass_at_1": [r[name] for r in criteria if name in r] for name in task.criteria},
         **{f"{name}/mean": [m[name] for m in measures if name in m] for name in task.measures},
         "think_rate": [score.is_thinking for score in scores],
     }

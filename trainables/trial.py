@@ -212,12 +212,12 @@ def _look(context: TrialContext, checkpoint: Path, step: int) -> None:
     split, records = context.spec.evaluation.split, context.records
     results = context.folder / "eval" / "looks" / str(step)
     if (results / "summary.json").exists():
-        result = read_result(results, split=split, rungs=context.task.rungs)
+        result = read_result(results, split=split, criteria=context.task.criteria)
     else:
         result = _evaluate(context, checkpoint, split)
         write_result(result, results)
     metrics = result.metrics("look")
-    if not records.has_logged(step, f"look/{context.task.primary_rung}/pass_at_1"):
+    if not records.has_logged(step, f"look/{context.task.primary_criterion}/pass_at_1"):
         records.log(step, metrics)
         records.commit(step=step, stage=records.progress.stage, checkpoint=checkpoint)
     context.report(step, {**metrics, "look": float(step)})
@@ -235,7 +235,7 @@ def _measure_stage(
         write_result(result, context.folder / "eval" / split)
     step = stage.first_step + stage.num_steps
     metrics = result.metrics("eval")
-    primary = f"eval/{context.task.primary_rung}/pass_at_1"
+    primary = f"eval/{context.task.primary_criterion}/pass_at_1"
     context.records.log(step, metrics)
     context.report(step, metrics)
     _keep_best(context, stage, adapter, rate=metrics[primary])
@@ -248,7 +248,7 @@ def _evaluate_finally(context: TrialContext, adapter: Path) -> None:
     results = context.folder / "eval" / split
     if split == context.spec.evaluation.split:
         # The end of the last stage has measured exactly this.
-        result = read_result(results, split=split, rungs=context.task.rungs)
+        result = read_result(results, split=split, criteria=context.task.criteria)
     else:
         result = _evaluate(context, adapter, split)
         write_result(result, results)

@@ -1,4 +1,4 @@
-"""Audits of completions that other people's runs left: rungs, verdicts, leakage, signs.
+"""Audits of completions that other people's runs left: criteria, verdicts, leakage, signs.
 
 Works on a table of completions and knows no task; ``runs`` says which columns it has.
 """

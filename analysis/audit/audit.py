@@ -1,6 +1,6 @@
 """An audit: what the runs of somebody else's recorded completions show, arm by arm.
 
-One rung is judged, with Holm over all comparisons of its kind that the file allows; every
+One criterion is judged, with Holm over all comparisons of its kind that the file allows; every
 other number has an interval and no p. Nothing of it was planned before the completions were
 made, and one run a side says nothing about training again: wording says so.
 """
@@ -46,9 +46,9 @@ class ArmSummary(NamedTuple):
     num_completions: int
     num_prompts: int
     counts: dict[str, int]
-    """Completions on each rung."""
+    """Completions on each criterion."""
     rates: dict[str, Interval]
-    """Pass@1 of every rung, over prompts."""
+    """Pass@1 of every criterion, over prompts."""
     is_thinking_asked: bool
     think_rate: float
     means: dict[str, float]
@@ -67,17 +67,17 @@ class ArmComparison(NamedTuple):
     num_unpaired: int
     """Prompts that one side lacks; they are left out."""
     verdict: Verdict
-    """On the judged rung."""
+    """On the judged criterion."""
     deltas: dict[str, Effect]
-    """Every rung; exploratory but for the judged one."""
+    """Every criterion; exploratory but for the judged one."""
     measures: dict[str, Interval]
     """Every measure's difference, in its own unit, where both sides have it; exploratory."""
     by_leak: dict[str, dict[str, Effect]]
-    """The judged rung on prompts that are in training and on others; exploratory."""
+    """The judged criterion on prompts that are in training and on others; exploratory."""
 
 
 class MeanGain(NamedTuple):
-    """A rung before and after, averaged over all arms that have a baseline."""
+    """A criterion before and after, averaged over all arms that have a baseline."""
 
     baseline: float
     trained: float
@@ -112,7 +112,7 @@ class Sign(NamedTuple):
 class Audit:
     """Everything that an audit says."""
 
-    rung: str
+    criterion: str
     """The judged one."""
     num_completions: int
     num_prompts: int
@@ -122,28 +122,32 @@ class Audit:
     without_baseline: tuple[str, ...]
     """Trained arms that no baseline agrees with; empty if no baseline was asked for."""
     mean_gains: dict[str, MeanGain]
-    """Each rung over all arms that have a baseline."""
+    """Each criterion over all arms that have a baseline."""
     contrasts: tuple[ArmComparison, ...]
     signs: tuple[Sign, ...]
     leaks: tuple[Leak, ...]
 
 
-def audit_arms(arms: Sequence[Arm], *, rung: str, contrast_columns: Sequence[str] = ()) -> Audit:
+def audit_arms(
+    arms: Sequence[Arm], *, criterion: str, contrast_columns: Sequence[str] = ()
+) -> Audit:
     """Audit the arms of recorded completions.
 
     Args:
         arms: From ``write_runs``.
-        rung: The rung that verdicts are about.
+        criterion: The criterion that verdicts are about.
         contrast_columns: Arms that differ in one of these alone are compared.
 
     Raises:
-        SpecError: The rung was not scored, or arms cannot be compared.
+        SpecError: The criterion was not scored, or arms cannot be compared.
     """
-    if rung not in arms[0].run.rungs:
-        raise SpecError(f"--rung {rung}: expected one of {', '.join(arms[0].run.rungs)}.")
+    if criterion not in arms[0].run.criteria:
+        raise SpecError(
+            f"--criterion {criterion}: expected one of {', '.join(arms[0].run.criteria)}."
+        )
     by_name = {arm.name: arm for arm in arms}
     pairs = [(arm, by_name[arm.baseline]) for arm in arms if arm.baseline is not None]
-    comparisons = _compare(pairs, rung)
+    comparisons = _compare(pairs, criterion)
     compared = {found.arm: found for found in comparisons}
     families = {
         prompt: family
@@ -152,7 +156,7 @@ def audit_arms(arms: Sequence[Arm], *, rung: str, contrast_columns: Sequence[str
     }
     has_baselines = any(arm.is_baseline for arm in arms)
     return Audit(
-        rung=rung,
+        criterion=criterion,
         num_completions=sum(arm.run.num_completions for arm in arms),
         num_prompts=len(families),
         num_families=len(set(families.values())),
@@ -167,14 +171,16 @@ def audit_arms(arms: Sequence[Arm], *, rung: str, contrast_columns: Sequence[str
         contrasts=tuple(
             found
             for column in contrast_columns
-            for found in _compare(_contrasted(arms, column), rung, column=column)
+            for found in _compare(_contrasted(arms, column), criterion, column=column)
         ),
         signs=tuple(
             Sign(arm.name, kind, text)
             for arm in arms
             for kind, text in (
                 *_thinking_signs(arm),
-                *_signs(arm, by_name.get(str(arm.baseline)), compared.get(arm.name), rung=rung),
+                *_signs(
+                    arm, by_name.get(str(arm.baseline)), compared.get(arm.name), criterion=criterion
+                ),
             )
         ),
         leaks=_leaks(arms),
@@ -190,8 +196,11 @@ def _summary(arm: Arm) -> ArmSummary:
         is_baseline=arm.is_baseline,
         num_completions=run.num_completions,
         num_prompts=len(run.table),
-        counts={rung: round(float((run.rung(rung) * samples).sum())) for rung in run.rungs},
-        rates={rung: run.rate(rung) for rung in run.rungs},
+        counts={
+            criterion: round(float((run.criterion(criterion) * samples).sum()))
+            for criterion in run.criteria
+        },
+        rates={criterion: run.rate(criterion) for criterion in run.criteria},
         is_thinking_asked=arm.is_thinking_asked,
         think_rate=run.mean("is_thinking"),
         means={
@@ -212,11 +221,11 @@ def _contrasted(arms: Sequence[Arm], column: str) -> list[tuple[Arm, Arm]]:
 
 
 def _compare(
-    pairs: Sequence[tuple[Arm, Arm]], rung: str, *, column: str | None = None
+    pairs: Sequence[tuple[Arm, Arm]], criterion: str, *, column: str | None = None
 ) -> list[ArmComparison]:
     """Compare arms on the prompts that both answered; all of them are one Holm family."""
     sides = [_shared(ours, theirs) for ours, theirs in pairs]
-    differences = [difference(ours, theirs, rung) for ours, theirs in sides]
+    differences = [difference(ours, theirs, criterion) for ours, theirs in sides]
     adjusted = holm([float(found.p) for found in differences], num_planned=len(pairs))
     return [
         ArmComparison(
@@ -226,9 +235,9 @@ def _compare(
             num_prompts=len(ours.table),
             num_unpaired=len(first.run.table) + len(second.run.table) - 2 * len(ours.table),
             verdict=_verdict(found, adjusted_p=float(p), num_compared=len(pairs)),
-            deltas={name: effect(difference(ours, theirs, name)) for name in ours.rungs},
+            deltas={name: effect(difference(ours, theirs, name)) for name in ours.criteria},
             measures=_measure_differences(ours, theirs),
-            by_leak=_by_leak(ours, theirs, rung),
+            by_leak=_by_leak(ours, theirs, criterion),
         )
         for (first, second), (ours, theirs), found, p in zip(
             pairs, sides, differences, adjusted, strict=True
@@ -273,7 +282,7 @@ def _measure_differences(ours: Measured, theirs: Measured) -> dict[str, Interval
     return differences
 
 
-def _by_leak(ours: Measured, theirs: Measured, rung: str) -> dict[str, dict[str, Effect]]:
+def _by_leak(ours: Measured, theirs: Measured, criterion: str) -> dict[str, dict[str, Effect]]:
     parts: dict[str, dict[str, Effect]] = {}
     for name in ours.measures:
         if name.startswith(IN_TRAINING):
@@ -282,12 +291,12 @@ def _by_leak(ours: Measured, theirs: Measured, rung: str) -> dict[str, dict[str,
                 first, second = (Measured(run.record, run.table[keep]) for run in (ours, theirs))
                 if keep.any():
                     found = parts.setdefault(name.removeprefix(IN_TRAINING), {})
-                    found[part] = effect(difference(first, second, rung))
+                    found[part] = effect(difference(first, second, criterion))
     return parts
 
 
 def _mean_gains(pairs: Sequence[tuple[Arm, Arm]]) -> dict[str, MeanGain]:
-    """Average every rung over the arms that have a baseline; a description of these arms.
+    """Average every criterion over the arms that have a baseline; a description of these arms.
 
     Errors are clustered by family over prompts that all arms answered, so that the interval
     is about other prompts, not about other models.
@@ -297,14 +306,14 @@ def _mean_gains(pairs: Sequence[tuple[Arm, Arm]]) -> dict[str, MeanGain]:
         return found
     first = pairs[0][0].run
     is_same = all(arm.run.table.index.equals(first.table.index) for pair in pairs for arm in pair)
-    for rung in first.rungs:
-        after, before = ([pair[side].run.rung(rung) for pair in pairs] for side in (0, 1))
+    for criterion in first.criteria:
+        after, before = ([pair[side].run.criterion(criterion) for pair in pairs] for side in (0, 1))
         delta = None
         if is_same:
             ours, theirs = np.mean(after, axis=0), np.mean(before, axis=0)
             delta = effect(paired_difference(ours, theirs, first.families))
         levels = [float(np.mean([run.mean() for run in side])) for side in (before, after)]
-        found[rung] = MeanGain(baseline=levels[0], trained=levels[1], delta=delta)
+        found[criterion] = MeanGain(baseline=levels[0], trained=levels[1], delta=delta)
     return found
 
 
@@ -329,23 +338,23 @@ def _thinking_signs(arm: Arm) -> Iterator[tuple[str, str]]:
 
 
 def _signs(
-    arm: Arm, baseline: Arm | None, compared: ArmComparison | None, *, rung: str
+    arm: Arm, baseline: Arm | None, compared: ArmComparison | None, *, criterion: str
 ) -> Iterator[tuple[str, str]]:
     """Yield kind and text of each sign that an arm shows beside its baseline."""
     if baseline is None or compared is None:
         return
-    yield from _hollow_signs(compared, rung)
-    judged = compared.deltas[rung]
+    yield from _hollow_signs(compared, criterion)
+    judged = compared.deltas[criterion]
     before, after = _means(arm, baseline, "num_values")
     if after < COLLAPSE * before:
         yield "length_collapse", f"documents hold {after:.1f} values, the baseline's {before:.1f}."
     before, after = _means(arm, baseline, "num_characters")
-    # Answers that shorten because chatter goes are no collapse: the judged rung rises then.
+    # Answers that shorten because chatter goes are no collapse: the judged criterion rises then.
     if after < COLLAPSE * before and not judged.low_pp > 0:
         yield (
             "length_collapse",
-            f"answers have {after:.0f} characters, the baseline's {before:.0f}, and {rung} does "
-            "not rise.",
+            f"answers have {after:.0f} characters, the baseline's {before:.0f}, and {criterion} "
+            "does not rise.",
         )
     for name, change in compared.measures.items():
         if name.startswith("share/") and change.low > 0:
@@ -363,12 +372,12 @@ def _means(arm: Arm, baseline: Arm, measure: str) -> tuple[float, float]:
     return baseline.run.mean(f"measure/{measure}"), arm.run.mean(f"measure/{measure}")
 
 
-def _hollow_signs(compared: ArmComparison, rung: str) -> Iterator[tuple[str, str]]:
-    """Say where what is rewarded, or easier, rises and the judged rung does not."""
-    judged, names = compared.deltas[rung], list(compared.deltas)
-    rungs = [
+def _hollow_signs(compared: ArmComparison, criterion: str) -> Iterator[tuple[str, str]]:
+    """Say where what is rewarded, or easier, rises and the judged criterion does not."""
+    judged, names = compared.deltas[criterion], list(compared.deltas)
+    criteria = [
         f"{name} {effect_text(compared.deltas[name])}"
-        for name in names[: names.index(rung)]
+        for name in names[: names.index(criterion)]
         if compared.deltas[name].low_pp > 0
     ]
     rewards = [
@@ -377,11 +386,15 @@ def _hollow_signs(compared: ArmComparison, rung: str) -> Iterator[tuple[str, str
         for name, found in compared.measures.items()
         if name.startswith("reward/") and found.low > 0
     ]
-    if judged.high_pp < 0 and (rungs or rewards):
-        listed = ", ".join(rungs + rewards)
-        yield "reward_hacking", f"{rung} falls {effect_text(judged)} while this rises: {listed}."
-    elif rungs and not (judged.low_pp > 0 or judged.high_pp < 0):
+    if judged.high_pp < 0 and (criteria or rewards):
+        listed = ", ".join(criteria + rewards)
+        yield (
+            "reward_hacking",
+            f"{criterion} falls {effect_text(judged)} while this rises: {listed}.",
+        )
+    elif criteria and not (judged.low_pp > 0 or judged.high_pp < 0):
         yield (
             "hollow_gain",
-            f"{', '.join(rungs)}, but {rung} {effect_text(judged)}: what rose is not what counts.",
+            f"{', '.join(criteria)}, but {criterion} {effect_text(judged)}: "
+            "what rose is not what counts.",
         )

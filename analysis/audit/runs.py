@@ -70,7 +70,7 @@ def write_runs(
     rows: pd.DataFrame,
     folder: Path,
     *,
-    rung: str,
+    criterion: str,
     key: Mapping[str, str],
     baseline: BaselineIs | None = None,
 ) -> tuple[Arm, ...]:
@@ -80,7 +80,7 @@ def write_runs(
         rows: One row a completion: ``arm/<column>``, is_thinking_asked, and what
             ``samples.parquet`` holds but for ``sample``.
         folder: Where the two lie.
-        rung: The rung to judge by; comparisons take it where none is given.
+        criterion: The criterion to judge by; comparisons take it where none is given.
         key: What else must be equal in comparisons, e.g. the scorer.
         baseline: Which arms were not trained.
 
@@ -113,7 +113,7 @@ def write_runs(
             "evaluation_key": evaluation,
             "baseline_key": evaluation | same,
             "baseline": _slug(fits[0]) if fits else "",
-            "primary_rung": rung,
+            "primary_criterion": criterion,
         }
         _write_run(run, part.drop(columns=names), lock)
         arms.append(

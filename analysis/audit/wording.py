@@ -13,8 +13,8 @@ HOW_TO_READ = (
     "that allows for families; a prompt that was answered more often weighs no more. Differences "
     "are paired on prompts, with 95% t intervals clustered by family.",
     "Better and worse need p < 0.05 after Holm over all comparisons of their kind in this file, "
-    "on the judged rung; equivalent means within 3 points. All other differences, and all signs, "
-    "are exploratory.",
+    "on the judged criterion; equivalent means within 3 points. All other differences, and all "
+    "signs, are exploratory.",
     "A verdict is about these runs. What training again would give needs three seeds a side.",
 )
 """The rules, for readers who meet them for the first time."""
@@ -28,7 +28,9 @@ def audit_tables(audit: Audit) -> dict[str, Rows]:
     for arm in audit.arms:
         name = {"arm": f"{arm.arm} (baseline)" if arm.is_baseline else arm.arm}
         counts = {"completions": str(arm.num_completions), "prompts": str(arm.num_prompts)}
-        rates.append(name | counts | {rung: rate_text(rate) for rung, rate in arm.rates.items()})
+        rates.append(
+            name | counts | {criterion: rate_text(rate) for criterion, rate in arm.rates.items()}
+        )
         think = f"{arm.think_rate:.1%}" if arm.is_thinking_asked else NOT_MEASURED
         lengths = _means(arm, "num_", ".1f")
         behaviour.append({**name, "think": think, **lengths, **_means(arm, "share/", ".1%")})
@@ -36,8 +38,8 @@ def audit_tables(audit: Audit) -> dict[str, Rows]:
     gains = [
         {
             "arm": found.arm,
-            **{rung: effect_text(delta) for rung, delta in found.deltas.items()},
-            f"verdict on {audit.rung}": str(found.verdict.word),
+            **{criterion: effect_text(delta) for criterion, delta in found.deltas.items()},
+            f"verdict on {audit.criterion}": str(found.verdict.word),
         }
         for found in audit.comparisons
     ]
@@ -65,21 +67,21 @@ def audit_sentences(audit: Audit) -> list[str]:
         against = f" against {found.against}" if found.column else ""
         unpaired = found.num_unpaired
         left_out = f" {unpaired} prompts that one side lacks are left out." if unpaired else ""
-        lines.append(f"{found.arm}{against}: {audit.rung} {found.verdict.text}{left_out}")
+        lines.append(f"{found.arm}{against}: {audit.criterion} {found.verdict.text}{left_out}")
     for found in audit.comparisons:
         for kind, parts in found.by_leak.items():
             listed = ", ".join(f"{name} {effect_text(part)}" for name, part in parts.items())
             lines.append(
-                f"{found.arm}: {audit.rung} by whether the {kind} was trained on: {listed}."
+                f"{found.arm}: {audit.criterion} by whether the {kind} was trained on: {listed}."
             )
     lines += [
         f"{name}: no baseline agrees with its other columns." for name in audit.without_baseline
     ]
     if audit.mean_gains:
         gains = "; ".join(
-            f"{rung} {gain.baseline:.1%} -> {gain.trained:.1%}"
+            f"{criterion} {gain.baseline:.1%} -> {gain.trained:.1%}"
             + ("" if gain.delta is None else f" ({effect_text(gain.delta)})")
-            for rung, gain in audit.mean_gains.items()
+            for criterion, gain in audit.mean_gains.items()
         )
         lines.append(f"mean over {len(audit.comparisons)} arms: {gains}.")
     for column in dict.fromkeys(found.column for found in audit.contrasts):

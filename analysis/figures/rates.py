@@ -33,13 +33,13 @@ __all__ = [
     "comparisons",
     "completion_length",
     "control_arms",
+    "criterion_ladder",
     "differences",
     "error_classes",
     "plan_against_actual",
     "rates_by_construct",
     "rates_by_difficulty",
     "rescued_and_regressed",
-    "rung_ladder",
     "think_by_curriculum",
 ]
 
@@ -127,17 +127,17 @@ def baseline_against_trained(rows: Rows) -> Any:
     return _by_row(panel, rows, "model")
 
 
-def rung_ladder(rows: Rows) -> Any:
-    """Draw the rungs of the ladder, lowest first, one panel a trial.
+def criterion_ladder(rows: Rows) -> Any:
+    """Draw the criteria of the ladder, lowest first, one panel a trial.
 
     Args:
-        rows: trial, rung, side, rate, low, high; rungs in ladder order.
+        rows: trial, criterion, side, rate, low, high; criteria in ladder order.
     """
-    return _panels(rows, "rung")
+    return _panels(rows, "criterion")
 
 
 def rates_by_difficulty(rows: Rows) -> Any:
-    """Draw the primary rung by difficulty, one panel a trial.
+    """Draw the primary criterion by difficulty, one panel a trial.
 
     Args:
         rows: trial, difficulty, side, rate, low, high; difficulties easiest first.
@@ -146,7 +146,7 @@ def rates_by_difficulty(rows: Rows) -> Any:
 
 
 def rates_by_construct(rows: Rows) -> Any:
-    """Draw the primary rung by what the prompt asks for, one panel a trial.
+    """Draw the primary criterion by what the prompt asks for, one panel a trial.
 
     Args:
         rows: trial, construct, side, rate, low, high.

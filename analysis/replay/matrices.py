@@ -53,11 +53,11 @@ class RewardMatrix:
     rewards: Floats
     """(C, N, G) raw components, NaN where one does not apply; groups in the order of training."""
     is_passing: NDArray[np.bool_]
-    """(N, G) the completion reaches the primary rung."""
+    """(N, G) the completion reaches the primary criterion."""
     steps: NDArray[np.int64]
     """(G,) the optimizer step that a group trained."""
     num_unscored: int = 0
-    """Groups that are left out, as one of their completions has no reward or no known rung."""
+    """Groups that are left out, as one of their completions has no reward or no known criterion."""
 
     @property
     def starts(self) -> NDArray[np.int64]:
@@ -127,7 +127,7 @@ class SweepMatrices:
     """All that replay needs of a sweep."""
 
     sweep: str
-    primary_rung: str
+    primary_criterion: str
     cells: tuple[Cell, ...]
     """Those with a matrix, in the order of the plan."""
     skipped: tuple[SkippedTrial, ...]
@@ -162,7 +162,7 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
                 raise StorageError(f"it was trained by {spec.method}, without rewards.")
             if cell not in members:
                 raise StorageError(f"its cell, {cell}, is not in plan.json.")
-            members[cell].append(read_matrix(folder, spec, rung=plan.primary_rung))
+            members[cell].append(read_matrix(folder, spec, criterion=plan.primary_criterion))
         except StrictuneError as error:
             skipped.append(SkippedTrial(trial_id=trial_id, reason=str(error)))
     cells = tuple(
@@ -177,7 +177,10 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
             f"checkpoint.{first}"
         )
     return SweepMatrices(
-        sweep=plan.sweep, primary_rung=plan.primary_rung, cells=cells, skipped=tuple(skipped)
+        sweep=plan.sweep,
+        primary_criterion=plan.primary_criterion,
+        cells=cells,
+        skipped=tuple(skipped),
     )
 
 
@@ -197,7 +200,7 @@ def _cell_specs(sweep_dir: Path, plan: Plan) -> dict[str, TrialSpec]:
     return specs
 
 
-def read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
+def read_matrix(folder: Path, spec: TrialSpec, *, criterion: str) -> RewardMatrix:
     """Read what a checkpoint made durable of one trial's matrix.
 
     Raises:
@@ -208,7 +211,7 @@ def read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
         raise StorageError(
             f"task {spec.task.kind} has one reward component, so there are no weights to replay."
         )
-    columns = ["step", "group", *components, f"rung/{rung}"]
+    columns = ["step", "group", *components, f"criterion/{criterion}"]
     parts = pd.concat(read_reward_parts(folder, columns), ignore_index=True)
     rows = parts.sort_values(["step", "group"], kind="stable")
     group_size = spec.grpo.num_generations
@@ -228,7 +231,9 @@ def read_matrix(folder: Path, spec: TrialSpec, *, rung: str) -> RewardMatrix:
             "Mend the task's score function and train again."
         )
     by_group = values.reshape(-1, group_size, len(components))  # (G, N, C)
-    reached = rows[f"rung/{rung}"].to_numpy(dtype=object).reshape(-1, group_size)  # null: unknown
+    reached = (
+        rows[f"criterion/{criterion}"].to_numpy(dtype=object).reshape(-1, group_size)
+    )  # null: unknown
     is_unknown = np.isnan(by_group).all(axis=2) | pd.isna(reached)  # (G, N)
     is_scored = ~is_unknown.any(axis=1)  # (G,)
     if not is_scored.any():

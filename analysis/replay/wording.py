@@ -34,7 +34,7 @@ def replay_document(
     """
     document = {
         "sweep": sweep.sweep,
-        "primary_rung": sweep.primary_rung,
+        "primary_criterion": sweep.primary_criterion,
         "standard_errors": "over the steps of the trials",
         "cells": [_cell_document(cell) for cell in sweep.cells],
         "skipped": sweep.skipped,
@@ -100,10 +100,14 @@ def vector_sentences(vectors: Sequence[Row]) -> list[str]:
     return [f"{short}: {name}" for name, short in named.items() if name != DEFAULT]
 
 
-def vector_rows(vectors: Sequence[Row], *, rung: str) -> list[dict[str, str]]:
+def vector_rows(vectors: Sequence[Row], *, criterion: str) -> list[dict[str, str]]:
     """Return a row for each vector: each cell as it trains, and the widest scope either way."""
     named, widest = _short_names(vectors), vectors[-1]["cell"]
-    headings = ("zero spread", f"not {rung} above {rung}", f"not {rung} level with {rung}")
+    headings = (
+        "zero spread",
+        f"not {criterion} above {criterion}",
+        f"not {criterion} level with {criterion}",
+    )
     return [
         {
             "weights": named[row["vector"]],
@@ -118,7 +122,7 @@ def vector_rows(vectors: Sequence[Row], *, rung: str) -> list[dict[str, str]]:
     ]
 
 
-def how_to_read(rung: str) -> tuple[str, ...]:
+def how_to_read(criterion: str) -> tuple[str, ...]:
     """Return the rules of the tables."""
     return (
         "Replay scores recorded completions again: it does not know what training under other "
@@ -128,8 +132,8 @@ def how_to_read(rung: str) -> tuple[str, ...]:
         "over the others, as in training.",
         "Zero spread: share of groups whose completions all earn the same, so that they teach "
         "nothing.",
-        f"Above and level: of the pairs within a group of a completion that is not {rung} and one "
-        "that is, the share in which the former earns more, or as much. scale_rewards changes "
+        f"Above and level: of the pairs within a group of a completion that is not {criterion} and "
+        "one that is, the share in which the former earns more, or as much. scale_rewards changes "
         "none of this.",
         "After ±: the standard error over the steps of the trials. It says nothing about other "
         "seeds.",

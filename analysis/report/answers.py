@@ -1,7 +1,7 @@
 """What the final answers of a trial show, beside those of its baseline where it has one.
 
-Rungs and difficulties are the verdicts' own numbers. Everything here but the gain on the primary
-rung is exploratory, whatever an interval says.
+Criteria and difficulties are the verdicts' own numbers. Everything here but the gain on the primary
+criterion is exploratory, whatever an interval says.
 """
 
 from collections import defaultdict
@@ -42,7 +42,7 @@ QUANTILES = {"p10": 0.1, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9}
 
 
 class Change(StrEnum):
-    """What training did to one prompt, judged by the primary rung."""
+    """What training did to one prompt, judged by the primary criterion."""
 
     RESCUED = "rescued"
     REGRESSED = "regressed"
@@ -92,13 +92,13 @@ def trial_facts(trial: TrialVerdict) -> Facts:
 
 
 def verdict_tables(trial: TrialVerdict) -> RunRows:
-    """Return the tables that the verdicts hold: ``differences``, ``rungs``, ``difficulties``."""
+    """Return the tables that the verdicts hold: ``differences``, ``criteria``, ``difficulties``."""
     facts, comparison = trial_facts(trial), trial.comparison
-    tables: RunRows = {"differences": [], "rungs": [], "difficulties": []}
+    tables: RunRows = {"differences": [], "criteria": [], "difficulties": []}
     if trial.result is not None:
-        for rung, rate in trial.result.rates.items():
-            before = None if comparison is None else comparison.rates[rung]
-            tables["rungs"] += _sided({**facts, "rung": rung}, before, rate)
+        for criterion, rate in trial.result.rates.items():
+            before = None if comparison is None else comparison.rates[criterion]
+            tables["criteria"] += _sided({**facts, "criterion": criterion}, before, rate)
     found, word = trial.verdict.effect, trial.verdict.word
     if comparison is not None and found is not None:
         judged = {
@@ -107,13 +107,13 @@ def verdict_tables(trial: TrialVerdict) -> RunRows:
         }
         tables["differences"].append({**facts, **bounds(found), **judged})
         for tier in comparison.tiers:
-            row = {"difficulty": tier.difficulty, "rung": tier.rung}
+            row = {"difficulty": tier.difficulty, "criterion": tier.criterion}
             shared = {**facts, **row, "num_prompts": tier.num_prompts}
             tables["difficulties"] += _sided(shared, tier.baseline, tier.trial)
     return tables
 
 
-def answer_tables(facts: Facts, compared: Comparison, rung: str) -> RunRows:
+def answer_tables(facts: Facts, compared: Comparison, criterion: str) -> RunRows:
     """Return what the answers of a finished trial show.
 
     Returns:
@@ -130,7 +130,7 @@ def answer_tables(facts: Facts, compared: Comparison, rung: str) -> RunRows:
     for side, run in sides.items():
         shared = {**facts, "side": side}
         found = {
-            "constructs": _construct_rows(run, rung),
+            "constructs": _construct_rows(run, criterion),
             "lengths": [_length_row(run.record.samples)],
             "error_classes": class_rates(run, run.record.samples, classes),
         }
@@ -138,19 +138,19 @@ def answer_tables(facts: Facts, compared: Comparison, rung: str) -> RunRows:
             tables[name] += [{**shared, **row} for row in rows]
     tables["measures"] = measure_rows(facts, ours, theirs)
     if theirs is not None:
-        tables["changes"] = [{**facts, **row} for row in _change_rows(ours, theirs, rung)]
+        tables["changes"] = [{**facts, **row} for row in _change_rows(ours, theirs, criterion)]
     return tables
 
 
-def prompt_changes(ours: Measured, theirs: Measured, rung: str) -> Sequence[Change]:
+def prompt_changes(ours: Measured, theirs: Measured, criterion: str) -> Sequence[Change]:
     """Say for each prompt of ``ours`` what changed; a side passes with half its samples or more.
 
     Args:
         ours: The trained side.
         theirs: Its baseline, on the same prompts in the same order.
-        rung: Judges.
+        criterion: Judges.
     """
-    after, before = ours.rung(rung) >= 0.5, theirs.rung(rung) >= 0.5
+    after, before = ours.criterion(criterion) >= 0.5, theirs.criterion(criterion) >= 0.5
     names = np.select(
         [after & ~before, before & ~after, after & before],
         [Change.RESCUED.value, Change.REGRESSED.value, Change.BOTH_PASS.value],
@@ -225,7 +225,7 @@ def _mean(key: str, values: Floats, measured: Measured) -> Row:
     return {key: float(found.estimate), f"{key}_low": float(low), f"{key}_high": float(high)}
 
 
-def _construct_rows(run: Measured, rung: str) -> list[Row]:
+def _construct_rows(run: Measured, criterion: str) -> list[Row]:
     if "constructs" not in run.record.samples:
         return []
     first = run.record.samples.drop_duplicates("prompt_id").set_index("prompt_id")["constructs"]
@@ -233,7 +233,7 @@ def _construct_rows(run: Measured, rung: str) -> list[Row]:
     rows = []
     for name in sorted(set(map(str, exploded))):
         part = Measured(run.record, run.table.loc[exploded.index[exploded == name]])
-        rate = _rate_columns(part.rate(rung))
+        rate = _rate_columns(part.rate(criterion))
         rows.append({"construct": name, "num_prompts": len(part.table), **rate})
     return rows
 
@@ -247,9 +247,9 @@ def _length_row(samples: pd.DataFrame) -> Row:
     }
 
 
-def _change_rows(ours: Measured, theirs: Measured, rung: str) -> Iterator[Row]:
+def _change_rows(ours: Measured, theirs: Measured, criterion: str) -> Iterator[Row]:
     """Count the prompts that training rescued or lost, over all and by difficulty."""
-    found = np.asarray([change.value for change in prompt_changes(ours, theirs, rung)])
+    found = np.asarray([change.value for change in prompt_changes(ours, theirs, criterion)])
     for difficulty, part in parts(ours):
         families = np.asarray(ours.families)[part].tolist()
         indicators = np.stack([found[part] == change.value for change in Change])

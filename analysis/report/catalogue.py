@@ -137,13 +137,13 @@ def _control_arms(sweep: SweepTables) -> list[Row]:
 
 
 def _primary(sweep: SweepTables) -> list[Row]:
-    rows = _shown(sweep, "rungs", MAX_ROWS)
-    return [row for row in rows if row["rung"] == sweep.verdicts.primary_rung]
+    rows = _shown(sweep, "criteria", MAX_ROWS)
+    return [row for row in rows if row["criterion"] == sweep.verdicts.primary_criterion]
 
 
 def _difficulties(sweep: SweepTables) -> list[Row]:
     rows = _shown(sweep, "difficulties", MAX_PANELS)
-    return [row for row in rows if row["rung"] == sweep.verdicts.primary_rung]
+    return [row for row in rows if row["criterion"] == sweep.verdicts.primary_criterion]
 
 
 def _think_by_curriculum(sweep: SweepTables) -> list[Row]:
@@ -250,9 +250,9 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         figures.differences,
         "What training changed",
-        "Trained minus baseline on the primary rung, with 95% intervals: each trial, and in bold "
-        "each cell over its seeds. The mark is the verdict, which also allows for the number of "
-        "comparisons.",
+        "Trained minus baseline on the primary criterion, with 95% intervals: each trial, and in "
+        "bold each cell over its seeds. The mark is the verdict, which also allows for the number "
+        "of comparisons.",
         _differences,
         MAX_ROWS,
     ),
@@ -268,16 +268,16 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         figures.control_arms,
         "Control arms",
-        "Pass@1 on the primary rung with Wilson intervals that allow for families, over all seeds "
-        "of a cell together: untrained, untrained under the grammar of the answers, trained on "
-        f"gold completions, learned from rewards. At most {MAX_PANELS} models.",
+        "Pass@1 on the primary criterion with Wilson intervals that allow for families, over all "
+        "seeds of a cell together: untrained, untrained under the grammar of the answers, trained "
+        f"on gold completions, learned from rewards. At most {MAX_PANELS} models.",
         _control_arms,
         MAX_PANELS,
     ),
     Figure(
         figures.baseline_against_trained,
         "Baseline against trained, by model",
-        "Pass@1 on the primary rung with Wilson intervals that allow for families. Judge "
+        "Pass@1 on the primary criterion with Wilson intervals that allow for families. Judge "
         "differences by the first figure: it pairs prompts, these intervals do not.",
         _primary,
         MAX_ROWS,
@@ -285,29 +285,29 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         figures.think_by_curriculum,
         "Thinking and curriculum",
-        "Pass@1 on the primary rung of each trial, and of the untrained model, where it was "
+        "Pass@1 on the primary criterion of each trial, and of the untrained model, where it was "
         "measured, on the left.",
         _think_by_curriculum,
         MAX_ROWS,
     ),
     Figure(
-        figures.rung_ladder,
+        figures.criterion_ladder,
         "The scoring ladder",
-        "Pass@1 of each rung, lowest first: where answers are lost on the way up.",
-        lambda sweep: _shown(sweep, "rungs", MAX_PANELS),
+        "Pass@1 of each criterion, lowest first: where answers are lost on the way up.",
+        lambda sweep: _shown(sweep, "criteria", MAX_PANELS),
         MAX_PANELS,
     ),
     Figure(
         figures.rates_by_difficulty,
         "By difficulty",
-        "Pass@1 on the primary rung. Exploratory: nobody planned these comparisons.",
+        "Pass@1 on the primary criterion. Exploratory: nobody planned these comparisons.",
         _difficulties,
         MAX_PANELS,
     ),
     Figure(
         figures.rates_by_construct,
         "By construct",
-        "Pass@1 on the primary rung over the prompts that use a construct; a prompt may use "
+        "Pass@1 on the primary criterion over the prompts that use a construct; a prompt may use "
         "several. Exploratory.",
         lambda sweep: _shown(sweep, "constructs", MAX_PANELS),
         MAX_PANELS,
@@ -361,7 +361,7 @@ FIGURES: tuple[Figure, ...] = (
         figures.reward_components,
         "Reward components over training",
         "Mean of each component over spans of steps, with the 95% interval of the steps in it. "
-        "A component that rises while the primary rung does not is a warning.",
+        "A component that rises while the primary criterion does not is a warning.",
         lambda sweep: sweep.tables["rewards"],
         MAX_SERIES,
     ),

@@ -88,13 +88,13 @@ class _Pair(NamedTuple):
 
 
 def comparison_rows(
-    compared: Sequence[Comparison], rung: str, *, contrasts: Sequence[str] = ()
+    compared: Sequence[Comparison], criterion: str, *, contrasts: Sequence[str] = ()
 ) -> list[Row]:
     """Compare the cells of a sweep in pairs.
 
     Args:
         compared: Its trials, in the order of the plan; those without a result are left out.
-        rung: The primary one.
+        criterion: The primary one.
         contrasts: The keys that the sweep file declared: their comparisons were planned.
 
     Returns:
@@ -114,7 +114,7 @@ def comparison_rows(
         trials = [run.trial for run in (*first, *second)]
         if factor is not None and comparison_problem(trials) is None:
             levels = level_texts(second[0].plan, first[0].plan, factor)
-            grouped[factor, *levels].append(_pair(second, first, factor, rung))
+            grouped[factor, *levels].append(_pair(second, first, factor, criterion))
     rows: list[Row] = []
     for (factor, level, against), pairs in grouped.items():
         for row in _pair_rows(pairs):
@@ -133,19 +133,19 @@ def _factor(first: PlannedTrial, second: PlannedTrial, *, reference: str | None)
     return differing[0]
 
 
-def _pair(ours: Sequence[_Run], theirs: Sequence[_Run], factor: str, rung: str) -> _Pair:
+def _pair(ours: Sequence[_Run], theirs: Sequence[_Run], factor: str, criterion: str) -> _Pair:
     return _Pair(
         within=_within(ours[0].plan, factor),
         trial_ids=(ours[0].plan.trial_id, theirs[0].plan.trial_id),
         measured=ours[0].trial,
-        ours=_group(ours, rung),
-        theirs=_group(theirs, rung),
+        ours=_group(ours, criterion),
+        theirs=_group(theirs, criterion),
     )
 
 
-def _group(runs: Sequence[_Run], rung: str) -> Group:
+def _group(runs: Sequence[_Run], criterion: str) -> Group:
     baselines = [run.baseline for run in runs if run.baseline is not None]
-    return group([run.trial for run in runs], rung, baselines=baselines)
+    return group([run.trial for run in runs], criterion, baselines=baselines)
 
 
 def _within(plan: PlannedTrial, factor: str) -> str:

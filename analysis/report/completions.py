@@ -185,18 +185,18 @@ def _answered(
     max_chars: int,
 ) -> PackedBlock:
     answers = read_answers(read_run(sweep.folder / TRIALS / trial.plan.trial_id))
-    changes = _changes(answers, trial, baselines, sweep.verdicts.primary_rung)
+    changes = _changes(answers, trial, baselines, sweep.verdicts.primary_criterion)
     found = run_block(answers, changes, max_chars=max_chars, extra=extra)
     return PackedBlock(trial_block(trial), found.content, found.num_flips_left_out)
 
 
 def _changes(
-    answers: Answers, trial: TrialVerdict, baselines: dict[str, Measured], rung: str
+    answers: Answers, trial: TrialVerdict, baselines: dict[str, Measured], criterion: str
 ) -> list[Change] | None:
     if trial.comparison is None:
         return None
     theirs = baselines[trial.comparison.baseline]
-    return list(prompt_changes(answers.measured, theirs, rung))
+    return list(prompt_changes(answers.measured, theirs, criterion))
 
 
 def _prompts(sweep: SweepTables) -> dict[str, Any]:
@@ -236,9 +236,9 @@ class _Run:
         measures = answers.measured.measures
         self.extra = {**extra, "components": answers.components, "measures": measures}
         self.samples: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        rungs, components = answers.measured.rungs, answers.components
+        criteria, components = answers.measured.criteria, answers.components
         for row in answers.samples.to_dict("records"):
-            sample = _sample(row, rungs, components, measures)
+            sample = _sample(row, criteria, components, measures)
             self.samples[str(row["prompt_id"])].append(sample)
 
     def block(self, num_prompts: int, limit: int | None) -> Block:
@@ -281,13 +281,13 @@ class _Run:
 
 def _sample(
     row: Mapping[Hashable, Any],
-    rungs: Sequence[str],
+    criteria: Sequence[str],
     components: Sequence[str],
     measures: Sequence[str],
 ) -> dict[str, Any]:
     return {
         "text": str(row.get("completion", "")),
-        "rungs": [name for name in rungs if row[f"rung/{name}"]],
+        "criteria": [name for name in criteria if row[f"criterion/{name}"]],
         "rewards": [_rounded(row[f"reward/{name}"]) for name in components],
         **(
             {"measures": [_rounded(row[f"measure/{name}"]) for name in measures]}

@@ -81,8 +81,8 @@ def control_rows(
         if held or any(one.plan.method == SFT for one in members):
             setting = _setting(members[0], [others[0] for others in groups])
             found = (
-                *_untrained_rows(baseline, held, sweep.plan.primary_rung),
-                *_trained_rows(members, cells, sweep.plan.primary_rung, held=held[:1]),
+                *_untrained_rows(baseline, held, sweep.plan.primary_criterion),
+                *_trained_rows(members, cells, sweep.plan.primary_criterion, held=held[:1]),
             )
             plan = members[0].plan
             facts = {
@@ -196,25 +196,25 @@ def _is_control(control: Measured, baseline: Measured) -> bool:
 
 
 def _untrained_rows(
-    baseline: Measured | None, held: Sequence[Measured], rung: str
+    baseline: Measured | None, held: Sequence[Measured], criterion: str
 ) -> Iterator[Row]:
     if baseline is None:
         return
-    yield _row("untrained", "untrained", [baseline], rung, verdict=None)
+    yield _row("untrained", "untrained", [baseline], criterion, verdict=None)
     for control in held:
         name = "untrained, under the grammar"
         check_same_prompts((control.table, baseline.table), names=(name, "its baseline"))
         verdict = compared_verdict(
-            difference(control, baseline, rung),
+            difference(control, baseline, criterion),
             sides=("the grammar", "the untrained model without it"),
         )
-        yield _row("grammar", name, [control], rung, verdict=verdict)
+        yield _row("grammar", name, [control], criterion, verdict=verdict)
 
 
 def _trained_rows(
     members: Sequence[Comparison],
     cells: Mapping[str, Verdict],
-    rung: str,
+    criterion: str,
     *,
     held: Sequence[Measured],
 ) -> Iterator[Row]:
@@ -224,20 +224,20 @@ def _trained_rows(
         by_cell.setdefault(one.plan.cell, []).append(one)
     for name, seeds in sorted(by_cell.items(), key=lambda item: item[1][0].plan.method != SFT):
         kind = SFT if seeds[0].plan.method == SFT else "grpo"
-        yield _row(kind, name, _trials(seeds), rung, verdict=cells.get(name), held=held)
+        yield _row(kind, name, _trials(seeds), criterion, verdict=cells.get(name), held=held)
 
 
 def _row(
     kind: str,
     name: str,
     runs: Sequence[Measured],
-    rung: str,
+    criterion: str,
     *,
     verdict: Verdict | None,
     held: Sequence[Measured] = (),
 ) -> Row:
     """Return an arm; its rate is the mean over the seeds and about these runs."""
-    ours = group(runs, rung)
+    ours = group(runs, criterion)
     rate = wilson_rate(
         ours.rates.mean(axis=0),
         ours.families,
@@ -246,7 +246,7 @@ def _row(
     is_trained = kind in (SFT, "grpo")
     against_grammar = None
     if held:
-        found = compare(ours, group(held, rung, is_trained=False))
+        found = compare(ours, group(held, criterion, is_trained=False))
         against_grammar = effect_text(effect(found))
     records = [run.record for run in runs]
     return {

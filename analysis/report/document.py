@@ -30,7 +30,8 @@ __all__ = ["Block", "Section", "report_sections"]
 OPENING = "differences"
 """The figure above the verdict table."""
 MAX_TIERS = 40
-"""Trials whose rungs by difficulty ``report.md`` lists; ``report.html`` and ``--json`` hold all."""
+"""Trials whose criteria by difficulty ``report.md`` lists; ``report.html`` and ``--json`` hold all.
+"""
 
 Page = Literal["html", "markdown"]
 
@@ -63,7 +64,7 @@ def report_sections(
     verdicts = sweep.verdicts
     first = [figure for figure in drawn if figure.name == OPENING]
     others = [figure for figure in drawn if figure.name != OPENING]
-    table = verdict_table(verdicts.primary_rung, verdicts.rungs)
+    table = verdict_table(verdicts.primary_criterion, verdicts.criteria)
     nothing = Block("note", "No trial has a result yet.", only="html")
     sections = [
         Section("verdicts", "Verdicts", [*_figures(first), *_table(table, verdicts.trials)]),

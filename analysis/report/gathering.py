@@ -39,7 +39,7 @@ TABLES = (
     "comparisons",
     "equal_tokens",
     "controls",
-    "rungs",
+    "criteria",
     "difficulties",
     "constructs",
     "error_classes",
@@ -118,10 +118,10 @@ def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
     problems: list[str] = []
     tables = _trial_tables(sweep, compared, verdicts, problems, on_phase)
     on_phase("comparing cells")
-    rung, contrasts = sweep.plan.primary_rung, sweep.plan.contrasts
+    criterion, contrasts = sweep.plan.primary_criterion, sweep.plan.contrasts
     cells = {cell.cell: cell.verdict for cell in verdicts.cells}
     comparing: dict[str, Callable[[], list[Row]]] = {
-        "comparisons": lambda: comparison_rows(compared, rung, contrasts=contrasts),
+        "comparisons": lambda: comparison_rows(compared, criterion, contrasts=contrasts),
         "equal_tokens": lambda: equal_token_rows(sweep),
         "controls": lambda: control_rows(sweep, compared, cells=cells),
     }
@@ -173,7 +173,7 @@ def _trial_tables(
     for number, (trial, one) in enumerate(trials, start=1):
         on_phase(f"reading trial {number} of {len(trials)}")
         facts = trial_facts(trial)
-        found = [verdict_tables(trial), answer_tables(facts, one, sweep.plan.primary_rung)]
+        found = [verdict_tables(trial), answer_tables(facts, one, sweep.plan.primary_criterion)]
         if trial.result is not None:
             found.append(
                 {"parts": part_rows(facts, one.record), "judge": judge_rows(facts, one.record)}
@@ -181,7 +181,9 @@ def _trial_tables(
         try:
             planned = stages.get(trial.plan.cell, ())
             found.append(
-                stage_tables(_staged(facts, trial), one.record, planned, sweep.plan.primary_rung)
+                stage_tables(
+                    _staged(facts, trial), one.record, planned, sweep.plan.primary_criterion
+                )
             )
         except StorageError as error:
             problems.append(str(error))

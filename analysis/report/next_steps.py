@@ -102,30 +102,32 @@ def _missing(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
 
 
 def _out_of_reach(verdicts: SweepVerdicts) -> Iterator[NextStep]:
-    """Say so where nobody, trained or not, ever reaches the primary rung."""
+    """Say so where nobody, trained or not, ever reaches the primary criterion."""
     finished = [trial for trial in verdicts.trials if trial.result is not None]
     missed = [
-        rung for rung in verdicts.rungs if not any(_reaches(trial, rung) for trial in finished)
+        criterion
+        for criterion in verdicts.criteria
+        if not any(_reaches(trial, criterion) for trial in finished)
     ]
-    if finished and verdicts.primary_rung in missed:
+    if finished and verdicts.primary_criterion in missed:
         is_whole = all(trial.comparison is not None for trial in finished)
         who = (
-            f"No answer reached {verdicts.primary_rung}, untrained or trained"
+            f"No answer reached {verdicts.primary_criterion}, untrained or trained"
             if is_whole
-            else f"No trained answer reached {verdicts.primary_rung}, and not every baseline is "
-            "measured"
+            else f"No trained answer reached {verdicts.primary_criterion}, and not every baseline "
+            "is measured"
         )
         yield NextStep(
-            f"{who}, so nothing is decided by it. The lowest rung that nobody is known to reach is "
-            f"{missed[0]}: show its form in the prompt or pay for steps towards it, before more "
-            "seeds or steps."
+            f"{who}, so nothing is decided by it. The lowest criterion that nobody is known to "
+            f"reach is {missed[0]}: show its form in the prompt or pay for steps towards it, "
+            "before more seeds or steps."
         )
 
 
-def _reaches(trial: TrialVerdict, rung: str) -> bool:
-    rates = [trial.result.rates[rung]] if trial.result is not None else []
+def _reaches(trial: TrialVerdict, criterion: str) -> bool:
+    rates = [trial.result.rates[criterion]] if trial.result is not None else []
     if trial.comparison is not None:
-        rates += [tier.baseline for tier in trial.comparison.tiers if tier.rung == rung]
+        rates += [tier.baseline for tier in trial.comparison.tiers if tier.criterion == criterion]
     return any(rate.estimate > 0 for rate in rates)
 
 

@@ -7,7 +7,7 @@
   const trials = new Map(sweep.trials.map((trial) => [trial.id, trial]));
   const unpacked = new Map();
   const PAGE = 10;
-  const FILTERS = ["trial", "change", "error", "difficulty", "construct", "family", "rung", "side"];
+  const FILTERS = ["trial", "change", "error", "difficulty", "construct", "family", "criterion", "side"];
 
   function element(tag, options = {}, ...children) {
     const made = document.createElement(tag);
@@ -146,8 +146,8 @@
 
   function showControls(view) {
     const ids = sweep.trials.filter((trial) => trial.block).map((trial) => trial.id);
-    const rungs = sweep.rungs.flatMap((rung) => [rung, `-${rung}`]);
-    const rungTexts = sweep.rungs.flatMap((rung) => [`reaches ${rung}`, `fails ${rung}`]);
+    const criteria = sweep.criteria.flatMap((criterion) => [criterion, `-${criterion}`]);
+    const criterionTexts = sweep.criteria.flatMap((criterion) => [`reaches ${criterion}`, `fails ${criterion}`]);
     const facts = view.items.map((item) => item.prompt);
     const sorted = (values) => ["", ...[...new Set(values)].sort()];
     const errors = view.items.flatMap((item) => [...item.ours, ...item.theirs]).map((sample) => sample.error);
@@ -156,8 +156,8 @@
       choice("change", "change", ["", "flips", ...sweep.changes], ["", "rescued or regressed", ...sweep.changes]),
       choice("difficulty", "difficulty", ["", ...new Set(facts.map((fact) => fact.difficulty))]),
       choice("error", "error class", sorted(errors).filter((value, index) => value || !index)),
-      choice("rung", "rung", ["", ...rungs], ["", ...rungTexts]),
-      choice("side", "error and rung of", ["trained", "baseline"]),
+      choice("criterion", "criterion", ["", ...criteria], ["", ...criterionTexts]),
+      choice("side", "error and criterion of", ["trained", "baseline"]),
       choice("construct", "construct", sorted(facts.flatMap((fact) => fact.constructs))),
       choice("family", "family", sorted(facts.map((fact) => fact.family))),
     );
@@ -165,8 +165,8 @@
 
   function matches(item) {
     const samples = filters.side === "baseline" ? item.theirs : item.ours;
-    const fails = filters.rung.startsWith("-");
-    const rung = fails ? filters.rung.slice(1) : filters.rung;
+    const fails = filters.criterion.startsWith("-");
+    const criterion = fails ? filters.criterion.slice(1) : filters.criterion;
     return (
       (!filters.change || item.change === filters.change ||
         (filters.change === "flips" && ["rescued", "regressed"].includes(item.change))) &&
@@ -174,7 +174,7 @@
       (!filters.family || item.prompt.family === filters.family) &&
       (!filters.construct || item.prompt.constructs.includes(filters.construct)) &&
       (!filters.error || samples.some((sample) => sample.error === filters.error)) &&
-      (!rung || samples.some((sample) => sample.rungs.includes(rung) !== fails))
+      (!criterion || samples.some((sample) => sample.criteria.includes(criterion) !== fails))
     );
   }
 
@@ -254,9 +254,9 @@
     const made = element("div", {}, element("h4", {}, title));
     if (!samples.length) made.append(element("p", { className: "note" }, "not in this report"));
     for (const sample of samples) {
-      const rungs = sweep.rungs.map((rung) =>
-        element("span", { className: `rung ${sample.rungs.includes(rung) ? "on" : "off"}` },
-          `${sample.rungs.includes(rung) ? "\u2713" : "\u2717"} ${rung}`));
+      const criteria = sweep.criteria.map((criterion) =>
+        element("span", { className: `criterion ${sample.criteria.includes(criterion) ? "on" : "off"}` },
+          `${sample.criteria.includes(criterion) ? "\u2713" : "\u2717"} ${criterion}`));
       const where = sample.path ? ` at ${sample.path}` : "";
       const flags = [`${sample.tokens} tokens`, ...(sample.is_truncated ? ["truncated"] : []),
         ...(sample.is_thinking ? ["think block"] : [])];
@@ -264,12 +264,12 @@
       const rewards = named(block.components, sample.rewards);
       const measures = named((block.measures || []).map((name) => name.replaceAll("_", " ")), sample.measures || []);
       made.append(
-        element("p", { className: "facts" }, ...rungs),
+        element("p", { className: "facts" }, ...criteria),
         element("p", { className: "facts" }, element("b", {}, sample.error), `${where}; ${flags.join(", ")}`),
         ...(rewards.length ? [element("p", { className: "facts" }, rewards.join(" \u00b7 "))] : []),
         ...(measures.length ? [element("p", { className: "facts" }, measures.join(" \u00b7 "))] : []),
         ...(sample.scores || []).length ? [scores(sample.scores)] : [],
-        element("pre", { className: sample.rungs.includes(sweep.primary_rung) ? "pass" : "fail" },
+        element("pre", { className: sample.criteria.includes(sweep.primary_criterion) ? "pass" : "fail" },
           ...marked(sample.text, sample.spans || [])));
     }
     return made;
@@ -295,7 +295,7 @@
   function scores(found) {
     const badges = found.map((score) => {
       const good = known(score.value) ? (score.is_negative ? 1 - score.value : score.value) : null;
-      const className = `rung ${good === null ? "" : good >= 0.5 ? "on" : "off"}`;
+      const className = `criterion ${good === null ? "" : good >= 0.5 ? "on" : "off"}`;
       const value = known(score.value) ? Number(score.value.toFixed(2)) : "missing";
       return element("span", { className }, `${score.name}${score.is_negative ? " (fault)" : ""} ${value}`);
     });

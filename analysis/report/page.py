@@ -73,8 +73,8 @@ def _index(sweep: SweepTables) -> dict[str, Any]:
     staged = {row["trial_id"] for row in sweep.tables["stages"]}
     return {
         "sweep": verdicts.sweep,
-        "primary_rung": verdicts.primary_rung,
-        "rungs": verdicts.rungs,
+        "primary_criterion": verdicts.primary_criterion,
+        "criteria": verdicts.criteria,
         "changes": [change.value for change in Change],
         "prompt_problem": sweep.prompts.problem,
         "trials": [

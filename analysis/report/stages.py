@@ -81,7 +81,7 @@ def planned_stages(sweep: SweepRecords) -> dict[str, tuple[Stage, ...]]:
     }
 
 
-def stage_tables(facts: Facts, run: RunRecord, stages: Sequence[Stage], rung: str) -> RunRows:
+def stage_tables(facts: Facts, run: RunRecord, stages: Sequence[Stage], criterion: str) -> RunRows:
     """Return ``stages``, ``stage_errors`` and ``stage_differences`` of a trial, finished or not.
 
     A stage that has not been evaluated yet has no rows.
@@ -98,10 +98,10 @@ def stage_tables(facts: Facts, run: RunRecord, stages: Sequence[Stage], rung: st
         measured = Measured(run, prompt_table(samples))
         shared = {**facts, "stage": stage.name, "step": stage.step}
         errors = class_rates(measured, samples, classes)
-        tables["stages"] += [{**shared, **row} for row in _rates(measured, rung)]
+        tables["stages"] += [{**shared, **row} for row in _rates(measured, criterion)]
         tables["stage_errors"] += [{**shared, **row} for row in errors]
         if before is not None:
-            changed = _differences(measured, before, rung)
+            changed = _differences(measured, before, criterion)
             tables["stage_differences"] += [{**shared, **row} for row in changed]
         before = measured
     return tables
@@ -153,7 +153,7 @@ def _equal_token_row(
             for run, end in zip(runs, ends, strict=True)
         )
         if first.table.index.equals(second.table.index):
-            shown = effect(difference(first, second, sweep.plan.primary_rung))
+            shown = effect(difference(first, second, sweep.plan.primary_criterion))
         else:
             problem = "on different prompts"
     return {
@@ -173,10 +173,10 @@ def _samples_file(run: RunRecord, stage: str) -> Path | None:
     return files[0] if files else None
 
 
-def _rates(measured: Measured, rung: str) -> Iterator[Row]:
+def _rates(measured: Measured, criterion: str) -> Iterator[Row]:
     for name, part in parts(measured):
         found = Measured(measured.record, measured.table[part])
-        rate = found.rate(rung)
+        rate = found.rate(criterion)
         yield {
             "difficulty": name,
             "num_prompts": len(found.table),
@@ -186,11 +186,11 @@ def _rates(measured: Measured, rung: str) -> Iterator[Row]:
         }
 
 
-def _differences(measured: Measured, before: Measured, rung: str) -> Iterator[Row]:
+def _differences(measured: Measured, before: Measured, criterion: str) -> Iterator[Row]:
     """Compare a stage with the one before it, where both answered the same prompts."""
     if not measured.table.index.equals(before.table.index):
         return
-    ours, theirs = group([measured], rung), group([before], rung)
+    ours, theirs = group([measured], criterion), group([before], criterion)
     for name, part in parts(measured):
         yield {"difficulty": name, **bounds(effect(compare(ours, theirs, part=part)))}
 

@@ -43,19 +43,19 @@ def _whole(table: Table, rows: Sequence[Row]) -> tuple[Table, Sequence[Row]]:
 
 
 def _difficulties(rows: Sequence[Row]) -> tuple[Table, Sequence[Row]]:
-    lines, rungs = pivot(rows, ("difficulty", "side"), "rung")
+    lines, criteria = pivot(rows, ("difficulty", "side"), "criterion")
 
-    def failing(rung: str) -> _Filters:
-        return lambda line: {**_tier(line), "rung": f"-{rung}", "side": line["side"]}
+    def failing(criterion: str) -> _Filters:
+        return lambda line: {**_tier(line), "criterion": f"-{criterion}", "side": line["side"]}
 
     columns = (
         Column(
             "difficulty, side", lambda line: f"{line['difficulty']}, {line['side']}", str, _tier
         ),
         Column("prompts", "num_prompts", str, _tier),
-        *(_rate_column(rung, rung, failing(rung)) for rung in rungs),
+        *(_rate_column(criterion, criterion, failing(criterion)) for criterion in criteria),
     )
-    return Table("difficulties", "Rungs by difficulty", columns), lines
+    return Table("difficulties", "Criteria by difficulty", columns), lines
 
 
 def _changes(rows: Sequence[Row]) -> tuple[Table, Sequence[Row]]:
@@ -176,12 +176,12 @@ _TABLES: Mapping[str, Callable[[Sequence[Row]], tuple[Table, Sequence[Row]]]] = 
     "difficulties": _difficulties,
     "changes": _changes,
     "error_classes": partial(_sided, "error_class", "Error classes, share of completions", "error"),
-    "constructs": partial(_sided, "construct", "Primary rung by construct", "construct"),
+    "constructs": partial(_sided, "construct", "Primary criterion by construct", "construct"),
     "measures": partial(_whole, MEASURES),
     "parts": partial(_whole, _PARTS),
     "judge": partial(_whole, _JUDGE),
     "lengths": partial(_whole, _LENGTHS),
-    "stages": partial(_by_stage, "Primary rung after each stage", _STAGE, rate_in, rate_text),
+    "stages": partial(_by_stage, "Primary criterion after each stage", _STAGE, rate_in, rate_text),
     "stage_differences": partial(
         _by_stage, "Stage against stage, exploratory", _STAGE_BEFORE, effect_in, effect_text
     ),

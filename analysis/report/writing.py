@@ -105,7 +105,7 @@ def _summary(verdicts: SweepVerdicts) -> str:
     against = f"Against their baselines: {counted}. {recipe_sentence(verdicts)}" if counted else ""
     made = time.strftime("%Y-%m-%d %H:%M")
     return f"{count_sentence(verdicts)} {against} Task {verdicts.task}, judged by " + (
-        f"{verdicts.primary_rung}. Made {made}."
+        f"{verdicts.primary_criterion}. Made {made}."
     )
 
 

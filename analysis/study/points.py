@@ -103,10 +103,10 @@ def rate_of(sweep_dir: Path, point: Point, objective: Objective) -> Interval | N
         runs = [measure(read_run(sweep_dir / TRIALS / trial_id)) for trial_id in point.trials]
     except StrictuneError:
         return None
-    if not runs or any(middle[0] not in run.rungs for run in runs):
+    if not runs or any(middle[0] not in run.criteria for run in runs):
         return None
     found = wilson_rate(
-        np.mean([run.rung(middle[0]) for run in runs], axis=0),
+        np.mean([run.criterion(middle[0]) for run in runs], axis=0),
         runs[0].families,
         num_completions=sum(run.num_completions for run in runs),
     )

@@ -132,7 +132,7 @@ def read_cell(sweep_dir: Path, cell: TrialSpec, trial_ids: Sequence[str]) -> Cel
     for trial_id in trial_ids:
         with suppress(StrictuneError):
             folder = sweep_dir / TRIALS / trial_id
-            matrices.append(read_matrix(folder, cell, rung=cell.task.primary_rung))
+            matrices.append(read_matrix(folder, cell, criterion=cell.task.primary_criterion))
     return Cell(name=cell.cell, spec=cell, matrices=tuple(matrices)) if matrices else None
 
 
@@ -251,7 +251,7 @@ def _score(
     groups = [scores[first : first + len(names)] for first in range(0, len(scores), len(names))]
     whole = [group for group in groups if not any(score.is_missing for score in group)]
     rewards = [[[s.rewards[c] for s in group] for group in whole] for c in task.components]
-    is_right = [[s.rungs[task.primary_rung] for s in group] for group in whole]
+    is_right = [[s.criteria[task.primary_criterion] for s in group] for group in whole]
     by_group = np.array(rewards, dtype=np.float64).reshape(len(rewards), len(whole), len(names))
     return by_group.transpose(0, 2, 1), np.array(is_right, dtype=np.bool_).T
 

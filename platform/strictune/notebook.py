@@ -192,7 +192,7 @@ class LoadedSweep:
 
         kind (trials, baselines, controls), run (the folder's name), split, prompt_id, family,
         difficulty, sample, completion, error_class, num_tokens, is_truncated, is_thinking, one
-        column for each criterion (``rung/...``) and measure (``measure/...``) of the task.
+        column for each criterion (``criterion/...``) and measure (``measure/...``) of the task.
         """
         frames = [
             read_samples(path, with_texts=True).assign(
@@ -252,14 +252,14 @@ class LoadedSweep:
         yield from sorted(folder.iterdir()) if folder.is_dir() else ()
 
     def _trial_row(self, trial: Any) -> dict[str, Any]:
-        result, beside, rung = trial.result, trial.comparison, self._judged.primary_rung
+        result, beside, criterion = trial.result, trial.comparison, self._judged.primary_criterion
         return {
             **dict(trial.plan),
             "state": trial.state.value,
             "reason": trial.reason,
             "seconds": trial.seconds,
-            "rate": None if result is None else result.rates[rung].estimate,
-            "baseline": None if beside is None else beside.rates[rung].estimate,
+            "rate": None if result is None else result.rates[criterion].estimate,
+            "baseline": None if beside is None else beside.rates[criterion].estimate,
             **_numbers(trial.verdict),
         }
 

@@ -91,8 +91,8 @@ def plan_document(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> dict[str, An
     return {
         "sweep": sweep.name,
         "task": sweep.task.kind,
-        "primary_rung": sweep.task.primary_rung,
-        "rungs": list(sweep.task.rungs),
+        "primary_criterion": sweep.task.primary_criterion,
+        "criteria": list(sweep.task.criteria),
         "contrasts": list(sweep.contrasts),
         "search": _search_document(sweep),
         "resources": sweep.resources.model_dump(mode="json"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-RUNGS = ("syntax", "parsed", "conformant", "clean", "strict")
+CRITERIA = ("syntax", "parsed", "conformant", "clean", "strict")
 DIFFICULTIES = ("simple", "medium", "hard")
 SHARED_KEY: Mapping[str, Any] = {
     "suite": "5u17e",
@@ -72,8 +72,8 @@ def write_sweep(
     plan = {
         "sweep": folder.name,
         "task": "strict_json",
-        "primary_rung": "strict",
-        "rungs": list(RUNGS),
+        "primary_criterion": "strict",
+        "criteria": list(CRITERIA),
         "contrasts": list(contrasts),
         "cells": [{"name": cell, "ties": list(parts)} for cell, parts in (ties or {}).items()],
         "trials": [
@@ -149,11 +149,11 @@ def samples(trial: FakeTrial, *, draw: int, rates: tuple[float, float, float]) -
                     "difficulty": DIFFICULTIES[prompt % 3],
                     "sample": sample,
                     "completion": "text",
-                    "rung/syntax": parsed,
-                    "rung/parsed": parsed,
-                    "rung/conformant": conformant,
-                    "rung/clean": strict,
-                    "rung/strict": strict,
+                    "criterion/syntax": parsed,
+                    "criterion/parsed": parsed,
+                    "criterion/conformant": conformant,
+                    "criterion/clean": strict,
+                    "criterion/strict": strict,
                     "reward/schema": float(conformant),
                     "error_class": "ok" if strict else "extra_key",
                     "error_path": "",

@@ -34,7 +34,7 @@ def test_parts_that_differ_are_named_with_both_values() -> None:
 
 def test_a_trial_is_compared_with_its_baseline(sweep: Path) -> None:
     compared = compare_runs(sweep / "trials" / "plain", sweep / "baselines" / "tiny-plain")
-    assert compared.rung == "strict"
+    assert compared.criterion == "strict"
     assert compared.verdict.word is Word.BETTER
     assert compared.contrast_parts == {}
     assert compared.discordance is not None
@@ -80,7 +80,9 @@ def test_a_baseline_without_a_result_leaves_trials_comparable(
     ("damage", "error", "message"),
     [
         pytest.param("no rows", StorageError, "samples.parquet: holds no answers", id="empty"),
-        pytest.param("no rung", SpecError, "--rung strict: not scored in trials/b", id="rung"),
+        pytest.param(
+            "no criterion", SpecError, "--criterion strict: not scored in trials/b", id="criterion"
+        ),
     ],
 )
 def test_samples_that_cannot_be_used_are_named(
@@ -89,7 +91,7 @@ def test_samples_that_cannot_be_used_are_named(
     ours, theirs = two_starts(tmp_path / "s")
     path = theirs / "eval" / "test" / "samples.parquet"
     table = pd.read_parquet(path)
-    table = table.iloc[:0] if damage == "no rows" else table.drop(columns="rung/strict")
+    table = table.iloc[:0] if damage == "no rows" else table.drop(columns="criterion/strict")
     table.to_parquet(path, index=False)
     with pytest.raises(error, match=message):
         compare_runs(ours, theirs)
@@ -125,35 +127,40 @@ def test_the_other_order_changes_the_sign(sweep: Path) -> None:
     plain, think = sweep / "trials" / "plain", sweep / "trials" / "think"
     one, other = compare_runs(think, plain, "parsed"), compare_runs(plain, think, "parsed")
     assert one.deltas["strict"].estimate_pp == pytest.approx(-other.deltas["strict"].estimate_pp)
-    assert one.rung == "parsed"
+    assert one.criterion == "parsed"
 
 
 @pytest.mark.parametrize(
-    ("other", "rung", "error", "message"),
+    ("other", "criterion", "error", "message"),
     [
         pytest.param("rescored", None, SpecError, "scorer is '5c0re'", id="other-scorer"),
         pytest.param("failed", None, StorageError, r"failed \(out of memory\)", id="no-result"),
         pytest.param("absent", None, StorageError, "there is no such folder", id="no-folder"),
-        pytest.param("again", "nice", SpecError, "expected one of syntax, parsed", id="no-rung"),
+        pytest.param(
+            "again", "nice", SpecError, "expected one of syntax, parsed", id="no-criterion"
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused(
-    sweep: Path, other: str, rung: str | None, error: type[Exception], message: str
+    sweep: Path, other: str, criterion: str | None, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        compare_runs(sweep / "trials" / "plain", sweep / "trials" / other, rung)
+        compare_runs(sweep / "trials" / "plain", sweep / "trials" / other, criterion)
 
 
-def test_a_run_outside_any_sweep_needs_the_rung(sweep: Path, tmp_path: Path) -> None:
+def test_a_run_outside_any_sweep_needs_the_criterion(sweep: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere" / "plain"
     moved.parent.mkdir()
     moved.symlink_to(sweep / "trials" / "plain")
-    assert compare_runs(moved, sweep / "trials" / "again").rung == "strict"
+    assert compare_runs(moved, sweep / "trials" / "again").criterion == "strict"
     alone = write_sweep(tmp_path / "alone", [FakeTrial(trial_id="x")])
     (alone / "plan.json").unlink()
-    with pytest.raises(SpecError, match="Add --rung, one of syntax, parsed"):
+    with pytest.raises(SpecError, match="Add --criterion, one of syntax, parsed"):
         compare_runs(alone / "trials" / "x", sweep / "trials" / "plain")
-    assert compare_runs(alone / "trials" / "x", sweep / "trials" / "plain", "clean").rung == "clean"
+    assert (
+        compare_runs(alone / "trials" / "x", sweep / "trials" / "plain", "clean").criterion
+        == "clean"
+    )
 
 
 def test_the_verb_prints_sentences(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,9 +171,9 @@ def test_the_verb_prints_sentences(sweep: Path, capsys: pytest.CaptureFixture[st
 
 def test_the_verb_prints_json(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [str(sweep / "trials/plain"), str(sweep / "baselines/tiny-plain")]
-    assert main(["compare", *runs, "--json", "--rung", "conformant"]) == 0
+    assert main(["compare", *runs, "--json", "--criterion", "conformant"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["rung"] == "conformant"
+    assert document["criterion"] == "conformant"
     assert document["verdict"]["word"] == "better"
 
 

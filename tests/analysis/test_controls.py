@@ -76,7 +76,7 @@ def test_the_arms_of_a_model_stand_from_untrained_to_learned(both: Both) -> None
     untrained, held, supervised, learned = (arm["rate"] for arm in arms)
     assert untrained < supervised < learned < held
     seeds = [measure(read_run(folder / "trials" / f"sft-{seed}")) for seed in SEEDS]
-    assert supervised == pytest.approx(sum(run.rung("strict").mean() for run in seeds) / 3)
+    assert supervised == pytest.approx(sum(run.criterion("strict").mean() for run in seeds) / 3)
     assert all(arm["low"] < arm["rate"] < arm["high"] for arm in arms)
     assert [arm["num_seeds"] for arm in arms] == [None, None, 3, 3]
     words = [None, "better, not planned", "better", "better"]
@@ -204,7 +204,7 @@ def test_a_seed_that_was_measured_on_other_prompts_is_in_no_arm(
     *_, trained = arms_of(folder).arms
     assert (trained["name"], trained["num_seeds"]) == ("tiny no-think standard sft", 1)
     only = measure(read_run(folder / "trials" / "first"))
-    assert trained["rate"] == pytest.approx(only.rung("strict").mean())
+    assert trained["rate"] == pytest.approx(only.criterion("strict").mean())
 
 
 def test_a_sweep_without_controls_has_no_arms(tmp_path: Path) -> None:

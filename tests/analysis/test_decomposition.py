@@ -48,7 +48,7 @@ def test_a_fence_and_tidiness_learned_is_format_and_a_schema_learned_is_schema()
     def table(fenced: int, conformant: int, strict: int) -> dict[str, np.ndarray]:
         ranks = np.arange(10)
         counts = {"parsed": fenced, "conformant": conformant, "strict": strict}
-        return {rung: (ranks < count).astype(float) for rung, count in counts.items()}
+        return {criterion: (ranks < count).astype(float) for criterion, count in counts.items()}
 
     chain = gain_chain("strict_json", thinking=False)
     shares = decompose_gain(table(4, 2, 2), table(8, 8, 8), list("aabbccddee"), chain=chain)
@@ -77,7 +77,7 @@ def test_a_task_that_names_no_chain_has_none() -> None:
     assert gain_chain("refiner", thinking=False) == gain_chain("sums", thinking=True) == ()
 
 
-def test_the_chain_of_the_two_named_rungs() -> None:
+def test_the_chain_of_the_two_named_criteria() -> None:
     before = {"conformant": np.array([1.0, 0, 0, 0]), "strict": np.zeros(4)}
     after = {"conformant": np.array([1.0, 1, 0, 0]), "strict": np.array([1.0, 0, 0, 0])}
     chain = (Link("conformant", "schema"), Link("strict", "format"))
@@ -95,7 +95,7 @@ def test_shares_of_a_single_family_have_no_error() -> None:
     assert all(np.isnan(share.standard_error) for share in shares)
 
 
-def test_rungs_that_are_not_nested_are_refused() -> None:
+def test_criteria_that_are_not_nested_are_refused() -> None:
     side = {"conformant": np.zeros(2), "strict": np.ones(2)}
     chain = (Link("conformant", "schema"), Link("strict", "format"))
     with pytest.raises(ValueError, match="conformant, strict are not nested in the table before"):

@@ -189,5 +189,5 @@ def test_groups_without_spread_are_all_counted(tmp_path: Path) -> None:
     found = replay(read_matrices(tmp_path / "s"), {"schema=1": {"schema": 1.0}})
     assert {row["zero_spread_frac"] for row in found} == {1}
     assert {row["failing_above_passing_frac_n"] for row in found} == {0}
-    shown = vector_rows(found, rung="strict")
+    shown = vector_rows(found, criterion="strict")
     assert {row["not strict above strict"] for row in shown} == {"-"}

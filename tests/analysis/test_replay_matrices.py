@@ -121,7 +121,7 @@ def test_groups_that_are_not_scored_whole_are_left_out_and_counted(tmp_path: Pat
 def test_a_task_with_one_component_has_nothing_to_weigh(tmp_path: Path) -> None:
     (spec,) = expand(load_sweep(QUICKSTART.with_name("refiner_quickstart.yaml")))
     with pytest.raises(StorageError, match="task refiner has one reward component"):
-        read_matrix(tmp_path, spec, rung="satisfied")
+        read_matrix(tmp_path, spec, criterion="satisfied")
 
 
 def test_groups_of_another_size_are_refused(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ def test_too_few_families_are_named_where_no_difference_could_be_seen(tmp_path: 
         is_first = samples.groupby("family").ngroup() % 2 == 0
         is_right = is_first if "trials" in path.parts else ~is_first
         samples = samples.assign(family=is_first.map({True: "a", False: "b"}))
-        rungs = [column for column in samples.columns if column.startswith("rung/")]
-        samples.assign(**dict.fromkeys(rungs, is_right)).to_parquet(path, index=False)
+        criteria = [column for column in samples.columns if column.startswith("criterion/")]
+        samples.assign(**dict.fromkeys(criteria, is_right)).to_parquet(path, index=False)
     texts = [step.text for step in next_steps(sweep_verdicts(folder), folder)]
     assert any(
         "this design sees none at all. To see 5 points, evaluate on many more prompts" in text

@@ -1,4 +1,4 @@
-"""What a task measures beside its rungs: means with intervals, parts of rewards, marked answers."""
+"""What tasks measure beside criteria: means with intervals, parts of rewards, marked answers."""
 
 import base64
 import gzip

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic_sweep import RUNGS, SHARED_KEY, FakeTrial, write_sweep
+from synthetic_sweep import CRITERIA, SHARED_KEY, FakeTrial, write_sweep
 
 from analysis.records import RunState
 from analysis.sweep import SweepVerdicts, sweep_verdicts
@@ -156,13 +156,15 @@ def test_one_sample_per_prompt_describes_discordant_prompts(verdicts: SweepVerdi
     assert think.discordance is None
 
 
-def test_tiers_hold_every_rung_of_every_difficulty(verdicts: SweepVerdicts) -> None:
+def test_tiers_hold_every_criterion_of_every_difficulty(verdicts: SweepVerdicts) -> None:
     comparison = verdicts.trials[0].comparison
     assert comparison is not None
-    assert {(tier.difficulty, tier.rung) for tier in comparison.tiers} == {
-        (difficulty, rung) for difficulty in ("simple", "medium", "hard") for rung in RUNGS
+    assert {(tier.difficulty, tier.criterion) for tier in comparison.tiers} == {
+        (difficulty, criterion)
+        for difficulty in ("simple", "medium", "hard")
+        for criterion in CRITERIA
     }
-    assert sum(tier.num_prompts for tier in comparison.tiers if tier.rung == "strict") == 240
+    assert sum(tier.num_prompts for tier in comparison.tiers if tier.criterion == "strict") == 240
 
 
 def test_three_seeds_judge_the_recipe_and_one_does_not(verdicts: SweepVerdicts) -> None:
@@ -278,9 +280,13 @@ def test_samples_written_twice_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "run", "reason"),
     [
-        pytest.param("no rung", "trials/a", "not scored on clean, which plan.json", id="rung"),
+        pytest.param(
+            "no criterion", "trials/a", "not scored on clean, which plan.json", id="criterion"
+        ),
         pytest.param("no rows", "trials/a", "holds no answers. Evaluate this run", id="empty"),
-        pytest.param("no rung", "baselines/tiny-plain", "not scored on clean", id="its-baseline"),
+        pytest.param(
+            "no criterion", "baselines/tiny-plain", "not scored on clean", id="its-baseline"
+        ),
     ],
 )
 def test_a_run_that_cannot_be_used_leaves_the_others_their_verdicts(
@@ -290,7 +296,7 @@ def test_a_run_that_cannot_be_used_leaves_the_others_their_verdicts(
     folder = write_sweep(tmp_path / "s", trials)
     path = folder / run / "eval" / "test" / "samples.parquet"
     table = pd.read_parquet(path)
-    table = table.iloc[:0] if damage == "no rows" else table.drop(columns="rung/clean")
+    table = table.iloc[:0] if damage == "no rows" else table.drop(columns="criterion/clean")
     table.to_parquet(path, index=False)
     damaged, whole = sweep_verdicts(folder).trials
     assert f"{run}/eval/test/samples.parquet: {reason}" in damaged.verdict.text

@@ -82,7 +82,7 @@ def main() -> None:
             granted = [GrantedTrial(trial.trial_id, grant) for trial in trials]
             with reporting(
                 folder,
-                primary_rung=sweep.task.primary_rung,
+                primary_criterion=sweep.task.primary_criterion,
                 only=[trial.trial_id for trial in trials],
                 say=lambda line: None,
                 every_s=PROGRESS_EVERY_S,

@@ -96,8 +96,8 @@ class StandInTask(Task):
     """Prompts as long as they may be, and random rewards: a task that scores nothing."""
 
     kind = "strict_json"
-    rungs = ("strict",)
-    primary_rung = "strict"
+    criteria = ("strict",)
+    primary_criterion = "strict"
     components: tuple[str, ...] = ()
     difficulties: tuple[str, ...] = ()
 
@@ -131,7 +131,7 @@ class StandInTask(Task):
     def score(self, attempt: Attempt, *, thinking: bool) -> Score:
         """Draw a reward."""
         return Score(
-            rungs={"strict": False},
+            criteria={"strict": False},
             rewards={name: self._random.random() for name in self.components},
             reasons=dict.fromkeys(self.components, "random"),
             error_class="none",

@@ -216,7 +216,9 @@ def test_documents_of_any_depth_are_counted(
         pytest.param(
             ["--only", "run=later"], "holds no completion with run=later.", id="nothing-kept"
         ),
-        pytest.param(["--rung", "x"], "--rung x: expected one of syntax, parsed", id="rung"),
+        pytest.param(
+            ["--criterion", "x"], "--criterion x: expected one of syntax, parsed", id="criterion"
+        ),
         pytest.param(
             ["--by", "run", "--baseline", "model=a"],
             "--baseline model=a: model does not name the arms, run does. Add it to --by.",

@@ -37,7 +37,7 @@ def summary(run: Path) -> dict[str, object]:
 
 def test_random_weights_are_right_where_the_grammar_holds(evaluated: Path) -> None:
     held, free = summary(evaluated / "held"), summary(evaluated / "free")
-    rates = {name: one["rungs"]["strict"] for name, one in (("held", held), ("free", free))}  # type: ignore[index]
+    rates = {name: one["criteria"]["strict"] for name, one in (("held", held), ("free", free))}  # type: ignore[index]
     assert rates == {"held": pytest.approx(2 / 3), "free": 0.0}
     assert list(held["grammar_problems"].values()) == [1]  # type: ignore[attr-defined]
     assert "constrain: true" in (evaluated / "held" / "evaluation.yaml").read_text()

@@ -17,8 +17,8 @@ from strictune.cli import evaluate as evaluate_verb
 from strictune.cli import main
 from strictune.config import DTYPES, SamplingSpec
 from trainables.tasks.refiner.settings import RefinerSettings
+from trainables.tasks.strict_json.criteria import CRITERIA
 from trainables.tasks.strict_json.rewards import REWARDS
-from trainables.tasks.strict_json.rungs import RUNGS
 
 ROWS = (
     {"id": "a", "prompt": "Write a list.", "schema": {"type": "array"}, "family": "lists"},
@@ -87,18 +87,19 @@ def test_a_run_leaves_what_a_trial_leaves(
     samples = pd.read_parquet(out / "eval" / "mine" / "samples.parquet")
     assert list(samples["prompt_id"]) == ["a", "a", "b", "b", "c", "c"]
     assert list(samples["sample"]) == [0, 1] * 3
-    assert {*(f"rung/{name}" for name in RUNGS), *(f"reward/{name}" for name in REWARDS)} < set(
-        samples.columns
-    )
+    assert {
+        *(f"criterion/{name}" for name in CRITERIA),
+        *(f"reward/{name}" for name in REWARDS),
+    } < set(samples.columns)
     written = json.loads((out / "eval" / "mine" / "summary.json").read_text())
     assert {name: summary[name] for name in written} == written
     assert (summary["num_prompts"], summary["num_completions"]) == (3, 6)
-    assert set(summary["intervals"]) == set(RUNGS)
+    assert set(summary["intervals"]) == set(CRITERIA)
     assert summary["dropped"] == {}
     lock = json.loads((out / "lock.json").read_text())
     assert lock["evaluation_key"]["split"] == "mine"
     assert lock["baseline_key"]["thinking"] is False
-    assert lock["primary_rung"] == "strict"
+    assert lock["primary_criterion"] == "strict"
     assert json.loads((out / "outcome.json").read_text())["state"] == "FINISHED"
     request = yaml.safe_load((out / "evaluation.yaml").read_text())
     assert request["sampling"]["samples_per_prompt"] == 2
@@ -116,7 +117,7 @@ def test_two_runs_compare_with_and_without_an_adapter(
     assert [lock["adapter"] for lock in locks] == [None, str(adapter)]
     assert main(["compare", str(ours), str(base), "--json"]) == 0
     compared = json.loads(capsys.readouterr().out)
-    assert (compared["rung"], compared["num_prompts"]) == ("strict", 3)
+    assert (compared["criterion"], compared["num_prompts"]) == ("strict", 3)
 
 
 def test_runs_that_were_decoded_differently_are_not_compared(
@@ -209,10 +210,10 @@ def test_several_samples_give_pass_at_k_and_pass_hat_k(
 ) -> None:
     args = ("--model", model, "--suite", suite, *QUICK)
     summary = summary_of(capsys, *args, "--out", tmp_path / "run")
-    assert set(summary["samples"]) == set(RUNGS)
+    assert set(summary["samples"]) == set(CRITERIA)
     one, two = summary["samples"]["strict"]
     assert (one["k"], two["k"]) == (1, 2)
-    assert one["pass_at_k"] == one["pass_hat_k"] == summary["rungs"]["strict"]
+    assert one["pass_at_k"] == one["pass_hat_k"] == summary["criteria"]["strict"]
     assert evaluate(*args, "--out", tmp_path / "again") == 0
     out = capsys.readouterr().out
     assert "pass@k: at least one of k samples is right; pass^k: all k are." in out
@@ -222,7 +223,7 @@ def test_several_samples_give_pass_at_k_and_pass_hat_k(
         "pass^2",
     ]
     alone = summary_of(capsys, *args, "--samples", "1", "--out", tmp_path / "alone")
-    assert alone["samples"] == {rung: [] for rung in RUNGS}
+    assert alone["samples"] == {criterion: [] for criterion in CRITERIA}
 
 
 def test_an_occupied_folder_is_refused_and_kept(
@@ -318,7 +319,7 @@ def test_the_task_of_a_sweep_file_is_measured_by_its_judge(
     asked = ("--model", model, "--suite", "refiner:validation", *QUICK, "--out", out)
     document = summary_of(capsys, *asked, "--task", sweep)
     assert document["num_prompts"] == 4
-    assert set(document["intervals"]) == set(RefinerSettings.rungs)
+    assert set(document["intervals"]) == set(RefinerSettings.criteria)
     request = yaml.safe_load((out / "evaluation.yaml").read_text())
     assert request["task"]["judge"]["kind"] == "lexical"
 

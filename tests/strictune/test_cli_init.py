@@ -54,7 +54,7 @@ def test_texts_and_answers_become_a_sweep_of_strict_json(
     write([*ROWS, ROWS[0]])
     assert init("--schema", "schema.json") == 0
     task = load_task(written().task)
-    assert (task.kind, task.settings.primary_rung) == ("strict_json", "correct")
+    assert (task.kind, task.settings.primary_criterion) == ("strict_json", "correct")
     assert written().evaluation.max_new_tokens == 32
     said = capsys.readouterr().out
     assert "49 rows with text, label; prompts are in text, expected documents in label" in said

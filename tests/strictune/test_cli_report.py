@@ -45,7 +45,7 @@ def test_a_sweep_is_found_by_name_and_its_tables_are_json(
     (verdict, _) = document["verdicts"]["trials"]
     assert row["delta_pp"] == verdict["verdict"]["effect"]["estimate_pp"]
     assert row["verdict"] == verdict["verdict"]["word"]
-    assert len(document["tables"]["rungs"]) == 2 * len(document["verdicts"]["rungs"])
+    assert len(document["tables"]["criteria"]) == 2 * len(document["verdicts"]["criteria"])
 
 
 def test_the_mirror_takes_the_report(sweep: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from strictune.cli import main
+from trainables.tasks.strict_json.criteria import CRITERIA
 from trainables.tasks.strict_json.rewards import REWARDS
-from trainables.tasks.strict_json.rungs import RUNGS
 from trainables.tasks.strict_json.scoring import Scorer
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 
@@ -75,13 +75,13 @@ def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     return str(err)
 
 
-def test_json_holds_counts_of_rungs_and_means_of_rewards(
+def test_json_holds_counts_of_criteria_and_means_of_rewards(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
 ) -> None:
     document = score(capsys, completions, "--schemas", schemas)
-    assert list(document) == ["num_completions", "rungs", "rewards"]
+    assert list(document) == ["num_completions", "criteria", "rewards"]
     assert document["num_completions"] == 6
-    assert document["rungs"] == {
+    assert document["criteria"] == {
         "syntax": 5,
         "parsed": 5,
         "conformant": 4,
@@ -109,7 +109,7 @@ def test_rows_come_in_input_order_with_what_the_scorer_says(
     assert rows[1]["error_path"] == "/a"
     assert rows[2]["id"] == "p1"
     expected = Scorer().score(WRONG, json.dumps(SCHEMA), thinking=False, think_prefilled=False)
-    assert rows[1]["rungs"] == dict(expected.rungs)
+    assert rows[1]["criteria"] == dict(expected.criteria)
     assert rows[1]["rewards"] == dict(expected.rewards)
     assert rows[1]["reasons"] == dict(expected.reasons)
 
@@ -124,7 +124,7 @@ def test_the_total_weighs_rewards_by_the_mode_of_the_row(
         weights = StrictJsonSettings().default_weights(thinking)
         expected = sum(weights[name] * value for name, value in row["rewards"].items())
         assert row["total"] == pytest.approx(expected)
-        assert (row["total"] == pytest.approx(1)) == row["rungs"]["strict"]
+        assert (row["total"] == pytest.approx(1)) == row["criteria"]["strict"]
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,11 @@ def test_figures_break_down_by_a_column(
     document = score(capsys, completions, "--schemas", schemas, "--by", column)
     groups = document["by"][column]
     assert {name: group["num_completions"] for name, group in groups.items()} == counts
-    for rung in RUNGS:
-        assert sum(group["rungs"][rung] for group in groups.values()) == document["rungs"][rung]
+    for criterion in CRITERIA:
+        assert (
+            sum(group["criteria"][criterion] for group in groups.values())
+            == document["criteria"][criterion]
+        )
 
 
 def test_tables_show_groups_and_all(
@@ -305,17 +308,17 @@ def test_recorded_completions_are_placed_as_by_an_independent_scorer(
     document = score(capsys, completions, "--schemas", schemas, "--rows", rows)
     expected = {"parsed": 7303, "conformant": 3466, "clean": 3177, "strict": 1633}
     assert document["num_completions"] == 9000
-    assert document["rungs"]["syntax"] == 7638
-    for rung, count in expected.items():
-        assert document["rungs"][rung] == pytest.approx(count, rel=0.005)
+    assert document["criteria"]["syntax"] == 7638
+    for criterion, count in expected.items():
+        assert document["criteria"][criterion] == pytest.approx(count, rel=0.005)
     differing: Counter[str] = Counter()
     with gzip.open(completions, "rt", encoding="utf-8") as recorded, rows.open() as scored:
         for theirs, ours in zip(map(json.loads, recorded), map(json.loads, scored), strict=True):
-            differing["published"] += theirs["published_valid"] != ours["rungs"]["syntax"]
-            for rung in RUNGS:
-                differing[rung] += theirs["rungs"][rung] != ours["rungs"][rung]
+            differing["published"] += theirs["published_valid"] != ours["criteria"]["syntax"]
+            for criterion in CRITERIA:
+                differing[criterion] += theirs["criteria"][criterion] != ours["criteria"][criterion]
     assert differing["published"] == 0
-    assert max(differing[rung] for rung in RUNGS) <= 0.005 * 9000
+    assert max(differing[criterion] for criterion in CRITERIA) <= 0.005 * 9000
 
 
 def test_half_a_character_in_a_column_is_shown_and_kept_as_its_code(
@@ -353,7 +356,7 @@ def test_completions_are_scored_by_the_functions_of_a_sweep(
         {"id": "c", "completion": "?", "run": 2},
     )
     document = score(capsys, recorded, "--task", sweep, "--by", "run")
-    assert (document["rungs"], document["num_missing"]) == ({"success": 1}, 1)
+    assert (document["criteria"], document["num_missing"]) == ({"success": 1}, 1)
     assert document["rewards"]["known"] == 0.5
     assert document["by"]["run"]["2"]["rewards"] == {"short": 0.5, "known": None}
     assert main(["score", str(recorded), "--task", str(sweep), "--by", "run"]) == 0

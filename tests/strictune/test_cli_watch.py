@@ -192,7 +192,7 @@ def test_json_holds_every_trial(sweep: WatchedSweep, capsys: pytest.CaptureFixtu
         "state": "running",
         "why": "driver process 1 on elsewhere.invalid, which cannot be checked from this machine",
         "resume": None,
-        "primary_rung": "strict",
+        "primary_criterion": "strict",
         "num_trials": 4,
         "num_by_state": {"FINISHED": 1, "FAILED": 1, "training": 1, "waiting": 1},
     }

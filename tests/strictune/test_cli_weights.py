@@ -62,7 +62,7 @@ def test_a_sweep_is_found_by_its_name(capsys: pytest.CaptureFixture[str], sweep:
 def test_json_holds_the_figures(capsys: pytest.CaptureFixture[str], sweep: Path) -> None:
     args = (sweep, "--weights", "format=1", "--json")
     document: dict[str, Any] = json.loads(output(capsys, *args))
-    assert document["primary_rung"] == "strict"
+    assert document["primary_criterion"] == "strict"
     assert len(document["vectors"]) == 2 * 3 * 2
     default = document["vectors"][0]
     assert (default["vector"], default["failing_above_passing_frac"]) == ("default", 0)

@@ -89,7 +89,8 @@ MISTAKES = [
     pytest.param(
         "trial.allow_ties=yes",
         "trial.allow_ties = yes, expected true or false. "
-        "Accept weight 0 on a component that decides the primary rung; such trials are marked.",
+        "Accept weight 0 on a component that decides the primary criterion; such trials are "
+        "marked.",
         id="yes-for-true",
     ),
     pytest.param(

@@ -66,8 +66,10 @@ def test_metrics_and_samples_are_long_frames(sweep: LoadedSweep) -> None:
     assert list(metrics.columns) == ["trial_id", "step", "metric", "value"]
     assert set(metrics["trial_id"]) <= set(sweep.trials.index)
     assert set(sweep.samples["kind"]) == {"trials", "baselines"}
-    assert sweep.samples["rung/strict"].isin([True, False]).all()
-    rate = sweep.samples.query("kind == 'trials' and split == 'test'").groupby("run")["rung/strict"]
+    assert sweep.samples["criterion/strict"].isin([True, False]).all()
+    rate = sweep.samples.query("kind == 'trials' and split == 'test'").groupby("run")[
+        "criterion/strict"
+    ]
     assert rate.mean()[sweep.trials.index[0]] == pytest.approx(sweep.trials.iloc[0]["rate"])
 
 

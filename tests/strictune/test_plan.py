@@ -95,7 +95,7 @@ def test_the_plan_is_json_and_says_what_will_be_trained(sweep: SweepSpec) -> Non
     plan = json.loads(json.dumps(plan_document(sweep, expand(sweep))))
     assert plan["sweep"] == "small"
     assert plan["task"] == "strict_json"
-    assert plan["primary_rung"] == plan["rungs"][-1] == "strict"
+    assert plan["primary_criterion"] == plan["criteria"][-1] == "strict"
     assert plan["contrasts"] == ["thinking"]
     assert (plan["num_cells"], plan["num_trials"]) == (8, 16)
     cell = plan["cells"][0]

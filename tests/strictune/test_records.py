@@ -207,14 +207,14 @@ def test_rewards_are_read_up_to_the_last_checkpoint(tmp_path: Path) -> None:
 def sample_table(**columns: Any) -> pd.DataFrame:
     facts = {"prompt_id": ["a", "a"], "family": "f", "difficulty": "hard", "sample": [0, 1]}
     measures = {"num_tokens": 3, "is_truncated": False, "is_thinking": False}
-    return pd.DataFrame(facts | measures | {"rung/strict": True, "completion": "{}"} | columns)
+    return pd.DataFrame(facts | measures | {"criterion/strict": True, "completion": "{}"} | columns)
 
 
 def test_samples_are_read_with_or_without_their_texts(tmp_path: Path) -> None:
     sample_table().to_parquet(tmp_path / "samples.parquet")
     read = [read_samples(tmp_path / "samples.parquet", with_texts=flag) for flag in (False, True)]
     assert ["completion" in table for table in read] == [False, True]
-    assert ["rung/strict" in table for table in read] == [True, True]
+    assert ["criterion/strict" in table for table in read] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,8 @@ class FakeSweep:
             }
             for trial_id in trial_ids
         ]
-        rungs = {"primary_rung": "strict", "rungs": ["strict"]}
-        plan = {"sweep": "sweep", "task": "strict_json", **rungs, "trials": trials}
+        criteria = {"primary_criterion": "strict", "criteria": ["strict"]}
+        plan = {"sweep": "sweep", "task": "strict_json", **criteria, "trials": trials}
         (self.path / "plan.json").write_text(json.dumps(plan))
 
     def trial(self, trial_id: str = "t1") -> FakeTrial:

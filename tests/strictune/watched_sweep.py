@@ -30,8 +30,8 @@ class WatchedSweep:
         plan = {
             "sweep": "sweep",
             "task": "strict_json",
-            "primary_rung": "strict",
-            "rungs": ["strict"],
+            "primary_criterion": "strict",
+            "criteria": ["strict"],
             "cells": [{"name": cell, "stages": stages}],
             "trials": trials,
         }

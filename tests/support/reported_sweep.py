@@ -24,7 +24,7 @@ SMALL = (
     "task.num_train_prompts=30",
     "task.num_eval_prompts=30",
 )
-RUNGS = ("syntax", "parsed", "conformant", "clean", "strict")
+CRITERIA = ("syntax", "parsed", "conformant", "clean", "strict")
 COMPONENTS = ("format", "schema", "strictness")
 DIFFICULTIES = ("simple", "medium", "hard")
 ERRORS = ("missing_key", "wrong_type", "extra_key", "text_outside")
@@ -143,7 +143,7 @@ def _samples(drawing: Drawing, rate: float, draw: int) -> pd.DataFrame:
     rng = np.random.default_rng([3, draw])
     hardness = np.random.default_rng(7).random(drawing.num_prompts)[prompts]
     level = 0.8 * hardness + 0.2 * rng.random(count)
-    reached = {name: level < min(1.0, rate + 0.1 * (4 - i)) for i, name in enumerate(RUNGS)}
+    reached = {name: level < min(1.0, rate + 0.1 * (4 - i)) for i, name in enumerate(CRITERIA)}
     errors = np.asarray(ERRORS)[rng.integers(len(ERRORS), size=count)]
     return pd.DataFrame(
         {
@@ -153,7 +153,7 @@ def _samples(drawing: Drawing, rate: float, draw: int) -> pd.DataFrame:
             "constructs": [list(CONSTRUCTS[: 1 + prompt % 4]) for prompt in prompts],
             "sample": np.tile(np.arange(drawing.num_samples), drawing.num_prompts),
             "completion": [_text(drawing, rng) for _ in range(count)],
-            **{f"rung/{name}": reached[name] for name in RUNGS},
+            **{f"criterion/{name}": reached[name] for name in CRITERIA},
             **{f"reward/{name}": np.round(rng.random(count), 4) for name in COMPONENTS},
             "error_class": np.where(reached["strict"], "ok", errors),
             "error_path": np.where(reached["strict"], "", "/price"),

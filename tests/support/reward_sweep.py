@@ -75,7 +75,7 @@ def write_matrix(folder: Path, trial: TrialSpec, drawn: Drawn) -> None:
 def _score(trial: TrialSpec, rewards: NDArray[np.float64], passes: bool) -> Score:
     task = trial.task
     return Score(
-        rungs=dict.fromkeys(task.rungs, passes),
+        criteria=dict.fromkeys(task.criteria, passes),
         rewards=dict(zip(task.components, rewards.tolist(), strict=True)),
         reasons={},
         error_class="ok" if passes else "wrong",

@@ -132,8 +132,9 @@ def _samples(rate: float, draw: int) -> pd.DataFrame:
     hardness = np.random.default_rng(7).random(240)
     level = 0.7 * hardness + 0.3 * np.random.default_rng([11, draw]).random(240)
     passes = level < rate
-    rungs = {
-        f"rung/{name}": passes for name in ("syntax", "parsed", "conformant", "clean", "strict")
+    criteria = {
+        f"criterion/{name}": passes
+        for name in ("syntax", "parsed", "conformant", "clean", "strict")
     }
     return pd.DataFrame(
         {
@@ -141,7 +142,7 @@ def _samples(rate: float, draw: int) -> pd.DataFrame:
             "family": [f"f{number // 4:03d}" for number in range(240)],
             "difficulty": [("simple", "medium", "hard")[number % 3] for number in range(240)],
             "sample": 0,
-            **rungs,
+            **criteria,
             "num_tokens": 40,
             "is_truncated": False,
             "is_thinking": False,

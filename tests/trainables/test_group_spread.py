@@ -23,7 +23,12 @@ def prompt(name: str) -> Prompt:
 
 def score(parts: Mapping[str, float], **measures: float) -> Score:
     return Score(
-        rungs={}, rewards={"all": 1.0}, reasons={}, error_class="ok", measures=measures, parts=parts
+        criteria={},
+        rewards={"all": 1.0},
+        reasons={},
+        error_class="ok",
+        measures=measures,
+        parts=parts,
     )
 
 
@@ -61,7 +66,7 @@ def test_records_keep_the_parts_of_each_completion(tmp_path: Path) -> None:
 
 def test_failing_completions_that_earn_more_than_passing_ones_are_counted_by_pairs() -> None:
     def made(passes: bool | None, **rewards: float) -> Score:
-        return Score(rungs={} if passes is None else {"right": passes}, rewards=rewards)
+        return Score(criteria={} if passes is None else {"right": passes}, rewards=rewards)
 
     prompts = [Prompt(id=id_, text="", family="", difficulty="") for id_ in "aaaabb"]
     scores = [

@@ -27,7 +27,7 @@ PROMPTS = [Prompt(id=name, text=name, family=name, difficulty="one") for name in
 class HalfTask:
     """Scores a completion by its length; one that says ``?`` cannot be scored."""
 
-    rungs = ("short", "tiny")
+    criteria = ("short", "tiny")
     components = ("first", "second")
     measures = ("chars", "never")
 
@@ -48,11 +48,15 @@ class HalfTask:
     def _score(self, text: str) -> Score:
         if "?" in text:
             return Score(
-                rungs={"short": True}, rewards={}, reasons={}, error_class="lost", is_missing=True
+                criteria={"short": True},
+                rewards={},
+                reasons={},
+                error_class="lost",
+                is_missing=True,
             )
         length = float(len(text))
         return Score(
-            rungs={"short": True, "tiny": length < 2},
+            criteria={"short": True, "tiny": length < 2},
             rewards={"first": length, "second": 1.0},
             reasons={},
             error_class="ok",
@@ -72,7 +76,7 @@ def evaluate(*texts: str) -> tuple[HalfTask, SuiteResult]:
     result = SuiteResult(
         split="test",
         samples=scored.samples,
-        rungs=task.rungs,
+        criteria=task.criteria,
         seconds=1.0,
         num_missing=scored.num_missing,
         scoring=scored.metrics,
@@ -87,12 +91,12 @@ def test_an_evaluation_leaves_out_what_is_missing_and_counts_it(tmp_path: Path) 
     assert list(result.samples["measure/never"].isna()) == [True] * 3
     summary = result.summary()
     assert (summary["num_missing"], summary["num_completions"]) == (1, 3)
-    assert summary["rungs"] == {"short": 1.0, "tiny": 0.75}
+    assert summary["criteria"] == {"short": 1.0, "tiny": 0.75}
     assert summary["measures"] == {"chars": 1.5}
     metrics = result.metrics("final")
     assert (metrics["final/chars/mean"], metrics["final/judge/calls"]) == (1.5, 3.0)
     write_result(result, tmp_path)
-    assert read_result(tmp_path, split="test", rungs=task.rungs).metrics("final") == metrics
+    assert read_result(tmp_path, split="test", criteria=task.criteria).metrics("final") == metrics
 
 
 def test_a_task_is_told_everything_of_an_evaluation_at_once() -> None:
@@ -162,7 +166,7 @@ def test_records_keep_a_row_without_a_reward(tmp_path: Path) -> None:
     rows = pd.concat(pd.read_parquet(part) for part in tmp_path.glob("rewards/*"))
     assert list(rows["total"].isna()) == [False, True, False, False]
     assert list(rows["total"].dropna()) == [1.5, 2.5, 1.5]
-    assert list(rows["rung/tiny"].isna()) == [False, True, False, False]
+    assert list(rows["criterion/tiny"].isna()) == [False, True, False, False]
     assert list(rows["measure/chars"].isna()) == [False, True, False, False]
 
 

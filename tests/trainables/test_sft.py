@@ -106,7 +106,7 @@ def test_the_loss_reads_the_gold_and_the_end_of_the_turn_alone(
         assert read[first : first + int(read.sum())].all()
         assert tokenizer.decode(ids[:first]).endswith("<think>\n" if thinking else "assistant\n")
         score = task.score(Attempt(gold or "", prompt, False, thinking), thinking=thinking)
-        assert score.rungs["strict"]
+        assert score.criteria["strict"]
     context.records.close()
 
 

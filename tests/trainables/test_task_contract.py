@@ -63,7 +63,7 @@ def gold_of(prompt: Prompt, task: Task, *, thinking: bool) -> str:
 
 
 def test_names_are_consistent(task: Task) -> None:
-    assert task.primary_rung in task.rungs
+    assert task.primary_criterion in task.criteria
     for thinking in (False, True):
         weights = task.settings.default_weights(thinking)
         assert tuple(weights) == task.components and sum(weights.values()) > 0
@@ -90,11 +90,11 @@ def test_a_copy_in_another_process_is_the_same_task(task: Task) -> None:
 
 
 @pytest.mark.parametrize("thinking", [False, True], ids=["no-think", "think"])
-def test_right_answers_reach_the_primary_rung(task: Task, thinking: bool) -> None:
+def test_right_answers_reach_the_primary_criterion(task: Task, thinking: bool) -> None:
     for prompt in task.prompts("validation")[:NUM_PROMPTS]:
         found = score(task, gold_of(prompt, task, thinking=thinking), prompt, thinking=thinking)
         assert found.error_class == "ok" and found.is_thinking == thinking
-        assert tuple(found.rungs) == task.rungs and all(found.rungs.values())
+        assert tuple(found.criteria) == task.criteria and all(found.criteria.values())
 
 
 @pytest.mark.parametrize("thinking", [False, True], ids=["no-think", "think"])
@@ -108,10 +108,10 @@ def test_no_wrong_answer_earns_as_much_as_the_right_one(task: Task, thinking: bo
         body = random.choice([gold, gold[:cut], gold[cut:], "", gold[:cut] + gold[cut + 1 :]])
         text = body + "".join(random.choices(PIECES, k=random.randrange(3)))
         found = score(task, text, prompt, thinking=thinking)
-        assert set(found.rungs) == set(task.rungs), json.dumps(text)
+        assert set(found.criteria) == set(task.criteria), json.dumps(text)
         assert tuple(found.rewards) == task.components
         assert all(map(math.isfinite, found.rewards.values()))
-        passes = found.rungs[task.primary_rung]
+        passes = found.criteria[task.primary_criterion]
         assert passes == (found.error_class == "ok")
         if not passes:
             assert earned(task, found, thinking=thinking) < right - 1e-9, json.dumps(text)

@@ -83,12 +83,12 @@ def test_the_tokens_trained_on_are_those_of_the_completions(uninterrupted: Path)
     assert {step: logged[step]["train/completion_tokens"] for step in logged} == sums.to_dict()
 
 
-def test_final_metrics_cover_every_rung_and_difficulty(uninterrupted: Path) -> None:
+def test_final_metrics_cover_every_criterion_and_difficulty(uninterrupted: Path) -> None:
     last = metrics_by_step(uninterrupted)[4]
     for prefix in ("eval", "final"):
-        for rung in ("syntax", "parsed", "conformant", "clean", "strict"):
-            assert 0 <= last[f"{prefix}/{rung}/pass_at_1"] <= 1
-            assert 0 <= last[f"{prefix}/hard/{rung}/pass_at_1"] <= 1
+        for criterion in ("syntax", "parsed", "conformant", "clean", "strict"):
+            assert 0 <= last[f"{prefix}/{criterion}/pass_at_1"] <= 1
+            assert 0 <= last[f"{prefix}/hard/{criterion}/pass_at_1"] <= 1
         assert last[f"{prefix}/completion_tokens/mean"] > 0
 
 

@@ -17,7 +17,7 @@ PROMPT = Prompt(id="p", text="", family="f", difficulty="simple")
 
 def score(value: float) -> Score:
     return Score(
-        rungs={"strict": value > 0}, rewards={"a": value, "b": 1.0}, reasons={}, error_class="ok"
+        criteria={"strict": value > 0}, rewards={"a": value, "b": 1.0}, reasons={}, error_class="ok"
     )
 
 

@@ -85,7 +85,7 @@ def _row(
         "constructs": list(prompt.constructs),
         "sample": sample,
         "completion": completion.text,
-        **{f"rung/{name}": holds for name, holds in score.rungs.items()},
+        **{f"criterion/{name}": holds for name, holds in score.criteria.items()},
         **{f"reward/{name}": score.rewards.get(name, math.nan) for name in task.components},
         **{f"measure/{name}": score.measures.get(name, math.nan) for name in task.measures},
         "details": score.details,

@@ -118,7 +118,7 @@ def evaluate_model(
     adapter = measurement.adapter
     facts = {
         "task": task.kind,
-        "primary_rung": task.primary_rung,
+        "primary_criterion": task.primary_criterion,
         "adapter": None if adapter is None else adapter.name,
         "adapter_revision": None if adapter is None else adapter.revision,
         "dropped_prompts": dict(suite.dropped),

@@ -32,10 +32,10 @@ class SuiteResult:
     """The split, or the suite's name."""
     samples: pd.DataFrame
     """One row a completion: prompt_id, family, difficulty, constructs, sample, completion,
-    ``rung/<name>``, ``reward/<component>``, ``measure/<name>`` (NaN where it has none), details,
-    error_class, error_path, num_tokens, is_truncated,
+    ``criterion/<name>``, ``reward/<component>``, ``measure/<name>`` (NaN where it has none),
+    details, error_class, error_path, num_tokens, is_truncated,
     is_thinking; under grammars also grammar_problem, empty where the grammar was kept to."""
-    rungs: tuple[str, ...]
+    criteria: tuple[str, ...]
     seconds: float
     num_missing: int = 0
     """Completions that could not be scored; they have no row."""
@@ -45,7 +45,7 @@ class SuiteResult:
     def summary(self) -> dict[str, Any]:
         """Return the rates of ``summary.json``: each prompt counts the same."""
         by_difficulty = {
-            str(name): _rates(rows, self.rungs)
+            str(name): _rates(rows, self.criteria)
             for name, rows in self.samples.groupby("difficulty", sort=False)
         }
         return {
@@ -53,7 +53,7 @@ class SuiteResult:
             "num_prompts": int(self.samples["prompt_id"].nunique()),
             "num_completions": len(self.samples),
             "num_missing": self.num_missing,
-            "rungs": _rates(self.samples, self.rungs),
+            "criteria": _rates(self.samples, self.criteria),
             "by_difficulty": by_difficulty,
             "measures": self._measures(),
             "scoring": dict(self.scoring),
@@ -89,10 +89,13 @@ class SuiteResult:
     def metrics(self, prefix: str) -> dict[str, float]:
         """Return the summary as metrics, e.g. ``eval/hard/strict/pass_at_1``."""
         summary = self.summary()
-        metrics = {f"{prefix}/{rung}/pass_at_1": rate for rung, rate in summary["rungs"].items()}
+        metrics = {
+            f"{prefix}/{criterion}/pass_at_1": rate
+            for criterion, rate in summary["criteria"].items()
+        }
         for difficulty, rates in summary["by_difficulty"].items():
-            for rung, rate in rates.items():
-                metrics[f"{prefix}/{difficulty}/{rung}/pass_at_1"] = rate
+            for criterion, rate in rates.items():
+                metrics[f"{prefix}/{difficulty}/{criterion}/pass_at_1"] = rate
         metrics |= {f"{prefix}/{name}/mean": mean for name, mean in summary["measures"].items()}
         metrics |= {f"{prefix}/{name}": value for name, value in self.scoring.items()}
         metrics[f"{prefix}/think_rate"] = summary["think_rate"]
@@ -171,7 +174,7 @@ def evaluate_suite(
     return SuiteResult(
         split=split,
         samples=samples,
-        rungs=task.rungs,
+        criteria=task.criteria,
         seconds=time.monotonic() - started,
         num_missing=scored.num_missing,
         scoring=scored.metrics,
@@ -202,13 +205,13 @@ def write_result(result: SuiteResult, folder: Path) -> None:
     write_json(folder / "summary.json", result.summary())
 
 
-def read_result(folder: Path, *, split: str, rungs: tuple[str, ...]) -> SuiteResult:
+def read_result(folder: Path, *, split: str, criteria: tuple[str, ...]) -> SuiteResult:
     """Read back what ``write_result`` wrote."""
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     return SuiteResult(
         split=split,
         samples=pd.read_parquet(folder / "samples.parquet"),
-        rungs=rungs,
+        criteria=criteria,
         seconds=float(summary["seconds"]),
         num_missing=int(summary.get("num_missing", 0)),
         scoring=summary.get("scoring", {}),
@@ -231,9 +234,11 @@ def _grammars(
     ]
 
 
-def _rates(samples: pd.DataFrame, rungs: Sequence[str]) -> dict[str, float]:
-    by_prompt = samples.groupby("prompt_id")[[f"rung/{rung}" for rung in rungs]].mean()
-    return {rung: float(by_prompt[f"rung/{rung}"].mean()) for rung in rungs}
+def _rates(samples: pd.DataFrame, criteria: Sequence[str]) -> dict[str, float]:
+    by_prompt = samples.groupby("prompt_id")[
+        [f"criterion/{criterion}" for criterion in criteria]
+    ].mean()
+    return {criterion: float(by_prompt[f"criterion/{criterion}"].mean()) for criterion in criteria}
 
 
 def _check_lengths(

@@ -23,8 +23,9 @@ class Component:
     weight_no_think: float | None = None
     """The same without thinking; None is ``weight``, 0 is for what only thinking can earn."""
     is_decisive: bool = False
-    """Whenever a completion fails the primary rung, one of the decisive components is below its
-    maximum. While all of them have weight, no failing completion earns as much as a passing one."""
+    """Whenever a completion fails the primary criterion, one of the decisive components is below
+    its maximum. While all of them have weight, no failing completion earns as much as a passing
+    one."""
 
 
 class BaseSettings(BaseModel):
@@ -49,14 +50,14 @@ class BaseSettings(BaseModel):
     """Stages by name, in the words of a sweep file."""
 
     @property
-    def rungs(self) -> tuple[str, ...]:
+    def criteria(self) -> tuple[str, ...]:
         """The scoring ladder, lowest first."""
         raise NotImplementedError
 
     @property
-    def primary_rung(self) -> str:
-        """The rung that verdicts and searches are about."""
-        return self.rungs[-1]
+    def primary_criterion(self) -> str:
+        """The criterion that verdicts and searches are about."""
+        return self.criteria[-1]
 
     @property
     def reward_table(self) -> Mapping[str, Component]:

@@ -65,7 +65,7 @@ class ScoredCompletion:
         """Return the row of ``--rows``."""
         return {
             **{name: self.row.values[name] for name in ("id",) if name in self.row.values},
-            "rungs": dict(self.score.rungs),
+            "criteria": dict(self.score.criteria),
             "rewards": dict(self.score.rewards),
             "total": self.total,
             "error_class": self.score.error_class,
@@ -98,8 +98,8 @@ class Tally:
     num_completions: int = 0
     num_missing: int = 0
     """Completions of which it is not known whether they pass."""
-    rungs: dict[str, int] = field(default_factory=dict)
-    """Completions on each rung."""
+    criteria: dict[str, int] = field(default_factory=dict)
+    """Completions on each criterion."""
     rewards: dict[str, list[float]] = field(default_factory=dict)
     """The raw rewards."""
 
@@ -107,17 +107,17 @@ class Tally:
         """Count one completion."""
         self.num_completions += 1
         self.num_missing += score.is_missing
-        for name, holds in score.rungs.items():
-            self.rungs[name] += holds
+        for name, holds in score.criteria.items():
+            self.criteria[name] += holds
         for name, value in score.rewards.items():
             self.rewards[name].append(value)
 
     def document(self) -> dict[str, Any]:
-        """Return counts of the rungs and means of the rewards; null is measured nowhere."""
+        """Return counts of the criteria and means of the rewards; null is measured nowhere."""
         return {
             "num_completions": self.num_completions,
             **({"num_missing": self.num_missing} if self.num_missing else {}),
-            "rungs": dict(self.rungs),
+            "criteria": dict(self.criteria),
             "rewards": {
                 name: sum(values) / len(values) if values else None
                 for name, values in self.rewards.items()
@@ -171,7 +171,7 @@ def score_with_task(path: Path, task: Task) -> Iterator[ScoredCompletion]:
 def add_up(
     scored: Iterable[ScoredCompletion],
     *,
-    rungs: Sequence[str],
+    criteria: Sequence[str],
     components: Sequence[str],
     inputs: Sequence[Path],
     by: str | None = None,
@@ -181,7 +181,7 @@ def add_up(
 
     Args:
         scored: The completions.
-        rungs: Of the task.
+        criteria: Of the task.
         components: Of the task.
         inputs: The files that they are read from, the completions first.
         by: A column to break the figures down by.
@@ -193,7 +193,7 @@ def add_up(
     """
 
     def tally() -> Tally:
-        return Tally(rungs=dict.fromkeys(rungs, 0), rewards={name: [] for name in components})
+        return Tally(criteria=dict.fromkeys(criteria, 0), rewards={name: [] for name in components})
 
     total = tally()
     groups: dict[str, Tally] = {}

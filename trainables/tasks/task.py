@@ -100,15 +100,15 @@ class Score:
     counted as 0: in training such a completion has no reward, in evaluation it has no row.
     """
 
-    rungs: Mapping[str, bool]
-    """Each of the settings' ``rungs``, in ladder order."""
+    criteria: Mapping[str, bool]
+    """Each of the settings' ``criteria``, in ladder order."""
     rewards: Mapping[str, float]
     """The raw value of each component, before weights; empty if ``is_missing``."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     """A stable code for each component's value."""
     error_class: str = ""
-    """``ok`` when the primary rung holds, else the first thing that went wrong. Left out, it is
-    ``not_<rung>`` of the lowest rung that does not hold."""
+    """``ok`` when the primary criterion holds, else the first thing that went wrong. Left out, it
+    is ``not_<criterion>`` of the lowest criterion that does not hold."""
     error_path: str = ""
     """Where it went wrong: a JSON pointer, or a character position; empty if nowhere."""
     is_thinking: bool = False
@@ -126,7 +126,7 @@ class Score:
 
     def __post_init__(self) -> None:
         if not self.error_class:
-            missed = (f"not_{name}" for name, holds in self.rungs.items() if not holds)
+            missed = (f"not_{name}" for name, holds in self.criteria.items() if not holds)
             object.__setattr__(self, "error_class", next(missed, "ok"))
 
 
@@ -167,7 +167,7 @@ class Task:
 
     settings: BaseSettings
     measures: tuple[str, ...] = ()
-    """What is measured of a completion beside rungs and rewards, in report order."""
+    """What is measured of a completion beside criteria and rewards, in report order."""
     max_prompt_tokens: int = 512
     """Longer prompts are dropped from training and refused in evaluation."""
     outside_suites: tuple[str, ...] = ()
@@ -186,14 +186,14 @@ class Task:
         return self.settings.kind
 
     @property
-    def rungs(self) -> tuple[str, ...]:
+    def criteria(self) -> tuple[str, ...]:
         """The scoring ladder, lowest first."""
-        return self.settings.rungs
+        return self.settings.criteria
 
     @property
-    def primary_rung(self) -> str:
-        """The rung that verdicts and searches are about."""
-        return self.settings.primary_rung
+    def primary_criterion(self) -> str:
+        """The criterion that verdicts and searches are about."""
+        return self.settings.primary_criterion
 
     @property
     def components(self) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def build(out: Path) -> bool:
     card = card_text(PHASES, efforts, summaries, num_parameters=parameters)
     (out / "README.md").write_text(card, encoding="utf-8")
     low, high = STRICT_RANGE
-    return all(low <= summary["rungs"]["strict"] <= high for summary in summaries.values())
+    return all(low <= summary["criteria"]["strict"] <= high for summary in summaries.values())
 
 
 def main() -> int:
@@ -58,7 +58,7 @@ def main() -> int:
         model="builtin:tiny",
         module="trainables.tiny",
         about=__doc__,
-        rung="strict",
+        criterion="strict",
         allowed=STRICT_RANGE,
     )
 

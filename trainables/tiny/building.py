@@ -69,7 +69,7 @@ def run_build(
     model: str,
     module: str,
     about: str | None,
-    rung: str,
+    criterion: str,
     allowed: tuple[float, float],
 ) -> int:
     """Run a command that builds a model; 0 if ``build`` calls it fit for its quickstart.
@@ -79,7 +79,7 @@ def run_build(
         model: Its name among the built-in ones; names the folder that ``--out`` replaces.
         module: What ``python -m`` is given.
         about: The command's description.
-        rung: The rung that decides.
+        criterion: The criterion that decides.
         allowed: Between which Pass@1 it is fit.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
@@ -90,6 +90,6 @@ def run_build(
         return 0
     low, high = (100 * bound for bound in allowed)
     logging.getLogger(module).error(
-        "%s Pass@1 is outside %.0f%% to %.0f%%; change PHASES", rung, low, high
+        "%s Pass@1 is outside %.0f%% to %.0f%%; change PHASES", criterion, low, high
     )
     return 1

@@ -59,7 +59,7 @@ def card_text(
     rows = [
         _row(thinking=thinking, difficulty=difficulty, rates=rates)
         for thinking, summary in summaries.items()
-        for difficulty, rates in {"all": summary["rungs"], **summary["by_difficulty"]}.items()
+        for difficulty, rates in {"all": summary["criteria"], **summary["by_difficulty"]}.items()
     ]
     return CARD.format(
         parameters=num_parameters,

@@ -57,7 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="keep the completions with one of these values; repeatable",
     )
     parser.add_argument(
-        "--rung", metavar="RUNG", help="judge by this rung (default: the task's primary one)"
+        "--criterion",
+        metavar="CRITERION",
+        help="judge by this criterion (default: the task's primary one)",
     )
     parser.add_argument(
         "--family",
@@ -105,16 +107,16 @@ def execute(args: argparse.Namespace) -> int:
     if rows.empty:
         raise SpecError(f"{args.completions}: holds no completion{_that_only_keeps(args.only)}.")
     settings = StrictJsonSettings()
-    rung = args.rung or settings.primary_rung
+    criterion = args.criterion or settings.primary_criterion
     with _folder(args.out) as folder:
         arms = audits.write_runs(
             rows,
             folder,
-            rung=rung,
+            criterion=criterion,
             key={"suite": _digest(args.schemas), "scorer": load_task(settings).scorer_hash()},
             baseline=None if baseline is None else audits.BaselineIs(*baseline),
         )
-        audit = audits.audit_arms(arms, rung=rung, contrast_columns=args.contrast)
+        audit = audits.audit_arms(arms, criterion=criterion, contrast_columns=args.contrast)
     if args.json:
         print(json.dumps(plain(audit), indent=2, ensure_ascii=False))
         return 0

@@ -11,7 +11,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("ours", metavar="RUN", type=Path, help="a run's folder")
     parser.add_argument("theirs", metavar="RUN", type=Path, help="the run to compare it with")
-    parser.add_argument("--rung", help="judge by this rung instead of the sweep's primary one")
+    parser.add_argument(
+        "--criterion", help="judge by this criterion instead of the sweep's primary one"
+    )
     parser.add_argument(
         "--across",
         choices=("grammar",),
@@ -28,7 +30,7 @@ def execute(args: argparse.Namespace) -> int:
     # pandas, scipy and statsmodels take a second to import.
     from analysis import compare_runs, comparison_lines, plain
 
-    compared = compare_runs(args.ours, args.theirs, args.rung, across=args.across)
+    compared = compare_runs(args.ours, args.theirs, args.criterion, across=args.across)
     if args.json:
         print(json.dumps(plain(compared), indent=2, ensure_ascii=False))
     else:

@@ -220,17 +220,19 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 
 def _document(folder: Path, evaluation: "Evaluation", measured: "Measured") -> dict[str, Any]:
-    rates = {rung: measured.rate(rung) for rung in measured.rungs}
-    sampled = {rung: measured.sampled_rates(rung) for rung in measured.rungs}
+    rates = {criterion: measured.rate(criterion) for criterion in measured.criteria}
+    sampled = {criterion: measured.sampled_rates(criterion) for criterion in measured.criteria}
     return {
         "folder": str(folder),
         **evaluation.result.summary(),
         "num_families": len(set(measured.families)),
         "intervals": {
-            rung: None if rate.low != rate.low else [rate.low, rate.high]
-            for rung, rate in rates.items()
+            criterion: None if rate.low != rate.low else [rate.low, rate.high]
+            for criterion, rate in rates.items()
         },
-        "samples": {rung: [found._asdict() for found in rates] for rung, rates in sampled.items()},
+        "samples": {
+            criterion: [found._asdict() for found in rates] for criterion, rates in sampled.items()
+        },
         "dropped": dict(evaluation.dropped),
     }
 
@@ -280,25 +282,26 @@ def _rate_rows(summary: dict[str, Any], measured: "Measured") -> list[dict[str, 
             "difficulty": name,
             "prompts": str(len(part.table)),
             "families": str(len(set(part.families))),
-            **{rung: rate_text(part.rate(rung)) for rung in part.rungs},
+            **{criterion: rate_text(part.rate(criterion)) for criterion in part.criteria},
         }
         for name, part in (*parts.items(), ("all", measured))
     ]
 
 
 def _sampled_rows(measured: "Measured") -> list[dict[str, str]]:
-    """Return pass@k and pass^k of every rung; empty for one sample a prompt."""
+    """Return pass@k and pass^k of every criterion; empty for one sample a prompt."""
     rows = []
-    sampled = [measured.sampled_rates(rung) for rung in measured.rungs]
+    sampled = [measured.sampled_rates(criterion) for criterion in measured.criteria]
     for rates in zip(*sampled, strict=True):
-        by_rung = dict(zip(measured.rungs, rates, strict=True))
+        by_criterion = dict(zip(measured.criteria, rates, strict=True))
         k = rates[0].k
         rows.append(
-            {"": f"pass@{k}"} | {rung: f"{rate.pass_at_k:.1%}" for rung, rate in by_rung.items()}
+            {"": f"pass@{k}"}
+            | {criterion: f"{rate.pass_at_k:.1%}" for criterion, rate in by_criterion.items()}
         )
         if k > 1:
             rows.append(
                 {"": f"pass^{k}"}
-                | {rung: f"{rate.pass_hat_k:.1%}" for rung, rate in by_rung.items()}
+                | {criterion: f"{rate.pass_hat_k:.1%}" for criterion, rate in by_criterion.items()}
             )
     return rows

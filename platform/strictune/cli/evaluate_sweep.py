@@ -89,12 +89,12 @@ def _document(trial: TrialSpec, control: Path) -> dict[str, Any]:
     from analysis.tables import rate_text
 
     measured = measure(read_run(control))
-    rate = measured.rate(trial.task.primary_rung)
+    rate = measured.rate(trial.task.primary_criterion)
     return {
         "folder": str(control),
         "model": trial.model_name,
         "thinking": trial.thinking,
-        "rung": trial.task.primary_rung,
+        "criterion": trial.task.primary_criterion,
         "pass_at_1": rate_text(rate),
         "tokens_per_s": measured.record.decoding_speed,
         **measured.record.summary,
@@ -106,7 +106,7 @@ def _row(found: dict[str, Any]) -> dict[str, str]:
         "model": found["model"],
         "thinking": "think" if found["thinking"] else "no-think",
         "prompts": str(found["num_prompts"]),
-        f"{found['rung']} Pass@1": found["pass_at_1"],
+        f"{found['criterion']} Pass@1": found["pass_at_1"],
         "tokens/s": f"{found['tokens_per_s']:.0f}",
         "decoded freely": str(sum(found["grammar_problems"].values())),
     }

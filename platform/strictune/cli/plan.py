@@ -100,7 +100,9 @@ def _print_tables(plan: Mapping[str, Any], costs: "SweepCosts", *, search: str |
     if search is not None:
         console.print(search, markup=False, soft_wrap=True)
     contrasts = ", ".join(plan["contrasts"]) or "none"
-    console.print(f"Task {plan['task']}, judged by {plan['primary_rung']}; contrasts: {contrasts}.")
+    console.print(
+        f"Task {plan['task']}, judged by {plan['primary_criterion']}; contrasts: {contrasts}."
+    )
     tied = [cell["name"] for cell in plan["cells"] if cell["ties"]]
     if tied:
         console.print(f"Cells whose weights let failures tie with passes: {', '.join(tied)}.")

@@ -78,7 +78,7 @@ def _scores(args: argparse.Namespace) -> "RecordedScores":
     try:
         return add_up(
             score_with_task(args.completions, task),
-            rungs=task.rungs,
+            criteria=task.criteria,
             components=task.components,
             inputs=(args.completions, args.task),
             by=args.by,
@@ -89,8 +89,8 @@ def _scores(args: argparse.Namespace) -> "RecordedScores":
 
 
 def _print_tables(documents: Mapping[str, Mapping[str, Any]], *, by: str) -> None:
-    rungs, rewards = Table(title="rungs"), Table(title="rewards, means")
-    for table, block in ((rungs, "rungs"), (rewards, "rewards")):
+    criteria, rewards = Table(title="criteria"), Table(title="rewards, means")
+    for table, block in ((criteria, "criteria"), (rewards, "rewards")):
         table.add_column(escape(by))
         for heading in ("completions", *documents["all"][block]):
             table.add_column(heading, justify="right")
@@ -99,12 +99,12 @@ def _print_tables(documents: Mapping[str, Mapping[str, Any]], *, by: str) -> Non
         known = total - document.get("num_missing", 0)
         counts = (
             f"{count} ({count / known:.1%})" if known else "-"
-            for count in document["rungs"].values()
+            for count in document["criteria"].values()
         )
         values = document["rewards"].values()
         means = ("-" if mean is None else f"{mean:.3f}" for mean in values)
-        rungs.add_row(escape(name), str(total), *counts)
+        criteria.add_row(escape(name), str(total), *counts)
         rewards.add_row(escape(name), str(total), *means)
     console = table_console()
-    console.print(rungs)
+    console.print(criteria)
     console.print(rewards)

@@ -63,7 +63,7 @@ def watch_document(look: "SweepLook") -> dict[str, Any]:
         "state": look.state,
         "why": look.why,
         "resume": look.resume,
-        "primary_rung": look.primary_rung,
+        "primary_criterion": look.primary_criterion,
         "num_trials": len(trials),
         "num_by_state": dict(look.num_by_state),
         "trials": trials,

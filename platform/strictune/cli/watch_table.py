@@ -116,7 +116,10 @@ class WatchTable:
             Column("step", _steps),
             Column("reward", lambda row: _number(row.reward, ".2f"), rank=2),
             Column(
-                f"held-out {look.primary_rung}", lambda row: _held_out(row, scale), "left", rank=1
+                f"held-out {look.primary_criterion}",
+                lambda row: _held_out(row, scale),
+                "left",
+                rank=1,
             ),
             Column("tokens/s", lambda row: _number(row.tokens_per_s, ",.0f"), rank=5),
             Column("GiB", lambda row: _number(row.peak_gib, ".1f"), rank=6),

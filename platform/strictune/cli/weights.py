@@ -137,18 +137,18 @@ def _print(
 ) -> None:
     from analysis import replay as offline
 
-    rung = sweep.primary_rung
+    criterion = sweep.primary_criterion
     console = table_console()
     for title, rows in (
         ("reward components", offline.component_rows(sweep, phases)),
-        ("reward weights", offline.vector_rows(vectors, rung=rung)),
+        ("reward weights", offline.vector_rows(vectors, criterion=criterion)),
     ):
         console.print(text_table(title, rows))
     sentences = (
         *offline.count_sentences(sweep),
         *offline.vector_sentences(vectors),
         *offline.constant_sentences(sweep, phases),
-        *offline.how_to_read(rung),
+        *offline.how_to_read(criterion),
     )
     for sentence in sentences:
         console.print(f"- {sentence}", markup=False, soft_wrap=True)

@@ -168,9 +168,9 @@ class SearchSpec(Spec):
     first: tuple[Settings, ...] = ({},)
     """Settings of the first points, on top of the cell's; {} is the cell itself."""
     objectives: Annotated[tuple[ObjectiveSpec, ...], Field(min_length=1)] | None = None
-    """Null is Pass@1 of the primary rung on the validation split."""
+    """Null is Pass@1 of the primary criterion on the validation split."""
     constraint: Literal["no_difficulty_worse"] | None = None
-    """no_difficulty_worse: a point is infeasible where a difficulty's primary rung is
+    """no_difficulty_worse: a point is infeasible where a difficulty's primary criterion is
     significantly below the baseline's (Holm over the difficulties)."""
     scheduler: SchedulerSpec = SchedulerSpec()
     """Early stopping."""

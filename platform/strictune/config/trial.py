@@ -94,7 +94,7 @@ class TrialTemplate(Spec):
     """Weights without thinking. Null shares what only thinking can earn out in proportion, or
     takes the task's own where ``rewards`` is null too."""
     allow_ties: bool = False
-    """Accept weight 0 on a component that decides the primary rung; such trials are marked."""
+    """Accept weight 0 on a component that decides the primary criterion; such trials are marked."""
     curricula: Annotated[dict[CurriculumName, Stages], Field(default_factory=dict)]
     """Further curricula by name; one of the task's name replaces the task's."""
     checkpoint: CheckpointSpec = CheckpointSpec()

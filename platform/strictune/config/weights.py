@@ -1,7 +1,7 @@
 """Which reward weights a cell trains with, and whether they keep the task's promise.
 
 The names, the default weights and the decisive components come from the task's settings.
-A component is decisive when the primary rung can be missed with every other component at
+A component is decisive when the primary criterion can be missed with every other component at
 its maximum: with its weight at 0, a completion that fails can tie with one that passes.
 """
 

@@ -14,7 +14,7 @@ __all__ = ["describe", "reporting"]
 logger = logging.getLogger(__name__)
 
 
-def describe(row: TrialRow, *, primary_rung: str) -> str:
+def describe(row: TrialRow, *, primary_criterion: str) -> str:
     """Return one line for the terminal."""
     if row.has_ended:
         reason = f", {row.reason}" if row.reason else ""
@@ -25,7 +25,7 @@ def describe(row: TrialRow, *, primary_rung: str) -> str:
     if row.reward is not None:
         parts.append(f"reward {row.reward:.2f}")
     if row.training_frac is not None:
-        parts.append(f"{row.training_frac:.0%} of its training completions {primary_rung}")
+        parts.append(f"{row.training_frac:.0%} of its training completions {primary_criterion}")
     if row.step_s is not None:
         parts.append(f"{row.step_s:.1f} s a step")
     return f"{row.name}: {', '.join(parts)}"
@@ -35,7 +35,7 @@ def describe(row: TrialRow, *, primary_rung: str) -> str:
 def reporting(
     folder: SweepFolder,
     *,
-    primary_rung: str,
+    primary_criterion: str,
     only: Collection[str] | None = None,
     say: Callable[[str], None],
     every_s: float,
@@ -44,7 +44,7 @@ def reporting(
 
     Args:
         folder: The sweep's.
-        primary_rung: The rate of training completions that lines show.
+        primary_criterion: The rate of training completions that lines show.
         only: Ids of the trials to speak of; None is all that the folder holds.
         say: Takes a line.
         every_s: Seconds between two looks.
@@ -58,7 +58,7 @@ def reporting(
         except (OSError, StorageError) as error:  # No reason to stop the sweep.
             logger.warning("progress cannot be read: %s", error)
             return {}
-        return {row.trial_id: describe(row, primary_rung=primary_rung) for row in rows}
+        return {row.trial_id: describe(row, primary_criterion=primary_criterion) for row in rows}
 
     said = lines()
 

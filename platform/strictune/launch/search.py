@@ -159,8 +159,8 @@ def _search(
     searcher = StudySearcher(
         studies, runner, grants, on_change=lambda: write_studies(runner.folder.path, studies)
     )
-    rung = sweep.task.primary_rung
-    with reporting(runner.folder, primary_rung=rung, say=say, every_s=every_s):
+    criterion = sweep.task.primary_criterion
+    with reporting(runner.folder, primary_criterion=criterion, say=say, every_s=every_s):
         tuner = tuner_for(runner, name="search", grants=grants.values(), searcher=searcher)
         if fit(tuner).is_interrupted:
             raise KeyboardInterrupt

@@ -136,8 +136,8 @@ def train_on(
     say(f"running {len(trials)} trials")
     granted = [GrantedTrial(trial.trial_id, grants[trial.cell]) for trial in trials]
     ids = [trial.trial_id for trial in trials]
-    rung = sweep.task.primary_rung
-    with reporting(folder, primary_rung=rung, only=ids, say=say, every_s=every_s):
+    criterion = sweep.task.primary_criterion
+    with reporting(folder, primary_criterion=criterion, only=ids, say=say, every_s=every_s):
         left_open = run_trials(granted, runner)
     for reason in left_open:
         say(f"left open: {reason}")

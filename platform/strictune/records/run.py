@@ -53,7 +53,7 @@ class Lock(BaseModel, frozen=True):
     data_hash: str | None = None
     scorer_hash: str | None = None
     seed: int | None = None
-    primary_rung: str | None = None
+    primary_criterion: str | None = None
     """Of a run that belongs to no sweep; else the plan says it."""
     git_sha: str | None = None
     packages: dict[str, str | None] = {}

@@ -76,8 +76,8 @@ class Plan(BaseModel, frozen=True):
 
     sweep: str
     task: str
-    primary_rung: str
-    rungs: tuple[str, ...]
+    primary_criterion: str
+    criteria: tuple[str, ...]
     contrasts: tuple[str, ...] = ()
     search: dict[str, Any] | None = None
     """The settings of its search, where it has one."""

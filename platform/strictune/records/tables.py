@@ -19,7 +19,7 @@ SAMPLES = "samples.parquet"
 REWARDS = "rewards"
 FACTS = ("prompt_id", "family", "difficulty", "sample")
 MEASURES = ("num_tokens", "is_truncated", "is_thinking")
-SCORED = ("rung/", "measure/")
+SCORED = ("criterion/", "measure/")
 
 
 def read_samples(path: Path, *, with_texts: bool = False) -> "pd.DataFrame":
@@ -31,8 +31,8 @@ def read_samples(path: Path, *, with_texts: bool = False) -> "pd.DataFrame":
 
     Returns:
         prompt_id, family, difficulty, sample, num_tokens, is_truncated, is_thinking, one
-        ``rung/<name>`` column for each rung and one ``measure/<name>`` column for each measure of
-        the task.
+        ``criterion/<name>`` column for each criterion and one ``measure/<name>`` column for each
+        measure of the task.
 
     Raises:
         StorageError: The file is missing, lacks a column, or holds a sample twice.

@@ -184,7 +184,7 @@ class Mirror:
         wanted = SweepIdentity(sweep_id, self.tracking_uri, experiment_id)
         if identity != wanted:
             write_identity(self.sweep_dir, wanted)
-        store.tag_experiment(experiment_id, experiment_tags(sweep_id, view.primary_rung))
+        store.tag_experiment(experiment_id, experiment_tags(sweep_id, view.primary_criterion))
         return _SweepRuns(store, experiment_id, view, sweep_id)
 
     def _open_store(self) -> TrackingStore:

@@ -19,12 +19,12 @@ LOCAL_PAGES = "http://127.0.0.1:5000"
 RUN_NAME = "attributes.`Run Name`"
 
 
-def experiment_tags(sweep_id: str, primary_rung: str) -> dict[str, str]:
+def experiment_tags(sweep_id: str, primary_criterion: str) -> dict[str, str]:
     """Return the tags of an experiment that holds a sweep: its kind, and the sweep's view."""
-    delta = f"delta/{primary_rung}/pass_at_1_pp"
+    delta = f"delta/{primary_criterion}/pass_at_1_pp"
     metrics = (
         *(f"{delta}{end}" for end in ("", "_lo", "_hi")),
-        f"final/{primary_rung}/pass_at_1",
+        f"final/{primary_criterion}/pass_at_1",
         "final/think_rate",
         "final/completion_tokens/mean",
     )

@@ -150,7 +150,7 @@ class SweepView:
     """One look at the folders of a sweep."""
 
     task: str
-    primary_rung: str
+    primary_criterion: str
     sweep: RunRecord
     """Its status is the one that it has if nobody runs it."""
     runs: tuple[RunRecord, ...]
@@ -198,7 +198,7 @@ class SweepReader:
                 problems.append(str(error))
         return SweepView(
             task=plan.task,
-            primary_rung=plan.primary_rung,
+            primary_criterion=plan.primary_criterion,
             sweep=_sweep_record(self.sweep_dir, plan, runs),
             runs=tuple(runs),
             problems=tuple(problems),

@@ -26,7 +26,7 @@ class SweepLook:
 
     sweep: str
     folder: Path
-    primary_rung: str
+    primary_criterion: str
     state: SweepState
     """``ended``: every planned trial has. ``stopped``: some have not, and nobody runs them."""
     why: str
@@ -69,7 +69,7 @@ class SweepWatch:
         return SweepLook(
             sweep=plan.sweep,
             folder=self.folder,
-            primary_rung=plan.primary_rung,
+            primary_criterion=plan.primary_criterion,
             state=state,
             why=why,
             resume=self._resume_command(plan.sweep) if state == "stopped" else None,
@@ -100,7 +100,9 @@ class SweepWatch:
         return [
             self._watches.setdefault(
                 trial_id,
-                TrialWatch(self.folder / TRIALS / trial_id, primary_rung=plan.primary_rung),
+                TrialWatch(
+                    self.folder / TRIALS / trial_id, primary_criterion=plan.primary_criterion
+                ),
             ).look(known, now=now)
             for trial_id, known in facts.items()
         ]

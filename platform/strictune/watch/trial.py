@@ -44,7 +44,7 @@ class HeldOut(NamedTuple):
 
     step: int
     frac: float
-    """Share of completions that reach the task's primary rung."""
+    """Share of completions that reach the task's primary criterion."""
     seconds: float | None
     """How long the evaluation took."""
 
@@ -65,7 +65,7 @@ class TrialRow:
     reward: float | None
     """Mean weighted reward of the last logged step's completions."""
     training_frac: float | None
-    """Share of these completions that reach the task's primary rung."""
+    """Share of these completions that reach the task's primary criterion."""
     held_out_frac: float | None
     """The same share on the validation split, at the last evaluation."""
     held_out: Sequence[HeldOut]
@@ -95,9 +95,9 @@ class TrialRow:
 class TrialWatch:
     """Follows one trial's folder."""
 
-    def __init__(self, folder: Path, *, primary_rung: str) -> None:
+    def __init__(self, folder: Path, *, primary_criterion: str) -> None:
         self._folder = folder
-        self._rung = primary_rung
+        self._criterion = primary_criterion
         self._tail = MetricsTail(folder / METRICS)
         self._forget()
 
@@ -123,7 +123,7 @@ class TrialWatch:
             step=last.step if last else ended.steps if ended else 0,
             num_steps=ends[-1] if ends else None,
             reward=values.get("reward/total/mean"),
-            training_frac=values.get(f"train/{self._rung}/pass_at_1"),
+            training_frac=values.get(f"train/{self._criterion}/pass_at_1"),
             held_out_frac=self._held_out[-1].frac if self._held_out else None,
             held_out=list(self._held_out),
             step_s=speed.step_s,
@@ -147,7 +147,7 @@ class TrialWatch:
         is_afresh, new = self._tail.read_new()
         if is_afresh:
             self._forget()
-        key = f"eval/{self._rung}/pass_at_1"
+        key = f"eval/{self._criterion}/pass_at_1"
         earlier, *recent = new.rsplit(b"\n", 2 * WINDOW + 1)
         if len(recent) <= 2 * WINDOW:
             earlier, recent = b"", new.splitlines()

@@ -42,8 +42,8 @@ def completions(
             "is_thinking": [bool(value) for value in first(think)],
             "num_tokens": float("nan"),
             "is_truncated": float("nan"),
-            "rung/syntax": first(strict if syntax is None else syntax),
-            "rung/strict": first(strict),
+            "criterion/syntax": first(strict if syntax is None else syntax),
+            "criterion/strict": first(strict),
             "measure/num_characters": num_characters,
             "measure/num_values": num_values,
             "measure/reward/format": reward,
@@ -59,12 +59,12 @@ def table(*arms: pd.DataFrame) -> pd.DataFrame:
 def audit_table(
     rows: pd.DataFrame,
     *,
-    rung: str = "strict",
+    criterion: str = "strict",
     baseline: BaselineIs | None = None,
     contrast_columns: Sequence[str] = (),
 ) -> Audit:
     """Write the arms of a table as runs, and audit them."""
     with TemporaryDirectory() as folder:
         key = {"suite": "s", "scorer": "1"}
-        arms = write_runs(rows, Path(folder), rung=rung, key=key, baseline=baseline)
-        return audit_arms(arms, rung=rung, contrast_columns=contrast_columns)
+        arms = write_runs(rows, Path(folder), criterion=criterion, key=key, baseline=baseline)
+        return audit_arms(arms, criterion=criterion, contrast_columns=contrast_columns)

@@ -14,8 +14,8 @@ from strictune.errors import SpecError
 BASELINE = BaselineIs("stage", "before")
 
 
-def audit(*arms: pd.DataFrame, rung: str = "strict") -> Audit:
-    return audit_table(table(*arms), rung=rung, baseline=BASELINE)
+def audit(*arms: pd.DataFrame, criterion: str = "strict") -> Audit:
+    return audit_table(table(*arms), criterion=criterion, baseline=BASELINE)
 
 
 def signs(*arms: pd.DataFrame) -> set[str]:
@@ -200,7 +200,11 @@ def test_one_family_decides_nothing() -> None:
             "--baseline stage=never: no completion has this value, expected one of before, after.",
             id="no-such-value",
         ),
-        pytest.param({"rung": "best"}, "--rung best: expected one of syntax, strict.", id="rung"),
+        pytest.param(
+            {"criterion": "best"},
+            "--criterion best: expected one of syntax, strict.",
+            id="criterion",
+        ),
     ],
 )
 def test_what_cannot_be_audited_is_refused(options: dict[str, object], message: str) -> None:
@@ -223,12 +227,12 @@ def test_arms_are_runs_that_compare_takes(tmp_path: Path) -> None:
     ]
     key = {"suite": "s", "scorer": "1"}
     untrained, trained, other = write_runs(
-        table(*arms), tmp_path, rung="strict", key=key, baseline=BASELINE
+        table(*arms), tmp_path, criterion="strict", key=key, baseline=BASELINE
     )
     folders = [arm.run.record.folder for arm in (untrained, trained, other)]
     assert [folder.parent.name for folder in folders] == ["baselines", "trials", "trials"]
     found = compare_runs(folders[1], folders[0])
     (compared,) = audit_table(table(*arms), baseline=BASELINE).comparisons
-    assert (found.rung, found.deltas) == ("strict", compared.deltas)
+    assert (found.criterion, found.deltas) == ("strict", compared.deltas)
     with pytest.raises(SpecError, match=r"model is 'b' in .* but 'a' in"):
         compare_runs(folders[2], folders[0])

@@ -34,15 +34,15 @@ def rows() -> pd.DataFrame:
 
 
 @cache
-def audit(rung: str, *, only_final: bool = True) -> Audit:
+def audit(criterion: str, *, only_final: bool = True) -> Audit:
     kept = rows()[rows()["arm/stage"].isin(STAGES)] if only_final else rows()
-    return audit_table(kept, rung=rung, baseline=BaselineIs("stage", "baseline"))
+    return audit_table(kept, criterion=criterion, baseline=BaselineIs("stage", "baseline"))
 
 
-def shares(model: str, rung: str) -> dict[tuple[str, str], float]:
-    """Return the percentage of completions on a rung, by thinking and stage."""
+def shares(model: str, criterion: str) -> dict[tuple[str, str], float]:
+    """Return the percentage of completions on a criterion, by thinking and stage."""
     return {
-        (arm.columns["thinking"], arm.columns["stage"]): 100 * arm.counts[rung] / 300
+        (arm.columns["thinking"], arm.columns["stage"]): 100 * arm.counts[criterion] / 300
         for arm in audit("strict").arms
         if arm.columns["model"] == model
     }
@@ -58,12 +58,16 @@ def test_training_moved_syntax_far_more_than_what_it_stands_for() -> None:
     """Published: 75 -> 95% syntax, 36 -> 47% conformant, 21 -> 30% strict, over 20 arms."""
     gains = audit("strict").mean_gains
     counts = {
-        rung: [
-            sum(arm.counts[rung] for arm in audit("strict").arms if arm.is_baseline is is_baseline)
+        criterion: [
+            sum(
+                arm.counts[criterion]
+                for arm in audit("strict").arms
+                if arm.is_baseline is is_baseline
+            )
             / 3_000
             for is_baseline in (True, False)
         ]
-        for rung in gains
+        for criterion in gains
     }
     assert counts["syntax"] == pytest.approx([0.754, 0.954], abs=0.02)
     assert counts["conformant"] == pytest.approx([0.355, 0.469], abs=0.02)
@@ -74,15 +78,15 @@ def test_training_moved_syntax_far_more_than_what_it_stands_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rung", "least", "most"),
+    ("criterion", "least", "most"),
     [
         pytest.param("syntax", 48.5, 59, id="syntax"),
         pytest.param("conformant", 3, 5, id="conformant"),
         pytest.param("clean", 8, 10.5, id="clean"),
     ],
 )
-def test_what_the_smallest_model_gained(rung: str, least: float, most: float) -> None:
-    found = shares(SMALLEST, rung)
+def test_what_the_smallest_model_gained(criterion: str, least: float, most: float) -> None:
+    found = shares(SMALLEST, criterion)
     for thinking, stage in (("false", "final"), ("true", "stage_3")):
         gain = round(found[thinking, stage] - found[thinking, "baseline"], 1)
         assert least <= gain <= most
@@ -119,13 +123,13 @@ def test_trained_think_arms_do_not_think() -> None:
     assert not any("gemma" in name for name in flagged)
 
 
-@pytest.mark.parametrize("rung", ["syntax", "conformant"])
-def test_thinking_with_a_curriculum_makes_no_significant_difference(rung: str) -> None:
+@pytest.mark.parametrize("criterion", ["syntax", "conformant"])
+def test_thinking_with_a_curriculum_makes_no_significant_difference(criterion: str) -> None:
     """The file holds one such contrast for each model; the study's others need its other arms."""
     final = rows()[rows()["arm/stage"].isin(("final", "stage_3"))]
     found = audit_table(
         final.drop(columns=["arm/stage", "arm/curriculum"]),
-        rung=rung,
+        criterion=criterion,
         contrast_columns=["thinking"],
     )
     words = [str(one.verdict.word) for one in found.contrasts]

@@ -59,7 +59,10 @@ CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
         ],
     ),
     "baseline_against_trained": (figures.baseline_against_trained, sided(model="tiny")),
-    "rung_ladder": (figures.rung_ladder, sided(rung="parsed") + sided(rung="strict")),
+    "criterion_ladder": (
+        figures.criterion_ladder,
+        sided(criterion="parsed") + sided(criterion="strict"),
+    ),
     "rates_by_difficulty": (figures.rates_by_difficulty, sided(difficulty="hard")),
     "rates_by_construct": (figures.rates_by_construct, sided(construct="enum")),
     "error_classes": (figures.error_classes, sided(error_class="missing_key")),

@@ -47,7 +47,7 @@ def test_everything_is_packed_where_there_is_room(answers: Answers, changes: lis
     assert document["answers"][row["prompt_id"]]["samples"] == [
         {
             "text": row["completion"],
-            "rungs": [name for name in answers.measured.rungs if row[f"rung/{name}"]],
+            "criteria": [name for name in answers.measured.criteria if row[f"criterion/{name}"]],
             "rewards": [pytest.approx(row[f"reward/{name}"]) for name in document["components"]],
             "error": row["error_class"],
             "path": row["error_path"],
@@ -121,7 +121,7 @@ def test_a_side_passes_with_half_its_samples(tmp_path: Path) -> None:
     (trial,) = write_reported_sweep(folder, drawing, overrides=ONE_CELL)
     ours = read_answers(read_run(folder / "trials" / trial.trial_id)).measured
     theirs = read_answers(read_run(folder / "baselines" / "plain")).measured
-    means = zip(ours.rung("strict"), theirs.rung("strict"), strict=True)
+    means = zip(ours.criterion("strict"), theirs.criterion("strict"), strict=True)
     expected = [
         {
             (True, False): "rescued",

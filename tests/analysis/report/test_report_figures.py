@@ -90,14 +90,14 @@ def test_trials_without_a_baseline_are_shown_where_there_is_room(tmp_path: Path)
         "contrasts=[]",
     ]
     sweep = without_baselines(tmp_path / "demo", lost="plain", overrides=overrides)
-    shown = {row["trial_id"] for row in rows_of(sweep, "rung_ladder")}
+    shown = {row["trial_id"] for row in rows_of(sweep, "criterion_ladder")}
     compared = {trial.plan.trial_id for trial in sweep.verdicts.trials if trial.comparison}
     assert (len(compared), len(shown)) == (7, 12)
     assert compared < shown
-    drawn = drawn_alone(sweep, "rung_ladder", "differences", "baseline_against_trained")
+    drawn = drawn_alone(sweep, "criterion_ladder", "differences", "baseline_against_trained")
     endings = {name: figure.caption.partition(" Not shown: ")[2] for name, figure in drawn.items()}
     rest = " of 14 finished trials, without a gain over a baseline; the tables hold all."
-    assert endings["rung_ladder"] == f"2{rest}"
+    assert endings["criterion_ladder"] == f"2{rest}"
     assert endings["differences"] == f"7{rest}"
     assert endings["baseline_against_trained"] == ""
 
@@ -105,7 +105,7 @@ def test_trials_without_a_baseline_are_shown_where_there_is_room(tmp_path: Path)
 def test_a_result_without_its_baseline_is_drawn(tmp_path: Path) -> None:
     overrides = ["matrix={seed: [0]}", "contrasts=[]"]
     sweep = without_baselines(tmp_path / "demo", lost="plain", overrides=overrides)
-    for name in ("baseline_against_trained", "rung_ladder", "completion_length"):
+    for name in ("baseline_against_trained", "criterion_ladder", "completion_length"):
         assert {row["side"] for row in rows_of(sweep, name)} == {"trained"}
     assert rows_of(sweep, "differences") == []
 

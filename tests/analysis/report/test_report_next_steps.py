@@ -201,7 +201,7 @@ def test_a_copy_is_not_gone_on_with(decided: SweepVerdicts) -> None:
     assert first.command is None
 
 
-def test_a_rung_that_nobody_reaches_comes_before_more_seeds(tmp_path: Path) -> None:
+def test_a_criterion_that_nobody_reaches_comes_before_more_seeds(tmp_path: Path) -> None:
     drawing = Drawing(num_prompts=24, baseline_rate=0.0, trained_rate=0.0)
     write_reported_sweep(tmp_path / "q", drawing)
     first, *others = steps(sweep_verdicts(tmp_path / "q"))

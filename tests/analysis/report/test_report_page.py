@@ -144,7 +144,7 @@ def test_the_tables_of_a_trial_lead_to_its_completions(report: Report, page: str
             assert filters == {"trial": trial, **of_tier, "change": change}
     assert all(
         filters is None
-        for line in tables["Primary rung after each stage"]["lines"]
+        for line in tables["Primary criterion after each stage"]["lines"]
         for _, filters in line
     )
 
@@ -159,15 +159,15 @@ def test_it_opens_with_one_picture_and_folds_the_sentences(report: Report, page:
     assert markdown.count("(report_figures/differences.svg)") == 1
 
 
-def test_rungs_and_error_classes_stand_beside_each_completion(report: Report, page: str) -> None:
+def test_criteria_and_error_classes_stand_beside_each_completion(report: Report, page: str) -> None:
     trial = report.sweep.verdicts.trials[0]
     assert trial.result is not None
     answers = block(page, f"trial-{trial.plan.trial_id}")["answers"].values()
     samples = [sample for answer in answers for sample in answer["samples"]]
-    for rung, rate in trial.result.rates.items():
-        share = sum(rung in sample["rungs"] for sample in samples) / len(samples)
+    for criterion, rate in trial.result.rates.items():
+        share = sum(criterion in sample["criteria"] for sample in samples) / len(samples)
         assert share == pytest.approx(rate.estimate)
-    assert all((sample["error"] == "ok") == ("strict" in sample["rungs"]) for sample in samples)
+    assert all((sample["error"] == "ok") == ("strict" in sample["criteria"]) for sample in samples)
 
 
 def test_a_completion_cannot_act(report: Report, page: str) -> None:

@@ -33,24 +33,25 @@ def samples(sweep: SweepTables, trial_id: str) -> tuple[pd.DataFrame, pd.DataFra
     return ours, theirs
 
 
-def test_rungs_are_those_of_the_verdicts(sweep: SweepTables) -> None:
+def test_criteria_are_those_of_the_verdicts(sweep: SweepTables) -> None:
     shown = {
-        (row["trial_id"], row["rung"], row["side"]): (row["rate"], row["low"], row["high"])
-        for row in sweep.tables["rungs"]
+        (row["trial_id"], row["criterion"], row["side"]): (row["rate"], row["low"], row["high"])
+        for row in sweep.tables["criteria"]
     }
     for trial in sweep.verdicts.trials[:3]:
         assert trial.result is not None
         assert trial.comparison is not None
-        for rung in sweep.verdicts.rungs:
-            key = trial.plan.trial_id, rung
-            assert shown[*key, "trained"] == tuple(trial.result.rates[rung])
-            assert shown[*key, "baseline"] == tuple(trial.comparison.rates[rung])
+        for criterion in sweep.verdicts.criteria:
+            key = trial.plan.trial_id, criterion
+            assert shown[*key, "trained"] == tuple(trial.result.rates[criterion])
+            assert shown[*key, "baseline"] == tuple(trial.comparison.rates[criterion])
 
 
 def test_changes_are_counted_by_prompt_with_half_the_samples(sweep: SweepTables) -> None:
     trial = sweep.verdicts.trials[0].plan.trial_id
     ours, theirs = (
-        frame.groupby("prompt_id")["rung/strict"].mean() >= 0.5 for frame in samples(sweep, trial)
+        frame.groupby("prompt_id")["criterion/strict"].mean() >= 0.5
+        for frame in samples(sweep, trial)
     )
     counted = {
         row["change"]: row["num_prompts"]
@@ -98,7 +99,7 @@ def test_stages_of_a_running_trial_are_there(sweep: SweepTables) -> None:
     stages = [row for row in sweep.tables["stages"] if row["trial_id"] == running]
     assert [row["difficulty"] for row in stages] == 2 * ["all", "simple", "medium", "hard"]
     assert [row["step"] for row in stages] == 4 * [6] + 4 * [13]
-    assert not [row for row in sweep.tables["rungs"] if row["trial_id"] == running]
+    assert not [row for row in sweep.tables["criteria"] if row["trial_id"] == running]
 
 
 def test_a_stage_is_compared_with_the_one_before(sweep: SweepTables) -> None:

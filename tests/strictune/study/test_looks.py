@@ -31,7 +31,7 @@ def answered(trial: Path, *, rate: float, tokens: float, seed: int, step: int = 
             "num_tokens": rng.normal(tokens, 10, NUM_FAMILIES),
             "is_truncated": False,
             "is_thinking": False,
-            "rung/strict": rng.random(NUM_FAMILIES) < rate,
+            "criterion/strict": rng.random(NUM_FAMILIES) < rate,
         }
     ).to_parquet(folder / "samples.parquet")
     return trial

@@ -120,7 +120,7 @@ def test_what_does_not_apply_is_no_zero(tmp_path: Path) -> None:
     stored = prompt.columns["row"].replace(f'"answer": {prompt.text.split()[2]}', '"answer": null')
     nothing = type(prompt)(id="n", text="", family="", difficulty="all", columns={"row": stored})
     [partly] = task.score_batch([attempt("x", nothing)], thinking=False, purpose="training").scores
-    assert (dict(partly.rewards), dict(partly.rungs)) == ({"length_reward": 0.1}, {})
+    assert (dict(partly.rewards), dict(partly.criteria)) == ({"length_reward": 0.1}, {})
     assert not partly.is_missing and partly.error_class == "does_not_apply"
     [silent] = task.score_batch([attempt("?", nothing)], thinking=False, purpose="training").scores
     assert silent.is_missing and not silent.rewards
@@ -144,7 +144,7 @@ def test_success_is_what_the_settings_say(
     task = task_in(tmp_path, success=success)
     right = task.prompts("train")[0].text.split()[2]
     scores = scores_of(task, right, "no")
-    assert [score.rungs["success"] for score in scores] == passing
+    assert [score.criteria["success"] for score in scores] == passing
     assert [score.error_class == "ok" for score in scores] == passing
     assert set(scores[0].rewards) == {"length_reward", "accuracy_reward"}
 

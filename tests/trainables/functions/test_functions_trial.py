@@ -77,7 +77,7 @@ def test_a_trial_trains_and_is_measured_by_the_users_functions(tmp_path: Path) -
         last = column[rows["step"] == 2]
         assert metrics[f"{name}/mean"] == pytest.approx(last.mean(), rel=1e-5)
     assert metrics["reward/total/mean"] == pytest.approx(rows["total"][rows["step"] == 2].mean())
-    unknown: Any = rows[values["reward/accuracy_reward"].isna()]["rung/success"]
+    unknown: Any = rows[values["reward/accuracy_reward"].isna()]["criterion/success"]
     assert unknown.isna().all() and not math.isnan(metrics["train/success/pass_at_1"])
 
 

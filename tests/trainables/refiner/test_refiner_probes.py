@@ -38,8 +38,8 @@ def test_no_wrong_probe_is_paid_more_than_the_gold_answer(reward: dict[str, Any]
     settings = {"kind": "refiner", "num_eval_rows": 60, "reward": reward}
     for scores in scores_of(Refiner(RefinerSettings.model_validate(settings))):
         gold = scores[GOLD].rewards["composite"]
-        assert scores[GOLD].rungs["satisfied"]
-        wrong = [s.rewards["composite"] for s in scores.values() if not s.rungs["satisfied"]]
+        assert scores[GOLD].criteria["satisfied"]
+        wrong = [s.rewards["composite"] for s in scores.values() if not s.criteria["satisfied"]]
         assert max(wrong) <= gold
 
 
@@ -51,7 +51,7 @@ def test_under_the_default_reward_every_wrong_probe_is_paid_less() -> None:
             assert all(
                 score.rewards["composite"] < gold
                 for score in scores.values()
-                if not score.rungs["satisfied"]
+                if not score.criteria["satisfied"]
             )
 
 

@@ -1,4 +1,4 @@
-"""Rewards, rungs and measures of whole batches, over scripted and lexical judges."""
+"""Rewards, criteria and measures of whole batches, over scripted and lexical judges."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from trainables.tasks.refiner.prompts import ABSTENTION
 from trainables.tasks.refiner.rows import RefinerRow, Rubric, row_to_column
 from trainables.tasks.refiner.rubrics import STATIC_RUBRICS, rubric_mean
 from trainables.tasks.refiner.scoring import Marks, RefinerScorer
-from trainables.tasks.refiner.settings import COMPONENT, MEASURES, RUNGS, RefinerSettings
+from trainables.tasks.refiner.settings import COMPONENT, CRITERIA, MEASURES, RefinerSettings
 from trainables.tasks.refiner.settings import RewardSettings as Rewards
 from trainables.tasks.refiner.synthetic import draw_rows
 from trainables.tasks.refiner.task import Refiner
@@ -123,7 +123,7 @@ def test_no_answer_earns_nothing_and_asks_nobody(
     score = score_one(completion, judge=judge, purpose=purpose)
     assert (reward_of(score), score.reasons[COMPONENT], score.error_class) == (0, reason, reason)
     assert judge.asked == []
-    assert not any(score.rungs.values())
+    assert not any(score.criteria.values())
     assert score.measures["rubric_mean"] == score.measures["citation_f1"] == 0
 
 
@@ -143,8 +143,8 @@ def test_what_the_judge_could_not_say_is_missing_and_never_a_number(
     score = score_one(GOOD, judge=ScriptedJudge(missing), each=each)
     assert score.is_missing and score.rewards == {}
     assert (score.error_class, score.reasons) == ("judge_failed", {COMPONENT: "judge_failed"})
-    assert score.rungs["answered"] and score.rungs["cited"]
-    assert "satisfied" not in score.rungs
+    assert score.criteria["answered"] and score.criteria["cited"]
+    assert "satisfied" not in score.criteria
     known = set(score.measures)
     assert not {"rubric_mean", "citation_f1"} <= known
 
@@ -219,11 +219,11 @@ def test_saying_nothing_is_right_where_nothing_is_known() -> None:
     )
     text = f"<answer>{ABSTENTION}</answer>"
     right = score_one(text, row=unanswerable, judge=LexicalJudge())
-    assert reward_of(right) == pytest.approx(12) and right.rungs["satisfied"]
+    assert reward_of(right) == pytest.approx(12) and right.criteria["satisfied"]
     judge = ScriptedJudge(always(0))
     wrong = score_one(text, judge=judge)
     assert (reward_of(wrong), wrong.error_class, judge.asked) == (0, "abstained", [])
-    assert wrong.measures["rubric_mean"] == 0 and not any(wrong.rungs.values())
+    assert wrong.measures["rubric_mean"] == 0 and not any(wrong.criteria.values())
 
 
 def test_equal_questions_are_asked_once_and_unknown_ids_never() -> None:
@@ -281,13 +281,13 @@ SCRAPS = st.sampled_from([GOOD, WRONG, "<answer>", "</answer>", "x. ", "<snippet
 
 @given(st.lists(SCRAPS | st.text(max_size=8), max_size=6).map("".join), SHARE, st.booleans())
 @settings(max_examples=150)
-def test_every_rung_implies_the_one_before_and_everything_is_in_range(
+def test_every_criterion_implies_the_one_before_and_everything_is_in_range(
     completion: str, value: float, is_truncated: bool
 ) -> None:
     score = score_one(completion, judge=ScriptedJudge(always(value)), is_truncated=is_truncated)
-    held = [score.rungs[name] for name in RUNGS]
+    held = [score.criteria[name] for name in CRITERIA]
     assert held == sorted(held, reverse=True)
-    assert (score.error_class == "ok") == score.rungs["satisfied"]
+    assert (score.error_class == "ok") == score.criteria["satisfied"]
     assert 0 <= reward_of(score) <= 12
     assert set(score.measures) <= set(MEASURES)
     assert all(math.isfinite(found) for found in score.measures.values())
@@ -364,7 +364,7 @@ def test_worse_answers_to_made_up_rows_earn_less() -> None:
             *(attempt(text, made.row) for text in ladder), judge=LexicalJudge(), rewards=Rewards()
         )
         earned = [reward_of(score) for score in scores]
-        assert scores[0].rungs["satisfied"] and earned[0] == pytest.approx(12)
+        assert scores[0].criteria["satisfied"] and earned[0] == pytest.approx(12)
         assert earned[0] > max(earned[1:3]) and min(earned[1:3]) > earned[3] > earned[4] == 0
 
 

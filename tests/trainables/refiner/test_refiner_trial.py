@@ -20,7 +20,7 @@ from trainables import rewards
 from trainables.evaluation import suite
 from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.rollouts.completion import Completion
-from trainables.tasks.refiner.settings import RUNGS, RefinerSettings
+from trainables.tasks.refiner.settings import CRITERIA, RefinerSettings
 from trainables.tasks.refiner.task import Refiner
 from trainables.trial import train_trial
 
@@ -93,7 +93,7 @@ def test_a_trial_goes_on_without_the_rewards_that_its_judge_owes(tmp_path: Path)
     assert (outcome.state, outcome.reason) == ("FINISHED", None)
     parts = sorted((tmp_path / "trial" / "rewards").glob("*"))
     rows = pd.concat(pd.read_parquet(part) for part in parts)
-    answered = rows["rung/answered"].astype(bool)
+    answered = rows["criterion/answered"].astype(bool)
     assert (len(rows), rows["total"].isna().sum()) == (32, 8)
     assert answered[rows["total"].isna()].all()
     assert (rows.loc[~answered, "total"] == 0).all()
@@ -101,8 +101,8 @@ def test_a_trial_goes_on_without_the_rewards_that_its_judge_owes(tmp_path: Path)
     metrics = metrics_of(tmp_path / "trial")
     assert 0 < metrics["train/judge/failure_frac"] < 0.9
     assert metrics["train/judge/missing_reward_frac"] == 0.25
-    assert {f"train/{name}/pass_at_1" for name in RUNGS} <= metrics.keys()
-    assert {f"final/{name}/pass_at_1" for name in RUNGS} <= metrics.keys()
+    assert {f"train/{name}/pass_at_1" for name in CRITERIA} <= metrics.keys()
+    assert {f"final/{name}/pass_at_1" for name in CRITERIA} <= metrics.keys()
     assert {"train/rubric_mean/mean", "final/rubric_mean/mean"} <= metrics.keys()
     # The holdout judge does not fail, and has no calls to count.
     assert metrics["final/judge/missing_reward_frac"] == 0

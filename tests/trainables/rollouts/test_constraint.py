@@ -92,7 +92,7 @@ def test_random_weights_answer_strictly_under_a_grammar(
     for completion in ended:
         attempt = Attempt(completion.text, prompt("p", SCHEMA), False, False)
         score = task().score(attempt, thinking=False)
-        assert score.rungs["strict"], completion.text
+        assert score.criteria["strict"], completion.text
     assert problems == {}
 
 

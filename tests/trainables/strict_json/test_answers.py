@@ -105,10 +105,10 @@ def fenced(document: object) -> str:
 
 def test_a_strict_answer_can_be_wrong_and_says_where() -> None:
     found = scored(fenced({**EXPECTED, "buyer": "Tom"}))
-    assert found.rungs["strict"] and not found.rungs["correct"]
+    assert found.criteria["strict"] and not found.criteria["correct"]
     assert (found.error_class, found.error_path) == ("wrong_text", "/buyer")
     assert found.rewards["content"] == found.measures["content_f1"] == pytest.approx(5 / 6)
-    assert not scored(f"{fenced(EXPECTED)} Done.").rungs["correct"]
+    assert not scored(f"{fenced(EXPECTED)} Done.").criteria["correct"]
 
 
 @pytest.mark.parametrize("thinking", [False, True], ids=["no-think", "think"])
@@ -121,7 +121,7 @@ def test_correct_is_every_component_at_its_maximum_and_nothing_else_is(thinking:
     weights = settings.default_weights(thinking)
     thought = "<think>buyer, paid and items, one by one</think>\n" if thinking else ""
     right = scored(thought + fenced(EXPECTED), thinking=thinking)
-    assert right.rungs["correct"] and right.error_class == "ok"
+    assert right.criteria["correct"] and right.error_class == "ok"
     assert set(right.rewards) == set(ANSWER_REWARDS) and set(right.rewards.values()) == {1.0}
     random, num_wrong = Random(0), 0
     for _ in range(400):
@@ -130,7 +130,7 @@ def test_correct_is_every_component_at_its_maximum_and_nothing_else_is(thinking:
         text = random.choice([thought, thought, ""]) + fenced(document)
         text = text[: random.choice([len(text), len(text), random.randrange(len(text))])]
         found = scored(text + random.choice(["", "", " Done."]), thinking=thinking)
-        is_correct = found.rungs["correct"]
+        is_correct = found.criteria["correct"]
         num_wrong += not is_correct
         assert is_correct == all(found.rewards[name] == 1 for name in decisive), text
         earned = sum(weights[name] * value for name, value in found.rewards.items())
@@ -142,5 +142,5 @@ def test_with_strict_as_the_aim_content_is_no_condition() -> None:
     settings = StrictJsonSettings.model_validate(
         {"train": "rows.jsonl", "columns": {"answer": "label"}, "primary": "strict"}
     )
-    assert settings.primary_rung == "strict" and settings.rungs[-1] == "correct"
+    assert settings.primary_criterion == "strict" and settings.criteria[-1] == "correct"
     assert settings.decisive_components(False) == {"schema", "strictness"}

@@ -17,7 +17,7 @@ def test_gold_and_minified_are_strict_and_chatter_and_padding_are_not(
 ) -> None:
     probes = TASK.probes(prompt, thinking=thinking)
     is_strict = {
-        name: TASK.score(Attempt(text, prompt, False, False), thinking=thinking).rungs["strict"]
+        name: TASK.score(Attempt(text, prompt, False, False), thinking=thinking).criteria["strict"]
         for name, text in probes.items()
     }
     right = {name for name, holds in is_strict.items() if holds}

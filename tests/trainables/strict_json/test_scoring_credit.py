@@ -188,7 +188,7 @@ def test_bulk_never_raises_the_total(schema: str, document: Any, wrap: str) -> N
     before = scored(wrap.replace("{}", fenced(document)), BULKY[schema])
     after = scored(wrap.replace("{}", fenced(_add_items(document))), BULKY[schema])
     padded = scored(wrap.replace("{}", fenced(document, indent=40)), BULKY[schema])
-    assert not after.rungs["conformant"]
+    assert not after.criteria["conformant"]
     assert total(after) <= total(before)
     assert total(padded) <= total(before)
     assert padded.rewards["schema"] == before.rewards["schema"]

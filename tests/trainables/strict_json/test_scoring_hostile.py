@@ -135,8 +135,8 @@ def test_deep_items_that_must_be_unique_do_not_raise() -> None:
     schema = json.dumps({"items": {"uniqueItems": True}, "uniqueItems": True})
     completion = f"```json\n[{deep}, {deep}]\n```"
     score = Scorer().score(completion, schema, thinking=False, think_prefilled=False)
-    assert score.rungs["parsed"]
-    assert not score.rungs["conformant"]
+    assert score.criteria["parsed"]
+    assert not score.criteria["conformant"]
 
 
 def test_deep_and_explosive_schemas_can_be_graded() -> None:

@@ -94,11 +94,11 @@ def test_gold_is_strict_with_full_marks(schema: dict[str, Any], data: st.DataObj
     indent = data.draw(st.sampled_from([None, 0, 2, 8]))
     text = fenced(json.dumps(document, indent=indent, ensure_ascii=data.draw(st.booleans())))
     score = scored(text, schema, scorer=SCORER)
-    assert score.rungs["strict"]
+    assert score.criteria["strict"]
     assert score.rewards == MAXIMA
     assert score.error_class == "ok"
     thinking = scored(thoughtful(text), schema, thinking=True, scorer=SCORER)
-    assert thinking.rungs["strict"]
+    assert thinking.criteria["strict"]
     assert thinking.rewards == MAXIMA
 
 
@@ -149,8 +149,8 @@ def test_damaged_documents_lose(damage: str, schema: dict[str, Any], data: st.Da
     wrong = DOCUMENT_DAMAGES[damage](copy.deepcopy(gold), data)
     score = scored(fenced(json.dumps(wrong)), schema, scorer=SCORER)
     # Not every addition is an error; what the validator accepts is no damage.
-    assume(not score.rungs["conformant"] or damage in ("replace", "wrap"))
-    assert not score.rungs["strict"]
+    assume(not score.criteria["conformant"] or damage in ("replace", "wrap"))
+    assert not score.criteria["strict"]
     assert score.rewards["schema"] <= 0.95
     assert score.error_class != "ok"
     assert total(score) < total(scored(fenced(json.dumps(gold)), schema, scorer=SCORER))
@@ -179,7 +179,7 @@ def test_damaged_completions_lose(damage: str, schema: dict[str, Any], data: st.
     wrong = TEXT_DAMAGES[damage](gold)
     assume(wrong != gold)
     score = scored(wrong, schema, scorer=SCORER)
-    assert not score.rungs["strict"]
+    assert not score.criteria["strict"]
     assert score.rewards["schema"] < 1.0 or score.rewards["strictness"] < 1.0
     assert total(score) < total(scored(gold, schema, scorer=SCORER))
 
@@ -196,7 +196,7 @@ def test_losing_the_think_block_costs(schema: dict[str, Any], data: st.DataObjec
         f"<think>{THOUGHT}{gold}",
     ):
         score = scored(wrong, schema, thinking=True, scorer=SCORER)
-        assert not score.rungs["strict"]
+        assert not score.criteria["strict"]
         assert total(score, thinking=True) < total(full, thinking=True)
 
 
@@ -209,7 +209,7 @@ def test_adding_valid_items_or_keys_never_raises_a_wrong_total(
     gold = _gold(data, schema)
     wrong = _replace(copy.deepcopy(gold), data)
     before = scored(fenced(json.dumps(wrong)), schema, scorer=SCORER)
-    assume(not before.rungs["conformant"])
+    assume(not before.criteria["conformant"])
     container = data.draw(st.sampled_from(_containers(gold)))
     twin = _twin(gold, wrong, container)
     assume(twin is not None)
@@ -241,4 +241,4 @@ def _twin(gold: Any, wrong: Any, container: Any) -> Any:
 def test_no_text_raises(text: str, thinking: bool, think_prefilled: bool) -> None:
     schema = {"type": "object", "required": ["a"]}
     score = scored(text, schema, thinking=thinking, think_prefilled=think_prefilled, scorer=SCORER)
-    assert not score.rungs["strict"]
+    assert not score.criteria["strict"]

@@ -12,7 +12,7 @@ from scoring_material import MAXIMA, fenced, reference_rows, total
 
 from trainables.tasks.strict_json.completion import parse_completion
 from trainables.tasks.strict_json.credit import Grader
-from trainables.tasks.strict_json.rungs import RUNGS
+from trainables.tasks.strict_json.criteria import CRITERIA
 from trainables.tasks.strict_json.scoring import Scorer
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.task import Score
@@ -48,12 +48,15 @@ def recorded(schemas: dict[str, str]) -> list[Scored]:
 
 
 def test_syntax_is_the_published_verdict_on_every_row(recorded: list[Scored]) -> None:
-    assert all(score.rungs["syntax"] == row["published_valid"] for row, score in recorded)
+    assert all(score.criteria["syntax"] == row["published_valid"] for row, score in recorded)
 
 
-def test_rungs_agree_with_the_independent_scorer(recorded: list[Scored]) -> None:
+def test_criteria_agree_with_the_independent_scorer(recorded: list[Scored]) -> None:
     differing = Counter(
-        rung for row, score in recorded for rung in RUNGS if score.rungs[rung] != row["rungs"][rung]
+        criterion
+        for row, score in recorded
+        for criterion in CRITERIA
+        if score.criteria[criterion] != row["rungs"][criterion]
     )
     # One answer quotes a fence inside a string: its document goes on behind it.
     assert differing == {"parsed": 1}
@@ -64,8 +67,8 @@ def test_no_other_completion_reaches_a_strict_one(recorded: list[Scored]) -> Non
     for row, score in recorded:
         thinking = row["thinking"]
         sides = totals[row["prompt"], thinking]
-        sides[score.rungs["strict"]].append(total(score, thinking=thinking))
-        assert not score.rungs["strict"] or score.rewards == MAXIMA
+        sides[score.criteria["strict"]].append(total(score, thinking=thinking))
+        assert not score.criteria["strict"] or score.rewards == MAXIMA
     pairs = [(max(other), min(strict)) for other, strict in totals.values() if other and strict]
     assert len(pairs) > 100
     assert all(other < strict for other, strict in pairs)
@@ -113,7 +116,7 @@ def test_stuffing_a_recorded_wrong_answer_never_pays(
     rng = random.Random(0)
     checked = 0
     for row, recorded_score in recorded:
-        if not recorded_score.rungs["parsed"] or recorded_score.rungs["conformant"]:
+        if not recorded_score.criteria["parsed"] or recorded_score.criteria["conformant"]:
             continue
         document = parse_completion(row["completion"], think_prefilled=False).document
         # Written anew: of equal keys only the last is left.
@@ -129,7 +132,7 @@ def test_stuffing_a_recorded_wrong_answer_never_pays(
             fenced(document), schemas[row["prompt"]], thinking=False, think_prefilled=False
         )
         # Where a lack of keys was all that was wrong, a hundred of them put it right.
-        if not after.rungs["conformant"]:
+        if not after.criteria["conformant"]:
             assert after.rewards["schema"] <= before.rewards["schema"], row
             assert total(after) <= total(before), row
             checked += 1
@@ -151,10 +154,10 @@ def test_real_instances_get_their_labels(indent: int | None) -> None:
                 text = json.dumps(document, indent=indent, separators=separators)
                 score = scorer.score(fenced(text), schema, thinking=False, think_prefilled=False)
                 if label == "valid":
-                    assert score.rungs["strict"], (row["id"], text)
+                    assert score.criteria["strict"], (row["id"], text)
                     assert score.rewards == MAXIMA
                 else:
-                    assert not score.rungs["conformant"], (row["id"], text)
+                    assert not score.criteria["conformant"], (row["id"], text)
                     assert total(score) < maximum
     assert len(rows) == 849
 
@@ -175,7 +178,7 @@ def test_verdicts_differ_from_jsonschema_only_by_format() -> None:
                 thinking=False,
                 think_prefilled=False,
             )
-            if validator.is_valid(document) != score.rungs["conformant"]:
+            if validator.is_valid(document) != score.criteria["conformant"]:
                 differing.append(score.error_class)
     assert set(differing) <= {"format_mismatch", "ok"}
     assert len(differing) < 25

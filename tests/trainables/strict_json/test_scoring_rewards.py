@@ -77,7 +77,7 @@ def test_strict_is_the_maximum_and_anything_else_lacks_a_decisive_component(
     completion: str, thinking: bool
 ) -> None:
     score = scored(completion, thinking=thinking)
-    if score.rungs["strict"]:
+    if score.criteria["strict"]:
         assert score.rewards == MAXIMA
     else:
         settings = StrictJsonSettings()
@@ -192,7 +192,7 @@ def test_strictness_falls_with_the_outside_text() -> None:
 )
 def test_layout_and_shared_keys_are_no_repetition(text: str) -> None:
     score = scored(text, {"type": "null"})
-    assert not score.rungs["conformant"]
+    assert not score.criteria["conformant"]
     assert score.rewards["repetition"] == 1.0
 
 
@@ -256,7 +256,7 @@ def test_a_conformant_document_may_repeat_itself() -> None:
 def test_bare_json_earns_schema_credit_but_is_not_strict() -> None:
     score = scored(COMPLETIONS["bare"])
     assert score.rewards["schema"] == 1.0
-    assert not score.rungs["parsed"]
+    assert not score.criteria["parsed"]
 
 
 def test_default_weights_and_decisive_components_fit_the_mode() -> None:
@@ -273,5 +273,5 @@ def test_a_scorer_forgets_the_oldest_schema_first(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("trainables.tasks.strict_json.scoring.MAX_COMPILED_SCHEMAS", 2)
     scorer = Scorer()
     schemas = [SHELF, {"type": "array", "maxItems": 1}, {"type": "array", "maxItems": 2}, SHELF]
-    rungs = [scored(fenced(GOLD_SHELF), schema, scorer=scorer).rungs for schema in schemas]
-    assert [rung["strict"] for rung in rungs] == [True, False, False, True]
+    criteria = [scored(fenced(GOLD_SHELF), schema, scorer=scorer).criteria for schema in schemas]
+    assert [criterion["strict"] for criterion in criteria] == [True, False, False, True]

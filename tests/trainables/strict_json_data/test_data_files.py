@@ -50,7 +50,7 @@ def test_rows_become_prompts_of_three_splits_with_right_answers(tmp_path: Path) 
     prompts = [prompt for split in SPLITS for prompt in task.prompts(split)]
     assert sorted(prompt.text for prompt in prompts) == sorted(str(row["text"]) for row in ROWS)
     assert all(len(task.prompts(split)) >= 2 for split in SPLITS)
-    assert task.primary_rung == "correct" and task.measures[-1] == "content_f1"
+    assert task.primary_criterion == "correct" and task.measures[-1] == "content_f1"
     assert len(task.read_suite(tmp_path / "rows.jsonl")) == len(ROWS)
     with pytest.raises(SpecError, match="knows no expected answers"):
         task.outside_suite("schemastore", "")
@@ -61,7 +61,7 @@ def test_rows_become_prompts_of_three_splits_with_right_answers(tmp_path: Path) 
         gold = task.gold_completion(prompt, thinking=False)
         assert task.gold_completion(prompt, thinking=True) is None
         score = task.score(Attempt(str(gold), prompt, False, False), thinking=False)
-        assert score.rungs["correct"] and set(score.rewards.values()) == {1.0}
+        assert score.criteria["correct"] and set(score.rewards.values()) == {1.0}
 
 
 def test_chat_and_schemas_of_their_own_are_kept_as_they_are(tmp_path: Path) -> None:
@@ -75,7 +75,9 @@ def test_chat_and_schemas_of_their_own_are_kept_as_they_are(tmp_path: Path) -> N
     system, user = task.messages(prompt, thinking=True)
     assert system["content"].endswith("\n\nShop.") and "<think>" in system["content"]
     assert user["content"] in {row["prompt"][1]["content"] for row in rows}
-    assert task.primary_rung == "strict" and prompt.gold is None and prompt.difficulty == "hard"
+    assert (
+        task.primary_criterion == "strict" and prompt.gold is None and prompt.difficulty == "hard"
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def test_settings_load_the_task() -> None:
     assert isinstance(task, StrictJson)
     assert task.kind == "strict_json"
     assert task.difficulties == DIFFICULTIES
-    assert task.rungs[-1] == task.primary_rung == "strict"
+    assert task.criteria[-1] == task.primary_criterion == "strict"
     assert task.max_prompt_tokens == 512
 
 
@@ -86,7 +86,7 @@ def test_gold_completions_are_strict_with_every_component_at_its_maximum(
     for prompt in (*task.prompts("train"), *task.prompts("validation"), *task.prompts("test")):
         completion = _completion(prompt, thinking=thinking, prefilled=prefilled)
         score = task.score(Attempt(completion, prompt, False, prefilled), thinking=thinking)
-        assert all(score.rungs.values()), (completion, score)
+        assert all(score.criteria.values()), (completion, score)
         active = {name: score.rewards[name] for name in task.components}
         if not thinking:
             active.pop("reasoning")

@@ -85,7 +85,7 @@ class FunctionScorer:
         thought, closing, _ = _text(attempt).partition(THINK_CLOSE)
         num_words = len(thought.partition("<think>")[2].split())
         return Score(
-            rungs={} if is_unknown else {SUCCESS: not missed},
+            criteria={} if is_unknown else {SUCCESS: not missed},
             rewards=known,
             error_class="does_not_apply" if is_unknown else next(iter(missed), "ok"),
             is_thinking=bool(closing) and num_words >= MIN_THOUGHT_WORDS,

@@ -19,7 +19,7 @@ from trainables.tasks.splits import SplitSettings
 __all__ = ["SUCCESS", "ColumnSettings", "Condition", "FunctionsSettings"]
 
 SUCCESS = "success"
-"""The one rung."""
+"""The one criterion."""
 _CONDITION = re.compile(
     r"(?P<function>[A-Za-z_]\w*)\s*(?P<sign>>=|<=|==|>|<)\s*(?P<value>[-+]?[\d.]+(e[-+]?\d+)?)"
 )
@@ -60,7 +60,7 @@ class ColumnSettings(BaseModel):
 class FunctionsSettings(BaseSettings):
     """Which reward functions, and over which rows."""
 
-    rungs: ClassVar[tuple[str, ...]] = (SUCCESS,)
+    criteria: ClassVar[tuple[str, ...]] = (SUCCESS,)
     paths: ClassVar[tuple[str, ...]] = ("module", "train", "validation", "test")
 
     kind: Literal["functions"]

@@ -1,4 +1,4 @@
-"""Completions to rewards, rungs and measures: deterministic first, then one batch to the judge.
+"""Completions to rewards, criteria and measures: deterministic first, then one batch to the judge.
 
     reward = scale x (rubric mean + citation weight x citation F1)
 
@@ -7,7 +7,7 @@ that nothing is known where the evidence answers: on negative rubrics alone, say
 would earn nearly full marks. What the judge could not say is missing, and so is the reward; a
 completion that needs no judge is never missing.
 
-Rungs, each implying the one before: ``answered`` (exactly one answer block with something in
+Criteria, each implying the one before: ``answered`` (exactly one answer block with something in
 it), ``cited`` (its tags are in order, and every claim names only ids of the evidence, or it
 rightly says nothing at all), ``supported`` (citation F1 is good enough), ``satisfied`` (and so is
 the rubric mean). The first two need no judge.
@@ -42,7 +42,7 @@ Answers = dict[Question, tuple[float, ...] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """What the two upper rungs ask for."""
+    """What the two upper criteria ask for."""
 
     rubric_mean: float
     citation_f1: float
@@ -135,12 +135,12 @@ class RefinerScorer:
         mean = draft.rubric_mean(rubric_scores)
         citations = draft.citations(answers)
         reward, reason = self._reward(draft, mean, citations)
-        rungs = self._rungs(draft, mean, citations)
+        criteria = self._criteria(draft, mean, citations)
         return Score(
-            rungs=rungs,
+            criteria=criteria,
             rewards={} if reward is None else {COMPONENT: reward},
             reasons={COMPONENT: reason},
-            error_class=_error_class(draft, rungs, is_missing=reward is None),
+            error_class=_error_class(draft, criteria, is_missing=reward is None),
             error_path=str(draft.reading.position) if draft.fault else "",
             is_thinking=len(draft.reading.thought) >= MIN_THOUGHT_CHARS,
             measures=draft.measures(mean, citations),
@@ -165,21 +165,21 @@ class RefinerScorer:
         total = mean + self.rewards.citation_weight * citations.f1
         return self.rewards.scale * total, "ok"
 
-    def _rungs(
+    def _criteria(
         self, draft: "_Draft", mean: float | None, citations: CitationScore | None
     ) -> dict[str, bool]:
-        """Return the rungs that are known; what hangs on a missing score is left out."""
-        rungs = {"answered": draft.reading.answer is not None, "cited": not draft.fault}
+        """Return the criteria that are known; what hangs on a missing score is left out."""
+        criteria = {"answered": draft.reading.answer is not None, "cited": not draft.fault}
         if draft.fault:
-            return rungs | {"supported": False, "satisfied": False}
+            return criteria | {"supported": False, "satisfied": False}
         if citations is None:
-            return rungs
-        rungs["supported"] = citations.f1 >= self.marks.citation_f1
-        if not rungs["supported"]:
-            rungs["satisfied"] = False
+            return criteria
+        criteria["supported"] = citations.f1 >= self.marks.citation_f1
+        if not criteria["supported"]:
+            criteria["satisfied"] = False
         elif mean is not None:
-            rungs["satisfied"] = mean >= self.marks.rubric_mean
-        return rungs
+            criteria["satisfied"] = mean >= self.marks.rubric_mean
+        return criteria
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +189,7 @@ class _Draft:
     row: RefinerRow
     reading: Reading
     fault: str
-    """Why it is not on the rung ``cited``; empty if it is."""
+    """Why it is not on the criterion ``cited``; empty if it is."""
     penalty: float | None
     """What replaces its reward."""
     rubrics: tuple[Rubric, ...]
@@ -286,7 +286,7 @@ def _about_claims(row: RefinerRow, answer: Answer) -> tuple[SupportQuestion, ...
 
 
 def _format_fault(answer: Answer, row: RefinerRow) -> str:
-    """Return why an answer is not on the rung ``cited``, as a code; empty if it is."""
+    """Return why an answer is not on the criterion ``cited``, as a code; empty if it is."""
     if answer.faults:
         return answer.faults[0]
     if answer.abstains:
@@ -298,11 +298,11 @@ def _format_fault(answer: Answer, row: RefinerRow) -> str:
     return ""
 
 
-def _error_class(draft: _Draft, rungs: dict[str, bool], *, is_missing: bool) -> str:
+def _error_class(draft: _Draft, criteria: dict[str, bool], *, is_missing: bool) -> str:
     if draft.fault:
         return draft.fault
     if is_missing:
         return "judge_failed"
-    if not rungs.get("supported", True):
+    if not criteria.get("supported", True):
         return "unsupported"
-    return "ok" if rungs.get("satisfied", True) else "rubrics_unmet"
+    return "ok" if criteria.get("satisfied", True) else "rubrics_unmet"

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from trainables.tasks.base_settings import BaseSettings, Component
 from trainables.tasks.refiner.judge_settings import LIMITS, JudgeSettings, LexicalSettings
 
-__all__ = ["COMPONENT", "DIFFICULTIES", "MEASURES", "RUNGS", "RefinerSettings", "RewardSettings"]
+__all__ = ["COMPONENT", "CRITERIA", "DIFFICULTIES", "MEASURES", "RefinerSettings", "RewardSettings"]
 
 COMPONENT = "composite"
 """The one reward component: with two, a missing one would leave the other as the whole reward."""
-RUNGS = ("answered", "cited", "supported", "satisfied")
+CRITERIA = ("answered", "cited", "supported", "satisfied")
 DIFFICULTIES = ("few", "several", "many")
 MEASURES = (
     "rubric_mean",
@@ -43,7 +43,7 @@ class RewardSettings(BaseModel):
     instance_rubrics_only: bool = False
     """Leave the three static rubrics out of training; evaluations always ask them."""
     gate_by_format: bool = False
-    """An answer below the rung ``cited`` earns 0, and no judge is asked about it."""
+    """An answer below the criterion ``cited`` earns 0, and no judge is asked about it."""
     non_stop_penalty: Annotated[float, Field(le=0)] | None = None
     """Replaces the reward of a completion that the token limit ended; null replaces nothing."""
 
@@ -51,7 +51,7 @@ class RewardSettings(BaseModel):
 class RefinerSettings(BaseSettings):
     """Which rows, which judges, and how a reward is put together."""
 
-    rungs: ClassVar[tuple[str, ...]] = RUNGS
+    criteria: ClassVar[tuple[str, ...]] = CRITERIA
     reward_table: ClassVar[Mapping[str, Component]] = MappingProxyType(
         {COMPONENT: Component(1.0, is_decisive=True)}
     )
@@ -87,9 +87,9 @@ class RefinerSettings(BaseSettings):
     reward: RewardSettings = RewardSettings()
     """How scores become a reward."""
     pass_rubric_mean: Annotated[float, Field(ge=0, le=1)] = 0.75
-    """From here on a supported answer is on the rung ``satisfied``."""
+    """From here on a supported answer is on the criterion ``satisfied``."""
     pass_citation_f1: Annotated[float, Field(ge=0, le=1)] = 0.75
-    """From here on a cited answer is on the rung ``supported``."""
+    """From here on a cited answer is on the criterion ``supported``."""
 
     @model_validator(mode="after")
     def _splits_come_together(self) -> Self:

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 CORRECT = "correct"
-"""The rung above strict: the document is the expected one."""
+"""The criterion above strict: the document is the expected one."""
 CONTENT = "content"
 """The reward component and measure: F1 over leaves."""
 MAX_WRONG_CONTENT = 0.95

@@ -1,7 +1,7 @@
 """What an audit reads of recorded completions: one flat row for each, with what may be wrong.
 
-Rows are those of ``samples.parquet``: ``rung/...`` of the scorer, and as ``measure/...`` its
-rewards, symptoms that no single rung shows (``share/...``) and leakage (``in_training/...``).
+Rows are those of ``samples.parquet``: ``criterion/...`` of the scorer, and as ``measure/...`` its
+rewards, symptoms that no single criterion shows (``share/...``) and leakage (``in_training/...``).
 No statistics here.
 """
 
@@ -108,8 +108,8 @@ def _facts(scored: SchemaScored, *, family: str | None) -> dict[str, Any]:
         "num_tokens": nan,
         "is_truncated": nan,
         **{
-            f"rung/{name}": nan if holds is None else float(holds)
-            for name, holds in score.rungs.items()
+            f"criterion/{name}": nan if holds is None else float(holds)
+            for name, holds in score.criteria.items()
         },
         "measure/num_characters": len(row.values["completion"]),
         "measure/num_values": _num_values(read.document) if read.is_read else nan,
@@ -151,7 +151,7 @@ def _symptoms(read: Completion, scored: SchemaScored) -> dict[str, float]:
     is_empty = not _num_values(read.document)
     asks_for_array = _mentions_array(scored.schema)
     return {
-        "empty_document": float(is_empty and not scored.score.rungs["conformant"]),
+        "empty_document": float(is_empty and not scored.score.criteria["conformant"]),
         "array_left_out": float(not _holds_array(read.document)) if asks_for_array else nan,
     }
 

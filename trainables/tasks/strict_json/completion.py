@@ -1,6 +1,6 @@
 """One completion, taken apart once: think block, fences, candidate document, outside text.
 
-Everything downstream (rungs, rewards, error classes) reads the ``Completion`` and never
+Everything downstream (criteria, rewards, error classes) reads the ``Completion`` and never
 the raw text again. Think blocks are recognised where the text outside the document
 stands: a string of the answer that mentions ``<think>`` is part of the answer.
 """
@@ -64,7 +64,7 @@ class Completion(NamedTuple):
 
     @property
     def is_parsed(self) -> bool:
-        """The rung ``parsed``: a closed json fence holds one document."""
+        """The criterion ``parsed``: a closed json fence holds one document."""
         return self.form == "json_fence" and self.is_closed and not self.error
 
 

@@ -1,6 +1,6 @@
 """The one thing to say about a completion that is not strict, for tables and failure reports.
 
-Classes follow the ladder: what keeps a completion from its first missed rung names it.
+Classes follow the ladder: what keeps a completion from its first missed criterion names it.
 """
 
 from collections.abc import Collection

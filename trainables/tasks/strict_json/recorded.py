@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.tasks.recorded import RecordedScores, ScoredCompletion, add_up, read_recorded
+from trainables.tasks.strict_json.criteria import CRITERIA
 from trainables.tasks.strict_json.references import References, read_references
 from trainables.tasks.strict_json.rewards import REWARDS
-from trainables.tasks.strict_json.rungs import RUNGS
 from trainables.tasks.strict_json.scoring import Scorer
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 
@@ -58,7 +58,7 @@ def score_file(
     """
     return add_up(
         score_recorded(completions, read_references(schemas)),
-        rungs=RUNGS,
+        criteria=CRITERIA,
         components=list(REWARDS),
         inputs=(completions, schemas),
         by=by,

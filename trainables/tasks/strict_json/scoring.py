@@ -1,4 +1,4 @@
-"""From a completion and its schema to rungs, rewards and an error class.
+"""From a completion and its schema to criteria, rewards and an error class.
 
 One ``Scorer`` per process or batch: it keeps compiled schemas, and nothing lives at module
 level, because what one process stores there is empty in another. Weights are applied by
@@ -20,6 +20,7 @@ from trainables.tasks.strict_json.answers import (
 )
 from trainables.tasks.strict_json.completion import Completion, parse_completion
 from trainables.tasks.strict_json.credit import MAX_WRONG_CREDIT, Failure, Grader
+from trainables.tasks.strict_json.criteria import place
 from trainables.tasks.strict_json.error_classes import Problem, classify
 from trainables.tasks.strict_json.rewards import (
     ANSWER_REWARDS,
@@ -28,7 +29,6 @@ from trainables.tasks.strict_json.rewards import (
     Reward,
     validity_reward,
 )
-from trainables.tasks.strict_json.rungs import place
 from trainables.tasks.strict_json.salvage import salvage
 from trainables.tasks.strict_json.thinking import PLACEHOLDERS, Placeholders, judge_thought
 from trainables.tasks.strict_json.validation import compile_schema
@@ -129,18 +129,18 @@ class Scorer:
         error = classify(
             parsed, failures=failures, is_conformant=is_valid, thinking=thinking, verdict=verdict
         )
-        rungs = place(parsed, is_valid=is_valid, thinking=thinking, verdict=verdict)
+        criteria = place(parsed, is_valid=is_valid, thinking=thinking, verdict=verdict)
         measures = {}
         if answer is not None:
             found = found or NOTHING
-            if rungs["strict"] and not found.is_equal:
+            if criteria["strict"] and not found.is_equal:
                 error = Problem(found.error_class, found.where)
-            rungs[CORRECT] = rungs["strict"] and found.is_equal
+            criteria[CORRECT] = criteria["strict"] and found.is_equal
             measures = dict(
                 zip(ANSWER_MEASURES, (found.precision, found.recall, found.f1), strict=True)
             )
         return Score(
-            rungs=rungs,
+            criteria=criteria,
             rewards={name: reward.value for name, reward in rewards.items()},
             reasons={name: reward.reason for name, reward in rewards.items()},
             error_class=error.error_class,

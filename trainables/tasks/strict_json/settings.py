@@ -16,9 +16,9 @@ from trainables.tasks.base_settings import BaseSettings
 from trainables.tasks.data_files import Source
 from trainables.tasks.splits import SplitSettings
 from trainables.tasks.strict_json.answers import CONTENT, CORRECT
+from trainables.tasks.strict_json.criteria import CRITERIA
 from trainables.tasks.strict_json.measure import DIFFICULTIES
 from trainables.tasks.strict_json.rewards import ANSWER_REWARDS, REWARDS, JsonComponent
-from trainables.tasks.strict_json.rungs import RUNGS
 
 __all__ = ["ColumnSettings", "StrictJsonSettings"]
 
@@ -137,21 +137,21 @@ class StrictJsonSettings(BaseSettings):
         return self.columns.answer is not None
 
     @property
-    def rungs(self) -> tuple[str, ...]:
+    def criteria(self) -> tuple[str, ...]:
         """The scoring ladder, lowest first."""
-        return (*RUNGS, CORRECT) if self.has_answers else RUNGS
+        return (*CRITERIA, CORRECT) if self.has_answers else CRITERIA
 
     @property
-    def primary_rung(self) -> str:
-        """The rung that verdicts and searches are about."""
-        return self.primary or self.rungs[-1]
+    def primary_criterion(self) -> str:
+        """The criterion that verdicts and searches are about."""
+        return self.primary or self.criteria[-1]
 
     @property
     def reward_table(self) -> Mapping[str, JsonComponent]:
         """The seven components, and where rows have answers their content."""
         if not self.has_answers:
             return REWARDS
-        if self.primary_rung == CORRECT:
+        if self.primary_criterion == CORRECT:
             return ANSWER_REWARDS
         content = replace(ANSWER_REWARDS[CONTENT], is_decisive=False)
         return {**REWARDS, CONTENT: content}

@@ -1,7 +1,7 @@
 """Rebuild ``builtin:tiny_citing``: ``python -m trainables.tiny.citing [--out DIR]``.
 
 Trains tokenizer and model on made-up rows of the refiner, measures it on the validation split
-with the offline judge, and refuses a model whose rate on the task's primary rung lies outside
+with the offline judge, and refuses a model whose rate on the task's primary criterion lies outside
 the range that leaves something to learn.
 """
 
@@ -50,7 +50,7 @@ def build(out: Path) -> bool:
     card = card_text(PHASES, efforts, summary, num_parameters=parameters)
     (out / "README.md").write_text(card, encoding="utf-8")
     low, high = SATISFIED_RANGE
-    return bool(low <= summary["rungs"]["satisfied"] <= high)
+    return bool(low <= summary["criteria"]["satisfied"] <= high)
 
 
 def main() -> int:
@@ -60,7 +60,7 @@ def main() -> int:
         model="builtin:tiny_citing",
         module="trainables.tiny.citing",
         about=__doc__,
-        rung="satisfied",
+        criterion="satisfied",
         allowed=SATISFIED_RANGE,
     )
 

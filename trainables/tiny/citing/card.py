@@ -35,7 +35,7 @@ rebuilds it, up to the rounding of another machine or thread count.
 Measured when it was built: validation split, {prompts} prompts, one sample, temperature 1,
 no nucleus, NF4, the offline judge that counts words.
 
-| {rungs} | rubric mean | citation F1 | invalid ids |
+| {criteria} | rubric mean | citation F1 | invalid ids |
 |{rule}
 | {rates} | {rubric_mean:.2f} | {citation_f1:.2f} | {invalid:.0%} |
 
@@ -55,15 +55,15 @@ def card_text(
     num_parameters: int,
 ) -> str:
     """Return the card as Markdown, with the rates that were measured when it was built."""
-    rungs, measures = summary["rungs"], summary["measures"]
+    criteria, measures = summary["criteria"], summary["measures"]
     return CARD.format(
         parameters=num_parameters,
         flaws="\n- ".join(FLAWS),
         phases=phase_table(phases, efforts),
         prompts=summary["num_prompts"],
-        rungs=" | ".join(rungs),
-        rule="---|" * (len(rungs) + 3),
-        rates=" | ".join(f"{rate:.1%}" for rate in rungs.values()),
+        criteria=" | ".join(criteria),
+        rule="---|" * (len(criteria) + 3),
+        rates=" | ".join(f"{rate:.1%}" for rate in criteria.values()),
         rubric_mean=measures["rubric_mean"],
         citation_f1=measures["citation_f1"],
         # Absent where no answer cites anything.

@@ -190,7 +190,7 @@ class CellStudy:
         self, trial: optuna.Trial, folders: Sequence[Path], found: Finished
     ) -> Finished | Unusable:
         try:
-            worst = worst_difficulty_pp(folders, rung=self._sweep.task.primary_rung)
+            worst = worst_difficulty_pp(folders, criterion=self._sweep.task.primary_criterion)
         except StrictuneError as error:
             return Unusable(f"the constraint cannot be measured: {error}")
         if "no_difficulty_worse" not in trial.constraints:
@@ -241,7 +241,7 @@ class CellStudy:
 def objectives_of(sweep: SweepSpec) -> tuple[ObjectiveSpec, ...]:
     """Return what the studies of a sweep optimize."""
     assert sweep.search is not None
-    default = ObjectiveSpec(metric=f"eval/{sweep.task.primary_rung}/pass_at_1", mode="max")
+    default = ObjectiveSpec(metric=f"eval/{sweep.task.primary_criterion}/pass_at_1", mode="max")
     return sweep.search.objectives or (default,)
 
 

@@ -71,8 +71,8 @@ def objective_column(table: pd.DataFrame, metric: str) -> Floats:
         SpecError: The metric is no mean over prompts.
     """
     parts = metric.split("/")
-    if parts[0] == "eval" and parts[-1] == "pass_at_1" and f"rung/{parts[-2]}" in table:
-        return np.asarray(table[f"rung/{parts[-2]}"], dtype=np.float64)
+    if parts[0] == "eval" and parts[-1] == "pass_at_1" and f"criterion/{parts[-2]}" in table:
+        return np.asarray(table[f"criterion/{parts[-2]}"], dtype=np.float64)
     known = {
         "eval/completion_tokens/mean": "num_tokens",
         "eval/think_rate": "is_thinking",
@@ -81,7 +81,7 @@ def objective_column(table: pd.DataFrame, metric: str) -> Floats:
     if metric not in known:
         raise SpecError(
             f"search.objectives: {metric} is no mean over prompts, which dominated needs. Use "
-            f"eval/<rung>/pass_at_1 or one of {', '.join(known)}."
+            f"eval/<criterion>/pass_at_1 or one of {', '.join(known)}."
         )
     return np.asarray(table[known[metric]], dtype=np.float64)
 

@@ -47,7 +47,7 @@ def read_values(
     return Finished([math.fsum(column) / len(column) for column in columns])
 
 
-def worst_difficulty_pp(folders: Sequence[Path], *, rung: str) -> float:
+def worst_difficulty_pp(folders: Sequence[Path], *, criterion: str) -> float:
     """Say by how much the worst difficulty is below the baseline with confidence.
 
     Returns:
@@ -60,17 +60,17 @@ def worst_difficulty_pp(folders: Sequence[Path], *, rung: str) -> float:
         trial = measure(read_run(folder))
         baseline = measure(read_run(trial.record.baseline_folder))
         check_comparable(trial, baseline, is_gain=True)
-        for high in _upper_ends(trial, baseline, rung=rung):
+        for high in _upper_ends(trial, baseline, criterion=criterion):
             worst = max(worst, -100 * high)
     return worst
 
 
-def _upper_ends(trial: Measured, baseline: Measured, *, rung: str) -> list[float]:
+def _upper_ends(trial: Measured, baseline: Measured, *, criterion: str) -> list[float]:
     difficulties = [str(name) for name in trial.table["difficulty"].unique()]
     level = 1 - 0.05 / len(difficulties)
     ends = []
     for name in difficulties:
-        found = difference(trial.only(name), baseline.only(name), rung)
+        found = difference(trial.only(name), baseline.only(name), criterion)
         high = float(interval(found, level=level)[1])
         # A single family has no standard error: a difference of rates is at most 1.
         ends.append(1.0 if math.isnan(high) else high)

@@ -1,12 +1,12 @@
-"""The scoring ladder: five rungs, each from ``parsed`` on implying the one before."""
+"""The scoring ladder: five criteria, each from ``parsed`` on implying the one before."""
 
 from trainables.tasks.strict_json.completion import THINK_CLOSE, THINK_OPEN, Completion
 from trainables.tasks.strict_json.reading import accepted_by_json_loads
 from trainables.tasks.strict_json.thinking import ThinkVerdict
 
-__all__ = ["RUNGS", "place", "published_syntax"]
+__all__ = ["CRITERIA", "place", "published_syntax"]
 
-RUNGS = ("syntax", "parsed", "conformant", "clean", "strict")
+CRITERIA = ("syntax", "parsed", "conformant", "clean", "strict")
 """The ladder, lowest first."""
 
 _FENCE = "```"
@@ -16,7 +16,7 @@ _JSON_FENCE = "```json"
 def place(
     completion: Completion, *, is_valid: bool, thinking: bool, verdict: ThinkVerdict
 ) -> dict[str, bool]:
-    """Return which rungs a completion stands on.
+    """Return which criteria a completion stands on.
 
     Args:
         completion: The completion.

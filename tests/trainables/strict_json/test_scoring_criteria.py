@@ -1,17 +1,17 @@
-"""The ladder: what each rung asks, and that each implies the one before."""
+"""The ladder: what each criterion asks, and that each implies the one before."""
 
 import pytest
 from scoring_material import GOLD_BOOK, THOUGHT, fenced, scored, thoughtful
 
-from trainables.tasks.strict_json.rungs import RUNGS
+from trainables.tasks.strict_json.criteria import CRITERIA
 
 WRONG_BOOK = {"title": "Utopia"}
 
 
-def _highest(rungs: dict[str, bool]) -> str:
-    """Return the highest rung from ``parsed`` on, checking that none below is missing."""
-    ladder = [name for name in RUNGS[1:] if rungs[name]]
-    assert ladder == list(RUNGS[1 : 1 + len(ladder)])
+def _highest(criteria: dict[str, bool]) -> str:
+    """Return the highest criterion from ``parsed`` on, checking that none below is missing."""
+    ladder = [name for name in CRITERIA[1:] if criteria[name]]
+    assert ladder == list(CRITERIA[1 : 1 + len(ladder)])
     return ladder[-1] if ladder else "none"
 
 
@@ -69,8 +69,10 @@ def _highest(rungs: dict[str, bool]) -> str:
         pytest.param("", False, "none", id="empty"),
     ],
 )
-def test_a_completion_stands_on_its_rung(completion: str, thinking: bool, highest: str) -> None:
-    assert _highest(dict(scored(completion, thinking=thinking).rungs)) == highest
+def test_a_completion_stands_on_its_criterion(
+    completion: str, thinking: bool, highest: str
+) -> None:
+    assert _highest(dict(scored(completion, thinking=thinking).criteria)) == highest
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_a_completion_stands_on_its_rung(completion: str, thinking: bool, highes
 )
 def test_a_prefilled_think_tag_is_put_back(completion: str, strict: bool) -> None:
     score = scored(completion, thinking=True, think_prefilled=True)
-    assert score.rungs["strict"] == strict
+    assert score.criteria["strict"] == strict
     assert score.is_thinking == strict
 
 
@@ -111,4 +113,4 @@ def test_a_prefilled_think_tag_is_put_back(completion: str, strict: bool) -> Non
     ],
 )
 def test_syntax_is_the_published_measure(completion: str, accepted: bool) -> None:
-    assert scored(completion).rungs["syntax"] == accepted
+    assert scored(completion).criteria["syntax"] == accepted
