@@ -5,10 +5,11 @@ training rows: families in the order of their hashes, as many as the shares say.
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +26,8 @@ __all__ = [
     "row_id",
     "text_family",
 ]
+
+logger = logging.getLogger(__name__)
 
 MIN_FAMILIES = 2
 """Of an evaluation split: intervals are clustered by family."""
@@ -44,6 +47,8 @@ class SplitSettings(BaseModel):
     """Share of the families."""
     seed: int = 0
     """Another seed deals the families anew."""
+    leaks: Literal["refuse", "drop"] = "refuse"
+    """What to do with a prompt that is in two splits; drop keeps it in test, else in validation."""
 
 
 def build_splits(
@@ -69,6 +74,8 @@ def build_splits(
         if source is not None
     }
     splits = _split_off(given, settings, source=sources["train"])
+    if settings.leaks == "drop":
+        splits = _without_leaks(splits)
     _refuse_leaks(splits)
     return splits
 
@@ -161,14 +168,35 @@ def _split_off(
     return {split: splits[split] for split in SPLITS}
 
 
+def _without_leaks(splits: Mapping[Split, tuple[Prompt, ...]]) -> dict[Split, tuple[Prompt, ...]]:
+    """Keep a prompt that is in several splits in the last of them only."""
+    kept: dict[Split, tuple[Prompt, ...]] = {}
+    later: set[str] = set()
+    for split in reversed(SPLITS):
+        kept[split] = tuple(prompt for prompt in splits[split] if _plain(prompt) not in later)
+        later |= {_plain(prompt) for prompt in kept[split]}
+        if num_dropped := len(splits[split]) - len(kept[split]):
+            logger.info("dropped %d prompts of %s that are in a later split", num_dropped, split)
+        if not kept[split]:
+            raise SpecError(
+                f"task.split.leaks = drop: all {len(splits[split])} prompts of {split} are in a "
+                "later split too. Give it rows of its own."
+            )
+    return {split: kept[split] for split in SPLITS}
+
+
+def _plain(prompt: Prompt) -> str:
+    """Return the text by which prompts are the same: without white space and case."""
+    return " ".join(prompt.text.casefold().split())
+
+
 def _refuse_leaks(splits: Mapping[Split, tuple[Prompt, ...]]) -> None:
     """Refuse the same prompt, white space and case aside, in two splits."""
     homes: dict[str, tuple[Split, str]] = {}
     leaks: dict[tuple[Split, Split], list[str]] = {}
     for split, prompts in splits.items():
         for prompt in prompts:
-            text = " ".join(prompt.text.casefold().split())
-            home, first = homes.setdefault(text, (split, prompt.id))
+            home, first = homes.setdefault(_plain(prompt), (split, prompt.id))
             if home != split:
                 leaks.setdefault((home, split), []).append(f"{prompt.id} as {first}")
     if leaks:
@@ -178,5 +206,5 @@ def _refuse_leaks(splits: Mapping[Split, tuple[Prompt, ...]]) -> None:
         )
         raise SpecError(
             f"task: {found}. What a model was trained on cannot measure it: remove them from one "
-            "side, or give them one family."
+            "side, give them one family, or set task.split.leaks = drop."
         )

@@ -171,6 +171,20 @@ def test_a_prompt_in_two_splits_is_refused_with_counts(tmp_path: Path) -> None:
         task_in(tmp_path, test=test, validation=validation).check()
 
 
+def test_a_prompt_in_two_splits_can_be_kept_in_the_later_one(tmp_path: Path) -> None:
+    leaked = [{"prompt": row["prompt"].upper() + " "} for row in GOOD[:3]]
+    test = str(write_rows(tmp_path / "test.jsonl", [*leaked, {"prompt": "Something else."}]))
+    new = [{"prompt": "Something new."}, leaked[0]]
+    validation = str(write_rows(tmp_path / "validation.jsonl", new))
+    task = task_in(tmp_path, test=test, validation=validation, split={"leaks": "drop"})
+    sizes = [len(task.prompts(split)) for split in ("train", "validation", "test")]
+    assert sizes == [len(GOOD) - 3, 1, 4]
+    same = [str(write_rows(tmp_path / name, leaked)) for name in ("a.jsonl", "b.jsonl")]
+    whole = task_in(tmp_path, validation=same[0], test=same[1], split={"leaks": "drop"})
+    with pytest.raises(SpecError, match="all 3 prompts of validation are in a later split too"):
+        whole.check()
+
+
 def test_a_level_that_the_settings_do_not_name_is_refused(tmp_path: Path) -> None:
     source = str(write_rows(tmp_path / "r.jsonl", [{"prompt": "a", "difficulty": "easy"}]))
     with pytest.raises(SpecError, match=r"r.jsonl:1: difficulty = \"easy\", expected one of hard"):
