@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -94,6 +95,31 @@ def test_random_weights_answer_strictly_under_a_grammar(
         score = task().score(attempt, thinking=False)
         assert score.criteria["strict"], completion.text
     assert problems == {}
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, {}, True], ids=["object", "empty", "true"])
+@pytest.mark.parametrize(
+    ("layout", "is_allowed"),
+    [
+        pytest.param({"separators": (",", ":")}, True, id="compact"),
+        pytest.param({"indent": 2}, True, id="indented"),
+        pytest.param({"indent": 4}, True, id="wide"),
+        pytest.param({"indent": "\t"}, True, id="tabs"),
+        pytest.param({"separators": ("," + " " * 600, ": ")}, False, id="blanks-to-the-end"),
+    ],
+)
+def test_a_document_may_be_laid_out_and_not_padded(
+    schema: object, layout: dict[str, Any], is_allowed: bool
+) -> None:
+    from llguidance import LLMatcher, LLTokenizer
+
+    document = {"kind": "a", "size": True} if schema == SCHEMA else [{"a": [1, 2]}, {}]
+    answer = f"```json\n{json.dumps(document, **layout)}\n```"
+    tokenizer = LLTokenizer("byte")
+    matcher = LLMatcher(tokenizer, f"start: answer\n{task().answer_grammar(prompt('p', schema))}")
+    tokens = tokenizer.tokenize_str(answer)
+    is_read = matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
+    assert is_read is (is_allowed or schema is True)
 
 
 def test_each_completion_of_a_batch_keeps_to_its_own_grammar(

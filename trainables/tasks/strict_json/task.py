@@ -19,6 +19,10 @@ from trainables.tasks.task import Attempt, Message, OutsideSuite, Prompt, Score,
 
 __all__ = ["StrictJson"]
 
+WHITE_SPACE = r"[ \n\r\t]{0,24}"
+"""Between two tokens of a document under a grammar. Without a limit a model may write blanks to the
+end of its tokens; this is enough for a line break and six levels of four blanks."""
+
 
 class StrictJson(Task):
     """Answer an instruction with exactly one fenced JSON document that fits a schema.
@@ -89,7 +93,12 @@ class StrictJson(Task):
         remembers free keys, so that an object of free keys may hold one twice and then fall short
         of ``minProperties``.
         """
-        schema = prompt.columns["schema"]
+        schema = prompt.columns["schema"].strip()
+        if schema.startswith("{"):
+            options = json.dumps({"whitespace_pattern": WHITE_SPACE})
+            others = schema.removeprefix("{").strip()
+            comma = "" if others == "}" else ", "
+            schema = f'{{"x-guidance": {options}{comma}{others}'
         return f'answer: "```json\\n" document "\\n```"\ndocument: %json {schema}\n'
 
     def gold_completion(self, prompt: Prompt, *, thinking: bool) -> str | None:
