@@ -17,11 +17,13 @@ from analysis.report.prompts import SweepPrompts, read_prompts
 from analysis.report.selection import MAX_SERIES, spread
 from analysis.report.stages import equal_token_rows, planned_stages, stage_tables
 from analysis.report.training import (
+    FAILING_ABOVE_PASSING,
+    FLAT_GROUPS,
     cost_rows,
     curve_tables,
-    flat_groups_at_end,
     judge_rows,
     part_rows,
+    shares_at_end,
 )
 from analysis.study import Findings, study_findings
 from analysis.study import wording as study_wording
@@ -76,6 +78,9 @@ class SweepTables:
     """Each of ``TABLES``; without rows where nothing was measured."""
     flat_groups: Mapping[str, float]
     """Each cell's share of groups without any spread, at the end of training."""
+    failing_above: Mapping[str, float]
+    """Each cell's share of pairs of a group in which a failing completion earned more than a
+    passing one, at the end of training."""
     search: Findings | None
     """What its studies have found; None without a search."""
     problems: tuple[str, ...]
@@ -153,7 +158,8 @@ def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
         verdicts=verdicts,
         prompts=prompts,
         tables={name: _easiest_first(tables[name], prompts.difficulties) for name in TABLES},
-        flat_groups=flat_groups_at_end(finished),
+        flat_groups=shares_at_end(FLAT_GROUPS, finished),
+        failing_above=shares_at_end(FAILING_ABOVE_PASSING, finished),
         search=search,
         problems=tuple(problems),
     )

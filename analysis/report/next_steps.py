@@ -23,6 +23,7 @@ __all__ = ["NextStep", "next_steps"]
 
 MANY_TRUNCATED = 0.1
 MANY_ZERO_STD = 0.5
+MANY_MISPAID = 0.02
 WANTED_PP = 5.0
 """A design that detects no smaller gain than this is called wide, in percentage points."""
 
@@ -46,6 +47,7 @@ def next_steps(
     folder: Path,
     *,
     flat_groups: Mapping[str, float] | None = None,
+    failing_above: Mapping[str, float] | None = None,
     is_search: bool = False,
 ) -> list[NextStep]:
     """Say what to do next.
@@ -54,6 +56,7 @@ def next_steps(
         verdicts: The sweep's.
         folder: The sweep's, for commands.
         flat_groups: Each cell's share of groups without any spread, at the end of training.
+        failing_above: Its share of pairs in which a failing completion out-earned a passing one.
         is_search: The trials confirm the winners of studies.
     """
     steps = [
@@ -61,6 +64,7 @@ def next_steps(
         *_out_of_reach(verdicts),
         *_unreadable(verdicts),
         *_without_signal(flat_groups or {}),
+        *_mispaid(failing_above or {}, verdicts.primary_criterion),
         *_deciding(verdicts, folder, is_search=is_search),
         *_worse(verdicts),
         *_better(verdicts, folder),
@@ -165,6 +169,16 @@ def _without_signal(flat_groups: Mapping[str, float]) -> Iterator[NextStep]:
             f"At the end of training more than {MANY_ZERO_STD:.0%} of the groups of {listed} earn "
             "the same for all their completions, which teaches nothing. Mix in prompts that the "
             "model solves sometimes, or raise grpo.num_generations or grpo.temperature."
+        )
+
+
+def _mispaid(failing_above: Mapping[str, float], criterion: str) -> Iterator[NextStep]:
+    if cells := [cell for cell, share in failing_above.items() if share > MANY_MISPAID]:
+        worst = max(failing_above.values())
+        yield NextStep(
+            f"In {worst:.0%} of the pairs of a failing and a passing completion of one group "
+            f"({', '.join(cells[:NAMED])}) the failing one earned more. "
+            f"Pay more for what decides {criterion}."
         )
 
 

@@ -20,7 +20,7 @@ from analysis.report.answers import Facts, RunRows
 from analysis.tables import Row
 from strictune.records import PlannedCosts, read_costs, reward_parts
 
-__all__ = ["cost_rows", "curve_tables", "flat_groups_at_end", "judge_rows", "part_rows"]
+__all__ = ["cost_rows", "curve_tables", "judge_rows", "part_rows", "shares_at_end"]
 
 MIN_STEPS = 5
 """Fewest steps of a span, where there are as many."""
@@ -34,8 +34,9 @@ COUNTED = ("calls", "retries", "prompt_tokens", "completion_tokens", "cost_usd")
 
 _REWARD, _MEAN = "reward/", "/mean"
 _THINK = "train/think_rate"
-_ZERO_STD = "reward/zero_std_groups_frac"
-_SHARES = (_THINK, _ZERO_STD)
+FLAT_GROUPS = "reward/zero_std_groups_frac"
+FAILING_ABOVE_PASSING = "train/failing_above_passing_frac"
+_SHARES = (_THINK, FLAT_GROUPS)
 
 
 def curve_tables(cells: Mapping[str, Sequence[RunRecord]]) -> RunRows:
@@ -50,7 +51,7 @@ def curve_tables(cells: Mapping[str, Sequence[RunRecord]]) -> RunRows:
             for row in _spans(points, is_share=key in _SHARES):
                 if key == _THINK:
                     tables["think_rates"].append({"cell": cell, **row})
-                elif key == _ZERO_STD:
+                elif key == FLAT_GROUPS:
                     tables["zero_std_groups"].append({"cell": cell, **row})
                 else:
                     component = key.removeprefix(_REWARD).removesuffix(_MEAN)
@@ -58,16 +59,18 @@ def curve_tables(cells: Mapping[str, Sequence[RunRecord]]) -> RunRows:
     return tables
 
 
-def flat_groups_at_end(cells: Mapping[str, Sequence[RunRecord]]) -> dict[str, float]:
-    """Return each cell's share of groups without any spread, over its last span of steps.
+def shares_at_end(metric: str, cells: Mapping[str, Sequence[RunRecord]]) -> dict[str, float]:
+    """Return each cell's mean of a share that training logs, over its last span of steps.
 
     Args:
+        metric: ``FLAT_GROUPS`` or ``FAILING_ABOVE_PASSING``.
         cells: The trials of each cell that have ended; one that recorded no such share adds
             nothing.
     """
     found = {}
     for cell, runs in cells.items():
-        if points := _points(runs).get(_ZERO_STD):
+        logged = (entry for run in runs for entry in run.metrics)
+        if points := [(step, values[metric]) for step, values in logged if metric in values]:
             *_, last = _spans(points, is_share=True)
             found[cell] = float(last["mean"])
     return found

@@ -55,6 +55,7 @@ def write_report(folder: Path, *, max_bytes: int = MAX_BYTES, on_phase: OnPhase 
         sweep.verdicts,
         folder,
         flat_groups=sweep.flat_groups,
+        failing_above=sweep.failing_above,
         is_search=(folder / STUDIES).exists(),
     )
     on_phase("drawing figures")

@@ -131,6 +131,15 @@ def test_groups_that_teach_nothing_are_named(decided: SweepVerdicts) -> None:
     assert not any("earn the same" in step.text for step in steps(decided, share=0.2))
 
 
+def test_failing_completions_that_earn_more_are_said(decided: SweepVerdicts) -> None:
+    above = next_steps(decided, FOLDER, failing_above={"a": 0.25, "b": 0.01})
+    (text,) = [step.text for step in above if "earned more" in step.text]
+    assert text.startswith("In 25% of the pairs")
+    assert "(a)" in text and text.endswith("Pay more for what decides strict.")
+    few = next_steps(decided, FOLDER, failing_above={"a": 0.01})
+    assert not any("earned more" in step.text for step in few)
+
+
 def write_flat_groups(folder: Path, shares: dict[int, list[float]]) -> None:
     """Write the share of flat groups at each step of some trials, by place in the plan."""
     plan = json.loads((folder / "plan.json").read_text())
