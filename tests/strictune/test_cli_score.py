@@ -316,7 +316,7 @@ def test_recorded_completions_are_placed_as_by_an_independent_scorer(
         for theirs, ours in zip(map(json.loads, recorded), map(json.loads, scored), strict=True):
             differing["published"] += theirs["published_valid"] != ours["criteria"]["syntax"]
             for criterion in CRITERIA:
-                differing[criterion] += theirs["criteria"][criterion] != ours["criteria"][criterion]
+                differing[criterion] += theirs["rungs"][criterion] != ours["criteria"][criterion]
     assert differing["published"] == 0
     assert max(differing[criterion] for criterion in CRITERIA) <= 0.005 * 9000
 

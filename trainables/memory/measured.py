@@ -33,7 +33,8 @@ SHAPING_FIELDS = (
     "num_iterations",
     "gradient_checkpointing",
 )
-"""The fields of ``grpo`` that shape a step; ``beta`` and ``top_p`` do by being on or off."""
+"""The fields of ``grpo`` that shape a step; ``beta``, ``entropy_coef`` and ``top_p`` do by being
+on or off."""
 
 SFT_SHAPING_FIELDS = (
     "per_device_train_batch_size",
@@ -136,6 +137,7 @@ def _grpo_shape(spec: TrialSpec) -> Mapping[str, Any]:
     return {
         "grpo": {name: getattr(grpo, name) for name in SHAPING_FIELDS},
         "has_reference": grpo.beta > 0,
+        "has_entropy_bonus": grpo.entropy_coef > 0,
         "is_sorting": [grpo.top_p < 1, spec.evaluation.top_p < 1],
         "rollouts": spec.rollouts.model_dump(mode="json"),
     }

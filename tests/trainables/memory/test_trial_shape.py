@@ -16,13 +16,15 @@ WITHOUT_SHAPE = {
     "loss_type",
     "scale_rewards",
     "epsilon",
+    "epsilon_high",
+    "importance_sampling_level",
     "temperature",
     "use_bias_correction_kl",
     "multi_objective_aggregation",
     "mask_truncated_completions",
     "logging_steps",
 }
-SHAPE_OTHERWISE = {"beta", "top_p", "max_completion_length", "max_think_length"}
+SHAPE_OTHERWISE = {"beta", "entropy_coef", "top_p", "max_completion_length", "max_think_length"}
 
 
 def trial(**changes: Any) -> TrialSpec:
