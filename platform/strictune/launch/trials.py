@@ -70,7 +70,8 @@ def run_trials(trials: Sequence[GrantedTrial], runner: Runner) -> list[str]:
     """Run the trials to their ends.
 
     A trial that runs out of memory is run once more, one size up. One whose process died more
-    often than ``MAX_RESTARTS`` is recorded as FAILED here, because it could not do so itself.
+    often than ``MAX_RESTARTS`` is recorded as FAILED here, because it could not do so itself; it
+    stays open where the sweep was interrupted, since that may be what ended its processes.
 
     Returns:
         Why trials are left open, one message each.
@@ -134,7 +135,7 @@ def _run_pass(
         pause = pause_of(result.metrics or {}, result.error, may_grow=attempt["may_grow"])
         if pause is not None:
             paused[Path(attempt["folder"]).name] = pause
-        elif result.error is not None:
+        elif result.error is not None and not fitted.is_interrupted:
             record_lost(Path(attempt["folder"]), result.error)
     if fitted.is_interrupted:
         raise KeyboardInterrupt
