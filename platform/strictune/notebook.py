@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = ["LoadedSweep", "load_sweep", "plan", "run"]
 
-EXIT_BAD_INPUT = 2
+EXIT_DONE, EXIT_FAILED_TRIALS = 0, 1
 
 
-def plan(file: str | Path, *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Any:
+def plan(
+    file: str | Path, *, overrides: Sequence[str] = (), only: Sequence[str] = ()
+) -> pd.DataFrame:
     """Return the trials of a sweep file and what they are expected to take here; starts nothing.
 
     Args:
@@ -109,7 +111,7 @@ def run(
                 break
             except KeyboardInterrupt:
                 process.send_signal(signal.SIGINT)
-    if process.returncode == EXIT_BAD_INPUT:
+    if process.returncode not in (EXIT_DONE, EXIT_FAILED_TRIALS):
         raise StrictuneError(last.removeprefix("error: "))
     return load_sweep(Path(out) / sweep.name)
 

@@ -26,7 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
         with replacing(path) as temporary:
             table.to_parquet(temporary)
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    # Each process has its own, so that two may write the same file.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:

@@ -13,9 +13,8 @@ from strictune.records.run import read_progress
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["REWARDS", "SAMPLES", "part_path", "read_reward_parts", "read_samples", "reward_parts"]
+__all__ = ["REWARDS", "part_path", "read_reward_parts", "read_samples", "reward_parts"]
 
-SAMPLES = "samples.parquet"
 REWARDS = "rewards"
 FACTS = ("prompt_id", "family", "difficulty", "sample")
 MEASURES = ("num_tokens", "is_truncated", "is_thinking")

@@ -16,11 +16,11 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from random import Random
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from strictune.cache import writable_cache_folder
 from strictune.errors import StorageError
+from strictune.records import write_text
 from trainables.tasks.strict_json.gold import gold_text
 from trainables.tasks.strict_json.measure import (
     DIFFICULTIES,
@@ -94,9 +94,7 @@ def kept_split(split: Split, *, seed: int, num_prompts: int) -> tuple[Prompt, ..
     path = folder / f"strict_json-{code}-{seed}-{split}-{num_prompts}.jsonl"
     if not path.exists():
         prompts = build_split(split, seed=seed, num_prompts=num_prompts)
-        with NamedTemporaryFile("w", dir=folder, delete=False) as draft:
-            draft.write("\n".join(json.dumps(asdict(prompt)) for prompt in prompts))
-        Path(draft.name).replace(path)
+        write_text(path, "\n".join(json.dumps(asdict(prompt)) for prompt in prompts))
     lines = path.read_text().splitlines()
     return tuple(_prompt_of(json.loads(line)) for line in lines)
 
