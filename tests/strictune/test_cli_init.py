@@ -86,6 +86,18 @@ def test_names_of_columns_can_be_given(folder: Path) -> None:
     assert (columns.prompt, columns.answer) == ("ask", "wanted")
 
 
+def test_names_that_yaml_would_misread_are_quoted(folder: Path) -> None:
+    odd = folder / "2024: orders #1.jsonl"
+    rows = [{"ask: it": row["text"], "true": row["label"]} for row in ROWS]
+    odd.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ["--schema", "schema.json", "--prompt", "ask: it", "--answer", "true"]
+    assert main(["init", "--data", odd.name, "--model", "builtin:tiny", *options]) == 0
+    sweep = written()
+    assert sweep.name == "2024-orders-1"
+    assert Path(sweep.task.train).name == odd.name
+    assert (sweep.task.columns.prompt, sweep.task.columns.answer) == ("ask: it", "true")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import json
 import os
 import re
 from collections import Counter
@@ -143,9 +144,8 @@ def _task_block(args: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> 
             f"{args.data}: no column {args.prompt or 'looks like a prompt'}, found "
             f"{', '.join(columns)}. Name it with --prompt."
         )
-    data = _beside(args.data, args.out)
     if args.rewards is not None:
-        return _functions_block(args, data, prompt)
+        return _functions_block(args, prompt)
     answer = args.answer or _first(ANSWER_NAMES, [c for c in columns if _holds_json(rows, c)])
     if args.answer is not None and args.answer not in columns:
         raise SpecError(f"--answer {args.answer}: not a column, found {', '.join(columns)}.")
@@ -154,17 +154,15 @@ def _task_block(args: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> 
             f"{args.data}: rows have no column schema. Give the schema of all answers with "
             "--schema FILE, or reward functions with --rewards FILE."
         )
-    lines = ["kind: strict_json", f"train: {data}"]
+    lines = ["kind: strict_json", f"train: {_beside(args.data, args.out)}"]
     if args.schema is not None:
         lines.append(f"schema: {_beside(args.schema, args.out)}")
     names = {"prompt": prompt} if prompt != "prompt" else {}
     names |= {"answer": answer} if answer is not None else {}
-    if names:
-        lines.append(f"columns: {{{', '.join(f'{key}: {name}' for key, name in names.items())}}}")
-    return _Block(lines, prompt, answer)
+    return _Block([*lines, *_columns(names)], prompt, answer)
 
 
-def _functions_block(args: argparse.Namespace, data: str, prompt: str) -> _Block:
+def _functions_block(args: argparse.Namespace, prompt: str) -> _Block:
     names = _reward_functions(Path(args.rewards))
     success = next(
         (name for name in names if any(word in name.lower() for word in SUCCESS_WORDS)), names[-1]
@@ -174,11 +172,16 @@ def _functions_block(args: argparse.Namespace, data: str, prompt: str) -> _Block
         f"module: {_beside(args.rewards, args.out)}",
         f"rewards: [{', '.join(names)}]",
         f"success: {success} >= 1.0           # guessed: when is a completion right?",
-        f"train: {data}",
+        f"train: {_beside(args.data, args.out)}",
     ]
     return _Block(
-        [*lines, *([f"columns: {{prompt: {prompt}}}"] if prompt != "prompt" else [])], prompt, None
+        [*lines, *_columns({"prompt": prompt} if prompt != "prompt" else {})], prompt, None
     )
+
+
+def _columns(names: Mapping[str, str]) -> list[str]:
+    pairs = ", ".join(f"{key}: {_scalar(name)}" for key, name in names.items())
+    return [f"columns: {{{pairs}}}"] if names else []
 
 
 def _reward_functions(path: Path) -> list[str]:
@@ -208,17 +211,17 @@ def _sweep_text(args: argparse.Namespace, block: _Block, sizes: _Sizes) -> str:
         task += f"\n  max_prompt_tokens: {sizes.max_prompt_tokens}"
     return f"""\
 # Written by strictune init for {args.data}.
-name: {name or "sweep"}                      # results go to runs/{name or "sweep"}
+name: {_scalar(name or "sweep")}                      # results go to runs/{name or "sweep"}
 task:
 {task}
 trial:
-  model: {args.model}
+  model: {_scalar(args.model)}
   quantization: nf4                     # the base in 4 bits; an adapter is trained
   lora: {{r: 16, lora_alpha: 32}}
   grpo:
     max_steps: 300
     num_generations: 8                  # completions of a prompt, compared with each other
-    per_device_train_batch_size: 8      # completions at once; 4 x 8 = 4 prompts a step
+    per_device_train_batch_size: 8      # completions at once, four times: 4 prompts a step
     gradient_accumulation_steps: 4
     learning_rate: 2.0e-4               # an adapter's; full models take 1e-6 to 1e-5
     max_completion_length: {limit}          # longer completions are cut off, and fail
@@ -306,4 +309,11 @@ def _first(names: Sequence[str], columns: Sequence[str]) -> str | None:
 
 def _beside(path: str, out: Path) -> str:
     """Write a path as seen from the sweep file's folder."""
-    return Path(os.path.relpath(path, out.parent)).as_posix()
+    return _scalar(Path(os.path.relpath(path, out.parent)).as_posix())
+
+
+def _scalar(text: str) -> str:
+    """Write text as YAML: as it is, or quoted where it would be read as something else."""
+    is_plain = re.fullmatch(r"[A-Za-z.][\w./:-]*", text) is not None and not text.endswith(":")
+    is_word = text.lower() in ("true", "false", "null", "yes", "no", "on", "off")
+    return text if is_plain and not is_word else json.dumps(text, ensure_ascii=False)
