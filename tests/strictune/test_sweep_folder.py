@@ -130,8 +130,11 @@ def test_a_full_disk_leaves_a_resumed_sweep_as_it_was(tmp_path: Path) -> None:
     before = [path.read_bytes() for path in specs]
     with pytest.raises(OSError, match="File too large"), full_disk():
         opened(tmp_path / "q", "resources.cpus_per_trial=2")
+    [unchanged, *_], [changed, *_] = expand(sweep()), expand(sweep("trial.checkpoint.save_steps=7"))
+    with full_disk():
+        write_trial(folder, unchanged)
     with pytest.raises(OSError, match="File too large"), full_disk():
-        write_trial(folder, expand(sweep())[0])
+        write_trial(folder, changed)
     assert [path.read_bytes() for path in specs] == before
 
 

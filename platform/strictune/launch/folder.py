@@ -173,7 +173,10 @@ def write_trial(folder: SweepFolder, trial: TrialSpec) -> Path:
     """Write a trial's resolved spec into its folder, and return the folder."""
     path = folder.trial(trial.trial_id)
     path.mkdir(parents=True, exist_ok=True)
-    write_text(path / "trial.yaml", dump_yaml(trial))
+    spec, text = path / "trial.yaml", dump_yaml(trial)
+    # A resume needs no room on a full disk where nothing has changed.
+    if not spec.exists() or spec.read_text(encoding="utf-8") != text:
+        write_text(spec, text)
     return path
 
 
