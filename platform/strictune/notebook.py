@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from analysis import SweepVerdicts
     from analysis.report.gathering import SweepTables
+    from analysis.trials import TrialVerdict
     from analysis.verdicts import Verdict
 
 __all__ = ["LoadedSweep", "load_sweep", "plan", "run"]
@@ -253,7 +254,7 @@ class LoadedSweep:
         folder = self.folder / kind
         yield from sorted(folder.iterdir()) if folder.is_dir() else ()
 
-    def _trial_row(self, trial: Any) -> dict[str, Any]:
+    def _trial_row(self, trial: "TrialVerdict") -> dict[str, Any]:
         result, beside, criterion = trial.result, trial.comparison, self._judged.primary_criterion
         return {
             **dict(trial.plan),
