@@ -179,7 +179,7 @@ def test_images_hold_the_versions_of_the_constraints() -> None:
     assert f"mlflow=={pinned('mlflow')} psycopg2-binary=={pinned('psycopg2-binary')}" in compose
 
 
-def test_machines_with_cards_can_compile_kernels() -> None:
+def test_machines_with_gpus_can_compile_kernels() -> None:
     [apt] = [line for line in read_yaml("aws.yaml")["setup_commands"] if "apt-get" in line]
     python = re.search(r"python3\.\d+", " ".join(read_yaml("aws.yaml")["setup_commands"]))
     assert python is not None

@@ -1,4 +1,4 @@
-"""Devices: their names in records, what they compute in hardware, and the shares of a card.
+"""Devices: their names in records, what they compute in hardware, and the shares of a GPU.
 
 torch is imported inside functions: plans and costs need the names alone.
 """
@@ -19,21 +19,21 @@ __all__ = [
     "GIB",
     "GPU_SHARES",
     "PEAK_MARGIN",
-    "PRETENDED_CARDS",
-    "CardProblem",
-    "card_problem",
+    "PRETENDED_GPUS",
+    "GpuProblem",
     "cpu_has_bfloat16",
     "cpu_name",
-    "driver_cards",
+    "driver_gpus",
     "fitting_shares",
+    "gpu_problem",
     "nvidia_smi",
-    "require_card",
+    "require_gpu",
 ]
 
 GIB = 2**30
 
-PRETENDED_CARDS = "STRICTUNE_PRETENDED_CARDS"
-"""Environment variable that, if set, lets granted cards be missing: for tests of a cluster that
+PRETENDED_GPUS = "STRICTUNE_PRETENDED_GPUS"
+"""Environment variable that, if set, lets granted GPUs be missing: for tests of a cluster that
 claims to have some."""
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
@@ -46,17 +46,17 @@ OTHER_TORCH = "install a build of torch for {} in its place; pytorch.org says ho
 
 
 GPU_SHARES = tuple(math.floor(10_000 / count) / 10_000 for count in (1, 2, 3, 4, 5, 6, 8, 10, 12))
-"""Shares of a card, largest first. Few sizes keep cards free of gaps, and they are cut to the
-four digits that Ray counts with: six times 0.1667 would be more than one card."""
+"""Shares of a GPU, largest first. Few sizes keep GPUs free of gaps, and they are cut to the
+four digits that Ray counts with: six times 0.1667 would be more than one GPU."""
 
 PEAK_MARGIN = 1.1
-"""Room above a measured peak: lengths met in another order, and on a card the allocator's
+"""Room above a measured peak: lengths met in another order, and on a GPU the allocator's
 fragments. Growing segments, simulated for six batches of five decoders whose caches grow by a token
 at a time, fit into 1.05 to 1.1 times their tensors; the probe tries the share that comes of it."""
 
 
-class CardProblem(NamedTuple):
-    """Why torch cannot use a card."""
+class GpuProblem(NamedTuple):
+    """Why torch cannot use a GPU."""
 
     found: str
     cure: str
@@ -76,17 +76,17 @@ def cpu_has_bfloat16() -> bool:
     return flags is not None and not BFLOAT16_FLAGS.isdisjoint(flags[1].split())
 
 
-def require_card() -> None:
-    """See that torch can use the card that this process was granted.
+def require_gpu() -> None:
+    """See that torch can use the GPU that this process was granted.
 
     Without it transformers and torch would train on the CPU and say nothing.
 
     Raises:
         TrialError: It cannot.
     """
-    if os.environ.get(PRETENDED_CARDS):
+    if os.environ.get(PRETENDED_GPUS):
         return
-    problem = card_problem()
+    problem = gpu_problem()
     if problem is not None:
         raise TrialError(
             f"this process was granted a GPU on {socket.gethostname()}, but has none that it can "
@@ -95,39 +95,39 @@ def require_card() -> None:
         )
 
 
-def card_problem() -> CardProblem | None:
-    """Say why torch cannot use the cards of this machine, and what helps; None if it can."""
+def gpu_problem() -> GpuProblem | None:
+    """Say why torch cannot use the GPUs of this machine, and what helps; None if it can."""
     import torch
 
     if torch.cuda.is_available():
-        return _unsupported_card()
-    cards, built_for = driver_cards(), torch.version.cuda
-    if not cards:
-        return CardProblem(
-            "nvidia-smi shows no card and no driver",
-            "Install NVIDIA's driver; in a container, pass the cards on (docker: --gpus all).",
+        return _unsupported_gpu()
+    gpus, built_for = driver_gpus(), torch.version.cuda
+    if not gpus:
+        return GpuProblem(
+            "nvidia-smi shows no GPU and no driver",
+            "Install NVIDIA's driver; in a container, pass the GPUs on (docker: --gpus all).",
         )
     if built_for is None:
-        return CardProblem(
-            f"{cards}, but torch {torch.__version__} is built without CUDA",
+        return GpuProblem(
+            f"{gpus}, but torch {torch.__version__} is built without CUDA",
             f"Please {OTHER_TORCH.format('CUDA')}.",
         )
     oldest = OLDEST_DRIVER.get(built_for.partition(".")[0])
     wanted = f" ({oldest} or newer)" if oldest else ""
-    return CardProblem(
-        f"{cards}, but torch {torch.__version__}, built for CUDA {built_for}, cannot use it",
+    return GpuProblem(
+        f"{gpus}, but torch {torch.__version__}, built for CUDA {built_for}, cannot use it",
         f"Update the driver to one for CUDA {built_for}{wanted}, and reboot if it was updated "
         f"already; or {OTHER_TORCH.format('an older CUDA')}.",
     )
 
 
-def fitting_shares(gpu_gib: float, card_gib: float) -> list[float]:
-    """Return the shares of a card that hold ``gpu_gib`` with a margin, smallest first."""
-    return sorted(share for share in GPU_SHARES if gpu_gib * PEAK_MARGIN <= share * card_gib)
+def fitting_shares(gpu_gib: float, gpu_size_gib: float) -> list[float]:
+    """Return the shares of a GPU that hold ``gpu_gib`` with a margin, smallest first."""
+    return sorted(share for share in GPU_SHARES if gpu_gib * PEAK_MARGIN <= share * gpu_size_gib)
 
 
-def driver_cards() -> str:
-    """Return the NVIDIA driver's cards and version; empty without a driver."""
+def driver_gpus() -> str:
+    """Return the NVIDIA driver's GPUs and version; empty without a driver."""
     lines = nvidia_smi("--query-gpu=name,driver_version").splitlines()
     pairs = [line.rpartition(",") for line in lines if "," in line]
     return "; ".join(f"{name} (driver {version.strip()})" for name, _, version in pairs)
@@ -148,8 +148,8 @@ def nvidia_smi(query: str) -> str:
     return asked.stdout if asked.returncode == 0 else ""
 
 
-def _unsupported_card() -> CardProblem | None:
-    """Return the first visible card that this build of torch has no kernels for."""
+def _unsupported_gpu() -> GpuProblem | None:
+    """Return the first visible GPU that this build of torch has no kernels for."""
     import torch
 
     for index in range(torch.cuda.device_count()):
@@ -157,24 +157,24 @@ def _unsupported_card() -> CardProblem | None:
         architectures = torch.cuda.get_arch_list()
         if torch.version.cuda and not _has_kernels(architectures, capability):
             major, minor = capability
-            return CardProblem(
+            return GpuProblem(
                 f"{torch.cuda.get_device_name(index)} has compute capability {major}.{minor}, and "
                 f"torch {torch.__version__}, built for CUDA {torch.version.cuda}, has kernels for "
                 f"{', '.join(architectures)}",
-                f"Use another card, or {OTHER_TORCH.format('this one')}.",
+                f"Use another GPU, or {OTHER_TORCH.format('this one')}.",
             )
     return None
 
 
 def _has_kernels(architectures: list[str], capability: tuple[int, int]) -> bool:
-    """Whether a card can run kernels of a build.
+    """Whether a GPU can run kernels of a build.
 
-    Machine code (``sm_80``) runs on cards of the same major version that are not older,
+    Machine code (``sm_80``) runs on GPUs of the same major version that are not older,
     intermediate code (``compute_90``) on all that are not older.
     """
-    card = 10 * capability[0] + capability[1]
+    gpu = 10 * capability[0] + capability[1]
     for kind, digits in re.findall(r"(sm|compute)_(\d+)", " ".join(architectures)):
         built_for = int(digits)
-        if built_for <= card and (kind == "compute" or built_for // 10 == capability[0]):
+        if built_for <= gpu and (kind == "compute" or built_for // 10 == capability[0]):
             return True
     return not architectures  # A build that does not say.

@@ -12,7 +12,7 @@ from trl import GRPOConfig
 
 from strictune.config import ComputeDtype, TrialSpec
 from trainables.curriculum import PlannedStage
-from trainables.trainer_arguments import on_one_card, trainer_arguments
+from trainables.trainer_arguments import on_one_gpu, trainer_arguments
 
 __all__ = ["grpo_arguments"]
 
@@ -50,4 +50,4 @@ def grpo_arguments(
         **shared,
         **rollouts,
     )
-    return on_one_card(arguments)
+    return on_one_gpu(arguments)

@@ -220,7 +220,7 @@ def load_base_model(
 
 
 def _device_index() -> int | Literal["cpu"]:
-    """Name this process's own card: of several, accelerate takes no other and no plain "cuda"."""
+    """Name this process's own GPU: of several, accelerate takes no other and no plain "cuda"."""
     return torch.cuda.current_device() if training_device() == "cuda" else "cpu"
 
 

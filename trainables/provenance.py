@@ -73,7 +73,7 @@ def _version(name: str) -> str | None:
 
 
 def device_name() -> str:
-    """Return the card of this process, or its processor."""
+    """Return the GPU of this process, or its processor."""
     if training_device() == "cuda":
         return str(torch.cuda.get_device_name())
     return cpu_name()

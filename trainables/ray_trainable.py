@@ -23,12 +23,12 @@ from strictune.config import TrialSpec, load_trial
 from strictune.errors import TrialError, TrialPaused
 from strictune.records import Outcome, read_outcome
 from trainables.attempts import HUNG, begin_attempt
-from trainables.devices import require_card
+from trainables.devices import require_gpu
 from trainables.memory.measured import Probe
 from trainables.pulse import HANG_FILE
 from trainables.records import record_failure
 
-__all__ = ["Attempt", "describe_card", "measure_baseline_of", "measure_probe_of", "run_trial"]
+__all__ = ["Attempt", "describe_gpu", "measure_baseline_of", "measure_probe_of", "run_trial"]
 
 
 RANKS_TIMEOUT_S = 7 * 24 * 3600
@@ -207,7 +207,7 @@ def measure_baseline_of(trial: Path, baselines: Path) -> str:
 def measure_probe_of(trial: Path) -> Probe:
     """Measure what the trial in the folder ``trial`` takes at its worst lengths.
 
-    Give it a whole card, or as many cores as the trial will have: its process, a child of this
+    Give it a whole GPU, or as many cores as the trial will have: its process, a child of this
     one, is not limited to a share.
 
     Raises:
@@ -218,21 +218,21 @@ def measure_probe_of(trial: Path) -> Probe:
 
     granted = _granted()
     if granted.gpus > 0:
-        require_card()
+        require_gpu()
     return measure_trial(load_trial(trial / "trial.yaml"), num_threads=granted.threads)
 
 
-def describe_card() -> Mapping[str, Any] | None:
-    """Return the fields of ``packing.Card`` of this machine's smallest one, None without any."""
+def describe_gpu() -> Mapping[str, Any] | None:
+    """Return the fields of ``packing.Gpu`` of this machine's smallest one, None without any."""
     import torch
 
-    cards = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    card = min(cards, key=lambda card: card.total_memory, default=None)
-    if card is None:
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    gpu = min(gpus, key=lambda gpu: gpu.total_memory, default=None)
+    if gpu is None:
         return None
     return {
-        "name": str(card.name),
-        "memory_gib": card.total_memory / 2**30,
+        "name": str(gpu.name),
+        "memory_gib": gpu.total_memory / 2**30,
         "has_bfloat16": torch.cuda.is_bf16_supported(including_emulation=False),
     }
 
@@ -255,7 +255,7 @@ def _prepare_process() -> None:
     Ray's fractions are bookkeeping; the caps on threads and GPU memory make them real.
 
     Raises:
-        TrialError: A card is part of the share, and torch cannot use it.
+        TrialError: A GPU is part of the share, and torch cannot use it.
     """
     import torch
 
@@ -266,7 +266,7 @@ def _prepare_process() -> None:
     granted = _granted()
     torch.set_num_threads(granted.threads)
     if granted.gpus > 0:
-        require_card()
+        require_gpu()
     if 0 < granted.gpus < 1 and torch.cuda.is_available():
         limit_to_share(granted.gpus)
 

@@ -28,7 +28,7 @@ from trainables.record_keeper import RecordKeeper
 from trainables.records import TrialRecords
 from trainables.rollouts.completion_text import stop_token_ids
 from trainables.tasks.task import Prompt, Task
-from trainables.trainer_arguments import on_one_card, trainer_arguments
+from trainables.trainer_arguments import on_one_gpu, trainer_arguments
 from trainables.training_prompts import training_prompts
 
 __all__ = ["IGNORED", "SftData", "build_sft_trainer", "gold_of", "sft_data", "sft_trainer"]
@@ -88,7 +88,7 @@ def sft_trainer(
     rows = _rows(context, data.prompts, end_id=end_of_turn_id(context.tokenizer, stop_ids))
     trainer = _MeteredTrainer(
         model=model,
-        args=on_one_card(
+        args=on_one_gpu(
             SFTConfig(
                 max_length=None,  # Rows are cut where a completion of GRPO would be.
                 train_sampling_strategy="sequential",

@@ -11,13 +11,13 @@ from trainables.curriculum import PlannedStage
 from trainables.distributed import distributed_arguments
 from trainables.models import training_device
 
-__all__ = ["on_one_card", "trainer_arguments"]
+__all__ = ["on_one_gpu", "trainer_arguments"]
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
 
-def on_one_card(arguments: Arguments) -> Arguments:
-    """Keep a trainer on this process's card where the process sees several.
+def on_one_gpu(arguments: Arguments) -> Arguments:
+    """Keep a trainer on this process's GPU where the process sees several.
 
     Ray shows each process its own. Elsewhere transformers would spread the model over all of
     them with ``DataParallel``, which TRL refuses. Ranks that somebody else started have one each.

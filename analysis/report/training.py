@@ -126,7 +126,7 @@ def cost_rows(sweep: SweepRecords) -> list[Row]:
     """Return planned and actual memory, time a step and hours of each cell, for a figure.
 
     What is unknown has no row, nor have planned times that were a guess: what was measured before
-    stands against what was measured now. Memory is the largest of a cell's trials, of the card
+    stands against what was measured now. Memory is the largest of a cell's trials, of the GPU
     where there is one; times are medians, and hours have the spread of the finished trials.
     """
     planned = read_costs(sweep.folder).cells

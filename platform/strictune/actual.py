@@ -40,7 +40,7 @@ class CellCosts:
     planned_peak_source: str | None
     """See ``cost_plan.CellPlan``."""
     peak_gib: float | None
-    """The largest of its trials: on the card where there is one, else of the process."""
+    """The largest of its trials: on the GPU where there is one, else of the process."""
     planned_step_s: float | None
     planned_step_source: str | None
     step_s: float | None

@@ -1,7 +1,7 @@
 """A first guess at the time of a trial, for machines and shapes where nothing was timed.
 
-On a card, decoding a token of a small model waits for the host, which starts one kernel after the
-other, whatever the card and the batch are; a training pass waits for that or for the card's
+On a GPU, decoding a token of a small model waits for the host, which starts one kernel after the
+other, whatever the GPU and the batch are; a training pass waits for that or for the GPU's
 arithmetic. On a CPU the arithmetic of one core counts, with one thread. Every completion is taken
 to be as long as it may be. It is right within a factor of three or so, and always shown as a guess.
 """
@@ -25,9 +25,9 @@ the merged copy: about 1,300 were counted at 30 layers."""
 TRAINED_LAUNCHES_A_LAYER = 90
 """With NF4 and an adapter beside it: about 2,700 at 30 layers."""
 LAUNCH_S = 15e-6
-"""From one kernel to the next, in Python. Assumed: nobody has timed it for us on a card."""
-CARD_FLOPS = 1e14
-"""Of one card in half precision. Assumed, between an L4's and an H100's peak."""
+"""From one kernel to the next, in Python. Assumed: nobody has timed it for us on a GPU."""
+GPU_FLOPS = 1e14
+"""Of one GPU in half precision. Assumed, between an L4's and an H100's peak."""
 
 CPU_FLOPS = 1e10
 """Of one core that generates in float32: 46 tokens a second of SmolLM2-135M in batches of 16, and
@@ -72,9 +72,9 @@ def guess_step(
     else:
         launches_s = architecture.num_layers * LAUNCH_S
         decoding_s = LAUNCHES_A_LAYER * launches_s
-        generation_s = tokens * max(decoding_s, completions * token_flop / CARD_FLOPS)
-        training_s = _card_training_s(trial, launches_s=launches_s, token_flop=token_flop)
-        batch_s = trial.max_evaluation_tokens * max(decoding_s, batch * token_flop / CARD_FLOPS)
+        generation_s = tokens * max(decoding_s, completions * token_flop / GPU_FLOPS)
+        training_s = _gpu_training_s(trial, launches_s=launches_s, token_flop=token_flop)
+        batch_s = trial.max_evaluation_tokens * max(decoding_s, batch * token_flop / GPU_FLOPS)
         num_batches = math.ceil((num_evaluated or 0) / batch)
     if trial.method == "sft":
         generation_s = 0.0
@@ -104,13 +104,13 @@ def _num_evaluated(trial: TrialSpec) -> int | None:
     return len(chosen) * evaluation.samples_per_prompt
 
 
-def _card_training_s(trial: TrialSpec, *, launches_s: float, token_flop: float) -> float:
+def _gpu_training_s(trial: TrialSpec, *, launches_s: float, token_flop: float) -> float:
     """Count passes over a micro-batch: forward, backward, what is recomputed, the reference."""
     optimization = trial.optimization
     micro_batch = optimization.per_device_train_batch_size
     length = load_task(trial.task).max_prompt_tokens + trial.max_completion_tokens
     pass_s = max(
-        TRAINED_LAUNCHES_A_LAYER * launches_s, micro_batch * length * token_flop / CARD_FLOPS
+        TRAINED_LAUNCHES_A_LAYER * launches_s, micro_batch * length * token_flop / GPU_FLOPS
     )
     has_reference = trial.method == "grpo" and trial.grpo.beta > 0
     num_passes = 2 + optimization.gradient_checkpointing + has_reference

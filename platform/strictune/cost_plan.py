@@ -21,7 +21,7 @@ STEP_SOURCES: tuple[StepSource, ...] = get_args(StepSource)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan:
-    """The peak of a trial: on the card where there is one, else of its process."""
+    """The peak of a trial: on the GPU where there is one, else of its process."""
 
     peak_gib: float | None
     source: Literal["measured", "estimated", "unknown"]
@@ -79,8 +79,8 @@ class SweepCosts:
         return _total([(cell.hours, cell.num_trials) for cell in self.cells.values()])
 
     @property
-    def card_hours(self) -> float | None:
-        """Hours of cards: each trial's hours times its cards; 0 on machines without."""
+    def gpu_hours(self) -> float | None:
+        """Hours of GPUs: each trial's hours times its GPUs; 0 on machines without."""
         return _total(
             [
                 (
@@ -119,7 +119,7 @@ class SweepCosts:
             "machines": [asdict(machine) for machine in self.machines],
             "cells": {name: asdict(cell) for name, cell in self.cells.items()},
             "trial_hours": self.trial_hours,
-            "card_hours": self.card_hours,
+            "gpu_hours": self.gpu_hours,
             "wall_hours": self.wall_hours,
             "hours_source": self.hours_source,
         }

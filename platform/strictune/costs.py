@@ -51,8 +51,8 @@ def trials_to_probe(
     """
     if not needs_peak(spec, machines, num_wanted=len(trials)):
         return []
-    if any(machine.gpus and machine.card is None for machine in machines):
-        return []  # No share of a card of unknown size can be sized; ``grant_trial`` says so.
+    if any(machine.gpus and machine.gpu is None for machine in machines):
+        return []  # No share of a GPU of unknown size can be sized; ``grant_trial`` says so.
     device = device_of(machines)
     first_of_cell: dict[str, TrialSpec] = {}
     for trial in trials:
@@ -73,11 +73,11 @@ def measured_peak(trial: TrialSpec, machines: Sequence[Machine], cache: CostCach
 
 
 def device_of(machines: Sequence[Machine]) -> str:
-    """Return the name that measurements are kept under: the smallest card, else the processor."""
-    cards = [machine.card for machine in machines if machine.card is not None]
-    if not cards:
+    """Return the name that measurements are kept under: the smallest GPU, else the processor."""
+    gpus = [machine.gpu for machine in machines if machine.gpu is not None]
+    if not gpus:
         return cpu_name()
-    return min(cards, key=lambda card: card.memory_gib).name
+    return min(gpus, key=lambda gpu: gpu.memory_gib).name
 
 
 def expected_costs(
@@ -153,21 +153,21 @@ def expected_dtype(trial: TrialSpec, machines: Sequence[Machine]) -> ComputeDtyp
     """Return what a trial computes in on these machines, taking their processors for this one's."""
     if trial.dtype != "auto":
         return trial.dtype
-    cards = [machine.card for machine in machines if machine.gpus]
+    gpus = [machine.gpu for machine in machines if machine.gpus]
     return auto_dtype(
-        "cuda" if cards else "cpu",
-        has_bfloat16=all(card is None or card.has_bfloat16 for card in cards)
-        if cards
+        "cuda" if gpus else "cpu",
+        has_bfloat16=all(gpu is None or gpu.has_bfloat16 for gpu in gpus)
+        if gpus
         else cpu_has_bfloat16(),
         quantization=trial.quantization,
     )
 
 
 def _share_gib(spec: ResourcesSpec, trial: TrialSpec, machines: Sequence[Machine]) -> float:
-    """Return what a process of the trial may take of the smallest card, where that is fixed."""
-    card_gib = min((machine.card.memory_gib for machine in machines if machine.card), default=0.0)
+    """Return what a process of the trial may take of the smallest GPU, where that is fixed."""
+    gpu_size_gib = min((machine.gpu.memory_gib for machine in machines if machine.gpu), default=0.0)
     is_whole = spec.gpus_per_trial == "auto" or trial.distributed.num_workers > 1
-    return card_gib * (1.0 if is_whole else float(spec.gpus_per_trial))
+    return gpu_size_gib * (1.0 if is_whole else float(spec.gpus_per_trial))
 
 
 def _memory(
@@ -235,7 +235,7 @@ def _grant(
 
 
 def _refuse_colocated_vllm(trial: TrialSpec) -> None:
-    """Refuse to size a trial whose vLLM takes a part of whatever card it gets."""
+    """Refuse to size a trial whose vLLM takes a part of whatever GPU it gets."""
     rollouts = trial.rollouts
     if (
         trial.method == "grpo"
@@ -244,21 +244,21 @@ def _refuse_colocated_vllm(trial: TrialSpec) -> None:
     ):
         raise BudgetError(
             f"resources.gpus_per_trial = auto, but vLLM in the process of {trial.cell} takes a "
-            "fixed part of its card, however large it is. Give a share, e.g. "
+            "fixed part of its GPU, however large it is. Give a share, e.g. "
             "--set resources.gpus_per_trial=0.5."
         )
 
 
 def _too_tight(memory: MemoryPlan, grant: Grant | None, machines: Sequence[Machine]) -> str | None:
     """Say that a share of the user's own does not hold the peak."""
-    card = next((machine.card for machine in machines if machine.card is not None), None)
-    if grant is None or not grant.gpus or card is None or memory.peak_gib is None:
+    gpu = next((machine.gpu for machine in machines if machine.gpu is not None), None)
+    if grant is None or not grant.gpus or gpu is None or memory.peak_gib is None:
         return None
-    share_gib = grant.gpus * card.memory_gib
+    share_gib = grant.gpus * gpu.memory_gib
     if memory.peak_gib <= share_gib:
         return None
     return (
-        f"takes {memory.peak_gib:.1f} GiB ({memory.source}), but {grant.gpus:g} of {card.name} is "
+        f"takes {memory.peak_gib:.1f} GiB ({memory.source}), but {grant.gpus:g} of {gpu.name} is "
         f"{share_gib:.1f}. Raise resources.gpus_per_trial, or set it to auto."
     )
 

@@ -1,4 +1,4 @@
-"""What this machine can give to trials: cores, main memory and cards, asked without torch.
+"""What this machine can give to trials: cores, main memory and GPUs, asked without torch.
 
 The plan is made with it. A running sweep asks its cluster instead.
 """
@@ -10,15 +10,15 @@ from pathlib import Path
 
 import psutil
 
-from strictune.packing import Card, Machine
+from strictune.packing import Gpu, Machine
 from trainables.devices import GIB, nvidia_smi
 
-__all__ = ["parse_cards", "this_machine"]
+__all__ = ["parse_gpus", "this_machine"]
 
 QUERY = "--query-gpu=name,memory.total,compute_cap"
-CARD = re.compile(r"(?P<name>.+), (?P<mib>\d+), (?P<capability>\d+)\.\d+")
+GPU = re.compile(r"(?P<name>.+), (?P<mib>\d+), (?P<capability>\d+)\.\d+")
 AMPERE = 8
-"""The compute capability of the first cards that have bfloat16 in hardware."""
+"""The compute capability of the first GPUs that have bfloat16 in hardware."""
 UUIDS = ("GPU-", "MIG-")
 """How the entries of CUDA_VISIBLE_DEVICES begin that are no numbers."""
 
@@ -32,38 +32,38 @@ CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
 
 
 def this_machine() -> Machine:
-    """Describe this machine; cards that CUDA_VISIBLE_DEVICES hides are left out."""
-    cards = parse_cards(nvidia_smi(QUERY), visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
+    """Describe this machine; GPUs that CUDA_VISIBLE_DEVICES hides are left out."""
+    gpus = parse_gpus(nvidia_smi(QUERY), visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
     return Machine(
         cpus=float(_usable_cores()),
         memory_gib=_available_gib() * (1 - FREE_FOR_OTHERS),
-        gpus=len(cards),
-        card=min(cards, key=lambda card: card.memory_gib, default=None),
+        gpus=len(gpus),
+        gpu=min(gpus, key=lambda gpu: gpu.memory_gib, default=None),
     )
 
 
-def parse_cards(text: str, *, visible: str | None) -> list[Card]:
+def parse_gpus(text: str, *, visible: str | None) -> list[Gpu]:
     """Read nvidia-smi's list; ``visible`` is CUDA_VISIBLE_DEVICES, by number or by UUID."""
-    cards = []
+    gpus = []
     for line in text.splitlines():
-        found = CARD.fullmatch(line)
+        found = GPU.fullmatch(line)
         if found is not None:
-            cards.append(
-                Card(
+            gpus.append(
+                Gpu(
                     name=found["name"],
                     memory_gib=int(found["mib"]) / 1024,
                     has_bfloat16=int(found["capability"]) >= AMPERE,
                 )
             )
     if visible is None:
-        return cards
-    chosen: list[Card] = []
+        return gpus
+    chosen: list[Gpu] = []
     for entry in map(str.strip, visible.split(",")):
-        # A UUID takes the next card: their number is right, and nearly always they are of one kind.
+        # A UUID takes the next GPU: their number is right, and nearly always they are of one kind.
         number = str(len(chosen)) if entry.startswith(UUIDS) else entry
-        if not number.isdecimal() or int(number) >= len(cards):
-            break  # As in CUDA: the first entry that names no card hides itself and the rest.
-        chosen.append(cards[int(number)])
+        if not number.isdecimal() or int(number) >= len(gpus):
+            break  # As in CUDA: the first entry that names no GPU hides itself and the rest.
+        chosen.append(gpus[int(number)])
     return chosen
 
 

@@ -1,7 +1,7 @@
 """How many trials fit: from measured peaks and known machines to what each trial is granted.
 
 Pure: machines, peaks and the sweep's ``resources`` go in, numbers for the scheduler come out.
-Machines are given, never looked up, so that a test can invent a card and a cluster of any kind
+Machines are given, never looked up, so that a test can invent a GPU and a cluster of any kind
 can be described. Who measures peaks and who starts trials is elsewhere.
 
 Cells are packed one by one, as if every trial that runs beside one were of its kind; the
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HOW_TO_TAKE_LESS",
-    "Card",
+    "Gpu",
     "Grant",
     "Machine",
     "Peak",
@@ -45,7 +45,7 @@ MEMORY_STEP = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class Gpu:
     """One kind of GPU."""
 
     name: str
@@ -63,8 +63,8 @@ class Machine:
     memory_gib: float
     """Main memory that is left for trials."""
     gpus: int = 0
-    card: Card | None = None
-    """The smallest of its cards; None where there is none, or none that is known."""
+    gpu: Gpu | None = None
+    """The smallest of its GPUs; None where there is none, or none that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +72,9 @@ class Peak:
     """The most memory that one trial takes at its worst lengths."""
 
     gpu_gib: float | None = None
-    """On the card, context included; None on a CPU."""
+    """On the GPU, context included; None on a CPU."""
     gpu_failed_gib: float | None = None
-    """A share of a card in which it is known to have run out of memory."""
+    """A share of a GPU in which it is known to have run out of memory."""
     memory_gib: float | None = None
     """Main memory of the process."""
 
@@ -85,7 +85,7 @@ class Grant:
 
     cpus: float
     gpus: float = 0.0
-    """Share of a card; 0 on machines without."""
+    """Share of a GPU; 0 on machines without."""
     memory_gib: float | None = None
     """Main memory set aside; None sets none aside."""
     at_once: int
@@ -114,7 +114,7 @@ def needs_peak(
     """Say whether ``grant_trial`` must be told the peak of a trial.
 
     Without a GPU the peak decides how many trials share the main memory, so it is not needed
-    for a single one. Of several workers, which a probe knows nothing of, each has a whole card.
+    for a single one. Of several workers, which a probe knows nothing of, each has a whole GPU.
     """
     if num_workers > 1:
         return False
@@ -149,7 +149,7 @@ def grant_trial(
     usable = _gpu_machines(machines) or list(machines)
     gpus = 0.0
     if usable[0].gpus and num_workers > 1:
-        gpus = _whole_card(spec, num_workers=num_workers, cell=cell)
+        gpus = _whole_gpu(spec, num_workers=num_workers, cell=cell)
     elif usable[0].gpus:
         gpus = _gpu_share(spec, usable, peak=peak, cell=cell)
     memory_gib = _memory(spec, peak)
@@ -173,7 +173,7 @@ def grant_trial(
 
 
 def without_measuring(spec: "ResourcesSpec") -> "ResourcesSpec":
-    """Return ``spec`` for the probe, whose peak is not known yet: a whole card, or a core."""
+    """Return ``spec`` for the probe, whose peak is not known yet: a whole GPU, or a core."""
     return spec.model_copy(
         update={
             name: 1.0
@@ -184,7 +184,7 @@ def without_measuring(spec: "ResourcesSpec") -> "ResourcesSpec":
 
 
 def before_peak(spec: "ResourcesSpec", *, num_workers: int = 1) -> Grant:
-    """Return what a process of a trial is known to need before its peak is: most on a card."""
+    """Return what a process of a trial is known to need before its peak is: most on a GPU."""
     plain = without_measuring(spec)
     return Grant(
         cpus=float(plain.cpus_per_trial),
@@ -196,28 +196,28 @@ def before_peak(spec: "ResourcesSpec", *, num_workers: int = 1) -> Grant:
 
 
 def has_room(machines: Sequence[Machine], process: Grant) -> bool:
-    """Return whether a trial of such processes fits; without any card it runs on the CPU."""
+    """Return whether a trial of such processes fits; without any GPU it runs on the CPU."""
     usable = _gpu_machines(machines)
     if not usable:
         usable, process = list(machines), replace(process, gpus=0.0)
     return sum(_places(machine, process) for machine in usable) >= process.num_workers
 
 
-def smallest_share(gpu_gib: float, card: Card, *, failed_gib: float | None = None) -> float | None:
-    """Return the smallest share of a card that holds ``gpu_gib`` with a margin, if one does.
+def smallest_share(gpu_gib: float, gpu: Gpu, *, failed_gib: float | None = None) -> float | None:
+    """Return the smallest share of a GPU that holds ``gpu_gib`` with a margin, if one does.
 
     One of ``failed_gib`` or less is known to be too small.
     """
-    # The driver counts up to 5% more of a card than torch does; shares are further apart.
+    # The driver counts up to 5% more of a GPU than torch does; shares are further apart.
     too_small_gib = 1.05 * (failed_gib or 0.0)
-    shares = fitting_shares(gpu_gib, card.memory_gib)
-    return next((share for share in shares if share * card.memory_gib > too_small_gib), None)
+    shares = fitting_shares(gpu_gib, gpu.memory_gib)
+    return next((share for share in shares if share * gpu.memory_gib > too_small_gib), None)
 
 
 def next_larger(grant: Grant, machines: Sequence[Machine]) -> Grant | None:
     """Return the grant for the second try of a trial that ran out of memory.
 
-    On a card it is the next larger share, elsewhere half as much main memory again. None says
+    On a GPU it is the next larger share, elsewhere half as much main memory again. None says
     that the trial had all that a machine has.
     """
     if grant.gpus:
@@ -250,31 +250,31 @@ def _gpu_share(
 ) -> float:
     if spec.gpus_per_trial != "auto":
         return spec.gpus_per_trial
-    cards = [machine.card for machine in machines if machine.card is not None]
-    if peak is None or peak.gpu_gib is None or len(cards) < len(machines):
+    gpus = [machine.gpu for machine in machines if machine.gpu is not None]
+    if peak is None or peak.gpu_gib is None or len(gpus) < len(machines):
         raise BudgetError(
-            f"resources.gpus_per_trial = auto, but the memory of {cell} or of a card of the "
+            f"resources.gpus_per_trial = auto, but the memory of {cell} or of a GPU of the "
             "cluster could not be measured. Give a share, e.g. "
             "--set resources.gpus_per_trial=0.5."
         )
-    # A share is the same number on every machine, so the smallest card decides.
-    card = min(cards, key=lambda card: card.memory_gib)
-    share = smallest_share(peak.gpu_gib, card, failed_gib=peak.gpu_failed_gib)
+    # A share is the same number on every machine, so the smallest GPU decides.
+    gpu = min(gpus, key=lambda gpu: gpu.memory_gib)
+    share = smallest_share(peak.gpu_gib, gpu, failed_gib=peak.gpu_failed_gib)
     if share is None:
         failed = peak.gpu_failed_gib
         also = f", ran out of memory in {failed:.1f}" if failed is not None else ""
         raise BudgetError(
-            f"{cell} takes {peak.gpu_gib:.1f} GiB at its worst lengths{also}, and {card.name} has "
-            f"{card.memory_gib:.1f}. {HOW_TO_TAKE_LESS}"
+            f"{cell} takes {peak.gpu_gib:.1f} GiB at its worst lengths{also}, and {gpu.name} has "
+            f"{gpu.memory_gib:.1f}. {HOW_TO_TAKE_LESS}"
         )
     return share
 
 
-def _whole_card(spec: "ResourcesSpec", *, num_workers: int, cell: str) -> float:
+def _whole_gpu(spec: "ResourcesSpec", *, num_workers: int, cell: str) -> float:
     if spec.gpus_per_trial not in ("auto", 1):
         raise BudgetError(
             f"resources.gpus_per_trial = {spec.gpus_per_trial:g}, but each of the {num_workers} "
-            f"workers of {cell} takes a whole card. Set it to 1 or auto."
+            f"workers of {cell} takes a whole GPU. Set it to 1 or auto."
         )
     return 1.0
 
@@ -310,7 +310,7 @@ def _cores_each(machines: Sequence[Machine], places: Sequence[int], *, wanted: i
 
 
 def _too_many(grant: Grant, places: int, *, cell: str) -> str:
-    each = f"{grant.cpus:g} CPU" + (" and a card" if grant.gpus else "")
+    each = f"{grant.cpus:g} CPU" + (" and a GPU" if grant.gpus else "")
     if grant.memory_gib is not None:
         each += f", {grant.memory_gib:.1f} GiB"
     return (

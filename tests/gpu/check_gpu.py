@@ -6,10 +6,10 @@
 ``nf4``: precisions, a Triton kernel, and NF4 that loads, evaluates and trains. ``memory``: what
 the probe measures of each model beside the first guess of ``trainables.memory.estimate``.
 ``speed``: tokens a second of each engine, and the time of a training step. ``packing``: two trials
-of half a card each run at the same time and keep within their halves.
+of half a GPU each run at the same time and keep within their halves.
 
 Models get random weights in their published sizes, so nothing is downloaded. Each part runs in a
-process of its own on the first visible card and says what it lacks; ``packing`` needs all that
+process of its own on the first visible GPU and says what it lacks; ``packing`` needs all that
 strictune needs, the others torch, transformers, peft, accelerate, trl, datasets, bitsandbytes and
 pydantic. This file itself imports nothing but Python.
 
@@ -83,18 +83,18 @@ class Result(NamedTuple):
 def main(arguments: Sequence[str]) -> int:
     """Check and report; returns the exit status."""
     args = _parse(arguments)
-    card = first_card()
-    if args.device == "cuda" and card is None:
+    gpu = first_gpu()
+    if args.device == "cuda" and gpu is None:
         print("skipped: nvidia-smi shows no GPU on this machine. Nothing was checked.")
         return 0
     started = time.monotonic()
     results: list[Result] = []
-    print(f"on {card if args.device == 'cuda' else 'the CPU'}", flush=True)
+    print(f"on {gpu if args.device == 'cuda' else 'the CPU'}", flush=True)
     for result in check(args, deadline=started + 60 * args.minutes):
         results.append(result)
         print_result(result)
         document = {
-            "device": card if args.device == "cuda" else "cpu",
+            "device": gpu if args.device == "cuda" else "cpu",
             "seconds": round(time.monotonic() - started, 1),
             "results": [result._asdict() for result in results],
         }
@@ -179,7 +179,7 @@ def run_part(part: str, model: str, device: str, *, work: Path, limit_s: float) 
 
 
 def environment(device: str) -> dict[str, str]:
-    """Let a process import this checkout, see one card or none, and fragment little of it."""
+    """Let a process import this checkout, see one GPU or none, and fragment little of it."""
     visible = (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0]
     paths = [str(ROOT), str(ROOT / "platform"), os.environ.get("PYTHONPATH", "")]
     return {
@@ -190,8 +190,8 @@ def environment(device: str) -> dict[str, str]:
     }
 
 
-def first_card() -> str | None:
-    """Return name, driver and memory of the first card that is not hidden."""
+def first_gpu() -> str | None:
+    """Return name, driver and memory of the first GPU that is not hidden."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
     if not visible:
         return None

@@ -1,4 +1,4 @@
-"""The part of the GPU check that packs two trials on a card: see ``check_gpu.py``."""
+"""The part of the GPU check that packs two trials on a GPU: see ``check_gpu.py``."""
 
 import json
 import os
@@ -25,7 +25,7 @@ TWO_TRIALS = {
 
 
 class Trial(NamedTuple):
-    """When a trial of a sweep ran, and the most that it took of the card."""
+    """When a trial of a sweep ran, and the most that it took of the GPU."""
 
     began: float
     ended: float
@@ -33,12 +33,12 @@ class Trial(NamedTuple):
 
 
 def check_packing() -> Iterator[Result]:
-    """Run two trials of half a card each through the command line."""
+    """Run two trials of half a GPU each through the command line."""
     from strictune.hardware import this_machine
 
-    card = this_machine().card
-    if card is None:
-        yield Result("packing", "packing", "skipped", "it shares a card out, and there is none")
+    gpu = this_machine().gpu
+    if gpu is None:
+        yield Result("packing", "packing", "skipped", "it shares a GPU out, and there is none")
         return
     with tempfile.TemporaryDirectory(prefix="strictune-gpu-") as work:
         done = run_sweep(Path(work))
@@ -52,9 +52,9 @@ def check_packing() -> Iterator[Result]:
     together_s = first.ended - second.began
     found = (
         f"peaks {first.peak_gib:.2f} and {second.peak_gib:.2f} GiB in {SHARE:g} of "
-        f"{card.memory_gib:.0f} each, together for {together_s:.0f} s"
+        f"{gpu.memory_gib:.0f} each, together for {together_s:.0f} s"
     )
-    is_within = max(first.peak_gib, second.peak_gib) <= SHARE * card.memory_gib
+    is_within = max(first.peak_gib, second.peak_gib) <= SHARE * gpu.memory_gib
     figures = {"together_s": together_s, "peaks_gib": [first.peak_gib, second.peak_gib]}
     status = "ok" if together_s > 0 and is_within else "broken"
     yield Result("packing", "packing", status, found, figures=figures)

@@ -177,7 +177,7 @@ def measure_speed(job: Job) -> Iterator[Result]:
 
 
 def free_memory() -> None:
-    """Give back what the last engine held of the card."""
+    """Give back what the last engine held of the GPU."""
     import torch
 
     gc.collect()
@@ -186,7 +186,7 @@ def free_memory() -> None:
 
 
 def check_packing(job: Job) -> Iterator[Result]:
-    """Run two trials on one card."""
+    """Run two trials on one GPU."""
     import gpu_packing
 
     yield from gpu_packing.check_packing()
@@ -209,7 +209,7 @@ def run(part: str, job: Job) -> Iterator[Result]:
     """Yield what a part finds; what it lacks or what stops it is found too."""
     try:
         if job.device == "cuda" and part != "packing":
-            _require_card()
+            _require_gpu()
         yield from RUN[part](job)
     except ModuleNotFoundError as error:
         yield lacks(part, job.model, [str(error.name)])
@@ -218,10 +218,10 @@ def run(part: str, job: Job) -> Iterator[Result]:
         yield Result(part, job.model, "broken", first_line(error))
 
 
-def _require_card() -> None:
-    from trainables.devices import card_problem
+def _require_gpu() -> None:
+    from trainables.devices import gpu_problem
 
-    problem = card_problem()
+    problem = gpu_problem()
     if problem is not None:
         raise RuntimeError(f"{problem.found}. {problem.cure}")
 

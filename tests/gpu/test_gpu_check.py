@@ -1,4 +1,4 @@
-"""The script of ``make gpu-check``, as far as it goes without a card."""
+"""The script of ``make gpu-check``, as far as it goes without a GPU."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from trainables.memory.architecture import PUBLISHED, Architecture, parse_archit
 from trainables.models import load_tokenizer, resolve_model
 from trainables.prompting import render_prompt
 
-CARD = "NVIDIA Card, 580.1, 24576 MiB"
+GPU = "NVIDIA GPU, 580.1, 24576 MiB"
 CARRIED = ("torch", "transformers", "peft", "accelerate", "trl", "datasets", "pydantic")
 BARE = (*CARRIED, "bitsandbytes")
 """What a machine has on which all parts but packing must run, beside what these need."""
@@ -42,8 +42,8 @@ def figures(out: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that stands for the parts' own process, on a machine with a card."""
-    monkeypatch.setattr(check_gpu, "first_card", lambda: CARD)
+    """A file that stands for the parts' own process, on a machine with a GPU."""
+    monkeypatch.setattr(check_gpu, "first_gpu", lambda: GPU)
     path = tmp_path / "part.py"
     monkeypatch.setattr(check_gpu, "PARTS_FILE", path)
     return path
@@ -62,10 +62,10 @@ def say(status, found, **more):
 # Which parts run, and what becomes of them.
 
 
-def test_without_a_card_it_says_so_and_passes(
+def test_without_a_gpu_it_says_so_and_passes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(check_gpu, "first_card", lambda: None)
+    monkeypatch.setattr(check_gpu, "first_gpu", lambda: None)
     assert check(out=tmp_path) == 0
     assert capsys.readouterr().out.startswith("skipped: nvidia-smi shows no GPU")
     assert list(tmp_path.iterdir()) == []
@@ -77,7 +77,7 @@ def test_each_model_has_a_process_and_all_figures_are_in_one_file(
     part.write_text(SAYS + "say('ok', device, figures={'pid': os.getpid()})")
     assert check("one", "two", "--only", "memory,nf4", out=tmp_path) == 0
     document = figures(tmp_path)
-    assert document["device"] == CARD
+    assert document["device"] == GPU
     assert [(r["part"], r["name"]) for r in document["results"]] == [
         ("nf4", "nf4"),
         ("memory", "one"),
@@ -159,7 +159,7 @@ def test_a_part_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     ("device", "visible", "expected"),
     [("cuda", None, "0"), ("cuda", "2,3", "2"), ("cuda", "GPU-1a", "GPU-1a"), ("cpu", "2", "")],
 )
-def test_a_part_sees_one_card_or_none(
+def test_a_part_sees_one_gpu_or_none(
     monkeypatch: pytest.MonkeyPatch, device: str, visible: str | None, expected: str
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -170,9 +170,9 @@ def test_a_part_sees_one_card_or_none(
 
 @pytest.mark.parametrize(
     ("visible", "asked", "expected"),
-    [(None, ["--id=0"], CARD), ("1", ["--id=1"], CARD), ("GPU-1a", [], CARD), ("", None, None)],
+    [(None, ["--id=0"], GPU), ("1", ["--id=1"], GPU), ("GPU-1a", [], GPU), ("", None, None)],
 )
-def test_the_card_that_is_named_is_the_one_that_is_seen(
+def test_the_gpu_that_is_named_is_the_one_that_is_seen(
     monkeypatch: pytest.MonkeyPatch,
     visible: str | None,
     asked: list[str] | None,
@@ -182,13 +182,13 @@ def test_the_card_that_is_named_is_the_one_that_is_seen(
 
     def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
         commands.append([word for word in command if word.startswith("--id")])
-        return subprocess.CompletedProcess(command, 0, stdout=f"{CARD}\nanother\n")
+        return subprocess.CompletedProcess(command, 0, stdout=f"{GPU}\nanother\n")
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert check_gpu.first_card() == expected
+    assert check_gpu.first_gpu() == expected
     assert commands == ([] if asked is None else [asked])
 
 

@@ -40,10 +40,10 @@ def test_what_is_written_is_read_for_every_trial_of_the_shape(cache: CostCache) 
 
 def test_another_shape_and_another_device_are_kept_apart(cache: CostCache) -> None:
     [trial] = trials_of()
-    cache.add_probe(trial, a_probe(device="NVIDIA Card", gpu_gib=5.0))
+    cache.add_probe(trial, a_probe(device="NVIDIA GPU", gpu_gib=5.0))
     assert cache.read(trial, device=CPU).probe is None
-    assert cache.read(trials_of(thinking=True)[0], device="NVIDIA Card").probe is None
-    assert cache.read(trial, device="NVIDIA Card").probe is not None
+    assert cache.read(trials_of(thinking=True)[0], device="NVIDIA GPU").probe is None
+    assert cache.read(trial, device="NVIDIA GPU").probe is not None
 
 
 def test_a_trial_that_is_written_twice_counts_once(cache: CostCache) -> None:

@@ -30,7 +30,7 @@ def guess(*, device: Any = "cuda", dtype: Any = "bfloat16", **changes: Any) -> G
     return Guess(found.step_s, found.evaluation_s)
 
 
-def test_a_small_model_on_a_card_waits_for_the_host() -> None:
+def test_a_small_model_on_a_gpu_waits_for_the_host() -> None:
     step_s = guess(model=SMOLLM, grpo=PUBLISHED).step_s
     decoding_s = 1024 * 30 * LAUNCHES_A_LAYER * LAUNCH_S
     assert 20 * 0.9 < decoding_s < step_s < 1.3 * decoding_s
@@ -39,7 +39,7 @@ def test_a_small_model_on_a_card_waits_for_the_host() -> None:
     assert guess(model=SMOLLM, grpo=wider).step_s < 1.3 * step_s
 
 
-def test_long_prompts_of_a_large_model_wait_for_the_card() -> None:
+def test_long_prompts_of_a_large_model_wait_for_the_gpu() -> None:
     batch = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 64}
     short, long = (
         guess(
@@ -51,7 +51,7 @@ def test_long_prompts_of_a_large_model_wait_for_the_card() -> None:
 
 
 @pytest.mark.parametrize(("batch_size", "batches"), [(5000, 1), (24, 5), (23, 6), (1, 120)])
-def test_an_evaluation_on_a_card_takes_its_batches(batch_size: int, batches: int) -> None:
+def test_an_evaluation_on_a_gpu_takes_its_batches(batch_size: int, batches: int) -> None:
     evaluation = {"num_prompts_per_difficulty": 40, "samples_per_prompt": 1, "max_new_tokens": 100}
     found = guess(model=SMOLLM, evaluation=evaluation | {"batch_size": batch_size})
     one = 100 * 30 * LAUNCHES_A_LAYER * LAUNCH_S

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cost_fakes import CARD, ON_CARD, ON_CPU, a_cost, a_probe, sweep_of
+from cost_fakes import GPU, ON_CPU, ON_GPU, a_cost, a_probe, sweep_of
 
 from strictune.config import SweepSpec, TrialSpec, expand
 from strictune.cost_cache import HEAP_GROWTH, CostCache
@@ -64,16 +64,16 @@ def test_earlier_trials_do_not_replace_the_probe(cache: CostCache) -> None:
 
 def test_vllm_in_the_process_is_not_probed(cache: CostCache) -> None:
     with pytest.raises(BudgetError, match=r"however large it is\. Give a share"):
-        to_probe(cache, ON_CARD, resources=AUTO, **VLLM)
-    assert "Give a share" in str(only_cell(planned(cache, ON_CARD, resources=AUTO, **VLLM)).problem)
-    assert only_cell(planned(cache, ON_CARD, resources={"gpus_per_trial": 1}, **VLLM)).grant
+        to_probe(cache, ON_GPU, resources=AUTO, **VLLM)
+    assert "Give a share" in str(only_cell(planned(cache, ON_GPU, resources=AUTO, **VLLM)).problem)
+    assert only_cell(planned(cache, ON_GPU, resources={"gpus_per_trial": 1}, **VLLM)).grant
 
 
 def test_the_measured_peak_is_what_packs(cache: CostCache) -> None:
-    assert measured_peak(trial(), [ON_CARD], cache) is None
-    cache.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=6.0, memory_gib=4.0))
+    assert measured_peak(trial(), [ON_GPU], cache) is None
+    cache.add_probe(trial(), a_probe(device=GPU.name, gpu_gib=6.0, memory_gib=4.0))
     expected = Peak(gpu_gib=6.0, memory_gib=4.0 * HEAP_GROWTH)
-    assert measured_peak(trial(), [ON_CPU, ON_CARD], cache) == expected
+    assert measured_peak(trial(), [ON_CPU, ON_GPU], cache) == expected
     assert measured_peak(trial(), [ON_CPU], cache) is None
 
 
@@ -87,19 +87,19 @@ def test_memory_is_estimated_until_it_is_measured(cache: CostCache) -> None:
 
 
 def test_memory_of_a_model_that_is_nowhere_is_unknown(cache: CostCache) -> None:
-    cell = only_cell(planned(cache, ON_CARD, model="someone/absent", resources=AUTO))
+    cell = only_cell(planned(cache, ON_GPU, model="someone/absent", resources=AUTO))
     assert (cell.memory.peak_gib, cell.memory.source) == (None, "unknown")
     assert (cell.grant, cell.problem) == (None, None)
 
 
-def test_an_estimate_packs_a_card_with_more_room_than_a_measurement(cache: CostCache) -> None:
-    cell = only_cell(planned(cache, ON_CARD, resources=AUTO))
+def test_an_estimate_packs_a_gpu_with_more_room_than_a_measurement(cache: CostCache) -> None:
+    cell = only_cell(planned(cache, ON_GPU, resources=AUTO))
     assert cell.memory.peak_gib is not None
     assert cell.grant is not None
-    assert cell.grant.gpus * CARD.memory_gib > cell.memory.peak_gib * PEAK_MARGIN * 1.2
+    assert cell.grant.gpus * GPU.memory_gib > cell.memory.peak_gib * PEAK_MARGIN * 1.2
 
 
-def test_a_measured_trial_is_packed_by_memory_without_a_card(cache: CostCache) -> None:
+def test_a_measured_trial_is_packed_by_memory_without_a_gpu(cache: CostCache) -> None:
     cache.add_trial(trial(), a_cost(memory_gib=7.0))
     grant = only_cell(planned(cache, resources=AUTO, matrix={"seed": [0, 1, 2]})).grant
     assert grant is not None
@@ -107,18 +107,18 @@ def test_a_measured_trial_is_packed_by_memory_without_a_card(cache: CostCache) -
 
 
 def test_a_share_that_is_too_small_is_said(cache: CostCache) -> None:
-    cache.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=9.0))
-    tight = only_cell(planned(cache, ON_CARD, resources={"gpus_per_trial": 0.25}))
+    cache.add_probe(trial(), a_probe(device=GPU.name, gpu_gib=9.0))
+    tight = only_cell(planned(cache, ON_GPU, resources={"gpus_per_trial": 0.25}))
     assert tight.problem == (
-        "takes 9.0 GiB (measured), but 0.25 of NVIDIA Card is 6.0. Raise "
+        "takes 9.0 GiB (measured), but 0.25 of NVIDIA GPU is 6.0. Raise "
         "resources.gpus_per_trial, or set it to auto."
     )
-    assert only_cell(planned(cache, ON_CARD, resources={"gpus_per_trial": 0.5})).problem is None
+    assert only_cell(planned(cache, ON_GPU, resources={"gpus_per_trial": 0.5})).problem is None
 
 
 def test_what_does_not_fit_is_a_problem_of_its_cell(cache: CostCache) -> None:
-    cache.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=30.0))
-    cell = only_cell(planned(cache, ON_CARD, resources=AUTO))
+    cache.add_probe(trial(), a_probe(device=GPU.name, gpu_gib=30.0))
+    cell = only_cell(planned(cache, ON_GPU, resources=AUTO))
     assert cell.grant is None
     assert "takes 30.0 GiB at its worst lengths" in str(cell.problem)
 
@@ -161,10 +161,10 @@ def test_the_step_of_a_sweep_without_its_rows_is_guessed_and_its_hours_are_not(
     assert cell.step.step_s
 
 
-def test_what_vllm_takes_of_a_card_belongs_to_the_planned_memory(cache: CostCache) -> None:
+def test_what_vllm_takes_of_a_gpu_belongs_to_the_planned_memory(cache: CostCache) -> None:
     def planned_gib(share: float, **vllm: Any) -> float:
         options = VLLM | {"rollouts": {"engine": "vllm", "vllm": vllm or None}}
-        cell = only_cell(planned(cache, ON_CARD, resources={"gpus_per_trial": share}, **options))
+        cell = only_cell(planned(cache, ON_GPU, resources={"gpus_per_trial": share}, **options))
         assert cell.memory.peak_gib is not None
         return cell.memory.peak_gib
 
@@ -215,15 +215,15 @@ def test_trials_of_the_same_curriculum_and_then_of_the_same_grant_are_closest(
     assert step_s(resources={"cpus_per_trial": 2}) == 7.5
 
 
-def test_the_sum_counts_trials_cards_and_the_clock(cache: CostCache) -> None:
-    cache.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=5.0, evaluation_s=0.0))
-    costs = planned(cache, ON_CARD, resources=AUTO, matrix={"seed": [0, 1, 2, 3]})
-    # One hour each, four at once on a quarter of the card each.
+def test_the_sum_counts_trials_gpus_and_the_clock(cache: CostCache) -> None:
+    cache.add_probe(trial(), a_probe(device=GPU.name, gpu_gib=5.0, evaluation_s=0.0))
+    costs = planned(cache, ON_GPU, resources=AUTO, matrix={"seed": [0, 1, 2, 3]})
+    # One hour each, four at once on a quarter of the GPU each.
     assert costs.trial_hours == pytest.approx(4.0)
-    assert costs.card_hours == pytest.approx(1.0)
+    assert costs.gpu_hours == pytest.approx(1.0)
     assert costs.wall_hours == pytest.approx(1.0)
     one_by_one = planned(
-        cache, ON_CARD, resources={"max_concurrent_trials": 1}, matrix={"seed": [0, 1, 2]}
+        cache, ON_GPU, resources={"max_concurrent_trials": 1}, matrix={"seed": [0, 1, 2]}
     )
     assert one_by_one.wall_hours == pytest.approx(3.0)
 
@@ -236,13 +236,13 @@ def test_the_clock_is_no_shorter_than_the_longest_trial(cache: CostCache) -> Non
 
 
 def test_the_document_is_json_and_names_its_sources(cache: CostCache) -> None:
-    cache.add_probe(trial(), a_probe(device=CARD.name, gpu_gib=5.0))
-    document = json.loads(json.dumps(planned(cache, ON_CARD, resources=AUTO).document()))
+    cache.add_probe(trial(), a_probe(device=GPU.name, gpu_gib=5.0))
+    document = json.loads(json.dumps(planned(cache, ON_GPU, resources=AUTO).document()))
     [cell] = document["cells"].values()
     assert cell["memory"] == {"peak_gib": 5.0, "source": "measured"}
     assert cell["grant"]["gpus"] == 0.25
-    assert document["device"] == CARD.name
-    assert document["machines"][0]["card"]["memory_gib"] == 24.0
+    assert document["device"] == GPU.name
+    assert document["machines"][0]["gpu"]["memory_gib"] == 24.0
 
 
 def test_a_resumed_sweep_keeps_what_was_expected_at_first(cache: CostCache, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def place(out: Path, **environ: str) -> Place:
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *, cpus: float = 4, memory_gib: float = 16) -> None:
-    machine = Machine(cpus=cpus, memory_gib=memory_gib, gpus=0, card=None)
+    machine = Machine(cpus=cpus, memory_gib=memory_gib, gpus=0, gpu=None)
     monkeypatch.setattr(machine_checks, "this_machine", lambda: machine)
 
 

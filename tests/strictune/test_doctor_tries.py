@@ -22,7 +22,7 @@ from trainables import devices, precision
 from trainables.models import ModelSource, resolve_model
 
 LIMIT_S = 180.0
-CARD = "NVIDIA H200 (driver 570.86.15)"
+GPU = "NVIDIA H200 (driver 570.86.15)"
 
 
 def test_the_names_that_are_waited_for_are_those_that_are_tried() -> None:
@@ -56,28 +56,28 @@ def test_a_ray_that_is_not_there_is_broken(monkeypatch: pytest.MonkeyPatch) -> N
     assert "RAY_ADDRESS" in (finding.cure or "")
 
 
-# Cards, as drivers and builds of torch may show them.
+# GPUs, as drivers and builds of torch may show them.
 
 
 def seen(
     monkeypatch: pytest.MonkeyPatch,
     *,
-    cards: str,
+    gpus: str,
     built_for: str | None,
     visible: str | None = None,
 ) -> Finding:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", built_for)
     for module in (try_model, devices):
-        monkeypatch.setattr(module, "driver_cards", lambda: cards)
+        monkeypatch.setattr(module, "driver_gpus", lambda: gpus)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     return try_model.try_gpu()
 
 
-def test_a_machine_without_a_card_trains_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert seen(monkeypatch, cards="", built_for=None).status == "ok"
+def test_a_machine_without_a_gpu_trains_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert seen(monkeypatch, gpus="", built_for=None).status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -88,35 +88,35 @@ def test_a_machine_without_a_card_trains_on_the_cpu(monkeypatch: pytest.MonkeyPa
         pytest.param("13.0", "", "warning", "unset CUDA_VISIBLE_DEVICES", id="hidden"),
     ],
 )
-def test_a_card_that_torch_cannot_use_has_a_cure(
+def test_a_gpu_that_torch_cannot_use_has_a_cure(
     monkeypatch: pytest.MonkeyPatch,
     built_for: str | None,
     visible: str | None,
     status: str,
     cure: str,
 ) -> None:
-    finding = seen(monkeypatch, cards=CARD, built_for=built_for, visible=visible)
+    finding = seen(monkeypatch, gpus=GPU, built_for=built_for, visible=visible)
     assert finding.status == status
-    assert CARD in finding.found
+    assert GPU in finding.found
     assert cure in (finding.cure or "")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
-def test_a_card_that_works_is_named() -> None:
+def test_a_gpu_that_works_is_named() -> None:
     finding = try_model.try_gpu()
     assert finding.status == "ok"
     assert torch.cuda.get_device_name(0) in finding.found
 
 
-def test_a_card_without_bfloat16_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    card = types.SimpleNamespace(name="Tesla T4", total_memory=16 * 2**30)
+def test_a_gpu_without_bfloat16_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = types.SimpleNamespace(name="Tesla T4", total_memory=16 * 2**30)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: card)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: False)
-    monkeypatch.setattr(try_model, "driver_cards", lambda: CARD)
-    monkeypatch.setattr(try_model, "card_problem", lambda: None)
+    monkeypatch.setattr(try_model, "driver_gpus", lambda: GPU)
+    monkeypatch.setattr(try_model, "gpu_problem", lambda: None)
     finding = try_model.try_gpu()
     assert (finding.status, finding.cure) == ("ok", None)
 
@@ -125,9 +125,9 @@ def test_a_card_without_bfloat16_is_no_fault(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def pretend_device(
-    monkeypatch: pytest.MonkeyPatch, *, card: bool, has_bfloat16: bool, speeds: dict[str, float]
+    monkeypatch: pytest.MonkeyPatch, *, gpu: bool, has_bfloat16: bool, speeds: dict[str, float]
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: card)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(
         torch.cuda,
         "is_bf16_supported",
@@ -135,13 +135,13 @@ def pretend_device(
             has_bfloat16 or (including_emulation and "bfloat16" in speeds)
         ),
     )
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Old Card")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Old GPU")
     monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: has_bfloat16)
     monkeypatch.setattr(try_device, "_gflops", speeds.__getitem__)
 
 
 @pytest.mark.parametrize(
-    ("card", "has_bfloat16", "speeds", "status", "found", "cure"),
+    ("gpu", "has_bfloat16", "speeds", "status", "found", "cure"),
     [
         pytest.param(
             False, True, {"float32": 95, "bfloat16": 311}, "ok",
@@ -191,14 +191,14 @@ def pretend_device(
 )  # fmt: skip
 def test_auto_is_held_against_what_was_timed(
     monkeypatch: pytest.MonkeyPatch,
-    card: bool,
+    gpu: bool,
     has_bfloat16: bool,
     speeds: dict[str, float],
     status: str,
     found: str,
     cure: str | None,
 ) -> None:
-    pretend_device(monkeypatch, card=card, has_bfloat16=has_bfloat16, speeds=speeds)
+    pretend_device(monkeypatch, gpu=gpu, has_bfloat16=has_bfloat16, speeds=speeds)
     finding = try_device.try_precision()
     assert (finding.status, finding.found) == (status, found)
     assert cure is None or (finding.cure or "").startswith(cure)
@@ -232,7 +232,7 @@ def raising(error: Exception) -> Callable[[], bool]:
     return computes
 
 
-def test_without_a_card_triton_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_triton_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     finding = try_device.try_triton()
     assert (finding.status, finding.found[:20]) == ("ok", "not for this machine")

@@ -4,17 +4,17 @@ from pathlib import Path
 import pytest
 
 from strictune import hardware
-from strictune.hardware import parse_cards, this_machine
-from strictune.packing import Card
+from strictune.hardware import parse_gpus, this_machine
+from strictune.packing import Gpu
 from trainables import devices
 
 LIST = "NVIDIA H100 80GB HBM3, 81559, 9.0\nNVIDIA A10, 23028, 8.6\n"
-H100 = Card(name="NVIDIA H100 80GB HBM3", memory_gib=81559 / 1024)
-A10 = Card(name="NVIDIA A10", memory_gib=23028 / 1024)
+H100 = Gpu(name="NVIDIA H100 80GB HBM3", memory_gib=81559 / 1024)
+A10 = Gpu(name="NVIDIA A10", memory_gib=23028 / 1024)
 
 
 @pytest.mark.parametrize(
-    ("visible", "cards"),
+    ("visible", "gpus"),
     [
         pytest.param(None, [H100, A10], id="all"),
         pytest.param("1", [A10], id="by-number"),
@@ -26,20 +26,20 @@ A10 = Card(name="NVIDIA A10", memory_gib=23028 / 1024)
         pytest.param("1,-1,0", [A10], id="up-to-the-first-that-names-none"),
         pytest.param("0,7,1", [H100], id="up-to-the-first-beyond-the-list"),
         pytest.param("GPU-5c9f", [H100], id="by-uuid"),
-        pytest.param("MIG-1, MIG-2, MIG-3", [H100, A10], id="by-parts-of-cards"),
+        pytest.param("MIG-1, MIG-2, MIG-3", [H100, A10], id="by-parts-of-GPUs"),
     ],
 )
-def test_cards_that_cuda_hides_are_left_out(visible: str | None, cards: list[Card]) -> None:
-    assert parse_cards(LIST, visible=visible) == cards
+def test_gpus_that_cuda_hides_are_left_out(visible: str | None, gpus: list[Gpu]) -> None:
+    assert parse_gpus(LIST, visible=visible) == gpus
 
 
 @pytest.mark.parametrize("text", ["", "No devices were found\n", "NVIDIA GB10, [N/A], 12.1\n"])
-def test_a_list_without_cards_is_empty(text: str) -> None:
-    assert parse_cards(text, visible=None) == []
+def test_a_list_without_gpus_is_empty(text: str) -> None:
+    assert parse_gpus(text, visible=None) == []
 
 
-def test_a_card_before_ampere_has_no_bfloat16_in_hardware() -> None:
-    [t4, a10] = parse_cards("Tesla T4, 15360, 7.5\nNVIDIA A10, 23028, 8.6\n", visible=None)
+def test_a_gpu_before_ampere_has_no_bfloat16_in_hardware() -> None:
+    [t4, a10] = parse_gpus("Tesla T4, 15360, 7.5\nNVIDIA A10, 23028, 8.6\n", visible=None)
     assert (t4.has_bfloat16, a10.has_bfloat16) == (False, True)
 
 
@@ -49,16 +49,16 @@ def test_this_machine_has_cores_and_memory() -> None:
     assert 0.1 < machine.memory_gib < 100_000
 
 
-def test_the_smallest_card_stands_for_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_smallest_gpu_stands_for_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(hardware, "nvidia_smi", lambda query: LIST)
     machine = this_machine()
-    assert (machine.gpus, machine.card) == (2, A10)
+    assert (machine.gpus, machine.gpu) == (2, A10)
 
 
-def test_a_machine_without_the_drivers_tool_has_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_the_drivers_tool_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "NVIDIA_SMI", "/nonexistent/nvidia-smi")
-    assert (this_machine().gpus, this_machine().card) == (0, None)
+    assert (this_machine().gpus, this_machine().gpu) == (0, None)
 
 
 CORES = 64

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import ray
-from cost_fakes import CARD, ON_CARD, ON_CPU, a_probe, sweep_of
+from cost_fakes import GPU, ON_CPU, ON_GPU, a_probe, sweep_of
 
 from strictune.config import TrialSpec, expand
 from strictune.cost_cache import HEAP_GROWTH, CostCache
@@ -20,7 +20,7 @@ from trainables.memory.measured import Probe
 
 AUTO = {"gpus_per_trial": "auto", "cpus_per_trial": "auto"}
 TWO_SHAPES = {"matrix": {"thinking": [False, True], "seed": [0, 1]}, "resources": AUTO}
-TWO_CARDS = Machine(cpus=8, memory_gib=64, gpus=2, card=CARD)
+TWO_GPUS = Machine(cpus=8, memory_gib=64, gpus=2, gpu=GPU)
 
 Outcome = Callable[[TrialSpec], Probe | str]
 
@@ -53,7 +53,7 @@ class Launch:
         )
 
 
-def test_without_a_card_probes_follow_each_other_and_are_kept(
+def test_without_a_gpu_probes_follow_each_other_and_are_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     launch = Launch(monkeypatch, tmp_path, lambda trial: a_probe(memory_gib=2.0))
@@ -67,16 +67,16 @@ def test_without_a_card_probes_follow_each_other_and_are_kept(
     assert {grant.memory_gib for grant in grants.values()} == {2.0 * HEAP_GROWTH * PEAK_MARGIN}
 
 
-def test_probes_share_the_cards_and_count_for_the_smallest(
+def test_probes_share_the_gpus_and_count_for_the_smallest(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     launch = Launch(
-        monkeypatch, tmp_path, lambda trial: a_probe(device="a larger card", gpu_gib=5.0)
+        monkeypatch, tmp_path, lambda trial: a_probe(device="a larger GPU", gpu_gib=5.0)
     )
-    launch.measure(TWO_CARDS, **TWO_SHAPES)
+    launch.measure(TWO_GPUS, **TWO_SHAPES)
     assert [len(batch) for batch in launch.batches] == [2]
     sweep = sweep_of(**TWO_SHAPES)
-    grants = grant_cells(sweep.resources, expand(sweep), [TWO_CARDS], cache=launch.cache)
+    grants = grant_cells(sweep.resources, expand(sweep), [TWO_GPUS], cache=launch.cache)
     assert {grant.gpus for grant in grants.values()} == {0.25}
 
 
@@ -86,21 +86,21 @@ def test_a_share_that_was_too_small_is_said_and_not_granted(
     launch = Launch(
         monkeypatch, tmp_path, lambda trial: a_probe(gpu_gib=5.0, gpu_failed_gib=0.25 * 23.6)
     )
-    launch.measure(ON_CARD, resources=AUTO)
+    launch.measure(ON_GPU, resources=AUTO)
     assert launch.said[-1] == (
-        "tiny · no-think · standard ran out of memory in 5.9 GiB of the card: it is granted the "
+        "tiny · no-think · standard ran out of memory in 5.9 GiB of the GPU: it is granted the "
         "next larger share"
     )
     sweep = sweep_of(resources=AUTO)
-    [grant] = grant_cells(sweep.resources, expand(sweep), [ON_CARD], cache=launch.cache).values()
+    [grant] = grant_cells(sweep.resources, expand(sweep), [ON_GPU], cache=launch.cache).values()
     assert grant.gpus == 0.3333
 
 
-def test_numbers_and_cards_that_show_nothing_are_not_probed(
+def test_numbers_and_gpus_that_show_nothing_are_not_probed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     launch = Launch(monkeypatch, tmp_path, lambda trial: a_probe())
-    launch.measure(ON_CARD, resources={"gpus_per_trial": 0.5}, matrix={"seed": [0, 1]})
+    launch.measure(ON_GPU, resources={"gpus_per_trial": 0.5}, matrix={"seed": [0, 1]})
     pretended = Machine(cpus=4, memory_gib=16, gpus=1)
     launch.measure(pretended, **TWO_SHAPES)
     assert launch.batches == []

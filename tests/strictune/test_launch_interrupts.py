@@ -14,7 +14,7 @@ from strictune.launch import driver, trials
 from strictune.launch.driver import driving
 from strictune.launch.folder import SweepFolder
 from strictune.launch.trials import MAX_RESTARTS, GrantedTrial, Runner, run_trials
-from strictune.packing import Card, Grant, Machine
+from strictune.packing import Gpu, Grant, Machine
 from strictune.records import read_outcome
 
 QUARTER = Grant(cpus=1, gpus=0.25, at_once=4)
@@ -61,7 +61,7 @@ def run_two(
         return FakeTuner(attempts, sent)
 
     monkeypatch.setattr(trials, "tuner_for", tuner_for)
-    machine = Machine(cpus=8, memory_gib=32, gpus=1, card=Card(name="x", memory_gib=24))
+    machine = Machine(cpus=8, memory_gib=32, gpus=1, gpu=Gpu(name="x", memory_gib=24))
     runner = Runner(
         folder=SweepFolder(tmp_path),
         driver="test",

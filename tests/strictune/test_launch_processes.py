@@ -1,6 +1,6 @@
 """The processes that Ray runs beside the driver: when they end, what they may use, how they fail.
 
-One Ray with a pretended card serves all tests that need one.
+One Ray with a pretended GPU serves all tests that need one.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ from strictune.launch.folder import SweepFolder, open_sweep_folder
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
 from strictune.packing import Grant, Machine
 from strictune.records import read_outcome
-from trainables.devices import PRETENDED_CARDS
+from trainables.devices import PRETENDED_GPUS
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
-ONE_CARD = Grant(cpus=1, gpus=1, at_once=1)
+ONE_GPU = Grant(cpus=1, gpus=1, at_once=1)
 ENDS_WITHIN_S = 30
 
 
@@ -46,12 +46,12 @@ def own_signals() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def one_pretended_card() -> Iterator[None]:
-    before = os.environ.pop(PRETENDED_CARDS, None)
+def one_pretended_gpu() -> Iterator[None]:
+    before = os.environ.pop(PRETENDED_GPUS, None)
     with ray_cluster(num_gpus=1):
         yield
     if before is not None:
-        os.environ[PRETENDED_CARDS] = before
+        os.environ[PRETENDED_GPUS] = before
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def has_ended(pid: int) -> bool:
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("one_pretended_card")
-@pytest.mark.parametrize("gpus", [1, 0.25, 0], ids=["whole-card", "share", "cpu"])
+@pytest.mark.usefixtures("one_pretended_gpu")
+@pytest.mark.parametrize("gpus", [1, 0.25, 0], ids=["whole-GPU", "share", "cpu"])
 def test_the_process_of_a_baseline_is_gone_after_its_result(
     opened: tuple[SweepFolder, list[TrialSpec]], monkeypatch: pytest.MonkeyPatch, gpus: float
 ) -> None:
@@ -88,7 +88,7 @@ def test_the_process_of_a_baseline_is_gone_after_its_result(
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("one_pretended_card")
+@pytest.mark.usefixtures("one_pretended_gpu")
 def test_the_process_of_a_probe_is_gone_after_its_result(
     opened: tuple[SweepFolder, list[TrialSpec]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,9 +100,9 @@ def test_the_process_of_a_probe_is_gone_after_its_result(
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("one_pretended_card")
-@pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use the card of this machine")
-def test_what_was_granted_a_card_that_torch_cannot_use_fails_and_says_why(
+@pytest.mark.usefixtures("one_pretended_gpu")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use the GPU of this machine")
+def test_what_was_granted_a_gpu_that_torch_cannot_use_fails_and_says_why(
     opened: tuple[SweepFolder, list[TrialSpec]],
 ) -> None:
     folder, [trial] = opened
@@ -113,13 +113,13 @@ def test_what_was_granted_a_card_that_torch_cannot_use_fails_and_says_why(
         step_timeout_s=None,
         max_concurrent=None,
     )
-    assert run_trials([GrantedTrial(trial.trial_id, ONE_CARD)], runner) == []
+    assert run_trials([GrantedTrial(trial.trial_id, ONE_GPU)], runner) == []
     outcome = read_outcome(folder.trial(trial.trial_id))
     assert outcome is not None
     assert outcome.state == "FAILED"
     assert "granted a GPU" in str(outcome.reason)
     assert len((folder.trial(trial.trial_id) / "attempts.jsonl").read_text().splitlines()) == 1
-    [problem] = baselines.measure_baselines([trial], folder, grants={trial.cell: ONE_CARD})
+    [problem] = baselines.measure_baselines([trial], folder, grants={trial.cell: ONE_GPU})
     assert "granted a GPU" in problem
     resources = ResourcesSpec(gpus_per_trial=1)
     [(_, found)] = grants._probe(resources, [trial], folder, runner.machines)
@@ -127,7 +127,7 @@ def test_what_was_granted_a_card_that_torch_cannot_use_fails_and_says_why(
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("one_pretended_card")
+@pytest.mark.usefixtures("one_pretended_gpu")
 def test_processes_of_ray_do_not_hear_what_ends_a_sweep() -> None:
     deaf = set(ENDING) | {signal.SIGINT}
     processes = psutil.Process().children(recursive=True)
@@ -161,7 +161,7 @@ def run_one_at_a_time(
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("one_pretended_card")
+@pytest.mark.usefixtures("one_pretended_gpu")
 def test_a_trial_whose_process_never_answers_is_recorded_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +178,7 @@ def test_a_trial_whose_process_never_answers_is_recorded_as_failed(
 
 
 @pytest.mark.ray
-@pytest.mark.usefixtures("one_pretended_card")
+@pytest.mark.usefixtures("one_pretended_gpu")
 def test_trials_that_waited_when_the_user_interrupts_are_left_open(tmp_path: Path) -> None:
     begun = tmp_path / "begun"
 

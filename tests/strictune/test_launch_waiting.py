@@ -7,14 +7,14 @@ from quickstart import QUICKSTART
 
 from strictune.config import ResourcesSpec, TrialSpec, expand, load_sweep
 from strictune.errors import BudgetError
-from strictune.launch.waiting import CARD_FIRST_S, TIMEOUT_S, wait_for_room
+from strictune.launch.waiting import GPU_FIRST_S, TIMEOUT_S, wait_for_room
 from strictune.packing import Machine
 
 HEAD = Machine(cpus=0, memory_gib=10)
 GPU = Machine(cpus=8, memory_gib=30, gpus=1)
 CPU = Machine(cpus=8, memory_gib=30)
 ONE = ResourcesSpec()
-CARD = [{"CPU": 1.0, "GPU": 1.0}]
+GPU = [{"CPU": 1.0, "GPU": 1.0}]
 PLAIN = [{"CPU": 1.0}]
 
 
@@ -45,8 +45,8 @@ class Cluster:
     def ask(self, bundles: list[dict[str, float]]) -> None:
         if [bundles] != self.requests[-1:]:
             self.requests.append(bundles)
-        num_cards = -1 if self.offers is None else self.offers.gpus
-        is_feasible = all(bundle.get("GPU", 0) <= num_cards for bundle in bundles)
+        num_gpus = -1 if self.offers is None else self.offers.gpus
+        is_feasible = all(bundle.get("GPU", 0) <= num_gpus for bundle in bundles)
         if bundles and is_feasible and self.ready_at is None:
             self.ready_at = self.now + self.start_s
 
@@ -71,7 +71,7 @@ def test_a_head_without_cores_asks_for_a_machine_and_waits_for_it() -> None:
     cluster = Cluster(offers=GPU)
     cluster.wait()
     assert cluster.now == 240
-    assert cluster.requests == [CARD, PLAIN, []], "the last one lets idle machines go"
+    assert cluster.requests == [GPU, PLAIN, []], "the last one lets idle machines go"
     assert cluster.said == [
         "no machine that is up takes trials, and one needs 1 CPU: asked the cluster for a machine, "
         "waiting up to 30 minutes",
@@ -79,11 +79,11 @@ def test_a_head_without_cores_asks_for_a_machine_and_waits_for_it() -> None:
     ]
 
 
-def test_a_cluster_without_cards_is_asked_for_what_it_has() -> None:
+def test_a_cluster_without_gpus_is_asked_for_what_it_has() -> None:
     cluster = Cluster(offers=CPU)
     cluster.wait()
-    assert cluster.requests == [CARD, PLAIN, []]
-    assert cluster.now == CARD_FIRST_S + 240
+    assert cluster.requests == [GPU, PLAIN, []]
+    assert cluster.now == GPU_FIRST_S + 240
 
 
 def test_every_worker_of_a_trial_needs_its_place() -> None:
@@ -111,7 +111,7 @@ def test_an_interrupted_wait_takes_its_request_back() -> None:
     cluster.sleep = interrupt  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         cluster.wait()
-    assert cluster.requests == [CARD, []]
+    assert cluster.requests == [GPU, []]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from strictune.config import ResourcesSpec
 from strictune.errors import BudgetError
 from strictune.packing import (
     GPU_SHARES,
-    Card,
+    Gpu,
     Grant,
     Machine,
     Peak,
@@ -17,9 +17,9 @@ from strictune.packing import (
     without_measuring,
 )
 
-CARD = Card(name="Card", memory_gib=80.0)
+GPU = Gpu(name="Gpu", memory_gib=80.0)
 LAPTOP = Machine(cpus=2, memory_gib=16.0)
-SERVER = Machine(cpus=64, memory_gib=500.0, gpus=4, card=CARD)
+SERVER = Machine(cpus=64, memory_gib=500.0, gpus=4, gpu=GPU)
 AUTO = ResourcesSpec(gpus_per_trial="auto", cpus_per_trial="auto")
 
 
@@ -32,8 +32,8 @@ def grant(spec: ResourcesSpec, *machines: Machine, wanted: int = 100, **peak: fl
 @pytest.mark.parametrize(
     ("gpu_gib", "share"),
     [
-        pytest.param(73.0, None, id="more-than-the-card-with-its-margin"),
-        pytest.param(72.0, 1.0, id="the-whole-card"),
+        pytest.param(73.0, None, id="more-than-the-GPU-with-its-margin"),
+        pytest.param(72.0, 1.0, id="the-whole-GPU"),
         pytest.param(36.0, 0.5, id="half"),
         pytest.param(24.0, 0.3333, id="a-third"),
         pytest.param(10.5, 0.1666, id="a-seventh-is-no-size"),
@@ -41,7 +41,7 @@ def grant(spec: ResourcesSpec, *machines: Machine, wanted: int = 100, **peak: fl
     ],
 )
 def test_the_share_is_the_smallest_that_holds_the_peak(gpu_gib: float, share: float | None) -> None:
-    assert smallest_share(gpu_gib, CARD) == share
+    assert smallest_share(gpu_gib, GPU) == share
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_the_share_is_the_smallest_that_holds_the_peak(gpu_gib: float, share: fl
 def test_a_share_that_a_trial_is_known_to_fail_in_is_not_granted(
     failed_gib: float, share: float
 ) -> None:
-    assert smallest_share(14.0, CARD, failed_gib=failed_gib) == share
+    assert smallest_share(14.0, GPU, failed_gib=failed_gib) == share
     assert grant(AUTO, SERVER, gpu_gib=14.0, gpu_failed_gib=failed_gib).gpus == share
 
 
 @pytest.mark.parametrize("share", GPU_SHARES)
-def test_as_many_shares_as_the_name_says_fit_on_a_card(share: float) -> None:
+def test_as_many_shares_as_the_name_says_fit_on_a_gpu(share: float) -> None:
     count = round(1 / share)
     assert count * share <= 1 < (count + 1) * share
 
@@ -76,7 +76,7 @@ def test_numbers_are_granted_as_they_are_and_need_no_peak() -> None:
 @pytest.mark.parametrize(
     ("spec", "machine", "wanted", "needed"),
     [
-        pytest.param({"gpus_per_trial": "auto"}, SERVER, 1, True, id="a-share-of-a-card"),
+        pytest.param({"gpus_per_trial": "auto"}, SERVER, 1, True, id="a-share-of-a-GPU"),
         pytest.param({"cpus_per_trial": "auto"}, SERVER, 9, False, id="the-share-is-given"),
         pytest.param({"gpus_per_trial": "auto"}, LAPTOP, 2, True, id="main-memory"),
         pytest.param({"cpus_per_trial": "auto"}, LAPTOP, 2, True, id="main-memory-by-cores"),
@@ -117,18 +117,18 @@ def test_cores_are_shared_out_among_the_trials_that_fit_and_are_wanted(
     assert (found.cpus, found.gpus, found.at_once) == (expected.cpus, 0, expected.at_once)
 
 
-def test_trials_on_cards_leave_machines_without_alone() -> None:
+def test_trials_on_gpus_leave_machines_without_alone() -> None:
     found = grant(AUTO, LAPTOP, SERVER, gpu_gib=30.0, memory_gib=5.0)
     assert (found.gpus, found.cpus, found.at_once) == (0.5, 8.0, 8)
 
 
-def test_the_smallest_card_of_a_cluster_decides_the_share() -> None:
-    small = Machine(cpus=8, memory_gib=64, gpus=1, card=Card(name="Small", memory_gib=24.0))
+def test_the_smallest_gpu_of_a_cluster_decides_the_share() -> None:
+    small = Machine(cpus=8, memory_gib=64, gpus=1, gpu=Gpu(name="Small", memory_gib=24.0))
     assert grant(AUTO, SERVER, small, gpu_gib=10.0).gpus == 0.5
 
 
 def test_trials_that_wait_for_cores_are_not_counted() -> None:
-    starved = Machine(cpus=3, memory_gib=64, gpus=1, card=CARD)
+    starved = Machine(cpus=3, memory_gib=64, gpus=1, gpu=GPU)
     assert grant(AUTO, starved, gpu_gib=7.0) == Grant(cpus=1.0, gpus=0.1, at_once=3)
 
 
@@ -142,8 +142,8 @@ def test_max_concurrent_trials_bounds_what_runs_at_once() -> None:
     ("spec", "machine", "peak", "message"),
     [
         pytest.param(
-            AUTO, SERVER, {"gpu_gib": 90.0}, r"tiny takes 90\.0 GiB .* Card has 80\.0\. Lower ",
-            id="more-than-a-card",
+            AUTO, SERVER, {"gpu_gib": 90.0}, r"tiny takes 90\.0 GiB .* GPU has 80\.0\. Lower ",
+            id="more-than-a-GPU",
         ),
         pytest.param(
             AUTO, LAPTOP, {"memory_gib": 20.0}, r"tiny takes 22\.0 GiB .* more than 16\.0 GiB",
@@ -154,7 +154,7 @@ def test_max_concurrent_trials_bounds_what_runs_at_once() -> None:
         ),
         pytest.param(
             AUTO, Machine(cpus=2, memory_gib=9, gpus=1), {"gpu_gib": 1.0}, "could not be measured",
-            id="no-card",
+            id="no-GPU",
         ),
         pytest.param(
             ResourcesSpec(cpus_per_trial=3), LAPTOP, {}, "--set resources.cpus_per_trial=2",
@@ -178,7 +178,7 @@ def test_what_fits_nowhere_is_refused_with_the_way_out(
         grant(spec, machine, **peak)
 
 
-def test_one_size_up_is_the_next_share_of_the_card() -> None:
+def test_one_size_up_is_the_next_share_of_the_gpu() -> None:
     third = grant(AUTO, SERVER, gpu_gib=24.0)
     half = next_larger(third, [LAPTOP, SERVER])
     assert half is not None
@@ -192,7 +192,7 @@ def test_one_size_up_from_a_share_of_the_users_own() -> None:
     assert raised.gpus == 0.3333
 
 
-def test_one_size_up_without_a_card_is_more_main_memory() -> None:
+def test_one_size_up_without_a_gpu_is_more_main_memory() -> None:
     machine = Machine(cpus=8, memory_gib=20.0)
     raised = next_larger(Grant(cpus=2, memory_gib=6.0, at_once=3), [machine])
     assert raised == Grant(cpus=2, memory_gib=9.0, at_once=2)
@@ -212,7 +212,7 @@ def test_the_request_is_in_rays_words() -> None:
     assert [Grant(cpus=cpus, at_once=1).num_threads for cpus in (0.5, 1, 2.5)] == [1, 1, 2]
 
 
-def test_what_could_not_be_measured_gets_a_whole_card() -> None:
+def test_what_could_not_be_measured_gets_a_whole_gpu() -> None:
     spec = AUTO.model_copy(update={"max_concurrent_trials": 2})
     plain = without_measuring(spec)
     assert not needs_peak(plain, [SERVER], num_wanted=9)
@@ -227,10 +227,10 @@ def test_what_could_not_be_measured_gets_a_whole_card() -> None:
         (ResourcesSpec(memory_gib_per_trial=17), "with a GPU and 1 cores has more than 16.0 GiB"),
     ],
 )
-def test_machines_without_a_card_are_not_those_that_are_too_small(
+def test_machines_without_a_gpu_are_not_those_that_are_too_small(
     spec: ResourcesSpec, message: str
 ) -> None:
-    small = Machine(cpus=2, memory_gib=16.0, gpus=1, card=CARD)
+    small = Machine(cpus=2, memory_gib=16.0, gpus=1, gpu=GPU)
     with pytest.raises(BudgetError) as caught:
         grant(spec, small, Machine(cpus=64, memory_gib=500.0))
     assert f"no machine of the cluster {message}" in str(caught.value)
@@ -239,11 +239,11 @@ def test_machines_without_a_card_are_not_those_that_are_too_small(
 @pytest.mark.parametrize(
     ("machines", "num_workers", "fits"),
     [
-        pytest.param([LAPTOP], 1, True, id="without-cards"),
+        pytest.param([LAPTOP], 1, True, id="without-GPUs"),
         pytest.param([Machine(cpus=0, memory_gib=10)], 1, False, id="head-only"),
         pytest.param([], 1, False, id="nothing-up"),
-        pytest.param([SERVER], 4, True, id="a-card-for-each-worker"),
-        pytest.param([SERVER, LAPTOP], 5, False, id="fewer-cards-than-workers"),
+        pytest.param([SERVER], 4, True, id="a-GPU-for-each-worker"),
+        pytest.param([SERVER, LAPTOP], 5, False, id="fewer-GPUs-than-workers"),
     ],
 )
 def test_room_for_a_trial_is_known_before_its_peak(

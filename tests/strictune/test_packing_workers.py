@@ -10,11 +10,11 @@ from strictune.cost_cache import CostCache
 from strictune.cost_plan import CellPlan, MemoryPlan, StepPlan, SweepCosts
 from strictune.costs import expected_costs, trials_to_probe
 from strictune.errors import BudgetError
-from strictune.packing import Card, Grant, Machine, grant_trial, needs_peak, next_larger
+from strictune.packing import Gpu, Grant, Machine, grant_trial, needs_peak, next_larger
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
-CARD = Card(name="Pretended", memory_gib=80.0)
-SERVER = Machine(cpus=32, memory_gib=256, gpus=4, card=CARD)
+GPU = Gpu(name="Pretended", memory_gib=80.0)
+SERVER = Machine(cpus=32, memory_gib=256, gpus=4, gpu=GPU)
 LAPTOP = Machine(cpus=4, memory_gib=16)
 AUTO = ResourcesSpec(gpus_per_trial="auto", cpus_per_trial="auto")
 
@@ -29,10 +29,10 @@ def grant(spec: ResourcesSpec, *machines: Machine, workers: int, wanted: int = 1
     ("machines", "workers", "wanted", "expected"),
     [
         pytest.param(
-            [SERVER], 2, 100, Grant(cpus=8, gpus=1, at_once=2, num_workers=2), id="a-card-each"
+            [SERVER], 2, 100, Grant(cpus=8, gpus=1, at_once=2, num_workers=2), id="a-GPU-each"
         ),
         pytest.param(
-            [SERVER], 3, 100, Grant(cpus=8, gpus=1, at_once=1, num_workers=3), id="one-card-idle"
+            [SERVER], 3, 100, Grant(cpus=8, gpus=1, at_once=1, num_workers=3), id="one-GPU-idle"
         ),
         pytest.param(
             [SERVER], 2, 1, Grant(cpus=16, gpus=1, at_once=1, num_workers=2), id="one-is-wanted"
@@ -48,7 +48,7 @@ def grant(spec: ResourcesSpec, *machines: Machine, workers: int, wanted: int = 1
         pytest.param([LAPTOP], 2, 1, Grant(cpus=2, at_once=1, num_workers=2), id="more-cores"),
     ],
 )
-def test_workers_take_whole_cards_or_cores(
+def test_workers_take_whole_gpus_or_cores(
     machines: list[Machine], workers: int, wanted: int, expected: Grant
 ) -> None:
     assert not needs_peak(AUTO, machines, num_wanted=wanted, num_workers=workers)
@@ -61,16 +61,16 @@ def test_workers_take_whole_cards_or_cores(
         pytest.param(
             ResourcesSpec(gpus_per_trial=0.5),
             lambda spec: grant(spec, SERVER, workers=2),
-            "resources.gpus_per_trial = 0.5, but each of the 2 workers of cell takes a whole card. "
+            "resources.gpus_per_trial = 0.5, but each of the 2 workers of cell takes a whole GPU. "
             "Set it to 1 or auto.",
             id="share",
         ),
         pytest.param(
             ResourcesSpec(),
             lambda spec: grant(spec, SERVER, workers=5),
-            "cell has 5 workers with 1 CPU and a card each, and the cluster holds 4 of them. "
+            "cell has 5 workers with 1 CPU and a GPU each, and the cluster holds 4 of them. "
             "Lower trial.distributed.num_workers, or run it on a larger cluster.",
-            id="cards",
+            id="gpus",
         ),
         pytest.param(
             ResourcesSpec(memory_gib_per_trial=7),
@@ -107,7 +107,7 @@ def test_a_plan_counts_every_worker_and_probes_none(tmp_path: Path) -> None:
     assert grants == Grant(cpus=1, gpus=1, at_once=2, num_workers=2)
 
 
-def test_card_hours_count_the_card_of_every_worker() -> None:
+def test_gpu_hours_count_the_gpu_of_every_worker() -> None:
     cell = CellPlan(
         num_trials=3,
         num_steps=10,
@@ -118,8 +118,8 @@ def test_card_hours_count_the_card_of_every_worker() -> None:
         step=StepPlan(step_s=None, evaluation_s=None, source="unknown"),
         hours=0.5,
     )
-    costs = SweepCosts(device=CARD.name, machines=[SERVER], cells={"cell": cell})
-    assert costs.card_hours == 6.0
+    costs = SweepCosts(device=GPU.name, machines=[SERVER], cells={"cell": cell})
+    assert costs.gpu_hours == 6.0
 
 
 def test_costs_of_one_worker_say_nothing_of_two(tmp_path: Path) -> None:

@@ -52,12 +52,12 @@ def test_the_matrix_plans_twenty_cells(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_shipped_file_asks_for_one_core_and_a_card_only_where_it_must(path: Path) -> None:
+def test_every_shipped_file_asks_for_one_core_and_a_gpu_only_where_it_must(path: Path) -> None:
     sweep = load_sweep(path)
     assert sweep.resources.cpus_per_trial == 1
-    shares_card = sweep.resources.gpus_per_trial in ("auto", 0.25, 0.5)
-    # vLLM in the trial's process takes its part of a whole card.
-    assert shares_card is not (sweep.trial.rollouts.engine == "vllm")
+    shares_gpu = sweep.resources.gpus_per_trial in ("auto", 0.25, 0.5)
+    # vLLM in the trial's process takes its part of a whole GPU.
+    assert shares_gpu is not (sweep.trial.rollouts.engine == "vllm")
 
 
 def test_the_published_preset_pins_the_published_setup() -> None:

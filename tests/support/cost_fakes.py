@@ -3,12 +3,12 @@
 from typing import Any
 
 from strictune.config import SweepSpec, TrialSpec, expand
-from strictune.packing import Card, Machine
+from strictune.packing import Gpu, Machine
 from trainables.devices import cpu_name
 from trainables.memory.measured import Probe, TrialCost
 
-CARD = Card(name="NVIDIA Card", memory_gib=24.0)
-ON_CARD = Machine(cpus=16, memory_gib=64, gpus=1, card=CARD)
+GPU = Gpu(name="NVIDIA GPU", memory_gib=24.0)
+ON_GPU = Machine(cpus=16, memory_gib=64, gpus=1, gpu=GPU)
 ON_CPU = Machine(cpus=4, memory_gib=16)
 
 
@@ -40,7 +40,7 @@ def a_probe(**changes: Any) -> Probe:
     fields: dict[str, Any] = {
         "device": cpu_name(),
         "gpu_gib": None,
-        "card_gib": None,
+        "gpu_size_gib": None,
         "memory_gib": 2.0,
         "step_s": 36.0,
         "evaluation_s": 360.0,

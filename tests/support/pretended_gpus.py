@@ -1,7 +1,7 @@
 """Lets accelerate shard a model over processes without GPUs, which it quietly refuses to.
 
 PyTorch and DeepSpeed can: tensors stay on the CPU and travel by gloo. So what differs from real
-cards is their speed and NCCL.
+GPUs is their speed and NCCL.
 """
 
 import importlib
@@ -20,7 +20,7 @@ PRETENDING = {"ACCELERATE_TORCH_DEVICE": "cpu", "DS_ACCELERATOR": "cpu"}
 
 
 def pretend_gpus(strategy: str) -> None:
-    """Make this process, which trains with ``PRETENDING``, take itself for one with a card."""
+    """Make this process, which trains with ``PRETENDING``, take itself for one with a GPU."""
     assert PRETENDING.items() <= os.environ.items()
 
     def prepare(*_: Any, **__: Any) -> tuple[str, DistributedType]:

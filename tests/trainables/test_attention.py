@@ -54,7 +54,7 @@ def test_a_model_gets_the_attention_that_was_chosen(chosen: str | None, expected
     assert attention_of("builtin:tiny", chosen) == expected
 
 
-def test_nobody_chooses_for_transformers_on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_chooses_for_transformers_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_attention() == "eager"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert default_attention() is None
@@ -71,7 +71,7 @@ def test_a_model_without_fused_attention_is_refused_with_it(gemma: str) -> None:
 
 
 @pytest.mark.parametrize("version", [2, 3, 4])
-def test_flash_attention_is_refused_without_a_card(version: int) -> None:
+def test_flash_attention_is_refused_without_a_gpu(version: int) -> None:
     chosen = f"flash_attention_{version}"
     with pytest.raises(TrialError, match=rf"{chosen}, but it needs an NVIDIA GPU.* null takes"):
         attention_of("builtin:tiny", chosen)
@@ -85,7 +85,7 @@ def test_flash_attention_is_refused_without_a_card(version: int) -> None:
         pytest.param(True, "bfloat16", None, id="there"),
     ],
 )
-def test_flash_attention_that_a_card_cannot_use_is_refused_before_anything_is_fetched(
+def test_flash_attention_that_a_gpu_cannot_use_is_refused_before_anything_is_fetched(
     monkeypatch: pytest.MonkeyPatch, *, is_installed: bool, dtype: Any, said: str | None
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

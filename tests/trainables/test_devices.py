@@ -1,4 +1,4 @@
-"""Cards that were granted and cannot be used: what is found, and what helps."""
+"""GPUs that were granted and cannot be used: what is found, and what helps."""
 
 import subprocess
 
@@ -7,9 +7,9 @@ import torch
 
 from strictune.errors import TrialError
 from trainables import devices
-from trainables.devices import PRETENDED_CARDS, card_problem, require_card
+from trainables.devices import PRETENDED_GPUS, gpu_problem, require_gpu
 
-CARD = "NVIDIA H200 (driver 570.86.15)"
+GPU = "NVIDIA H200 (driver 570.86.15)"
 V100, T4, L4, H200, B200, RTX_5090 = (7, 0), (7, 5), (8, 9), (9, 0), (10, 0), (12, 0)
 BUILT_FOR_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
 
@@ -17,7 +17,7 @@ BUILT_FOR_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
 def pretend(
     monkeypatch: pytest.MonkeyPatch,
     *,
-    cards: str = CARD,
+    gpus: str = GPU,
     built_for: str | None = "13.0",
     capabilities: list[tuple[int, int]] | None = None,
     kernels: list[str] | None = None,
@@ -27,10 +27,10 @@ def pretend(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: capabilities is not None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities or ()))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: (capabilities or ())[i])
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: f"card {i}")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: f"GPU {i}")
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: kernels or [])
-    monkeypatch.setattr(devices, "driver_cards", lambda: cards)
-    monkeypatch.delenv(PRETENDED_CARDS, raising=False)
+    monkeypatch.setattr(devices, "driver_gpus", lambda: gpus)
+    monkeypatch.delenv(PRETENDED_GPUS, raising=False)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def pretend(
     [
         pytest.param(
             {},
-            f"{CARD}, but torch 2.13.0, built for CUDA 13.0, cannot use it",
+            f"{GPU}, but torch 2.13.0, built for CUDA 13.0, cannot use it",
             "Update the driver to one for CUDA 13.0 (580 or newer)",
             id="old-driver",
         ),
@@ -47,36 +47,36 @@ def pretend(
         ),
         pytest.param(
             {"built_for": None},
-            f"{CARD}, but torch 2.13.0 is built without CUDA",
+            f"{GPU}, but torch 2.13.0 is built without CUDA",
             "install a build of torch for CUDA in its place",
             id="cpu-build",
         ),
-        pytest.param({"cards": ""}, "nvidia-smi shows no card", "--gpus all", id="no-driver"),
+        pytest.param({"gpus": ""}, "nvidia-smi shows no GPU", "--gpus all", id="no-driver"),
         pytest.param(
             {"capabilities": [V100], "kernels": BUILT_FOR_13},
-            "card 0 has compute capability 7.0, and torch 2.13.0, built for CUDA 13.0, has "
+            "GPU 0 has compute capability 7.0, and torch 2.13.0, built for CUDA 13.0, has "
             "kernels for sm_75, sm_80",
-            "Use another card",
-            id="old-card",
+            "Use another GPU",
+            id="old-GPU",
         ),
         pytest.param(
-            {"capabilities": [H200, V100], "kernels": BUILT_FOR_13}, "card 1", "", id="the-second"
+            {"capabilities": [H200, V100], "kernels": BUILT_FOR_13}, "GPU 1", "", id="the-second"
         ),
         pytest.param(
-            {"capabilities": [B200], "kernels": ["sm_80", "sm_90a"]}, "10.0", "", id="new-card"
+            {"capabilities": [B200], "kernels": ["sm_80", "sm_90a"]}, "10.0", "", id="new-GPU"
         ),
     ],
 )
-def test_a_card_that_torch_cannot_use_fails_a_process_that_was_granted_it(
+def test_a_gpu_that_torch_cannot_use_fails_a_process_that_was_granted_it(
     monkeypatch: pytest.MonkeyPatch, seen: dict[str, object], found: str, cure: str
 ) -> None:
     pretend(monkeypatch, **seen)
-    problem = card_problem()
+    problem = gpu_problem()
     assert problem is not None
     assert found in problem.found
     assert cure in problem.cure
     with pytest.raises(TrialError) as raised:
-        require_card()
+        require_gpu()
     for words in (problem.found, problem.cure, "resources.gpus_per_trial = 0"):
         assert words in str(raised.value)
 
@@ -92,26 +92,26 @@ def test_a_card_that_torch_cannot_use_fails_a_process_that_was_granted_it(
         pytest.param(H200, [], id="a-build-that-does-not-say"),
     ],
 )
-def test_a_card_that_torch_has_kernels_for_is_no_problem(
+def test_a_gpu_that_torch_has_kernels_for_is_no_problem(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], kernels: list[str]
 ) -> None:
     pretend(monkeypatch, capabilities=[capability], kernels=kernels)
-    assert card_problem() is None
-    require_card()
+    assert gpu_problem() is None
+    require_gpu()
 
 
-def test_tests_may_pretend_to_have_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_may_pretend_to_have_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch)
-    monkeypatch.setenv(PRETENDED_CARDS, "1")
-    require_card()
+    monkeypatch.setenv(PRETENDED_GPUS, "1")
+    require_gpu()
 
 
 def test_the_drivers_list_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     done = subprocess.CompletedProcess([], 0, stdout="NVIDIA H200, 570.86.15\n" * 2)
     monkeypatch.setattr(subprocess, "run", lambda *args, **options: done)
-    assert devices.driver_cards() == f"{CARD}; {CARD}"
+    assert devices.driver_gpus() == f"{GPU}; {GPU}"
 
 
-def test_a_machine_without_the_driver_has_no_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_the_driver_has_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert devices.driver_cards() == ""
+    assert devices.driver_gpus() == ""

@@ -63,7 +63,7 @@ def test_trainers_are_told_the_strategy(
 
 
 @pytest.mark.parametrize("strategy", ["fsdp", "zero3"])
-def test_nothing_is_sharded_without_cards(strategy: str) -> None:
+def test_nothing_is_sharded_without_gpus(strategy: str) -> None:
     with pytest.raises(TrialError, match=f"strategy = {strategy}, but there is no GPU here"):
         distributed_arguments(trial(num_workers=2, strategy=strategy))
 

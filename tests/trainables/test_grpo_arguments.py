@@ -11,12 +11,12 @@ from trl import SFTConfig
 from strictune.config import TrialSpec
 from trainables.curriculum import plan_stages
 from trainables.grpo_arguments import grpo_arguments
-from trainables.trainer_arguments import on_one_card
+from trainables.trainer_arguments import on_one_gpu
 
 
 @pytest.fixture
-def four_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As transformers sees four cards from a process that nobody started as a rank."""
+def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As transformers sees four GPUs from a process that nobody started as a rank."""
 
     own = TrainingArguments._setup_devices.func
 
@@ -30,8 +30,8 @@ def four_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TrainingArguments, "_setup_devices", device)
 
 
-@pytest.mark.usefixtures("four_cards")
-def test_a_trainer_takes_one_of_several_cards(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("four_gpus")
+def test_a_trainer_takes_one_of_several_gpus(tmp_path: Path) -> None:
     spec = TrialSpec.model_validate(
         {"task": {"kind": "strict_json"}, "model": "builtin:tiny", "grpo": {"max_steps": 4}}
     )
@@ -39,14 +39,14 @@ def test_a_trainer_takes_one_of_several_cards(tmp_path: Path) -> None:
     arguments = grpo_arguments(
         spec, stage, dtype="float32", components=spec.task.components, folder=tmp_path, rollouts={}
     )
-    supervised = on_one_card(SFTConfig(output_dir=str(tmp_path), bf16=False))
+    supervised = on_one_gpu(SFTConfig(output_dir=str(tmp_path), bf16=False))
     for trained in (arguments, supervised):
         assert trained.n_gpu == 1
         assert trained.train_batch_size == trained.per_device_train_batch_size
 
 
-def test_without_a_card_a_trainer_takes_none(tmp_path: Path) -> None:
-    assert on_one_card(SFTConfig(output_dir=str(tmp_path), use_cpu=True)).n_gpu == 0
+def test_without_a_gpu_a_trainer_takes_none(tmp_path: Path) -> None:
+    assert on_one_gpu(SFTConfig(output_dir=str(tmp_path), use_cpu=True)).n_gpu == 0
 
 
 def test_what_is_set_for_the_loss_reaches_the_trainer_and_names_the_trial(tmp_path: Path) -> None:

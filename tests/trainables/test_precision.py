@@ -14,7 +14,7 @@ from trainables.precision import resolve_dtype, trial_dtype
 
 
 class PretendedDevice:
-    """A card or processor with or without bfloat16, as this process sees it."""
+    """A GPU or processor with or without bfloat16, as this process sees it."""
 
     def __init__(self, patch: pytest.MonkeyPatch, *, device: str, has_bfloat16: bool) -> None:
         patch.setattr(precision, "training_device", lambda: device)

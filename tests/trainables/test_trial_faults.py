@@ -141,7 +141,7 @@ def test_memory_can_run_out_in_many_words(too_much: Exception) -> None:
     assert "Lower grpo.per_device_train_batch_size" in failure_reason(too_much, method="grpo")
 
 
-def test_logits_that_a_card_refuses_to_sample_from_are_explained() -> None:
+def test_logits_that_a_gpu_refuses_to_sample_from_are_explained() -> None:
     error = torch.AcceleratorError("CUDA error: device-side assert triggered")
     reason = failure_reason(error, method="grpo")
     assert "The training diverged: lower grpo.learning_rate" in reason

@@ -1,8 +1,8 @@
-"""How torch's allocator holds a card: in segments that grow, so that little of it fragments.
+"""How torch's allocator holds a GPU: in segments that grow, so that little of it fragments.
 
 A cache of keys and values is a little longer at each token, and a block of fixed size never fits
 the next one: without growing segments an evaluation with 5 GiB of tensors reserves most of a
-large card. torch is not imported here, because the driver sets what its workers start with.
+large GPU. torch is not imported here, because the driver sets what its workers start with.
 """
 
 import os

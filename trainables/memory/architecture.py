@@ -20,7 +20,7 @@ PACKAGE_PREFIX = "package:"
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 WITHOUT_SDPA = ("gemma2", "granite_swa", "vaultgemma")
 """Model types whose classes in transformers have no fused attention of torch's
-(``_supports_sdpa``): they compute their scores one by one on a card too."""
+(``_supports_sdpa``): they compute their scores one by one on a GPU too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,7 @@ def estimate_gib(
         device: What it runs on.
         dtype: What it computes in.
         max_prompt_tokens: No prompt is longer.
-        share_gib: Its share of the card, of which vLLM takes a part.
+        share_gib: Its share of the GPU, of which vLLM takes a part.
     """
     model = _Model(architecture, spec, device, FLOAT32_BYTES if dtype == "float32" else 2)
     is_sampling = spec.method == "grpo"
@@ -79,7 +79,7 @@ def estimate_gib(
     held += CONTEXT_GIB if device == "cuda" else LIBRARIES_GIB
     if not uses_vllm:
         return held + rest
-    vllm_gib = spec.rollouts.vllm_options.card_frac * share_gib
+    vllm_gib = spec.rollouts.vllm_options.gpu_frac * share_gib
     is_sleeping = spec.rollouts.vllm_options.enable_sleep_mode
     return held + (max(rest, vllm_gib) if is_sleeping else rest + vllm_gib)
 
@@ -128,7 +128,7 @@ class _Model:
 
         Two norms keep their float32 input; LoRA's gradients need the inputs of its modules;
         attention keeps query, key, value and, unfused, its scores; the feed-forward keeps its
-        factors. With gradient checkpointing, on a card, a layer keeps its input alone, and one
+        factors. With gradient checkpointing, on a GPU, a layer keeps its input alone, and one
         layer at a time has the rest.
         """
         sizes, training = self.architecture, self.spec.optimization

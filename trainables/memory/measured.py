@@ -53,15 +53,15 @@ class Probe:
     device: str
     """Of ``provenance.device_name``."""
     gpu_gib: float | None
-    """Peak of what was needed on the card, context included; None on a CPU."""
-    card_gib: float | None
-    """Memory of the whole card."""
+    """Peak of what was needed on the GPU, context included; None on a CPU."""
+    gpu_size_gib: float | None
+    """Memory of the whole GPU."""
     memory_gib: float
     """Peak of the process in main memory."""
     gpu_reserved_gib: float | None = None
-    """What torch had reserved of the card at most, in the terms of ``gpu_gib``."""
+    """What torch had reserved of the GPU at most, in the terms of ``gpu_gib``."""
     gpu_failed_gib: float | None = None
-    """The largest share of the card in which the same work ran out of memory; None where the
+    """The largest share of the GPU in which the same work ran out of memory; None where the
     first that it was repeated in held it."""
     step_s: float
     """The second optimizer step."""
@@ -82,7 +82,7 @@ class TrialCost:
     curriculum: str
     num_threads: int
     gpus: float | None
-    """Its share of a card; None where that was not recorded."""
+    """Its share of a GPU; None where that was not recorded."""
     num_steps: int
     """Optimizer steps that were timed."""
     step_s: float
@@ -92,7 +92,7 @@ class TrialCost:
     other_s: float
     """The rest: loading, checkpoints, steps that a restart repeated."""
     gpu_gib: float | None
-    """Peak of what was needed on the card, context included."""
+    """Peak of what was needed on the GPU, context included."""
     gpu_reserved_gib: float | None = None
     """What torch had reserved of it at most, in the same terms."""
     memory_gib: float | None

@@ -3,7 +3,7 @@
 It does what a trial does, in the trial's order: two optimizer steps on the longest prompts,
 whose completions are forced to their full token limit, then one evaluation batch of the same
 kind on a fresh base. Rewards are computed and thrown away. A supervised trial trains on the
-prompts that are longest with their gold completions. On a card it does all that again, limited to
+prompts that are longest with their gold completions. On a GPU it does all that again, limited to
 the share that such a trial would be granted. It belongs into a process of its own
 (``measure_trial``): a peak is a mark that nothing takes back.
 """
@@ -35,7 +35,7 @@ from trainables.failures import is_out_of_memory
 from trainables.grpo import build_grpo_trainer
 from trainables.memory.allocator import allocator_environment
 from trainables.memory.measured import Probe, trained_difficulties
-from trainables.memory.process import PeakMeter, card_gib, free_card, repeat_in_shares
+from trainables.memory.process import PeakMeter, free_gpu, gpu_size_gib, repeat_in_shares
 from trainables.models import load_tokenizer, resolve_adapter, resolve_model
 from trainables.precision import resolve_dtype
 from trainables.prompting import render_prompt
@@ -141,14 +141,14 @@ def run_in_this_process(folder: Path, spec: TrialSpec) -> int:
 def probe(spec: TrialSpec, folder: Path) -> Probe:
     """Measure this process while it does the worst of a trial; ``folder`` is scratch space."""
     started = time.monotonic()
-    has_card = torch.cuda.is_available()
+    has_gpu = torch.cuda.is_available()
     meter = PeakMeter(is_alone=True)
     work = _Work(spec)
     times = work.do(folder)
     peaks = meter.read()
     failed_gib = None
-    if has_card:
-        free_card()
+    if has_gpu:
+        free_gpu()
         failed_gib = repeat_in_shares(
             lambda: work.do(Path(tempfile.mkdtemp(dir=folder))), gpu_gib=peaks["gpu/peak_gib"]
         )
@@ -157,7 +157,7 @@ def probe(spec: TrialSpec, folder: Path) -> Probe:
         gpu_gib=peaks.get("gpu/peak_gib"),
         gpu_reserved_gib=peaks.get("gpu/peak_reserved_gib"),
         gpu_failed_gib=failed_gib,
-        card_gib=card_gib() if has_card else None,
+        gpu_size_gib=gpu_size_gib() if has_gpu else None,
         memory_gib=peaks["memory/peak_gib"],
         step_s=times.step_s,
         evaluation_s=times.evaluation_s,
@@ -212,7 +212,7 @@ class _Work:
                 beat=lambda: None,
             )
             adapter = _train(context, self._training)
-        free_card()
+        free_gpu()
         evaluation_s = _evaluate(context, adapter, self._lengths, task=task)
         return _Times(step_s=steps.seconds[-1], evaluation_s=evaluation_s)
 

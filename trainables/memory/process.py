@@ -1,6 +1,6 @@
-"""The memory of this process: its peaks, and how it is kept within its share of a card.
+"""The memory of this process: its peaks, and how it is kept within its share of a GPU.
 
-Main memory is the kernel's high-water mark of the process. On a card it is the most that tensors
+Main memory is the kernel's high-water mark of the process. On a GPU it is the most that tensors
 have taken, and what lies beside torch's allocator: the CUDA context, its libraries and paged
 optimizer states. What the allocator has reserved is told apart from that: it keeps blocks that
 nobody uses for as long as nobody wants them.
@@ -24,8 +24,8 @@ from trainables.memory.estimate import CONTEXT_GIB
 __all__ = [
     "PeakMeter",
     "beside_torch_gib",
-    "card_gib",
-    "free_card",
+    "free_gpu",
+    "gpu_size_gib",
     "limit_to_share",
     "parse_compute_apps",
     "peak_rss_gib",
@@ -44,7 +44,7 @@ class PeakMeter:
         """Start reading.
 
         Args:
-            is_alone: No other process is on this card.
+            is_alone: No other process is on this GPU.
         """
         self._is_alone = is_alone
         self._beside_gib: float | None = None
@@ -80,17 +80,17 @@ def peak_rss_gib() -> float:
 
 
 def limit_to_share(share: float) -> None:
-    """Make torch refuse what this process would take beyond its share of the card.
+    """Make torch refuse what this process would take beyond its share of the GPU.
 
     The limit is on torch's allocator, so the context is taken off the share first: four
     processes of a quarter each must fit with their contexts.
     """
-    fraction = allocator_fraction(share, total_gib=card_gib())
+    fraction = allocator_fraction(share, total_gib=gpu_size_gib())
     torch.cuda.set_per_process_memory_fraction(fraction)
 
 
 def allocator_fraction(share: float, *, total_gib: float) -> float:
-    """Return the part of a card that torch may allocate in a process with ``share`` of it."""
+    """Return the part of a GPU that torch may allocate in a process with ``share`` of it."""
     # Half at least: a share that barely holds the context must fail on tensors, not at start.
     return max(share - CONTEXT_GIB / total_gib, share / 2)
 
@@ -99,13 +99,13 @@ def repeat_in_shares(work: Callable[[], object], *, gpu_gib: float) -> float | N
     """Repeat work that took ``gpu_gib`` in the share that a trial like it would be granted.
 
     Where it runs out of memory, in the next larger share, until one holds it or only the whole
-    card is left, in which it has run already.
+    GPU is left, in which it has run already.
 
     Returns:
         The largest share in which it failed, in GiB, or None if the first held it.
     """
     failed_gib = None
-    for share in fitting_shares(gpu_gib, card_gib()):
+    for share in fitting_shares(gpu_gib, gpu_size_gib()):
         if share == 1:
             break
         limit_to_share(share)
@@ -115,28 +115,28 @@ def repeat_in_shares(work: Callable[[], object], *, gpu_gib: float) -> float | N
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-        free_card()
-        failed_gib = share * card_gib()
-        logger.warning("%.1f GiB did not fit into %g of the card", gpu_gib, share)
+        free_gpu()
+        failed_gib = share * gpu_size_gib()
+        logger.warning("%.1f GiB did not fit into %g of the GPU", gpu_gib, share)
     return failed_gib
 
 
-def free_card() -> None:
-    """Drop what nothing refers to any more, and give its memory back to the card."""
+def free_gpu() -> None:
+    """Drop what nothing refers to any more, and give its memory back to the GPU."""
     gc.collect()
     torch.cuda.empty_cache()  # Does nothing where CUDA was never used.
 
 
-def card_gib() -> float:
-    """Return the memory of this process's whole card."""
+def gpu_size_gib() -> float:
+    """Return the memory of this process's whole GPU."""
     return float(torch.cuda.get_device_properties(0).total_memory) / GIB
 
 
 def beside_torch_gib(*, is_alone: bool) -> float:
-    """Return what this process holds on the card beside torch's allocator, in GiB.
+    """Return what this process holds on the GPU beside torch's allocator, in GiB.
 
     Args:
-        is_alone: No other process is on the card, so that what is used there is ours. The
+        is_alone: No other process is on the GPU, so that what is used there is ours. The
             driver's own list is asked otherwise; in a container it often lacks us.
     """
     held = torch.cuda.memory_reserved()

@@ -40,7 +40,7 @@ class ContinuousBatchingRollouts(TrainingEngine):
     def arguments(self) -> dict[str, Any]:
         """Switch it on, with a cache that holds all completions of a step at their full length.
 
-        TRL's own choice is half of the free memory of the machine or card, whatever the work is
+        TRL's own choice is half of the free memory of the machine or GPU, whatever the work is
         and whoever else computes there.
         """
         requests = self._spec.grpo.completions_per_step
@@ -143,7 +143,7 @@ def _refuse_failures(
 
 
 def _refuse_soft_capping(model: PreTrainedModel, name: str) -> None:
-    """Refuse Gemma 2 and its like in eager attention, which they have on a card too.
+    """Refuse Gemma 2 and its like in eager attention, which they have on a GPU too.
 
     Training would cap what generation does not.
     """

@@ -66,7 +66,7 @@ def merged_copy(model: PreTrainedModel | PeftModel) -> MergedCopy | None:
         return MergedCopy(model)
     except torch.OutOfMemoryError:
         logger.warning(
-            "the card has no room for a merged copy of the model: completions are generated "
+            "the GPU has no room for a merged copy of the model: completions are generated "
             "through its layers and the adapter beside them, more slowly"
         )
         return None

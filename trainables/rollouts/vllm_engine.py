@@ -65,8 +65,8 @@ class VllmRollouts(TrainingEngine):
             }
         return {
             **mode,
-            # Of the whole card, as vLLM counts, while ours is of the trial's share of it.
-            "vllm_gpu_memory_utilization": options.card_frac
+            # Of the whole GPU, as vLLM counts, while ours is of the trial's share of it.
+            "vllm_gpu_memory_utilization": options.gpu_frac
             * torch.cuda.get_per_process_memory_fraction(),
             "vllm_max_model_length": options.max_model_length or self._max_tokens,
             "vllm_enable_sleep_mode": options.enable_sleep_mode,

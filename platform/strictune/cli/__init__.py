@@ -88,7 +88,7 @@ VERBS = (
     ),
     Verb(
         "export",
-        "write a trial's result as a model folder with its card",
+        "write a trial's result as a model folder with its GPU",
         "strictune export quickstart/TRIAL --merge --out models/mine",
     ),
     Verb(

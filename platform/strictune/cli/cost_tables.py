@@ -21,16 +21,16 @@ NOTES = {
 
 def cost_table(costs: SweepCosts) -> Table:
     """Return one row a cell: memory, share, trials at once, and hours."""
-    on_card = any(machine.gpus for machine in costs.machines)
+    on_gpu = any(machine.gpus for machine in costs.machines)
     table = Table(title=f"expected on {costs.device}")
     table.add_column("cell")
     table.add_column("dtype")
-    for heading in ("memory", "GPU" if on_card else "CPU", "at once", "s a step", "evaluations"):
+    for heading in ("memory", "GPU" if on_gpu else "CPU", "at once", "s a step", "evaluations"):
         table.add_column(heading, justify="right")
     for heading in ("hours a trial", "trials"):
         table.add_column(heading, justify="right")
     for name, cell in costs.cells.items():
-        table.add_row(name, *_cells_of(cell, on_card=on_card))
+        table.add_row(name, *_cells_of(cell, on_gpu=on_gpu))
     return table
 
 
@@ -49,8 +49,8 @@ def cost_notes(costs: SweepCosts) -> list[str]:
         )
         return notes
     total = f"In all {_hours(costs.trial_hours)} of trials"
-    if costs.card_hours:
-        total += f", {_hours(costs.card_hours)} of cards"
+    if costs.gpu_hours:
+        total += f", {_hours(costs.gpu_hours)} of GPUs"
     if costs.wall_hours is not None:
         total += f"; about {_hours(costs.wall_hours)} until the last one ends"
     if costs.hours_source == "guess":
@@ -94,14 +94,14 @@ def _row_of(cell: CellCosts) -> Iterable[str]:
     yield _number(cell.hours, digits=2)
 
 
-def _cells_of(cell: CellPlan, *, on_card: bool) -> Iterable[str]:
+def _cells_of(cell: CellPlan, *, on_gpu: bool) -> Iterable[str]:
     yield cell.dtype
     memory = cell.memory
     yield UNKNOWN if memory.peak_gib is None else f"{memory.peak_gib:.1f} GiB {memory.source}"
     if cell.grant is None:
         yield from ("-", "-") if cell.problem else ("after a probe", "-")
     else:
-        share = f"{cell.grant.gpus if on_card else cell.grant.cpus:g}"
+        share = f"{cell.grant.gpus if on_gpu else cell.grant.cpus:g}"
         yield f"{cell.grant.num_workers} x {share}" if cell.grant.num_workers > 1 else share
         yield str(cell.grant.at_once)
     source, evaluation_s = cell.step.source, cell.step.evaluation_s

@@ -230,7 +230,7 @@ matrix:
 evaluation:
   max_new_tokens: {limit}
   samples_per_prompt: 1
-resources: {{gpus_per_trial: auto}}       # memory is measured, trials share a card by it
+resources: {{gpus_per_trial: auto}}       # memory is measured, trials share a GPU by it
 """
 
 

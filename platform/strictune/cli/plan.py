@@ -12,7 +12,7 @@ from rich.table import Table
 from strictune.cli.arguments import add_sweep_options
 from strictune.cli.tables import table_console
 from strictune.hardware import this_machine
-from strictune.packing import Card, Machine
+from strictune.packing import Gpu, Machine
 
 if TYPE_CHECKING:
     from strictune.cost_plan import SweepCosts
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_sweep_options(parser)
     parser.add_argument(
-        "--card",
+        "--GPU",
         type=_gib,
         metavar="GIB",
         help="plan for one GPU with so much memory instead of this machine's, e.g. 24",
@@ -49,7 +49,7 @@ def execute(args: argparse.Namespace) -> int:
 
     sweep = load_sweep(args.sweep, args.overrides)
     trials = select(expand(sweep), parse_only(args.only))
-    machine = _machine(args.card)
+    machine = _machine(args.gpu)
     plan = plan_document(sweep, trials)
     costs = expected_costs(sweep.resources, trials_to_pay(sweep, trials), [machine], CostCache())
     budgets = shared_budgets(trials, at_once=costs.at_once)
@@ -73,12 +73,12 @@ def _gib(text: str) -> float:
     return size
 
 
-def _machine(card_gib: float | None) -> Machine:
+def _machine(gpu_size_gib: float | None) -> Machine:
     machine = this_machine()
-    if card_gib is None:
+    if gpu_size_gib is None:
         return machine
-    card = Card(name=f"a card of {card_gib:g} GiB", memory_gib=card_gib)
-    return replace(machine, gpus=1, card=card)
+    gpu = Gpu(name=f"a GPU of {gpu_size_gib:g} GiB", memory_gib=gpu_size_gib)
+    return replace(machine, gpus=1, gpu=gpu)
 
 
 def _print_tables(plan: Mapping[str, Any], costs: "SweepCosts", *, search: str | None) -> None:

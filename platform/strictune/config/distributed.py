@@ -18,7 +18,7 @@ Strategy = Literal["ddp", "fsdp", "zero3"]
 
 
 class DistributedSpec(Spec):
-    """The workers of a trial: processes, each with a card of its own where there are cards."""
+    """The workers of a trial: processes, each with a GPU of its own where there are GPUs."""
 
     num_workers: Annotated[int, Field(ge=1)] = 1
     """Processes that train the trial together. Each takes per_device_train_batch_size

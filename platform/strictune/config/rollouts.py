@@ -21,12 +21,12 @@ OTHER_ENGINES = "engine to transformers or continuous_batching"
 
 
 class VllmSpec(Spec):
-    """Where vLLM runs, and with what share of the card; names are TRL's without ``vllm_``."""
+    """Where vLLM runs, and with what share of the GPU; names are TRL's without ``vllm_``."""
 
     mode: Literal["colocate", "server"] = "colocate"
-    """Inside the trial's process, on its share of the card, or in a server that is running."""
+    """Inside the trial's process, on its share of the GPU, or in a server that is running."""
     memory_frac: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Colocate: part of the trial's share of the card that vLLM takes for weights and cache; the
+    """Colocate: part of the trial's share of the GPU that vLLM takes for weights and cache; the
     rest trains. Null is 0.4."""
     max_model_length: Annotated[int, Field(ge=1)] | None = None
     """Colocate: tokens of a prompt and its completion together; null is the most that the task
@@ -62,8 +62,8 @@ class VllmSpec(Spec):
         return self
 
     @property
-    def card_frac(self) -> float:
-        """Part of the trial's share of the card that vLLM takes in the trial's process."""
+    def gpu_frac(self) -> float:
+        """Part of the trial's share of the GPU that vLLM takes in the trial's process."""
         if self.mode == "server":
             return 0.0
         return self.memory_frac or VLLM_MEMORY_FRAC

@@ -18,7 +18,7 @@ MATRIX_KEYS = ("model", "thinking", "curriculum", "method", "variant", "seed")
 """In the order in which trials are expanded, outermost first."""
 
 SMALLEST_SHARE = 0.0001
-"""Of a card or a core: Ray counts with four digits, and takes less for nothing."""
+"""Of a GPU or a core: Ray counts with four digits, and takes less for nothing."""
 
 TAKEN_NAMES = frozenset(
     {"mlartifacts", *(f"mlflow.db{end}" for end in ("", ".lock", "-journal", "-shm", "-wal"))}

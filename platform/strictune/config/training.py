@@ -256,7 +256,7 @@ def auto_dtype(
     """Return the precision that suits a device.
 
     A processor that emulates bfloat16 multiplies 58 times slower in it than in float32 (AVX2,
-    measured). A card that lacks it (Turing, such as the T4) computes NF4 in float16 under loss
+    measured). A GPU that lacks it (Turing, such as the T4) computes NF4 in float16 under loss
     scaling; a base that is not quantized stays in float32, where nothing can overflow.
 
     Args:

@@ -64,10 +64,10 @@ class TrialTemplate(Spec):
     """Storage of the base weights: 4-bit NormalFloat with double quantization, or as they are."""
     dtype: Dtype = "auto"
     """Precision of the computation, and of base weights that are not quantized. ``auto`` is
-    bfloat16 where the processor or card has it in hardware, else float32 on a CPU and, for nf4,
-    float16 on a card."""
+    bfloat16 where the processor or GPU has it in hardware, else float32 on a CPU and, for nf4,
+    float16 on a GPU."""
     attn_implementation: Attention | None = None
-    """Attention, by transformers' name. Null is eager on a CPU, and on a card sdpa, or eager for
+    """Attention, by transformers' name. Null is eager on a CPU, and on a GPU sdpa, or eager for
     models without it, such as Gemma 2."""
     thinking: bool = False
     """Ask for a think block before the answer; the prompt opens it."""

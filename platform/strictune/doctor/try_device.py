@@ -46,7 +46,7 @@ SIDE = 1024
 """Of the matrices that are multiplied."""
 NUM_TIMED = 5
 PER_SAMPLE = {"cpu": 1, "cuda": 50}
-"""Products between two looks at the clock: on a card one alone ends before it is asked for."""
+"""Products between two looks at the clock: on a GPU one alone ends before it is asked for."""
 SLOW_S = 1.0
 """A first product that took longer is measured well enough."""
 FASTER = 2.0
@@ -136,7 +136,7 @@ def _rounded(speed: float) -> str:
 
 
 def try_triton() -> Finding:
-    """Whether Triton compiles and runs a kernel, as it does for TRL's loss on a card."""
+    """Whether Triton compiles and runs a kernel, as it does for TRL's loss on a GPU."""
     if not torch.cuda.is_available():
         return ok("triton", "not for this machine: its kernels run on GPUs")
     try:

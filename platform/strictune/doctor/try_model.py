@@ -29,7 +29,7 @@ from strictune.doctor.try_device import (
 )
 from strictune.errors import TrialError
 from trainables.builtin import BUILTIN_MODELS
-from trainables.devices import card_problem, driver_cards
+from trainables.devices import driver_gpus, gpu_problem
 from trainables.distributed import deepspeed_obstacle
 from trainables.models import (
     ModelSource,
@@ -72,20 +72,20 @@ def _tiny() -> _Tiny:
 
 
 def try_gpu() -> Finding:
-    """Whether torch sees the cards that the driver sees."""
-    cards = driver_cards()
+    """Whether torch sees the GPUs that the driver sees."""
+    gpus = driver_gpus()
     if not torch.cuda.is_available():
-        if not cards:
+        if not gpus:
             return ok("gpu", "none; trials run on the CPU")
         if os.environ.get("CUDA_VISIBLE_DEVICES") is not None:
-            hidden = f"{cards}, hidden by CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']}"
+            hidden = f"{gpus}, hidden by CUDA_VISIBLE_DEVICES={os.environ['CUDA_VISIBLE_DEVICES']}"
             return warning("gpu", hidden, cure="unset CUDA_VISIBLE_DEVICES")
-    problem = card_problem()
+    problem = gpu_problem()
     if problem is not None:
         return broken("gpu", problem.found, cure=problem.cure)
     found = "; ".join(
-        f"{card.name}, {card.total_memory / 2**30:.0f} GiB"
-        for card in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+        f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
+        for gpu in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
     )
     return ok("gpu", f"{found}; torch is built for CUDA {torch.version.cuda}")
 

@@ -35,7 +35,7 @@ def measure_baselines(
     for trial in _one_for_each_baseline(trials):
         resources = grants[trial.cell].ray_resources()
         # In a process that ends with it: a worker that waits for more would keep its memory and
-        # its card's for the whole sweep (Ray looks at the decorator's num_gpus alone).
+        # its GPU's for the whole sweep (Ray looks at the decorator's num_gpus alone).
         measure = ray.remote(max_calls=1)(measure_baseline_of).options(
             num_cpus=resources["cpu"],
             num_gpus=resources.get("gpu", 0),

@@ -21,10 +21,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from strictune.errors import SpecError, StorageError
 from strictune.hardware import this_machine
-from strictune.packing import Card, Machine
+from strictune.packing import Gpu, Machine
 from trainables.devices import GIB
 from trainables.memory.allocator import allocator_environment
-from trainables.ray_trainable import describe_card
+from trainables.ray_trainable import describe_gpu
 
 __all__ = ["cluster_machines", "ray_cluster"]
 
@@ -88,16 +88,16 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
             ray.shutdown()
 
 
-def cluster_machines(*, asks_cards: bool = True) -> list[Machine]:
-    """Return the living machines of the cluster; their cards are asked for name and memory."""
+def cluster_machines(*, asks_gpus: bool = True) -> list[Machine]:
+    """Return the living machines of the cluster; their GPUs are asked for name and memory."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    cards = {node["NodeID"]: _ask_for_card(node) for node in nodes if asks_cards and _gpus(node)}
+    gpus = {node["NodeID"]: _ask_for_gpu(node) for node in nodes if asks_gpus and _gpus(node)}
     return [
         Machine(
             cpus=float(node["Resources"].get("CPU", 0)),
             memory_gib=float(node["Resources"].get("memory", 0)) / GIB,
             gpus=_gpus(node),
-            card=cards.get(node["NodeID"]),
+            gpu=gpus.get(node["NodeID"]),
         )
         for node in nodes
     ]
@@ -107,18 +107,18 @@ def _gpus(node: dict[str, Any]) -> int:
     return int(node["Resources"].get("GPU", 0))
 
 
-def _ask_for_card(node: dict[str, Any]) -> Card | None:
-    """Return the smallest card of a machine, or None if it shows none, as a pretended one."""
+def _ask_for_gpu(node: dict[str, Any]) -> Gpu | None:
+    """Return the smallest GPU of a machine, or None if it shows none, as a pretended one."""
     where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     # No GPU is requested, so Ray hides all of them unless told not to. The process ends with the
-    # answer, and with it what CUDA took of the card.
-    asked = ray.remote(max_calls=1)(describe_card).options(
+    # answer, and with it what CUDA took of the GPU.
+    asked = ray.remote(max_calls=1)(describe_gpu).options(
         num_cpus=0,
         scheduling_strategy=where,
         runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},
     )
     found = ray.get(asked.remote())
-    return None if found is None else Card(**found)
+    return None if found is None else Gpu(**found)
 
 
 def _worker_environment() -> dict[str, str]:

@@ -86,7 +86,7 @@ def measure_peaks(
 ) -> None:
     """Probe each shape of ``trials`` that must be measured and is not in ``cache``, into it.
 
-    Each probe has a whole card. Without cards they run one after the other, because how many
+    Each probe has a whole GPU. Without GPUs they run one after the other, because how many
     fit into the main memory is what they are to find out.
 
     Raises:
@@ -94,8 +94,8 @@ def measure_peaks(
             the others are in the cache.
     """
     unknown = trials_to_probe(spec, trials, machines, cache)
-    has_cards = any(machine.gpus for machine in machines)
-    batches = [unknown] if has_cards and unknown else [[trial] for trial in unknown]
+    has_gpus = any(machine.gpus for machine in machines)
+    batches = [unknown] if has_gpus and unknown else [[trial] for trial in unknown]
     failures = []
     for batch in batches:
         for trial in batch:
@@ -104,14 +104,14 @@ def measure_peaks(
             if isinstance(probe, str):
                 failures.append(probe)
                 continue
-            # Any card or processor of the cluster may have run it; the sweep is sized by one.
+            # Any GPU or processor of the cluster may have run it; the sweep is sized by one.
             cache.add_probe(trial, replace(probe, device=device_of(machines)))
             peak_gib = probe.memory_gib if probe.gpu_gib is None else probe.gpu_gib
             say(f"{trial.cell} takes {peak_gib:.1f} GiB; measured in {probe.seconds:.0f} s")
             if probe.gpu_failed_gib is not None:
                 say(
                     f"{trial.cell} ran out of memory in {probe.gpu_failed_gib:.1f} GiB of the "
-                    "card: it is granted the next larger share"
+                    "GPU: it is granted the next larger share"
                 )
     if failures:
         raise BudgetError("\n".join(failures))
@@ -126,7 +126,7 @@ def _probe(
     """Probe all ``trials`` at the same time; yields what was measured, or why it was not."""
     pending = []
     for trial in trials:
-        grant = _whole_card(spec, trial, machines)
+        grant = _whole_gpu(spec, trial, machines)
         # In a process that ends with it, as baselines are.
         measure = ray.remote(max_calls=1)(measure_probe_of).options(
             num_cpus=grant.cpus, num_gpus=grant.gpus, max_retries=0
@@ -140,7 +140,7 @@ def _probe(
             yield trial, _reason(trial, error)
 
 
-def _whole_card(spec: ResourcesSpec, trial: TrialSpec, machines: Sequence[Machine]) -> Grant:
+def _whole_gpu(spec: ResourcesSpec, trial: TrialSpec, machines: Sequence[Machine]) -> Grant:
     return grant_trial(without_measuring(spec), machines, peak=None, num_wanted=1, cell=trial.cell)
 
 

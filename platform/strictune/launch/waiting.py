@@ -20,8 +20,8 @@ __all__ = ["wait_for_room"]
 
 TIMEOUT_S = 1800.0
 """A machine of a cloud is found, started and set up in less, or not at all."""
-CARD_FIRST_S = 60.0
-"""So long only machines with a card are asked for; then any, unless one of those is starting."""
+GPU_FIRST_S = 60.0
+"""So long only machines with a GPU are asked for; then any, unless one of those is starting."""
 POLL_S = 5.0
 """The autoscaler itself looks as often."""
 
@@ -31,7 +31,7 @@ def wait_for_room(
     trials: Sequence[TrialSpec],
     *,
     say: Callable[[str], None],
-    find: Callable[[], Sequence[Machine]] = lambda: cluster_machines(asks_cards=False),
+    find: Callable[[], Sequence[Machine]] = lambda: cluster_machines(asks_gpus=False),
     ask: Callable[[list[dict[str, float]]], None] = lambda bundles: request_resources(
         bundles=bundles
     ),
@@ -67,7 +67,7 @@ def wait_for_room(
             waited_s = clock() - start
             if waited_s >= TIMEOUT_S:
                 raise BudgetError(_too_late(process, machines))
-            ask(_bundles(process, with_card=waited_s < CARD_FIRST_S))
+            ask(_bundles(process, with_gpu=waited_s < GPU_FIRST_S))
             sleep(POLL_S)
     finally:
         # A request stays until it is replaced, and would keep its machines for ever.
@@ -75,9 +75,9 @@ def wait_for_room(
     say(f"a machine with room came after {clock() - start:.0f} s")
 
 
-def _bundles(process: Grant, *, with_card: bool) -> list[dict[str, float]]:
+def _bundles(process: Grant, *, with_gpu: bool) -> list[dict[str, float]]:
     bundle = {"CPU": process.cpus}
-    if with_card:
+    if with_gpu:
         bundle["GPU"] = process.gpus
     if process.memory_gib is not None:
         bundle["memory"] = process.ray_resources()["memory"]

@@ -86,7 +86,7 @@ class Plan(BaseModel, frozen=True):
 
 
 class MemoryCosts(BaseModel, frozen=True, extra="allow"):
-    """Peak memory of a trial: on the card where there is one, else of its process."""
+    """Peak memory of a trial: on the GPU where there is one, else of its process."""
 
     peak_gib: float | None = None
     source: str | None = None
@@ -103,7 +103,7 @@ class Granted(BaseModel, frozen=True, extra="allow"):
     """What each trial of a cell is granted."""
 
     gpus: float | None = None
-    """Its share of a card."""
+    """Its share of a GPU."""
 
 
 class PlannedCosts(BaseModel, frozen=True, extra="allow"):

@@ -23,7 +23,7 @@ TINY = BUILTIN_MODELS["builtin:tiny"].folder
 @pytest.mark.parametrize(
     ("model", "millions"),
     [
-        # Parameters as the models' cards give them, norms and biases included.
+        # Parameters as the models' GPUs give them, norms and biases included.
         pytest.param("HuggingFaceTB/SmolLM2-135M-Instruct", 134.5, id="smollm2-135m"),
         pytest.param("HuggingFaceTB/SmolLM2-360M-Instruct", 361.8, id="smollm2-360m"),
         pytest.param("Qwen/Qwen2.5-0.5B-Instruct", 494.0, id="qwen2.5-0.5b"),

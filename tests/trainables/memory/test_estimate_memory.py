@@ -73,7 +73,7 @@ def test_activations_grow_with_the_micro_batch_and_not_with_accumulation() -> No
     assert training(trial(grpo={"gradient_accumulation_steps": 16})) == one
 
 
-def test_checkpointing_keeps_one_layer_at_a_time_on_a_card_only() -> None:
+def test_checkpointing_keeps_one_layer_at_a_time_on_a_gpu_only() -> None:
     on, off = (trial(grpo={"gradient_checkpointing": value}) for value in (True, False))
     assert training(on) < 0.3 * training(off)
     assert training(on, device="cpu") == training(off, device="cpu")
@@ -146,7 +146,7 @@ def test_the_peak_is_what_is_always_held_and_the_largest_of_the_rest() -> None:
     assert guess(spec) == pytest.approx(held + 0.5)
 
 
-def test_scores_are_counted_where_a_card_computes_them_one_by_one() -> None:
+def test_scores_are_counted_where_a_gpu_computes_them_one_by_one() -> None:
     # Gemma 2 has no fused attention; the others have unless it is refused.
     default, eager, fused = (
         training(trial(GEMMA, attn_implementation=attention))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from fake_card import FakeCard
+from fake_gpu import FakeGpu
 
 from strictune.config import TrialSpec, dump_yaml, expand, load_sweep
 from strictune.errors import BudgetError, TrialError
@@ -83,7 +83,7 @@ def test_the_second_step_and_a_whole_evaluation_are_timed(probed: tuple[Path, Pr
 
 def test_the_peaks_are_this_process(probed: tuple[Path, Probe]) -> None:
     result = probed[1]
-    assert (result.gpu_gib, result.card_gib) == (None, None)
+    assert (result.gpu_gib, result.gpu_size_gib) == (None, None)
     assert result.device.startswith("cpu (")
     assert 0.3 < result.memory_gib < 20
     assert result.num_threads == 1
@@ -166,10 +166,10 @@ def test_continuous_batching_generates_to_the_limit_too(tmp_path: Path) -> None:
     assert shortest == [40, 40]
 
 
-def test_on_a_card_the_work_is_done_again_in_the_share_that_it_would_be_granted(
+def test_on_a_gpu_the_work_is_done_again_in_the_share_that_it_would_be_granted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake = FakeCard(monkeypatch, free_gib=20.3)
+    fake = FakeGpu(monkeypatch, free_gib=20.3)
     done = []
 
     class Work:
@@ -186,10 +186,10 @@ def test_on_a_card_the_work_is_done_again_in_the_share_that_it_would_be_granted(
             return probing._Times(step_s=1.0 * len(done), evaluation_s=2.0)
 
     monkeypatch.setattr(probing, "_Work", Work)
-    monkeypatch.setattr(probing, "device_name", lambda: "Card")
+    monkeypatch.setattr(probing, "device_name", lambda: "Gpu")
     result = probe(trial(), tmp_path)
     assert (result.gpu_gib, result.gpu_reserved_gib) == (pytest.approx(4.7), pytest.approx(5.7))
-    assert (result.gpu_failed_gib, result.card_gib) == (0.25 * 24, 24.0)
+    assert (result.gpu_failed_gib, result.gpu_size_gib) == (0.25 * 24, 24.0)
     # Unlimited first, and timed then; 4.7 GiB and their margin are more than a fifth.
     assert (result.step_s, result.evaluation_s) == (1.0, 2.0)
     # The context is taken off the share.

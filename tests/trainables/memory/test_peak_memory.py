@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from fake_card import FakeCard
+from fake_gpu import FakeGpu
 
 from trainables.memory import process
 from trainables.memory.estimate import CONTEXT_GIB
@@ -31,10 +31,10 @@ def test_on_a_cpu_the_peak_is_main_memory_alone() -> None:
     assert PeakMeter().read() == {"memory/peak_gib": pytest.approx(peak_rss_gib(), rel=0.1)}
 
 
-def test_the_peak_on_a_card_is_what_tensors_took_and_what_lies_beside_the_allocator(
+def test_the_peak_on_a_gpu_is_what_tensors_took_and_what_lies_beside_the_allocator(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    FakeCard(monkeypatch, free_gib=20.3)
+    FakeGpu(monkeypatch, free_gib=20.3)
     peaks = PeakMeter(is_alone=True).read()
     # 3.7 GiB are used, 3 of them by the allocator.
     assert peaks["gpu/peak_gib"] == pytest.approx(4.7)
@@ -53,14 +53,14 @@ def test_the_peak_on_a_card_is_what_tensors_took_and_what_lies_beside_the_alloca
 def test_beside_other_processes_the_drivers_list_tells_the_context(
     monkeypatch: pytest.MonkeyPatch, listed: str, beside_gib: float
 ) -> None:
-    FakeCard(monkeypatch, free_gib=1.0)
+    FakeGpu(monkeypatch, free_gib=1.0)
     monkeypatch.setattr(process.os, "getpid", lambda: 4711)
     monkeypatch.setattr(process, "nvidia_smi", lambda query: listed.format(pid=4711))
     assert beside_torch_gib(is_alone=False) == pytest.approx(beside_gib)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 8])
-def test_processes_within_their_shares_fit_a_card_with_their_contexts(count: int) -> None:
+def test_processes_within_their_shares_fit_a_gpu_with_their_contexts(count: int) -> None:
     each = allocator_fraction(1 / count, total_gib=24) * 24 + CONTEXT_GIB
     assert count * each == pytest.approx(24)
 
@@ -72,7 +72,7 @@ def test_a_share_that_barely_holds_a_context_still_allocates() -> None:
 def test_a_process_is_limited_to_its_share_less_its_context(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fake = FakeCard(monkeypatch)
+    fake = FakeGpu(monkeypatch)
     limit_to_share(0.25)
     assert fake.fraction == pytest.approx((0.25 * 24 - CONTEXT_GIB) / 24)
 
@@ -94,7 +94,7 @@ def wrapped() -> Exception:
         pytest.param(5.0, [6.0], None, id="the-first-holds-it"),
         pytest.param(6.5, [6.0, 8.0], 6.0, id="the-next-larger-one-holds-it"),
         pytest.param(11.0, [6.0, 8.0, 12.0], 8.0, id="the-one-after-that"),
-        pytest.param(20.0, [6.0, 8.0, 12.0], 12.0, id="only-the-whole-card-is-left"),
+        pytest.param(20.0, [6.0, 8.0, 12.0], 12.0, id="only-the-whole-GPU-is-left"),
     ],
 )
 def test_work_is_repeated_in_the_share_that_it_would_be_granted(
@@ -104,7 +104,7 @@ def test_work_is_repeated_in_the_share_that_it_would_be_granted(
     failed_gib: float | None,
     raised: Callable[[], Exception],
 ) -> None:
-    fake = FakeCard(monkeypatch)
+    fake = FakeGpu(monkeypatch)
     shares = []
 
     def work() -> None:
@@ -119,8 +119,8 @@ def test_work_is_repeated_in_the_share_that_it_would_be_granted(
     assert shares == pytest.approx(tried, rel=1e-3)
 
 
-def test_what_takes_the_whole_card_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    FakeCard(monkeypatch)
+def test_what_takes_the_whole_gpu_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeGpu(monkeypatch)
     assert repeat_in_shares(lambda: pytest.fail("repeated"), gpu_gib=12.0) is None
     assert repeat_in_shares(lambda: pytest.fail("repeated"), gpu_gib=23.0) is None
 
@@ -128,7 +128,7 @@ def test_what_takes_the_whole_card_is_not_repeated(monkeypatch: pytest.MonkeyPat
 def test_what_fails_in_its_share_for_another_reason_is_not_hidden(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    FakeCard(monkeypatch)
+    FakeGpu(monkeypatch)
 
     def work() -> None:
         raise ValueError("no such prompt")

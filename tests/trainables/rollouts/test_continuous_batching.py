@@ -168,6 +168,6 @@ def test_capped_attention_scores_are_refused_where_they_would_be_left_out(attent
     else:
         with pytest.raises(TrialError, match=r"gemma-2-2b-it' caps its attention scores") as told:
             engine.settle(trainer)
-        # It is as eager on a card.
+        # It is as eager on a GPU.
         assert "CPU" not in str(told.value)
         assert "on a GPU, trial.attn_implementation to flash_attention_2" in str(told.value)

@@ -34,12 +34,12 @@ def trial(**vllm: Any) -> TrialSpec:
 
 
 @pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> None:
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A quarter of a GPU, with vLLM installed."""
-    pretend_a_card(monkeypatch)
+    pretend_a_gpu(monkeypatch)
 
 
-def pretend_a_card(patch: pytest.MonkeyPatch, *, has_vllm: bool = True) -> None:
+def pretend_a_gpu(patch: pytest.MonkeyPatch, *, has_vllm: bool = True) -> None:
     find_spec = importlib.util.find_spec
 
     def find(name: str, *parts: Any) -> object:
@@ -52,7 +52,7 @@ def pretend_a_card(patch: pytest.MonkeyPatch, *, has_vllm: bool = True) -> None:
     patch.setattr(importlib.util, "find_spec", find)
 
 
-@pytest.mark.usefixtures("card")
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -100,7 +100,7 @@ def test_trl_is_told_the_mode_and_its_options_alone(
     assert arguments == {"use_vllm": True, **expected}
 
 
-@pytest.mark.usefixtures("card")
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize(("sleeps", "stopped"), [(True, 1), (False, 0)])
 def test_growing_segments_are_stopped_before_vllm_starts_with_sleep_mode(
     monkeypatch: pytest.MonkeyPatch, *, sleeps: bool, stopped: int
@@ -116,12 +116,12 @@ def test_trl_knows_the_arguments(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with monkeypatch.context() as patch:
-        pretend_a_card(patch)
+        pretend_a_gpu(patch)
         arguments = VllmRollouts(trial(**options), max_prompt_tokens=60).arguments()
     assert GRPOConfig(str(tmp_path), use_cpu=True, report_to="none", **arguments).use_vllm
 
 
-@pytest.mark.usefixtures("card")
+@pytest.mark.usefixtures("gpu")
 def test_a_length_below_the_longest_completion_is_refused() -> None:
     with pytest.raises(TrialError, match=r"max_model_length = 159, but .* 60 .* 100 make 160:"):
         VllmRollouts(trial(max_model_length=159), max_prompt_tokens=60)
@@ -130,7 +130,7 @@ def test_a_length_below_the_longest_completion_is_refused() -> None:
 def test_a_missing_vllm_is_refused_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pretend_a_card(monkeypatch, has_vllm=False)
+    pretend_a_gpu(monkeypatch, has_vllm=False)
     with pytest.raises(TrialError, match=r"not installed.* pip install 'trl\[vllm\]'\. Or set"):
         VllmRollouts(trial(), max_prompt_tokens=60)
 
@@ -180,7 +180,7 @@ def base_weights(model: PeftModel) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in named if ".base_layer." in name}
 
 
-@pytest.mark.usefixtures("card")
+@pytest.mark.usefixtures("gpu")
 def test_the_trials_seed_replaces_vllms(model: PeftModel) -> None:
     """vLLM seeds the process that it starts in with 0."""
     trainer: Any = SimpleNamespace(model=copy.deepcopy(model))

@@ -1,4 +1,4 @@
-"""A card that torch believes in, for tests of what is asked of it."""
+"""A GPU that torch believes in, for tests of what is asked of it."""
 
 from types import SimpleNamespace
 
@@ -8,8 +8,8 @@ import torch
 GIB = 2**30
 
 
-class FakeCard:
-    """torch.cuda on a card of 24 GiB, of which this process's allocator holds 3.
+class FakeGpu:
+    """torch.cuda on a GPU of 24 GiB, of which this process's allocator holds 3.
 
     Its tensors took 4 GiB at most, and 5 were reserved for them.
     """
