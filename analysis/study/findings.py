@@ -29,11 +29,11 @@ from analysis.study.points import (
     rate_of,
 )
 from analysis.study.reward_audit import (
+    AnswerAudit,
     ComponentAudit,
-    ProbeAudit,
     Weighting,
     audit_components,
-    audit_probes,
+    audit_crafted_answers,
     read_cell,
     weightings_of,
 )
@@ -120,7 +120,7 @@ class RewardAudit:
     num_completions: int
     components: tuple[ComponentAudit, ...]
     """Empty where no trial has a reward matrix."""
-    probes: tuple[ProbeAudit, ...]
+    crafted_answers: tuple[AnswerAudit, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +265,7 @@ def _audit(sweep_dir: Path, sweep: SweepSpec, study: Study) -> RewardAudit:
         num_trials=0 if recorded is None else len(recorded.matrices),
         num_completions=sum(m.num_completions for m in recorded.matrices) if recorded else 0,
         components=() if recorded is None else audit_components(recorded, weightings),
-        probes=audit_probes(cell, weightings),
+        crafted_answers=audit_crafted_answers(cell, weightings),
     )
 
 

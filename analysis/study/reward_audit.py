@@ -11,8 +11,8 @@ where the aggregation is normalize_then_sum. A weight says what a component may 
 what it does pay. Saturation needs no weights: from its step on, the component is the same for
 all completions of nearly every group and so teaches nothing.
 
-A probe is an answer that tries to be paid without being right. Each stands in one group with the
-right answer to the same prompt, as two completions would in training. By the two theorems of
+A crafted answer tries to be paid without being right. Each stands in one group with the right
+answer to the same prompt, as two completions would in training. By the two theorems of
 strict_json's rewards no wrong one comes out above, or level, while the deciding components have
 weight; a task of one's own may know no such theorem.
 
@@ -41,12 +41,12 @@ from trainables.tasks.selection import select_prompts
 from trainables.tasks.task import GOLD, Attempt, Prompt, Task
 
 __all__ = [
+    "AnswerAudit",
     "ComponentAudit",
-    "ProbeAudit",
     "Scheme",
     "Weighting",
     "audit_components",
-    "audit_probes",
+    "audit_crafted_answers",
     "read_cell",
     "weightings_of",
 ]
@@ -100,10 +100,10 @@ class ComponentAudit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeAudit:
-    """One probe under one weighting, over prompts."""
+class AnswerAudit:
+    """One crafted answer under one weighting, over prompts."""
 
-    probe: str
+    answer: str
     weighting: str
     num_prompts: int
     num_wrong: int
@@ -158,8 +158,10 @@ def audit_components(cell: Cell, weightings: Sequence[Weighting]) -> tuple[Compo
     return tuple(audits)
 
 
-def audit_probes(spec: TrialSpec, weightings: Sequence[Weighting]) -> tuple[ProbeAudit, ...]:
-    """Score the task's probes on the prompts that the search was measured on.
+def audit_crafted_answers(
+    spec: TrialSpec, weightings: Sequence[Weighting]
+) -> tuple[AnswerAudit, ...]:
+    """Score the task's crafted answers on the prompts that the search was measured on.
 
     Empty for a task that has none, or that knows no right answers.
     """
@@ -168,8 +170,8 @@ def audit_probes(spec: TrialSpec, weightings: Sequence[Weighting]) -> tuple[Prob
     prompts = select_prompts(
         task.prompts(evaluation.split), per_difficulty=evaluation.num_prompts_per_difficulty
     )
-    probed = [(prompt, task.probes(prompt, thinking=spec.thinking)) for prompt in prompts]
-    answers = [(prompt, given) for prompt, given in probed if given]
+    crafted = [(prompt, task.crafted_answers(prompt, thinking=spec.thinking)) for prompt in prompts]
+    answers = [(prompt, given) for prompt, given in crafted if given]
     if not answers:
         return ()
     names = list(answers[0][1])
@@ -179,7 +181,7 @@ def audit_probes(spec: TrialSpec, weightings: Sequence[Weighting]) -> tuple[Prob
     return tuple(
         audit
         for weighting in weightings
-        for audit in _audit_probes(names, rewards, is_right, weighting, task.components)
+        for audit in _audit_answers(names, rewards, is_right, weighting, task.components)
     )
 
 
@@ -256,13 +258,13 @@ def _score(
     return by_group.transpose(0, 2, 1), np.array(is_right, dtype=np.bool_).T
 
 
-def _audit_probes(
+def _audit_answers(
     names: Sequence[str],
     rewards: Floats,
     is_right: NDArray[np.bool_],
     weighting: Weighting,
     components: Sequence[str],
-) -> list[ProbeAudit]:
+) -> list[AnswerAudit]:
     weights = _vector(weighting, components)  # (C,)
     scores = score_completions(rewards, weights, weighting.scheme.aggregation)
     lead = scores.values - scores.values[names.index(GOLD)]  # (N, G)
@@ -274,8 +276,8 @@ def _audit_probes(
         if name == GOLD:
             continue
         found.append(
-            ProbeAudit(
-                probe=name,
+            AnswerAudit(
+                answer=name,
                 weighting=weighting.name,
                 num_prompts=len(is_wrong),
                 num_wrong=int(is_wrong.sum()),

@@ -8,7 +8,7 @@ from analysis.recipes import ContrastVerdict
 from analysis.study.findings import DEFAULT, Confirmation, Retrained, RewardAudit, StudyFindings
 from analysis.study.importance import ALPHA
 from analysis.study.points import INFEASIBLE
-from analysis.study.reward_audit import ProbeAudit
+from analysis.study.reward_audit import AnswerAudit
 from analysis.tables import NOT_MEASURED
 from strictune.records import Point
 
@@ -16,7 +16,7 @@ __all__ = [
     "HOW_TO_READ",
     "StudySection",
     "count_sentence",
-    "probe_sentences",
+    "crafted_sentences",
     "selection_sentences",
     "study_sections",
     "value_text",
@@ -38,8 +38,8 @@ HOW_TO_READ = (
     "Sensitivity: standard deviations that the reward moves when the component moves by one, both "
     "within groups; after ±, its standard error over steps. A component saturates where it is the "
     "same for all completions of 95% of the groups, to the end of training.",
-    "Probes stand in one group with the right answer to the same prompt. Their reward is a share "
-    "of the right answer's, averaged over the prompts to which they are wrong.",
+    "Crafted answers stand in one group with the right answer to the same prompt. Their reward is "
+    "a share of the right answer's, averaged over the prompts to which they are wrong.",
 )
 """The rules of the page, for readers who meet it for the first time."""
 
@@ -71,7 +71,7 @@ def study_sections(found: StudyFindings) -> list[StudySection]:
         StudySection("Best points", rows=best_rows(found)),
         StudySection("What mattered", importance_sentences(found), importance_rows(found)),
         StudySection("What each component pays for", [recorded] if components else [], components),
-        StudySection("Probes", probe_sentences(audit), probe_rows(audit)),
+        StudySection("Crafted answers", crafted_sentences(audit), crafted_rows(audit)),
     ]
     return [section for section in sections if section.sentences or section.rows]
 
@@ -162,38 +162,40 @@ def component_rows(audit: RewardAudit) -> list[dict[str, str]]:
     ]
 
 
-def probe_rows(audit: RewardAudit) -> list[dict[str, str]]:
-    """Return what each probe is paid under each weighting."""
+def crafted_rows(audit: RewardAudit) -> list[dict[str, str]]:
+    """Return what each crafted answer is paid under each weighting."""
     return [
         {
-            "probe": row.probe,
+            "answer": row.answer,
             "weights": row.weighting,
             "wrong on": f"{row.num_wrong} of {row.num_prompts} prompts",
             "reward": NOT_MEASURED if math.isnan(row.reward) else f"{row.reward:.0%}",
             "level with the right answer": str(row.num_tied),
             "above it": str(row.num_above),
         }
-        for row in audit.probes
+        for row in audit.crafted_answers
     ]
 
 
-def probe_sentences(audit: RewardAudit) -> list[str]:
-    """Say whether a wrong probe is ever paid as much as the right answer."""
-    if not audit.probes:
-        return ["The task has no probes, or knows no right answers to hold them against."]
+def crafted_sentences(audit: RewardAudit) -> list[str]:
+    """Say whether a wrong crafted answer is ever paid as much as the right answer."""
+    if not audit.crafted_answers:
+        return ["The task has no crafted answers, or knows no right answers to hold them against."]
     lines = []
     for weighting in audit.weightings:
-        rows = [row for row in audit.probes if row.weighting == weighting.name]
+        rows = [row for row in audit.crafted_answers if row.weighting == weighting.name]
         wrong = [row for row in rows if row.num_wrong]
         fooled = [row for row in wrong if row.num_above or row.num_tied]
         what = f"Under the weights of {weighting.name}"
         if not wrong:
-            lines.append(f"{what} nothing is known of wrong answers: every probe is a right one.")
+            lines.append(
+                f"{what} nothing is known of wrong answers: every crafted answer is a right one."
+            )
         elif not fooled:
             best = max(wrong, key=lambda row: row.reward)
             lines.append(
-                f"{what} no wrong probe is paid as much as the right answer; the best paid is "
-                f"{best.probe}, with {best.reward:.0%} of it."
+                f"{what} no wrong crafted answer is paid as much as the right answer; the best "
+                f"paid is {best.answer}, with {best.reward:.0%} of it."
             )
         lines += [_fooled_sentence(what, row) for row in fooled]
     return lines
@@ -212,10 +214,10 @@ def _is_rate(metric: str) -> bool:
     return metric.endswith(("pass_at_1", "_rate", "_frac"))
 
 
-def _fooled_sentence(what: str, row: ProbeAudit) -> str:
+def _fooled_sentence(what: str, row: AnswerAudit) -> str:
     paid = {"more than": row.num_above, "as much as": row.num_tied}
     counts = " and ".join(f"{how} the right answer on {n}" for how, n in paid.items() if n)
-    return f"{what} a wrong {row.probe} is paid {counts} of {row.num_wrong} prompts."
+    return f"{what} a wrong {row.answer} is paid {counts} of {row.num_wrong} prompts."
 
 
 def _point_row(point: Point, found: StudyFindings) -> dict[str, str]:

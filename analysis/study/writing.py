@@ -12,8 +12,8 @@ from analysis.study.importance import NUM_RESAMPLES
 from analysis.study.wording import (
     HOW_TO_READ,
     count_sentence,
+    crafted_sentences,
     importance_sentences,
-    probe_sentences,
     selection_sentences,
     study_sections,
     winner_sentences,
@@ -73,7 +73,7 @@ def findings_lines(findings: Findings) -> list[str]:
             *winner_sentences(found.confirmation),
             *selection_sentences(found.confirmation),
             *importance_sentences(found),
-            *probe_sentences(found.audit),
+            *crafted_sentences(found.audit),
         ]
         lines += [f"{found.study.cell}: {sentence}" for sentence in said]
     return lines

@@ -40,7 +40,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 Purpose = Literal["training", "evaluation"]
 """What scores are for: a task may have one judge to train by and another to measure by."""
 GOLD = "gold"
-"""The name of the answer of full marks that ``Task.probes`` are held against."""
+"""The name of the answer of full marks that ``Task.crafted_answers`` are held against."""
 
 
 class Message(TypedDict):
@@ -302,7 +302,7 @@ class Task:
             f"--constrain: no grammar describes the answers of task {self.kind}. Leave it out."
         )
 
-    def probes(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
+    def crafted_answers(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
         """Return completions that fool rewards, by name, and the right answer as ``GOLD``.
 
         The audit of a reward scores them, as a model would write them in full. The same names for

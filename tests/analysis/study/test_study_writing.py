@@ -58,7 +58,13 @@ def test_a_finished_search_is_written_with_its_figures(
     finished_search(folder, num_points=24, num_objectives=2)
     findings = write_findings(folder, num_resamples=10)
     page = (folder / "findings.md").read_text(encoding="utf-8")
-    for title in ("The winner", "Best points", "What mattered", "Probes", "How to read this"):
+    for title in (
+        "The winner",
+        "Best points",
+        "What mattered",
+        "Crafted answers",
+        "How to read this",
+    ):
         assert f"# {title}\n" in page
     assert "weight of schema" in page
     assert "Selection bias" in page

@@ -42,16 +42,16 @@ def asked(request: Request) -> str:
     return str(request["messages"][-1]["content"])
 
 
-def is_probe(request: Request) -> bool:
+def is_check(request: Request) -> bool:
     return "When was the tower opened?" in asked(request)
 
 
 def true_scores(request: Request) -> dict[str, float]:
-    """Return what an honest judge says: a function of the question, and right for the probe."""
+    """Return what an honest judge says: a function of the question, and right for the check."""
     text = asked(request)
     shape = text.rpartition("Reply with {")[2].removesuffix("}.")
     keys = json.loads(f"[{shape.replace(': number', '')}]")
-    if is_probe(request):
+    if is_check(request):
         return {"score": 0.0 if "1932" in text else 1.0}
     digest = hashlib.sha256(text.encode()).digest()
     return {key: digest[index] / 255 for index, key in enumerate(keys)}

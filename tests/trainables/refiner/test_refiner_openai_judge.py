@@ -17,7 +17,7 @@ from fake_judge_server import (
     Response,
     asked,
     honest,
-    is_probe,
+    is_check,
     said,
     serving,
     true_scores,
@@ -43,7 +43,7 @@ def judging(
     values = {"base_url": server.base_url, **defaults, **settings}
     spec = OpenAiSettings(kind="openai", model="judge", **values)
     judge = OpenAiJudge(
-        spec, cache_file=cache_file, pause_s=0.01, probe_pause_s=0.05, pulse_s=pulse_s
+        spec, cache_file=cache_file, pause_s=0.01, check_pause_s=0.05, pulse_s=pulse_s
     )
     try:
         yield judge
@@ -60,8 +60,8 @@ def truth(questions: Sequence[Question]) -> list[tuple[float, ...]]:
     return [tuple(true_scores(request).values()) for request in requests]
 
 
-def unless_probe(behave: Behaviour) -> Behaviour:
-    return lambda request, before: (honest if is_probe(request) else behave)(request, before)
+def unless_check(behave: Behaviour) -> Behaviour:
+    return lambda request, before: (honest if is_check(request) else behave)(request, before)
 
 
 def picky(request: Request, before: int) -> Response:
@@ -139,7 +139,7 @@ def test_a_failure_that_passes_is_tried_again(name: str) -> None:
     def first_fails(request: Request, before: int) -> Response:
         return FAILURES[name] if before == 0 else honest(request, before)
 
-    with serving(unless_probe(first_fails)) as server, judging(server, call_timeout_s=1.5) as judge:
+    with serving(unless_check(first_fails)) as server, judging(server, call_timeout_s=1.5) as judge:
         answers, health = judge.judge(claims(5))
     assert answers == truth(claims(5))
     assert (health["retries"], health["failure_frac"]) == (5, 0)
@@ -165,7 +165,7 @@ def test_a_failure_that_stays_is_missing_and_counted_by_its_kind(
     name: str, parse: float, off_scale: float, timeout: float
 ) -> None:
     with (
-        serving(unless_probe(lambda request, before: FAILURES[name])) as server,
+        serving(unless_check(lambda request, before: FAILURES[name])) as server,
         judging(server, call_timeout_s=1.0, max_retries=1) as judge,
     ):
         answers, health = judge.judge(claims(4))
@@ -174,7 +174,7 @@ def test_a_failure_that_stays_is_missing_and_counted_by_its_kind(
     assert health["parse_failure_frac"] == parse
     assert health["off_scale_frac"] == off_scale
     assert health["timeout_frac"] == timeout
-    assert len([r for r in server.requests if not is_probe(r)]) == 8
+    assert len([r for r in server.requests if not is_check(r)]) == 8
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_failure_that_stays_is_missing_and_counted_by_its_kind(
 )
 def test_what_will_not_pass_is_not_tried_again(denied: Response) -> None:
     with (
-        serving(unless_probe(lambda request, before: denied)) as server,
+        serving(unless_check(lambda request, before: denied)) as server,
         judging(server, max_failure_frac=1) as judge,
     ):
         answers, health = judge.judge(claims(3))
@@ -213,7 +213,7 @@ def test_a_mixture_of_everything_invents_no_score_and_counts_right() -> None:
         return honest(request, before) if name == "good" else FAILURES[name]
 
     with (
-        serving(unless_probe(behave)) as server,
+        serving(unless_check(behave)) as server,
         judging(server, call_timeout_s=2, max_concurrent_calls=200, max_failure_frac=1) as judge,
     ):
         answers, health = judge.judge(questions)
@@ -241,7 +241,7 @@ def test_what_is_late_for_the_whole_batch_is_missing() -> None:
 
     started = time.monotonic()
     with (
-        serving(unless_probe(some_hang)) as server,
+        serving(unless_check(some_hang)) as server,
         judging(server, call_timeout_s=60, batch_deadline_s=1, max_failure_frac=1) as judge,
     ):
         answers, health = judge.judge(claims(10))
@@ -252,7 +252,7 @@ def test_what_is_late_for_the_whole_batch_is_missing() -> None:
 
 
 def slowly(delay_s: float) -> Behaviour:
-    return unless_probe(lambda request, n: honest(request, n)._replace(delay_s=delay_s))
+    return unless_check(lambda request, n: honest(request, n)._replace(delay_s=delay_s))
 
 
 def test_an_evaluation_may_take_as_long_as_answers_come() -> None:
@@ -265,7 +265,7 @@ def test_an_evaluation_may_take_as_long_as_answers_come() -> None:
             claims(120), on_progress=lambda: beats.append(time.monotonic())
         )
         assert answers == truth(claims(120))
-        sent = [asked(request) for request in server.requests if not is_probe(request)]
+        sent = [asked(request) for request in server.requests if not is_check(request)]
         assert len(sent) == len(set(sent)) == 120
         assert (health["calls"], health["failure_frac"], health["retries"]) == (120, 0, 0)
         assert health["batch_s"] > 1.2 and len(beats) >= 5
@@ -281,7 +281,7 @@ def test_an_evaluation_gives_up_a_judge_that_stops_answering() -> None:
 
     started = time.monotonic()
     with (
-        serving(unless_probe(dies)) as server,
+        serving(unless_check(dies)) as server,
         judging(server, call_timeout_s=60, batch_deadline_s=0.5) as judge,
         pytest.raises(TrialError, match="40 of the latest 100 calls") as error,
     ):
@@ -299,7 +299,7 @@ def test_an_evaluation_of_a_judge_that_fails_too_often_is_not_asked_to_its_end()
         return FAILURES["empty"] if number % 2 else honest(request, before)
 
     with (
-        serving(unless_probe(even_fails)) as server,
+        serving(unless_check(even_fails)) as server,
         judging(server, max_retries=0, max_concurrent_calls=8, max_failure_frac=0.4) as judge,
         pytest.raises(TrialError, match="unreadable"),
     ):
@@ -332,7 +332,7 @@ def test_the_trial_stops_once_too_many_calls_have_failed() -> None:
         return FAILURES["empty"] if number % 3 == 0 else honest(request, before)
 
     with (
-        serving(unless_probe(third_fails)) as server,
+        serving(unless_check(third_fails)) as server,
         judging(server, max_retries=0, max_failure_frac=0.2) as judge,
     ):
         assert list(judge.judge(claims(12)).answers).count(None) == 4
@@ -345,7 +345,7 @@ def test_the_trial_stops_once_too_many_calls_have_failed() -> None:
 
 def test_a_trial_that_stops_over_cut_off_replies_says_what_to_raise() -> None:
     with (
-        serving(unless_probe(lambda request, before: FAILURES["cut-off"])) as server,
+        serving(unless_check(lambda request, before: FAILURES["cut-off"])) as server,
         judging(server, max_retries=0) as judge,
         pytest.raises(TrialError) as error,
     ):
@@ -356,7 +356,7 @@ def test_a_trial_that_stops_over_cut_off_replies_says_what_to_raise() -> None:
 
 
 def test_no_more_calls_are_open_than_allowed() -> None:
-    slow = unless_probe(lambda request, n: honest(request, n)._replace(delay_s=0.02))
+    slow = unless_check(lambda request, n: honest(request, n)._replace(delay_s=0.02))
     with serving(slow) as server, judging(server, max_concurrent_calls=7) as judge:
         judge.judge(claims(60))
     assert server.most_at_once == 7
@@ -364,7 +364,7 @@ def test_no_more_calls_are_open_than_allowed() -> None:
 
 def waited_at_256(num_calls: int, *, latency_s: float) -> float:
     """Return the seconds in which this process, client and server, computed nothing."""
-    slow = unless_probe(lambda request, n: honest(request, n)._replace(delay_s=latency_s))
+    slow = unless_check(lambda request, n: honest(request, n)._replace(delay_s=latency_s))
     with serving(slow) as server, judging(server, max_concurrent_calls=256) as judge:
         judge.judge(claims(1))
         started = time.monotonic() - time.process_time()
@@ -411,7 +411,7 @@ def test_answers_are_asked_for_once_whoever_asks(tmp_path: Path) -> None:
 
 def test_two_servers_of_one_name_do_not_share_answers(tmp_path: Path) -> None:
     cache = tmp_path / "scores.db"
-    low = unless_probe(lambda request, before: Response(said('{"score": 0.125}')))
+    low = unless_check(lambda request, before: Response(said('{"score": 0.125}')))
     with serving() as first, serving(low) as second:
         with judging(first, cache_file=cache) as judge, judging(second, cache_file=cache) as other:
             assert judge.judge(claims(3)).answers == truth(claims(3))
@@ -453,7 +453,7 @@ def test_failures_and_other_judges_answers_are_not_cached(tmp_path: Path) -> Non
     def behave(request: Request, before: int) -> Response:
         return FAILURES["empty"] if fails["now"] else honest(request, before)
 
-    with serving(unless_probe(behave)) as server:
+    with serving(unless_check(behave)) as server:
         with judging(server, cache_file=cache, max_retries=0) as judge:
             assert judge.judge(claims(3)).answers == [None] * 3
             fails["now"] = False
@@ -468,7 +468,7 @@ def test_tokens_cost_what_they_cost() -> None:
         assert judge.judge(claims(5)).health["cost_usd"] == pytest.approx(500 * 2e-6 + 50 * 1e-5)
 
 
-def test_the_probe_finds_out_how_json_can_be_asked_for() -> None:
+def test_the_check_finds_out_how_json_can_be_asked_for() -> None:
     with serving(picky) as server, judging(server) as judge:
         assert judge.judge(claims(2)).answers == truth(claims(2))
     assert [r["response_format"]["type"] for r in server.requests[-2:]] == ["json_object"] * 2
@@ -519,7 +519,7 @@ def test_a_judge_that_cannot_judge_is_refused_before_the_first_batch(
     ):
         judge.judge(claims(1))
     assert server.base_url in str(error.value)
-    assert all(is_probe(request) for request in server.requests)
+    assert all(is_check(request) for request in server.requests)
 
 
 def test_a_trial_waits_for_a_judge_that_is_still_starting() -> None:
@@ -550,7 +550,7 @@ def test_the_key_is_in_no_message_and_no_log(
         lambda r, n: Response(f"Incorrect API key: {KEY}.".encode(), status=401),
         lambda r, n: Response(json.dumps({"error": {"message": f"No {KEY}."}}).encode()),
         lambda r, n: Response(f"<html>{'x' * 180} {KEY}".encode()),
-        unless_probe(lambda r, n: FAILURES["garbage"]),
+        unless_check(lambda r, n: FAILURES["garbage"]),
     ]
     for behave in behaviours:
         with (

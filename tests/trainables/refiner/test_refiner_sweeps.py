@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fake_judge_server import is_probe, serving
+from fake_judge_server import is_check, serving
 
 from strictune.config import load_trial
 
@@ -59,9 +59,9 @@ def test_a_second_sweep_asks_the_judge_nothing_that_the_first_has_asked(tmp_path
         settings: dict[str, Any] = {**SMALL, "task.judge": {**judge, "max_concurrent_calls": 8}}
         first = run(tmp_path / "first", tmp_path / "caches", settings)
         num_requests = len(server.requests)
-        assert 0 < sum(map(is_probe, server.requests)) < num_requests
+        assert 0 < sum(map(is_check, server.requests)) < num_requests
         second = run(tmp_path / "second", tmp_path / "caches", settings)
-        # A judge that has nothing to answer is not even probed.
+        # A judge that has nothing to answer is not even checked.
         assert len(server.requests) == num_requests
         assert server.most_at_once <= 8
     for sweep, is_cached in ((first, False), (second, True)):

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from fake_judge_server import Request, Response, asked, honest, is_probe, said, serving
+from fake_judge_server import Request, Response, asked, honest, is_check, said, serving
 from refiner_material import GOOD, ROW, WRONG
 
 from strictune.config import SamplingSpec, TrialSpec, expand, load_sweep
@@ -87,7 +87,7 @@ def test_a_trial_goes_on_without_the_rewards_that_its_judge_owes(tmp_path: Path)
     def forgetful(request: Request, before: int) -> Response:
         return Response(said("Hm.")) if "pale red" in asked(request) else honest(request, before)
 
-    with serving(lambda r, n: honest(r, n) if is_probe(r) else forgetful(r, n)) as server:
+    with serving(lambda r, n: honest(r, n) if is_check(r) else forgetful(r, n)) as server:
         spec = trial(tmp_path, server.base_url, max_retries=0, max_failure_frac=0.9)
         outcome = train_trial(spec, folder=tmp_path / "trial")
     assert (outcome.state, outcome.reason) == ("FINISHED", None)
@@ -111,7 +111,7 @@ def test_a_trial_goes_on_without_the_rewards_that_its_judge_owes(tmp_path: Path)
 
 def test_a_trial_whose_judge_breaks_down_fails_with_the_reason(tmp_path: Path) -> None:
     broken = Response(b"out of memory", status=500)
-    with serving(lambda r, n: honest(r, n) if is_probe(r) else broken) as server:
+    with serving(lambda r, n: honest(r, n) if is_check(r) else broken) as server:
         # A name of its own: a process has one judge, with its history, for equal settings.
         spec = trial(tmp_path, server.base_url, max_retries=0, model="broken")
         outcome = train_trial(spec, folder=tmp_path / "trial")
@@ -134,7 +134,7 @@ def test_an_evaluation_outlasts_a_steps_deadline_and_shows_that_it_lives(
         return [Completion(str(p.gold), 1, False) for p in prompts for _ in range(2)]
 
     def slow(request: Request, before: int) -> Response:
-        return honest(request, before)._replace(delay_s=0 if is_probe(request) else 0.1)
+        return honest(request, before)._replace(delay_s=0 if is_check(request) else 0.1)
 
     monkeypatch.setattr(suite.TransformersEngine, "generate", gold)
     told: list[tuple[int, int]] = []

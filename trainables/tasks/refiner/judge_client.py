@@ -79,7 +79,7 @@ class JudgeClient:
         self.mode: OutputMode = (
             "json_schema" if settings.structured_output == "auto" else settings.structured_output
         )
-        """How requests ask for JSON; the probe may lower it."""
+        """How requests ask for JSON; the check may lower it."""
 
     async def ask(self, question: ChatQuestion, health: BatchHealth) -> tuple[float, ...]:
         """Return the scores of one call, in the order of its keys.

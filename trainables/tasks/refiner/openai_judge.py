@@ -1,7 +1,7 @@
 """A judge behind an OpenAI-compatible endpoint.
 
 All calls of a process run in one event loop on a thread of its own, so that one pool and one
-limit hold for training and evaluation alike. Before the first batch a probe waits for the
+limit hold for training and evaluation alike. Before the first batch a check waits for the
 judge, finds out how it can be asked for JSON, and checks that it can tell a right answer
 from a wrong one. No other judge ever takes over.
 
@@ -37,9 +37,9 @@ __all__ = ["OpenAiJudge", "shared_judge"]
 
 logger = logging.getLogger(__name__)
 
-PROBE_MARGIN = 0.2
-"""By so much the right answer of the probe must beat the wrong one."""
-PROBE_PAUSE_S = 2.0
+CHECK_MARGIN = 0.2
+"""By so much the right answer of the check must beat the wrong one."""
+CHECK_PAUSE_S = 2.0
 """Between two looks at a judge that does not answer yet."""
 
 PULSE_S = 5.0
@@ -48,8 +48,8 @@ PULSE_S = 5.0
 _MODES: Sequence[OutputMode] = get_args(OutputMode)
 _WEAKER: Mapping[OutputMode, OutputMode] = {"json_schema": "json_object", "json_object": "none"}
 _REFUSED_FORMAT = frozenset({400, 415, 422, 501})
-_PROBE_EVIDENCE = (("S1", "The tower was opened in 1887."),)
-_PROBE_RUBRIC = Rubric("Right year", "Says that the tower was opened in 1887.")
+_CHECK_EVIDENCE = (("S1", "The tower was opened in 1887."),)
+_CHECK_RUBRIC = Rubric("Right year", "Says that the tower was opened in 1887.")
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class OpenAiJudge:
         *,
         cache_file: Path | None = None,
         pause_s: float = PAUSE_S,
-        probe_pause_s: float = PROBE_PAUSE_S,
+        check_pause_s: float = CHECK_PAUSE_S,
         pulse_s: float = PULSE_S,
     ) -> None:
         """Prepare a judge; nothing is sent before the first batch.
@@ -72,14 +72,14 @@ class OpenAiJudge:
             settings: The endpoint and its limits.
             cache_file: Where answers are kept; None keeps none.
             pause_s: Scale of the pauses between tries.
-            probe_pause_s: Between two looks at a judge that does not answer yet.
+            check_pause_s: Between two looks at a judge that does not answer yet.
             pulse_s: Between two signs of life of an evaluation.
         """
         self._settings = settings
         self._cache_file = cache_file
         self._cache: JudgeCache | None = None
         self._pause_s = pause_s
-        self._probe_pause_s = probe_pause_s
+        self._check_pause_s = check_pause_s
         self._pulse_s = pulse_s
         self._watch = FailureWatch(settings.max_failure_frac)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -143,7 +143,7 @@ class OpenAiJudge:
         if asked != "auto":
             return asked
         if self._client is None and self._cache:
-            # A judge that has nothing to answer is not even probed.
+            # A judge that has nothing to answer is not even checked.
             for mode in _MODES:
                 keys = set(self._keys(calls, mode))
                 if len(self._cache.get(list(keys))) == len(keys):
@@ -197,7 +197,7 @@ class OpenAiJudge:
         )
 
     def _opened_client(self) -> JudgeClient:
-        """Return the client, opened and probed once."""
+        """Return the client, opened and checked once."""
         if self._client is None:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -206,7 +206,7 @@ class OpenAiJudge:
                 ).start()
             client = self._run(self._open())
             try:
-                self._probe(client)
+                self._check(client)
             except TrialError:
                 self._run(client.close())
                 raise
@@ -221,30 +221,30 @@ class OpenAiJudge:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def _probe(self, client: JudgeClient) -> None:
+    def _check(self, client: JudgeClient) -> None:
         """Refuse a judge that does not answer, or cannot tell right from wrong.
 
         Raises:
             TrialError: It is either.
         """
         right, wrong = (
-            self._probe_score(client, f"<snippet id=S1>It was opened in {year}.</snippet>")
+            self._check_score(client, f"<snippet id=S1>It was opened in {year}.</snippet>")
             for year in ("1887", "1932")
         )
-        if right - wrong < PROBE_MARGIN:
+        if right - wrong < CHECK_MARGIN:
             raise TrialError(
                 f"the judge {self._settings.model} at {self._settings.base_url} gave a right "
                 f"answer {right:g} and a wrong one {wrong:g}; rewards by it would be noise. Choose "
                 "another model for task.judge, or check its chat template."
             )
 
-    def _probe_score(self, client: JudgeClient, answer: str) -> float:
+    def _check_score(self, client: JudgeClient, answer: str) -> float:
         question = RubricQuestion(
             question="When was the tower opened?",
             answer=answer,
-            evidence=_PROBE_EVIDENCE,
+            evidence=_CHECK_EVIDENCE,
             allowed_ids=("S1",),
-            rubrics=(_PROBE_RUBRIC,),
+            rubrics=(_CHECK_RUBRIC,),
         )
         give_up = time.monotonic() + self._settings.startup_timeout_s
         while True:
@@ -261,7 +261,7 @@ class OpenAiJudge:
                         f"used: {error}. Start its server, or mend task.judge; its key comes from "
                         f"the environment variable {self._settings.api_key_env}."
                     ) from error
-            time.sleep(self._probe_pause_s)
+            time.sleep(self._check_pause_s)
 
     def _lower_mode(self, client: JudgeClient, error: CallError) -> bool:
         """Ask for JSON in a weaker way where a server refused the stronger one."""

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from trainables.tasks.refiner.crafted import crafted_answers
 from trainables.tasks.refiner.data import ROW_COLUMN, build_split, read_prompts
 from trainables.tasks.refiner.judge import Judge
 from trainables.tasks.refiner.judge_settings import JudgeSettings, LexicalSettings
 from trainables.tasks.refiner.lexical import LexicalJudge
-from trainables.tasks.refiner.probes import probes_of
 from trainables.tasks.refiner.prompts import row_messages
 from trainables.tasks.refiner.rows import row_from_column
 from trainables.tasks.refiner.scoring import Marks, RefinerScorer
@@ -71,9 +71,9 @@ class Refiner(Task):
             attempts, purpose=purpose, on_progress=on_progress
         )
 
-    def probes(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
+    def crafted_answers(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
         """Return the gold answer and what tries to be paid like it."""
-        return probes_of(prompt, thinking=thinking)
+        return crafted_answers(prompt, thinking=thinking)
 
     @cached_property
     def _scorers(self) -> dict[Purpose, RefinerScorer]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from strictune.errors import SpecError
 from trainables.tasks.strict_json.answers import ANSWER_MEASURES, Answer
+from trainables.tasks.strict_json.crafted import crafted_answers
 from trainables.tasks.strict_json.data import kept_split
 from trainables.tasks.strict_json.files import file_messages, file_splits, file_suite
 from trainables.tasks.strict_json.outside.catalog import OUTSIDE_SUITES, outside_suite
-from trainables.tasks.strict_json.probes import probes_of
 from trainables.tasks.strict_json.prompts import gold_of, system_prompt
 from trainables.tasks.strict_json.scoring import Scorer
 from trainables.tasks.strict_json.settings import StrictJsonSettings
@@ -107,11 +107,11 @@ class StrictJson(Task):
             return None  # Nobody knows what to think of rows from elsewhere.
         return gold_of(prompt, thinking=thinking)
 
-    def probes(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
+    def crafted_answers(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
         """Return the gold answer and answers that earn rewards without it."""
         if thinking and self.settings.train is not None:
             return {}
-        return probes_of(prompt, thinking=thinking)
+        return crafted_answers(prompt, thinking=thinking)
 
     @cached_property
     def _rows(self) -> Mapping[Split, tuple[Prompt, ...]]:

@@ -13,7 +13,7 @@ from trainables.tasks.refiner.prompts import ABSTENTION, cited, gold_answer
 from trainables.tasks.refiner.rows import row_from_column
 from trainables.tasks.task import GOLD, Prompt
 
-__all__ = ["probes_of"]
+__all__ = ["crafted_answers"]
 
 NUM_FILLERS = 4
 _FILLER = "It is well known that there is much more to say about this."
@@ -25,8 +25,8 @@ _INJECTION = (
 _THOUGHT = "<think>I match each claim with the result that shows it.</think>\n"
 
 
-def probes_of(prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
-    """Return the gold answer and eight probes; empty without a gold answer."""
+def crafted_answers(prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
+    """Return the gold answer and eight crafted answers; empty without a gold answer."""
     if prompt.gold is None:
         return {}
     row = row_from_column(prompt.columns[ROW_COLUMN])

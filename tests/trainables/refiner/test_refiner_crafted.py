@@ -1,4 +1,4 @@
-"""The probes of the refiner: only the gold answer is paid in full, whatever the weights."""
+"""Crafted answers of the refiner: only the gold answer is paid in full, whatever the weights."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis.study.reward_audit import Scheme, Weighting, audit_probes
+from analysis.study.reward_audit import Scheme, Weighting, audit_crafted_answers
 from strictune.config import expand, load_sweep
 from trainables.tasks.refiner.data import read_prompts
 from trainables.tasks.refiner.settings import RefinerSettings
@@ -26,15 +26,15 @@ REWARDS = [
 def scores_of(task: Refiner, *, thinking: bool = False) -> list[dict[str, Score]]:
     found = []
     for prompt in task.prompts("validation"):
-        probes = task.probes(prompt, thinking=thinking)
-        attempts = [Attempt(text, prompt, False, False) for text in probes.values()]
+        crafted = task.crafted_answers(prompt, thinking=thinking)
+        attempts = [Attempt(text, prompt, False, False) for text in crafted.values()]
         scores = task.score_batch(attempts, thinking=thinking, purpose="training").scores
-        found.append(dict(zip(probes, scores, strict=True)))
+        found.append(dict(zip(crafted, scores, strict=True)))
     return found
 
 
 @pytest.mark.parametrize("reward", REWARDS)
-def test_no_wrong_probe_is_paid_more_than_the_gold_answer(reward: dict[str, Any]) -> None:
+def test_no_wrong_crafted_answer_is_paid_more_than_the_gold_answer(reward: dict[str, Any]) -> None:
     settings = {"kind": "refiner", "num_eval_rows": 60, "reward": reward}
     for scores in scores_of(Refiner(RefinerSettings.model_validate(settings))):
         gold = scores[GOLD].rewards["composite"]
@@ -43,7 +43,7 @@ def test_no_wrong_probe_is_paid_more_than_the_gold_answer(reward: dict[str, Any]
         assert max(wrong) <= gold
 
 
-def test_under_the_default_reward_every_wrong_probe_is_paid_less() -> None:
+def test_under_the_default_reward_every_wrong_crafted_answer_is_paid_less() -> None:
     for thinking in (False, True):
         for scores in scores_of(TASK, thinking=thinking):
             gold = scores[GOLD].rewards["composite"]
@@ -67,7 +67,7 @@ def test_under_the_default_reward_every_wrong_probe_is_paid_less() -> None:
         ("instructions to the judge", "unsupported"),
     ],
 )
-def test_each_probe_is_caught_for_what_it_is(name: str, error: str) -> None:
+def test_each_crafted_answer_is_caught_for_what_it_is(name: str, error: str) -> None:
     prompts = TASK.prompts("validation")
     answerable = [
         scores[name].error_class
@@ -77,14 +77,14 @@ def test_each_probe_is_caught_for_what_it_is(name: str, error: str) -> None:
     assert set(answerable) == {error}
 
 
-def test_rows_without_a_gold_answer_have_no_probes(tmp_path: Path) -> None:
+def test_rows_without_a_gold_answer_have_no_crafted_answers(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(
         '{"id": "a", "question": "What?", "evidence": {"S1": "x"}, '
         '"positive_rubrics": [{"title": "t", "description": "d"}], "negative_rubrics": []}\n'
     )
     [prompt] = read_prompts(file)
-    assert TASK.probes(prompt, thinking=False) == {}
+    assert TASK.crafted_answers(prompt, thinking=False) == {}
 
 
 def test_the_audit_of_a_reward_knows_them(tmp_path: Path) -> None:
@@ -94,8 +94,8 @@ def test_the_audit_of_a_reward_knows_them(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump({"name": "s", "task": task, "trial": trial}))
     [spec] = expand(load_sweep(file))
     weighting = Weighting("own", {"composite": 1.0}, Scheme("sum_then_normalize", "group"))
-    audits = audit_probes(spec, [weighting])
-    by_name = {audit.probe: audit for audit in audits}
+    audits = audit_crafted_answers(spec, [weighting])
+    by_name = {audit.answer: audit for audit in audits}
     assert len(by_name) == 8 and not any(a.num_tied or a.num_above for a in audits)
     # Citing everything is what this judge is fooled by most.
-    assert max(by_name.values(), key=lambda a: a.reward).probe == "all ids everywhere"
+    assert max(by_name.values(), key=lambda a: a.reward).answer == "all ids everywhere"

@@ -1,4 +1,4 @@
-"""Probes under weights: no wrong one is paid like the right answer, unless weights allow it."""
+"""Crafted answers: no wrong one is paid like the right answer, unless the weights allow it."""
 
 import math
 
@@ -9,13 +9,13 @@ from analysis.replay.matrices import Aggregation
 from analysis.replay.measures import AGGREGATIONS
 from analysis.study.findings import RewardAudit
 from analysis.study.reward_audit import (
-    ProbeAudit,
+    AnswerAudit,
     Scheme,
     Weighting,
-    audit_probes,
+    audit_crafted_answers,
     weightings_of,
 )
-from analysis.study.wording import probe_sentences
+from analysis.study.wording import crafted_sentences
 from strictune.config import TrialSpec, expand
 from trainables.tasks.task import GOLD
 
@@ -30,13 +30,13 @@ def cell() -> TrialSpec:
 
 def audited(
     cell: TrialSpec, weights: dict[str, float], scheme: Scheme = GROUP
-) -> dict[str, ProbeAudit]:
-    found = audit_probes(cell, [Weighting("w", weights, scheme)])
-    return {audit.probe: audit for audit in found}
+) -> dict[str, AnswerAudit]:
+    found = audit_crafted_answers(cell, [Weighting("w", weights, scheme)])
+    return {audit.answer: audit for audit in found}
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_no_wrong_probe_is_paid_like_the_right_answer_by_default(
+def test_no_wrong_crafted_answer_is_paid_like_the_right_answer_by_default(
     cell: TrialSpec, aggregation: Aggregation
 ) -> None:
     found = audited(cell, cell.weights, Scheme(aggregation, "group"))
@@ -56,25 +56,25 @@ def test_without_weight_on_strictness_chatter_ties_with_the_right_answer(cell: T
     assert found["chatty"].reward == pytest.approx(1)
 
 
-def test_a_probe_that_is_paid_like_the_right_answer_is_named(cell: TrialSpec) -> None:
+def test_a_crafted_answer_that_is_paid_like_the_right_answer_is_named(cell: TrialSpec) -> None:
     blind = Weighting("p007", {"schema": 0.5, "validity": 0.5}, GROUP)
     audit = RewardAudit(
         weightings=(blind,),
         num_trials=0,
         num_completions=0,
         components=(),
-        probes=audit_probes(cell, [blind]),
+        crafted_answers=audit_crafted_answers(cell, [blind]),
     )
     assert (
         "Under the weights of p007 a wrong chatty is paid as much as the right answer on 12 of 12 "
         "prompts."
-    ) in probe_sentences(audit)
+    ) in crafted_sentences(audit)
 
 
-def test_probes_that_are_all_right_say_nothing_of_wrong_answers(cell: TrialSpec) -> None:
+def test_crafted_answers_that_are_all_right_say_nothing_of_wrong_answers(cell: TrialSpec) -> None:
     own = Weighting("default", cell.weights, GROUP)
-    right = ProbeAudit(
-        probe="minified",
+    right = AnswerAudit(
+        answer="minified",
         weighting="default",
         num_prompts=12,
         num_wrong=0,
@@ -83,15 +83,17 @@ def test_probes_that_are_all_right_say_nothing_of_wrong_answers(cell: TrialSpec)
         num_above=0,
     )
     audit = RewardAudit(
-        weightings=(own,), num_trials=0, num_completions=0, components=(), probes=(right,)
+        weightings=(own,), num_trials=0, num_completions=0, components=(), crafted_answers=(right,)
     )
-    (sentence,) = probe_sentences(audit)
-    assert sentence.endswith("nothing is known of wrong answers: every probe is a right one.")
+    (sentence,) = crafted_sentences(audit)
+    assert sentence.endswith(
+        "nothing is known of wrong answers: every crafted answer is a right one."
+    )
 
 
 def test_every_weighting_is_audited_in_its_turn(cell: TrialSpec) -> None:
     (own,) = weightings_of("default", cell)
     other = Weighting("p007", {"schema": 0.9, "strictness": 0.1}, GROUP)
-    found = audit_probes(cell, [own, other])
+    found = audit_crafted_answers(cell, [own, other])
     assert list(dict.fromkeys(audit.weighting for audit in found)) == ["default", "p007"]
     assert len(found) == 12

@@ -1,4 +1,4 @@
-"""The probes of strict_json: the gold answer is right, and each trick earns what it is for."""
+"""Crafted answers of strict_json: the gold answer is right, and each trick earns its reward."""
 
 import pytest
 
@@ -15,10 +15,10 @@ PROMPTS = TASK.prompts("validation")[:12]
 def test_gold_and_minified_are_strict_and_chatter_and_padding_are_not(
     prompt: Prompt, thinking: bool
 ) -> None:
-    probes = TASK.probes(prompt, thinking=thinking)
+    crafted = TASK.crafted_answers(prompt, thinking=thinking)
     is_strict = {
         name: TASK.score(Attempt(text, prompt, False, False), thinking=thinking).criteria["strict"]
-        for name, text in probes.items()
+        for name, text in crafted.items()
     }
     right = {name for name, holds in is_strict.items() if holds}
     # A schema may accept the empty object, or a schema's own text.
@@ -35,13 +35,13 @@ def test_gold_and_minified_are_strict_and_chatter_and_padding_are_not(
         pytest.param("chatty", "schema", id="chatty"),
     ],
 )
-def test_each_probe_takes_a_component_to_its_maximum(name: str, component: str) -> None:
+def test_each_crafted_answer_takes_a_component_to_its_maximum(name: str, component: str) -> None:
     for thinking in (False, True):
-        text = TASK.probes(PROMPTS[0], thinking=thinking)[name]
+        text = TASK.crafted_answers(PROMPTS[0], thinking=thinking)[name]
         score = TASK.score(Attempt(text, PROMPTS[0], False, False), thinking=thinking)
         assert score.rewards[component] == 1.0
 
 
-def test_a_prompt_without_a_gold_document_has_no_probes() -> None:
+def test_a_prompt_without_a_gold_document_has_no_crafted_answers() -> None:
     prompt = Prompt(id="p", text="", family="f", difficulty="simple", columns={"schema": "{}"})
-    assert TASK.probes(prompt, thinking=False) == {}
+    assert TASK.crafted_answers(prompt, thinking=False) == {}

@@ -12,14 +12,14 @@ from trainables.tasks.strict_json.completion import THINK_CLOSE, THINK_OPEN
 from trainables.tasks.strict_json.prompts import gold_completion, think_text
 from trainables.tasks.task import GOLD, Prompt
 
-__all__ = ["probes_of"]
+__all__ = ["crafted_answers"]
 
 NUM_FILLERS = 60
 _FILLER = "think more "
 
 
-def probes_of(prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
-    """Return the gold answer and six probes; empty without a gold document."""
+def crafted_answers(prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
+    """Return the gold answer and six crafted answers; empty without a gold document."""
     if prompt.gold is None:
         return {}
     schema = prompt.columns["schema"]
