@@ -130,7 +130,7 @@ class _RewardRecorder:
         self._records = context.records
         self._weights = context.spec.stage_weights(stage.spec)
         self._grpo = context.spec.grpo
-        self._looks = context.spec.looks
+        self._interim_steps = context.spec.interim_steps
         self._stage = stage
 
     def __call__(
@@ -155,6 +155,6 @@ class _RewardRecorder:
     def _num_iterations(self, step: int) -> int:
         """Return how often the loss reads what was generated in a step: a pause ends it early."""
         done, each = step - 1, self._grpo.num_iterations
-        looks = (look - self._stage.first_step for look in self._looks)
-        ends = [self._stage.num_steps, *(look for look in looks if look > done)]
+        pauses = (step - self._stage.first_step for step in self._interim_steps)
+        ends = [self._stage.num_steps, *(step for step in pauses if step > done)]
         return min(each - done % each, min(ends) - done)

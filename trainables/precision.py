@@ -16,7 +16,7 @@ __all__ = ["resolve_dtype", "trial_dtype"]
 
 logger = logging.getLogger(__name__)
 
-_NAMES = {"cpu": "processor", "cuda": "gpu"}
+_NAMES = {"cpu": "processor", "cuda": "GPU"}
 
 
 def trial_dtype(spec: TrialSpec, folder: Path) -> ComputeDtype:

@@ -41,9 +41,9 @@ class RecordKeeper(TrainerCallback):  # type: ignore[misc]
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Say that a step is done, and pause after the step of a look."""
+        """Say that a step is done, and pause after a step that is evaluated."""
         self._context.beat()
-        if self._stage.first_step + state.global_step in self._context.spec.looks:
+        if self._stage.first_step + state.global_step in self._context.spec.interim_steps:
             control.should_save = True
             control.should_training_stop = True
 

@@ -1,4 +1,4 @@
-"""One stage of a trial: trained from checkpoint to checkpoint, with a pause at every look.
+"""One stage of a trial, trained from checkpoint to checkpoint, pausing at interim evaluations.
 
 Every stage starts from a freshly loaded base with a fresh optimizer and the adapter that the
 stage before it ended with.
@@ -16,12 +16,12 @@ from trainables.grpo import build_grpo_trainer
 from trainables.models import ADAPTER_FILES
 from trainables.sft import build_sft_trainer
 
-__all__ = ["Look", "train_stage"]
+__all__ = ["InterimEvaluation", "train_stage"]
 
 logger = logging.getLogger(__name__)
 
 
-class Look(Protocol):
+class InterimEvaluation(Protocol):
     """What happens where training pauses."""
 
     def __call__(self, checkpoint: Path, step: int) -> None:
@@ -29,7 +29,7 @@ class Look(Protocol):
 
 
 def train_stage(
-    context: TrialContext, stage: PlannedStage, *, adapter: Path | None, look: Look
+    context: TrialContext, stage: PlannedStage, *, adapter: Path | None, evaluate: InterimEvaluation
 ) -> Path:
     """Train one stage, from its last checkpoint where there is one, and return its adapter.
 
@@ -37,7 +37,7 @@ def train_stage(
         context: The trial.
         stage: Which stage.
         adapter: The adapter to start from; None for a new one.
-        look: Called at each of the trial's looks, with no trainer in memory.
+        evaluate: Called at each of the trial's interim steps, with no trainer in memory.
 
     Returns:
         The folder of the stage's adapter, in PEFT's format.
@@ -47,11 +47,11 @@ def train_stage(
     final_checkpoint = checkpoints / f"checkpoint-{stage.num_steps}"
     while True:
         resume_from = records.progress.checkpoint
-        if resume_from and records.progress.step in spec.looks:
-            look(folder / resume_from, records.progress.step)
+        if resume_from and records.progress.step in spec.interim_steps:
+            evaluate(folder / resume_from, records.progress.step)
         if records.progress.step >= stage.first_step + stage.num_steps:
             break
-        # A function of its own, so that nothing of the trainer is left while a look is taken.
+        # A function of its own, so that nothing of the trainer is left while it is evaluated.
         _train_on(context, stage, checkpoints, adapter=adapter)
     stage_adapter = folder / "adapter" / f"stage-{stage.spec.name}"
     if context.ranks.is_first:
@@ -67,7 +67,7 @@ def train_stage(
 def _train_on(
     context: TrialContext, stage: PlannedStage, checkpoints: Path, *, adapter: Path | None
 ) -> None:
-    """Train from the last checkpoint to the next look, or to the end of the stage."""
+    """Train from the last checkpoint to the next interim evaluation, or to the end of the stage."""
     build = build_sft_trainer if context.spec.method == "sft" else build_grpo_trainer
     trainer = build(context, stage, checkpoints, adapter=adapter)
     resume_from = context.records.progress.checkpoint

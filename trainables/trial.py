@@ -194,7 +194,7 @@ def _train_stages(context: TrialContext) -> Path:
             context,
             stage,
             adapter=_stage_adapter(context.folder, previous) if previous else None,
-            look=lambda checkpoint, step: _look(context, checkpoint, step),
+            evaluate=lambda checkpoint, step: _evaluate_interim(context, checkpoint, step),
         )
         if context.ranks.is_first:
             _measure_stage(context, stage, adapter, is_last=stage is stages[-1])
@@ -204,23 +204,23 @@ def _train_stages(context: TrialContext) -> Path:
     return _stage_adapter(context.folder, stages[-1])
 
 
-def _look(context: TrialContext, checkpoint: Path, step: int) -> None:
+def _evaluate_interim(context: TrialContext, checkpoint: Path, step: int) -> None:
     """Measure the validation split in the middle of training, once, and tell whoever decides.
 
     A trial that was killed here tells it again: who decides may have died as well.
     """
     split, records = context.spec.evaluation.split, context.records
-    results = context.folder / "eval" / "looks" / str(step)
+    results = context.folder / "eval" / "interim" / str(step)
     if (results / "summary.json").exists():
         result = read_result(results, split=split, criteria=context.task.criteria)
     else:
         result = _evaluate(context, checkpoint, split)
         write_result(result, results)
-    metrics = result.metrics("look")
-    if not records.has_logged(step, f"look/{context.task.primary_criterion}/pass_at_1"):
+    metrics = result.metrics("interim")
+    if not records.has_logged(step, f"interim/{context.task.primary_criterion}/pass_at_1"):
         records.log(step, metrics)
         records.commit(step=step, stage=records.progress.stage, checkpoint=checkpoint)
-    context.report(step, {**metrics, "look": float(step)})
+    context.report(step, {**metrics, "interim_step": float(step)})
     context.beat()
 
 

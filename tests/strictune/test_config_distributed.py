@@ -100,17 +100,17 @@ def test_what_workers_cannot_do_is_refused(overrides: list[str], message: str) -
     assert message in str(caught.value)
 
 
-def test_workers_do_not_pause_for_looks() -> None:
-    with pytest.raises(ValidationError, match="looks pause a trial"):
-        trial(distributed={"num_workers": 2}, looks=(5,))
+def test_workers_do_not_pause_for_evaluations() -> None:
+    with pytest.raises(ValidationError, match="interim_steps pause a trial"):
+        trial(distributed={"num_workers": 2}, interim_steps=(5,))
 
 
-def test_a_search_that_looks_at_trials_has_one_worker_each() -> None:
+def test_a_search_that_evaluates_in_between_has_one_worker_each() -> None:
     search = QUICKSTART.with_name("reward_weights_quickstart.yaml")
     with pytest.raises(SpecError) as caught:
         load_sweep(search, [TWO, "search.scheduler.kind=watch"])
     assert (
-        "search.scheduler.kind pauses trials to look at them, which several workers cannot do. "
+        "search.scheduler.kind pauses trials to evaluate them, which several workers cannot do. "
         "Set it to none."
     ) in str(caught.value)
 

@@ -17,7 +17,7 @@ from strictune.packing import (
     without_measuring,
 )
 
-GPU = Gpu(name="Gpu", memory_gib=80.0)
+GPU = Gpu(name="GPU", memory_gib=80.0)
 LAPTOP = Machine(cpus=2, memory_gib=16.0)
 SERVER = Machine(cpus=64, memory_gib=500.0, gpus=4, gpu=GPU)
 AUTO = ResourcesSpec(gpus_per_trial="auto", cpus_per_trial="auto")

@@ -27,7 +27,7 @@ STEP_S = 0.4
 
 
 def pretend(config: Mapping[str, Attempt]) -> None:
-    """Log one value, sleep through the steps, take a look where one is due, and finish."""
+    """Log one value, sleep through the steps, evaluate where that is due, and finish."""
     folder = Path(config["attempt"]["folder"])
     begin_attempt(folder, driver=config["attempt"]["driver"])
     if read_outcome(folder) is not None:
@@ -39,8 +39,8 @@ def pretend(config: Mapping[str, Attempt]) -> None:
         time.sleep(STEP_S)
         records.log(step, {"reward/total/mean": value})
         records.commit(step=step, stage=0, checkpoint=None)
-        if step in spec.looks:
-            tune.report({"look": float(step), "look/strict/pass_at_1": value})
+        if step in spec.interim_steps:
+            tune.report({"interim_step": float(step), "interim/strict/pass_at_1": value})
             if (folder / "stop").exists():
                 records.end("KILLED", (folder / "stop").read_text())
                 break

@@ -43,7 +43,7 @@ def point(number: int, weights: Mapping[str, float] | None = None, **given: Any)
         "settings": settings,
         "weights": dict(weights or own),
         "values": [0.5],
-        "looks": {},
+        "interim_values": {},
         "reason": None,
         "trials": [],
     } | given

@@ -69,11 +69,11 @@ def test_a_killed_trial_goes_on_between_two_batches(
     assert last == metrics_by_step(whole)[5]["train/completion_tokens"]
 
 
-def test_a_look_within_a_batch_shifts_no_later_one(
+def test_an_interim_evaluation_within_a_batch_shifts_no_later_one(
     spec: TrialSpec, whole: Path, tmp_path: Path
 ) -> None:
-    looking = spec.model_copy(update={"looks": (1,)})
-    assert train_trial(looking, folder=tmp_path).state == "FINISHED"
+    paused = spec.model_copy(update={"interim_steps": (1,)})
+    assert train_trial(paused, folder=tmp_path).state == "FINISHED"
     found, expected = batches(tmp_path), batches(whole)
     assert found == {**expected, 2: expected[1]}
     rows = reward_rows(tmp_path)

@@ -44,7 +44,7 @@ def distributed_problems(
     method: str,
     quantization: str,
     engine: str,
-    looks: Sequence[int],
+    interim_steps: Sequence[int],
 ) -> list[Problem]:
     """Say why a trial cannot be trained by its workers, in keys of the trial."""
     problems = _group_problems(grpo, distributed.num_workers)
@@ -64,9 +64,9 @@ def distributed_problems(
             "to transformers, or distributed.num_workers to 1."
         )
         problems.append(Problem("rollouts.engine", text))
-    if looks:
+    if interim_steps:
         text = "pause a trial, which one of several workers cannot do. Set num_workers to 1."
-        problems.append(Problem("looks", text))
+        problems.append(Problem("interim_steps", text))
     return problems
 
 

@@ -117,26 +117,26 @@ class SchedulerSpec(Spec):
     """Early stopping inside one study, on the validation split."""
 
     kind: Literal["none", "watch", "asha", "median", "dominated"] = "none"
-    """watch looks and stops nothing, so that the rules can be replayed on its points;
+    """watch evaluates and stops nothing, so that the rules can be replayed on its points;
     asha and median are Optuna's pruners, for one objective; dominated stops a point that
     another one beats in every objective with confidence, for several."""
     min_steps: Annotated[int, Field(ge=1)] = 1
-    """Steps before the first look."""
+    """Steps before the first interim evaluation."""
     reduction_factor: Annotated[int, Field(ge=2)] = 2
-    """Looks are at min_steps times its powers; asha keeps one in so many at each."""
+    """Interim evaluations are at min_steps times its powers; asha keeps one in so many at each."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    """Of dominated: chance of a wrong stop of a point, over all its looks."""
+    """Of dominated: chance of a wrong stop of a point, over all its interim evaluations."""
 
-    def looks(self, max_steps: int) -> tuple[int, ...]:
-        """Return the steps at which a trial of ``max_steps`` is looked at."""
+    def interim_steps(self, max_steps: int) -> tuple[int, ...]:
+        """Return the steps at which a trial of ``max_steps`` is evaluated in between."""
         if self.kind == "none":
             return ()
-        looks = []
+        steps = []
         step = self.min_steps
         while step < max_steps:
-            looks.append(step)
+            steps.append(step)
             step *= self.reduction_factor
-        return tuple(looks)
+        return tuple(steps)
 
 
 class ConfirmSpec(Spec):
@@ -195,7 +195,7 @@ class SearchSpec(Spec):
             refuse([Problem("scheduler.kind", text)])
         for index, objective in enumerate(self.objectives or ()):
             if kind != "none" and not objective.metric.startswith("eval/"):
-                text = f"= {objective.metric} is not measured at a look, expected one of eval/...."
+                text = f"= {objective.metric} is not measured in between, expected one of eval/...."
                 refuse([Problem(f"objectives.{index}.metric", text)])
         if kind == "dominated" and num_objectives == 1:
             text = "= dominated is for several objectives. Use asha or median."

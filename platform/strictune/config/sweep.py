@@ -153,8 +153,8 @@ class SweepSpec(Spec):
         if "sft" in (self.matrix.method or (self.trial.method,)):
             key = "trial.method" if self.matrix.method is None else "matrix.method"
             text = (
-                "has sft, which no search can be about: it knows neither reward weights nor looks. "
-                "Train it in a sweep of its own, or with matrix.variant."
+                "has sft, which no search can be about: it knows neither reward weights nor "
+                "interim evaluations. Train it in a sweep of its own, or with matrix.variant."
             )
             problems.append(Problem(key, text))
         if self.contrasts:
@@ -168,7 +168,9 @@ class SweepSpec(Spec):
             text = f"has {shown}, with which the points are trained; a winner needs fresh seeds."
             problems.append(Problem("search.confirm.seeds", text))
         if self.search.scheduler.kind != "none" and self.trial.distributed.num_workers > 1:
-            text = "pauses trials to look at them, which several workers cannot do. Set it to none."
+            text = (
+                "pauses trials to evaluate them, which several workers cannot do. Set it to none."
+            )
             problems.append(Problem("search.scheduler.kind", text))
         if self.search.scheduler.kind not in ("none", "watch") and len(seeds) > 1:
             text = f"stops single trials, but each point is trained with {len(seeds)} seeds."

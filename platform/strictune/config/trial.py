@@ -120,7 +120,7 @@ class TrialSpec(TrialTemplate):
     """What names call the model; null takes the short form of ``model``."""
     variant: VariantName | None = None
     """The matrix' variant, or the point of a search, whose settings this trial has."""
-    looks: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    interim_steps: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Steps, over all stages, at which training pauses and the validation split is measured."""
 
     @model_validator(mode="after")
@@ -144,7 +144,7 @@ class TrialSpec(TrialTemplate):
             method=self.method,
             quantization=self.quantization,
             engine=self.rollouts.engine,
-            looks=self.looks,
+            interim_steps=self.interim_steps,
         )
         problems += self._curriculum_problems()
         problems += self._gold_problems()
@@ -332,8 +332,8 @@ class TrialSpec(TrialTemplate):
                 "evaluation": {"max_new_tokens", "max_think_tokens"},
             },
         )
-        if not self.looks:
-            del identity["looks"]
+        if not self.interim_steps:
+            del identity["interim_steps"]
         if self.attn_implementation is None:
             del identity["attn_implementation"]
         for name in UNNAMED_AT_DEFAULT:

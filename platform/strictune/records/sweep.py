@@ -160,7 +160,7 @@ class Point(BaseModel, frozen=True):
     """The reward weights in effect."""
     values: tuple[float, ...] | None
     """In the order of the objectives; None unless it finished."""
-    looks: dict[int, float]
+    interim_values: dict[int, float]
     """The first objective at partial budgets, by step; never mixed with ``values``."""
     reason: str | None
     trials: tuple[str, ...]

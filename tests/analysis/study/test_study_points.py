@@ -55,7 +55,7 @@ def test_infeasible_and_unfinished_points_cannot_win(tmp_path: Path) -> None:
         [
             point(0, values=[0.3]),
             point(1, values=[0.9], is_feasible=False),
-            point(2, values=None, state="stopped early", looks={"4": 0.99}),
+            point(2, values=None, state="stopped early", interim_values={"4": 0.99}),
             point(3, values=[0.5]),
         ],
     )

@@ -137,13 +137,15 @@ def test_points_do_not_repeat_after_a_resume(tmp_path: Path, folder: SweepFolder
     assert len(set(drawn)) == 4
 
 
-def test_asha_stops_the_worse_half_at_a_look(tmp_path: Path, folder: SweepFolder) -> None:
+def test_asha_stops_the_worse_half_at_an_interim_evaluation(
+    tmp_path: Path, folder: SweepFolder
+) -> None:
     scheduler = {"kind": "asha", "min_steps": 2, "reduction_factor": 2}
     study = open_study(search_sweep(tmp_path, {"scheduler": scheduler}), folder)
     good, bad = study.next_point(), study.next_point()
-    assert good.trials[0].looks == (2, 4)
-    assert study.look(good, 2, 0.5) is None
-    reason = study.look(bad, 2, 0.1)
+    assert good.trials[0].interim_steps == (2, 4)
+    assert study.report_interim(good, 2, 0.5) is None
+    reason = study.report_interim(bad, 2, 0.1)
     assert reason == "stopped early by asha, at 0.1"
     end_trial(folder, bad.trials[0], {RATE: 0.1}, state="KILLED", reason=reason)
     study.finish(bad)
@@ -152,7 +154,7 @@ def test_asha_stops_the_worse_half_at_a_look(tmp_path: Path, folder: SweepFolder
     assert states(study) == [TrialState.COMPLETE, TrialState.PRUNED]
     documents = study_document(study)["points"]
     assert documents[1]["values"] is None, "a partial value is no value"
-    assert documents[1]["looks"] == {"2": 0.1}
+    assert documents[1]["interim_values"] == {"2": 0.1}
     best = best_point(study)
     assert best is not None
     assert best.number == good.number
@@ -188,7 +190,7 @@ def test_the_winner_is_confirmed_with_fresh_seeds_on_the_final_split(
     ]
     assert {trial.evaluation.final_split for trial in trials} == {"test"}
     assert trials[0].weights == study.cell.weights
-    assert all(trial.looks == () for trial in trials)
+    assert all(trial.interim_steps == () for trial in trials)
 
 
 def test_a_cell_that_wins_itself_has_nothing_to_confirm(

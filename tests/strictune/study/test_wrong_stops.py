@@ -9,7 +9,7 @@ from strictune.launch.study.wrong_stops import replay_stops, stop_sentences
 from strictune.records import Objective, Point, PointState, Study
 
 
-def point(looks: dict[int, float], value: float | None, state: str = "finished") -> Point:
+def point(interim_values: dict[int, float], value: float | None, state: str = "finished") -> Point:
     return Point(
         number=0,
         state=PointState(state),
@@ -19,7 +19,7 @@ def point(looks: dict[int, float], value: float | None, state: str = "finished")
         settings={},
         weights={},
         values=None if value is None else (value,),
-        looks=looks,
+        interim_values=interim_values,
         reason=None,
         trials=(),
     )
@@ -43,8 +43,8 @@ def study(points: Iterable[Point]) -> Study:
 
 def test_looks_that_rank_as_the_end_does_stop_no_winner() -> None:
     values = [0.1 * index for index in range(8)]
-    looks = [{2: value / 2, 4: value} for value in values]
-    for stops in replay_stops([study(map(point, looks, values))]):
+    interim = [{2: value / 2, 4: value} for value in values]
+    for stops in replay_stops([study(map(point, interim, values))]):
         assert stops.winner_stopped_frac == 0
         assert stops.lost == 0
         assert stops.saved_steps_frac > 0.1
@@ -53,8 +53,8 @@ def test_looks_that_rank_as_the_end_does_stop_no_winner() -> None:
 
 def test_looks_that_rank_against_the_end_stop_the_winner() -> None:
     values = [0.1 * index for index in range(8)]
-    looks = [{2: 1 - value} for value in values]
-    for stops in replay_stops([study(map(point, looks, values))]):
+    interim = [{2: 1 - value} for value in values]
+    for stops in replay_stops([study(map(point, interim, values))]):
         assert stops.winner_stopped_frac > 0.4
         assert stops.lost > 0
 

@@ -25,7 +25,7 @@ from strictune.config import (
 )
 from strictune.errors import StorageError, StrictuneError
 from strictune.launch.folder import SweepFolder
-from strictune.launch.study.looks import dominating_point, look_folder
+from strictune.launch.study.interim import dominating_point, interim_folder
 from strictune.launch.study.points import Finished, Unusable, read_values, worst_difficulty_pp
 from strictune.launch.study.samplers import pruner_for, sampler_for
 from strictune.launch.study.space import CellSpace, cell_space
@@ -79,7 +79,7 @@ class CellStudy:
         self._sweep = sweep
         self._seeds = [trial.seed for trial in members]
         self._folder = folder
-        self._looks = self.search.scheduler.looks(self.cell.grpo.max_steps)
+        self._interim_steps = self.search.scheduler.interim_steps(self.cell.grpo.max_steps)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self.study = optuna.create_study(
@@ -141,8 +141,8 @@ class CellStudy:
         self.study.sampler = sampler_for(self.search, number=len(self.own_points))
         return self._point(self.study.ask())
 
-    def look(self, point: Point, step: int, value: float) -> str | None:
-        """Take what a trial is worth at a look, and say why it is to stop, if it is.
+    def report_interim(self, point: Point, step: int, value: float) -> str | None:
+        """Report a trial's value at an interim evaluation; returns why it is to stop, if it is.
 
         Looks at points with several seeds or objectives that nothing stops stay in their folders:
         Optuna keeps one value a step.
@@ -156,7 +156,7 @@ class CellStudy:
                 self._looked_at(step, but=point.number),
                 self.objectives,
                 step=step,
-                alpha=self.search.scheduler.alpha / len(self._looks),
+                alpha=self.search.scheduler.alpha / len(self._interim_steps),
             )
             if other is not None:
                 reason = f"stopped early, point {other} beats it in every objective"
@@ -202,7 +202,7 @@ class CellStudy:
         for trial in self.own_points:
             for trial_id in trial.user_attrs.get(TRIALS, ())[:1]:
                 folder = self._folder.trial(trial_id)
-                if trial.number != but and (look_folder(folder, step) / "summary.json").exists():
+                if trial.number != but and (interim_folder(folder, step) / "summary.json").exists():
                     found[trial.number] = folder
         return found
 
@@ -225,7 +225,9 @@ class CellStudy:
         """Return a trial of the search: measured on the validation split and nowhere else."""
         spec = resolve_point(self._sweep, self.cell, settings, variant=variant, seed=seed)
         evaluation = spec.evaluation.model_copy(update={"final_split": spec.evaluation.split})
-        return spec.model_copy(update={"evaluation": evaluation, "looks": self._looks})
+        return spec.model_copy(
+            update={"evaluation": evaluation, "interim_steps": self._interim_steps}
+        )
 
     def _in_own_table(self, settings: Settings) -> Settings:
         """Move weights to the table that this cell reads, without what it cannot earn."""

@@ -33,7 +33,7 @@ def study_document(study: CellStudy) -> dict[str, Any]:
     default_weights, config (the cell's own trial), winner (a point's number, or null), and
     points: number, state (finished, stopped early, failed, open), is_from_before (measured by an
     earlier sweep), is_feasible, constraints, settings (by dotted key, on top of the cell's),
-    weights (in effect), values (in the order of the objectives, or null), looks (value of the
+    weights (in effect), values (in the order of the objectives, or null), interim_values (of the
     first objective by step), reason, trials (ids, one a seed).
     """
     best = best_point(study)
@@ -93,7 +93,9 @@ def _point_document(study: CellStudy, trial: FrozenTrial) -> dict[str, Any]:
         "settings": settings,
         "weights": weights,
         "values": list(trial.values) if trial.state is TrialState.COMPLETE else None,
-        "looks": {str(step): value for step, value in sorted(trial.intermediate_values.items())},
+        "interim_values": {
+            str(step): value for step, value in sorted(trial.intermediate_values.items())
+        },
         "reason": trial.user_attrs.get(REASON),
         "trials": list(trial.user_attrs.get(TRIALS, ())),
     }

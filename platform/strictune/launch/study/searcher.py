@@ -90,12 +90,12 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         return {"attempt": attempt}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Decide at a look whether the trial goes on; it waits until this returns."""
+        """Decide at an interim evaluation whether the trial goes on; it waits for the answer."""
         run = self._running.get(trial_id)
-        if run is None or "look" not in result:
+        if run is None or "interim_step" not in result:
             return
-        value = float(result[_look_key(run.study.objectives[0].metric)])
-        reason = run.study.look(run.point, int(result["look"]), value)
+        value = float(result[_interim_key(run.study.objectives[0].metric)])
+        reason = run.study.report_interim(run.point, int(result["interim_step"]), value)
         if reason is not None:
             (self._folder(run) / STOP_FILE).write_text(reason, encoding="utf-8")
 
@@ -159,5 +159,5 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         return path.read_text(encoding="utf-8") if path.exists() else "its process died"
 
 
-def _look_key(metric: str) -> str:
-    return f"look/{metric.partition('/')[2]}"
+def _interim_key(metric: str) -> str:
+    return f"interim/{metric.partition('/')[2]}"

@@ -17,7 +17,9 @@ __all__ = ["add_earlier_points"]
 logger = logging.getLogger(__name__)
 
 MEANS_NOTHING: dict[str, bool | set[str]] = {
-    **dict.fromkeys(("seed", "variant", "looks", "model_label", "checkpoint", "allow_ties"), True),
+    **dict.fromkeys(
+        ("seed", "variant", "interim_steps", "model_label", "checkpoint", "allow_ties"), True
+    ),
     **dict.fromkeys(("distributed", "sft"), True),
     "grpo": {"logging_steps"},
 }

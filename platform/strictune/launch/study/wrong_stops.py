@@ -1,8 +1,9 @@
 """What early stopping would have cost: its rule replayed on points that all ran to their end.
 
-A study with ``scheduler.kind = watch`` looks at its points and stops none, so that both their
-looks and their values are known. Its points are then put through a pruner in many random orders:
-how often does it stop the point that is best in the end, and how many steps does it save?
+A study with ``scheduler.kind = watch`` evaluates its points in between and stops none, so that
+their interim values and their final ones are known. Its points are then put through a pruner in
+many random orders: how often does it stop the point that is best in the end, and how many steps
+does it save?
 """
 
 import math
@@ -48,7 +49,9 @@ def replay_stops(studies: Sequence[Study], *, seed: int = 0) -> list[WrongStops]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = []
     for study in studies:
-        points = [point for point in study.points if point.values is not None and point.looks]
+        points = [
+            point for point in study.points if point.values is not None and point.interim_values
+        ]
         if len(points) < 2 or any(point.state is PointState.STOPPED for point in study.points):
             continue
         found += [_replay(study, points, kind, seed=seed) for kind in KINDS]
@@ -73,16 +76,18 @@ def stop_sentences(found: Sequence[WrongStops]) -> list[str]:
 def _replay(study: Study, points: Sequence[Point], kind: str, *, seed: int) -> WrongStops:
     sign = study.objectives[0].sign
     values = [sign * point.value for point in points]
-    looks = [{step: sign * value for step, value in point.looks.items()} for point in points]
+    interim = [
+        {step: sign * value for step, value in point.interim_values.items()} for point in points
+    ]
     max_steps = int(study.config["grpo"]["max_steps"])
-    first = min(min(found) for found in looks)
-    scheduler = SchedulerSpec(kind=kind, min_steps=first, reduction_factor=_factor(looks))  # type: ignore[arg-type]
+    first = min(min(found) for found in interim)
+    scheduler = SchedulerSpec(kind=kind, min_steps=first, reduction_factor=_factor(interim))  # type: ignore[arg-type]
     generator = random.Random(seed)
     num_stopped, lost, saved = 0, 0.0, 0.0
     best = max(range(len(points)), key=values.__getitem__)
     for _ in range(NUM_ORDERS):
         order = generator.sample(range(len(points)), len(points))
-        steps = _steps_run(order, looks, values, scheduler, max_steps=max_steps)
+        steps = _steps_run(order, interim, values, scheduler, max_steps=max_steps)
         finished = [values[index] for index in order if steps[index] == max_steps]
         num_stopped += steps[best] < max_steps
         lost += values[best] - max(finished)
@@ -100,7 +105,7 @@ def _replay(study: Study, points: Sequence[Point], kind: str, *, seed: int) -> W
 
 def _steps_run(
     order: Sequence[int],
-    looks: Sequence[Mapping[int, float]],
+    interim: Sequence[Mapping[int, float]],
     values: Sequence[float],
     scheduler: SchedulerSpec,
     *,
@@ -112,7 +117,7 @@ def _steps_run(
     for index in order:
         trial = study.ask()
         steps[index] = max_steps
-        for step, value in sorted(looks[index].items()):
+        for step, value in sorted(interim[index].items()):
             trial.report(value, step)
             if trial.should_prune():
                 steps[index] = step
@@ -124,7 +129,7 @@ def _steps_run(
     return steps
 
 
-def _factor(looks: Sequence[Mapping[int, float]]) -> int:
-    """Return the factor between looks, 2 where there is only one."""
-    steps = sorted(looks[0])
+def _factor(interim: Sequence[Mapping[int, float]]) -> int:
+    """Return the factor between the steps, 2 where there is only one."""
+    steps = sorted(interim[0])
     return max(2, math.floor(steps[1] / steps[0])) if len(steps) > 1 else 2

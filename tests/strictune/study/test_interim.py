@@ -8,7 +8,7 @@ import pytest
 
 from strictune.config import ObjectiveSpec
 from strictune.errors import SpecError
-from strictune.launch.study.looks import dominating_point, look_folder, objective_column
+from strictune.launch.study.interim import dominating_point, interim_folder, objective_column
 
 OBJECTIVES = (
     ObjectiveSpec(metric="eval/strict/pass_at_1", mode="max"),
@@ -18,9 +18,9 @@ NUM_FAMILIES = 60
 
 
 def answered(trial: Path, *, rate: float, tokens: float, seed: int, step: int = 4) -> Path:
-    """Write a look at one prompt of each of 60 families."""
+    """Write an interim evaluation of one prompt of each of 60 families."""
     rng = np.random.default_rng(seed)
-    folder = look_folder(trial, step)
+    folder = interim_folder(trial, step)
     folder.mkdir(parents=True)
     pd.DataFrame(
         {
@@ -70,7 +70,7 @@ def test_the_first_point_has_nobody_to_be_beaten_by(tmp_path: Path) -> None:
 
 
 def test_an_objective_that_is_no_mean_over_prompts_is_refused(tmp_path: Path) -> None:
-    folder = look_folder(answered(tmp_path / "a", rate=0.1, tokens=70, seed=0), 4)
+    folder = interim_folder(answered(tmp_path / "a", rate=0.1, tokens=70, seed=0), 4)
     table = pd.read_parquet(folder / "samples.parquet")
     with pytest.raises(SpecError, match="reward/total/mean is no mean over prompts"):
         objective_column(table, "reward/total/mean")

@@ -1,9 +1,9 @@
 """Early stopping with several objectives: a point that another one beats in all of them.
 
-At each look the point is held against those on the Pareto front at the same step, prompt by
-prompt. It stops where one of them is better in every objective by a one-sided, family-clustered t
-test; the looks and the opponents share ``alpha`` (Bonferroni), so that a point which is not
-dominated is stopped with a chance of at most ``alpha``.
+At each interim evaluation the point is held against those on the Pareto front at the same step,
+prompt by prompt. It stops where one of them is better in every objective by a one-sided,
+family-clustered t test; interim evaluations and opponents share ``alpha`` (Bonferroni), so that a
+point which is not dominated is stopped with a chance of at most ``alpha``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ from analysis.records import prompt_table, read_samples
 from strictune.config import ObjectiveSpec
 from strictune.errors import SpecError
 
-__all__ = ["dominating_point", "look_folder", "objective_column"]
+__all__ = ["dominating_point", "interim_folder", "objective_column"]
 
 
-def look_folder(trial: Path, step: int) -> Path:
-    """Return where a trial keeps what it answered at a look."""
-    return trial / "eval" / "looks" / str(step)
+def interim_folder(trial: Path, step: int) -> Path:
+    """Return where a trial keeps what it answered at an interim evaluation."""
+    return trial / "eval" / "interim" / str(step)
 
 
 def dominating_point(
@@ -41,8 +41,8 @@ def dominating_point(
         ours: The trial's folder.
         others: Folders of points that have been looked at, at this step, by number.
         objectives: Two or more.
-        step: Of the look.
-        alpha: This look's share.
+        step: Of the interim evaluation.
+        alpha: This evaluation's share.
     """
     tables = {number: _table(folder, step) for number, folder in others.items()}
     front = _front(tables, objectives)
@@ -87,7 +87,7 @@ def objective_column(table: pd.DataFrame, metric: str) -> Floats:
 
 
 def _table(trial: Path, step: int) -> pd.DataFrame:
-    return prompt_table(read_samples(look_folder(trial, step) / "samples.parquet"))
+    return prompt_table(read_samples(interim_folder(trial, step) / "samples.parquet"))
 
 
 def _front(tables: Mapping[int, pd.DataFrame], objectives: Sequence[ObjectiveSpec]) -> list[int]:
