@@ -52,8 +52,8 @@ def drawn(
     now: float = START,
 ) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height)
-    look = SweepWatch(sweep.path).look(now=now)
-    console.print(WatchTable(look=look, now=now, is_bounded=is_bounded))
+    snapshot = SweepWatch(sweep.path).snapshot(now=now)
+    console.print(WatchTable(snapshot=snapshot, now=now, is_bounded=is_bounded))
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 

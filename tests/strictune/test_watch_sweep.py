@@ -10,7 +10,7 @@ from watched_sweep import START, WatchedSweep, WatchedTrial
 
 from strictune.config import dump_yaml, expand, load_sweep
 from strictune.errors import StorageError
-from strictune.watch import SweepLook, SweepWatch, TrialRow
+from strictune.watch import SweepSnapshot, SweepWatch, TrialRow
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = socket.gethostname()
@@ -22,8 +22,8 @@ def sweep(tmp_path: Path) -> WatchedSweep:
     return WatchedSweep(tmp_path)
 
 
-def look(sweep: WatchedSweep, *, now: float = START) -> SweepLook:
-    return SweepWatch(sweep.path).look(now=now)
+def snapshot(sweep: WatchedSweep, *, now: float = START) -> SweepSnapshot:
+    return SweepWatch(sweep.path).snapshot(now=now)
 
 
 def own_state(sweep: WatchedSweep) -> TrialRow:
@@ -206,7 +206,7 @@ def test_time_left_runs_down_during_an_evaluation(sweep: WatchedSweep) -> None:
     trial.train(11, 30)
     last = START + 60
     for waited, left in ((0, 60), (20, 40), (100, 0)):
-        assert look(sweep, now=last + waited).trials[0].time_left_s == pytest.approx(left)
+        assert snapshot(sweep, now=last + waited).trials[0].time_left_s == pytest.approx(left)
 
 
 # The sweep's own state.
@@ -235,11 +235,11 @@ def test_a_sweeps_state_follows_from_its_driver_and_its_trials(
 ) -> None:
     run_by(sweep, who)
     for trial_id in ("t0", "t1"):
-        seen = look(sweep)
+        seen = snapshot(sweep)
         assert seen.state == open_state
         assert (seen.resume is not None) == (open_state == "stopped")
         sweep.trial(trial_id).end()
-    seen = look(sweep)
+    seen = snapshot(sweep)
     assert seen.state == ended_state
     assert seen.resume is None
 
@@ -250,7 +250,7 @@ def test_a_search_has_ended_when_its_studies_have(sweep: WatchedSweep) -> None:
     plan = json.loads((sweep.path / "plan.json").read_text())
     (sweep.path / "plan.json").write_text(json.dumps(plan | {"search": {"num_trials": 2}}))
     run_by(sweep, "gone")
-    assert look(sweep).state == "stopped", "no study yet"
+    assert snapshot(sweep).state == "stopped", "no study yet"
 
     def study(*states: str) -> None:
         points = [searched_sweep.point(index, state=state) for index, state in enumerate(states)]
@@ -271,23 +271,23 @@ def test_a_search_has_ended_when_its_studies_have(sweep: WatchedSweep) -> None:
         (sweep.path / "studies.json").write_text(json.dumps({"studies": [study]}))
 
     study("finished")
-    assert look(sweep).state == "stopped", "one point to come"
+    assert snapshot(sweep).state == "stopped", "one point to come"
     study("finished", "open")
-    assert look(sweep).state == "stopped"
+    assert snapshot(sweep).state == "stopped"
     study("finished", "stopped early")
-    assert look(sweep).state == "ended"
+    assert snapshot(sweep).state == "ended"
 
 
 def test_the_dead_driver_is_named(sweep: WatchedSweep) -> None:
     run_by(sweep, "gone")
-    assert look(sweep).why == f"driver process {2**22 + 1} on {HOST} is gone"
+    assert snapshot(sweep).why == f"driver process {2**22 + 1} on {HOST} is gone"
 
 
 @pytest.mark.parametrize("who", ["gone", "nobody"])
 def test_what_a_dead_sweep_left_open_is_interrupted(sweep: WatchedSweep, who: str) -> None:
     run_by(sweep, who)
     sweep.trial("t0").train(1, 5)
-    seen = look(sweep)
+    seen = snapshot(sweep)
     assert [row.state for row in seen.trials] == ["interrupted", "waiting"]
     assert seen.trials[0].time_left_s is None
     assert seen.num_by_state == {"interrupted": 1, "waiting": 1}
@@ -296,9 +296,9 @@ def test_what_a_dead_sweep_left_open_is_interrupted(sweep: WatchedSweep, who: st
 def test_what_a_resumed_sweep_has_not_taken_up_yet_waits(sweep: WatchedSweep) -> None:
     sweep.trial("t0").train(1, 5)
     run_by(sweep, "elsewhere", started=START + 1000)
-    assert look(sweep).trials[0].state == "waiting"
+    assert snapshot(sweep).trials[0].state == "waiting"
     sweep.trial("t0").start(time=START + 1010, why="resumed")
-    assert look(sweep).trials[0].state == "starting"
+    assert snapshot(sweep).trials[0].state == "starting"
 
 
 def test_the_command_to_resume_loads_the_same_trials(tmp_path: Path) -> None:
@@ -311,12 +311,12 @@ def test_the_command_to_resume_loads_the_same_trials(tmp_path: Path) -> None:
 def test_the_command_to_resume_names_the_folder(sweep: WatchedSweep) -> None:
     runs = sweep.path.parent
     expected = f"strictune run {sweep.path}/sweep.yaml --resume --out {runs}"
-    assert look(sweep).resume == expected
+    assert snapshot(sweep).resume == expected
 
 
 def test_a_folder_of_another_name_cannot_be_resumed_from_itself(sweep: WatchedSweep) -> None:
     sweep.path = sweep.path.rename(sweep.path.with_name("moved"))
-    assert look(sweep).resume == "strictune run SWEEP.yaml --resume"
+    assert snapshot(sweep).resume == "strictune run SWEEP.yaml --resume"
 
 
 # The plan, and folders it does not hold.
@@ -324,15 +324,15 @@ def test_a_folder_of_another_name_cannot_be_resumed_from_itself(sweep: WatchedSw
 
 def test_trials_come_in_the_order_of_the_plan(tmp_path: Path) -> None:
     sweep = WatchedSweep(tmp_path, trial_ids=("b", "a", "c"))
-    assert [row.trial_id for row in look(sweep).trials] == ["b", "a", "c"]
+    assert [row.trial_id for row in snapshot(sweep).trials] == ["b", "a", "c"]
 
 
 def test_a_trial_that_the_plan_gains_is_seen(sweep: WatchedSweep) -> None:
     watch = SweepWatch(sweep.path)
-    assert len(watch.look().trials) == 2
+    assert len(watch.snapshot().trials) == 2
     sweep.plan(("t0", "t1", "t2"))
     os.utime(sweep.path / "plan.json", ns=(1, 1))
-    assert len(watch.look().trials) == 3
+    assert len(watch.snapshot().trials) == 3
 
 
 def test_a_trial_with_only_a_folder_is_read_from_its_spec(sweep: WatchedSweep) -> None:
@@ -340,12 +340,12 @@ def test_a_trial_with_only_a_folder_is_read_from_its_spec(sweep: WatchedSweep) -
     trial = sweep.trial("drawn-by-a-search")
     (trial.path / "trial.yaml").write_text(dump_yaml(spec))
     sweep.trial("no-spec-yet")
-    row = look(sweep).trials[-1]
+    row = snapshot(sweep).trials[-1]
     assert (row.trial_id, row.name) == ("drawn-by-a-search", spec.display_name)
     assert row.num_steps == spec.grpo.max_steps
     for trial_id in ("t0", "t1"):
         sweep.trial(trial_id).end()
-    assert look(sweep).state == "ended"
+    assert snapshot(sweep).state == "ended"
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"sweep": "x"}'])
@@ -354,13 +354,13 @@ def test_a_folder_without_a_plan_is_refused(sweep: WatchedSweep, text: str | Non
     if text is not None:
         (sweep.path / "plan.json").write_text(text)
     with pytest.raises(StorageError, match=r"plan\.json: .*Give the folder of a sweep"):
-        look(sweep)
+        snapshot(sweep)
 
 
 def test_looking_writes_nothing(sweep: WatchedSweep) -> None:
     sweep.trial().train(1, 3)
     before = sorted(sweep.path.rglob("*"))
-    look(sweep)
+    snapshot(sweep)
     assert sorted(sweep.path.rglob("*")) == before
     assert not (sweep.path / "trials" / "t1").exists()
 
@@ -376,7 +376,7 @@ def test_a_thousand_long_trials_cost_little(tmp_path: Path) -> None:
     cpu_s = []
     for _ in range(2):
         started = time.process_time()
-        assert len(watch.look().trials) == 1000
+        assert len(watch.snapshot().trials) == 1000
         cpu_s.append(time.process_time() - started)
     # Parsing the files whole takes 6 s here.
     assert cpu_s[0] < 3

@@ -12,7 +12,7 @@ from strictune.cli.arguments import add_sweep_folder, sweep_folder
 from strictune.cli.tables import table_console
 
 if TYPE_CHECKING:
-    from strictune.watch import SweepLook, SweepWatch
+    from strictune.watch import SweepSnapshot, SweepWatch
 
 __all__ = ["configure", "execute", "watch_document"]
 
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=EVERY_S,
         metavar="SECONDS",
-        help=f"time between two looks (default: {EVERY_S:g})",
+        help=f"time between two updates (default: {EVERY_S:g})",
     )
 
 
@@ -41,31 +41,33 @@ def execute(args: argparse.Namespace) -> int:
 
     watch = SweepWatch(sweep_folder(args))
     if args.json:
-        print(json.dumps(watch_document(watch.look()), indent=2, ensure_ascii=False))
+        print(json.dumps(watch_document(watch.snapshot()), indent=2, ensure_ascii=False))
     elif args.once or not sys.stdout.isatty():
         from strictune.cli.watch_table import WatchTable
 
-        table_console().print(WatchTable(look=watch.look(), now=time.time(), is_bounded=False))
+        table_console().print(
+            WatchTable(snapshot=watch.snapshot(), now=time.time(), is_bounded=False)
+        )
     else:
         _show_live(watch, every_s=args.every)
     return 0
 
 
-def watch_document(look: "SweepLook") -> dict[str, Any]:
-    """Return a look as plain data."""
+def watch_document(snapshot: "SweepSnapshot") -> dict[str, Any]:
+    """Return a snapshot as plain data."""
     trials = [
         {**asdict(row), "held_out": [found._asdict() for found in row.held_out]}
-        for row in look.trials
+        for row in snapshot.trials
     ]
     return {
-        "sweep": look.sweep,
-        "folder": str(look.folder),
-        "state": look.state,
-        "why": look.why,
-        "resume": look.resume,
-        "primary_criterion": look.primary_criterion,
+        "sweep": snapshot.sweep,
+        "folder": str(snapshot.folder),
+        "state": snapshot.state,
+        "why": snapshot.why,
+        "resume": snapshot.resume,
+        "primary_criterion": snapshot.primary_criterion,
         "num_trials": len(trials),
-        "num_by_state": dict(look.num_by_state),
+        "num_by_state": dict(snapshot.num_by_state),
         "trials": trials,
     }
 
@@ -77,15 +79,17 @@ def _show_live(watch: "SweepWatch", *, every_s: float) -> None:
     from strictune.cli.watch_table import WatchTable
 
     console = table_console()
-    look = watch.look()
+    snapshot = watch.snapshot()
     with (
         contextlib.suppress(KeyboardInterrupt),
         Live(console=console, screen=True, auto_refresh=False) as live,
     ):
         while True:
-            live.update(WatchTable(look=look, now=time.time(), is_bounded=True), refresh=True)
-            if look.state == "ended":
+            live.update(
+                WatchTable(snapshot=snapshot, now=time.time(), is_bounded=True), refresh=True
+            )
+            if snapshot.state == "ended":
                 break
             time.sleep(every_s)
-            look = watch.look()
-    console.print(WatchTable(look=look, now=time.time(), is_bounded=True))
+            snapshot = watch.snapshot()
+    console.print(WatchTable(snapshot=snapshot, now=time.time(), is_bounded=True))

@@ -1,4 +1,4 @@
-"""Draws one look at a sweep: a header, a row for each trial, and what went wrong in full.
+"""Draws a snapshot of a sweep: a header, a row for each trial, and what went wrong in full.
 
 The table fits the terminal: columns that matter least go first, and where not every trial has
 a line, those at work and those that failed are shown.
@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from strictune.watch import SweepLook, TrialRow
+from strictune.watch import SweepSnapshot, TrialRow
 
 __all__ = ["WatchTable", "duration", "sparkline"]
 
@@ -58,9 +58,9 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchTable:
-    """One look at a sweep, to be printed by rich."""
+    """A snapshot of a sweep, to be printed by rich."""
 
-    look: SweepLook
+    snapshot: SweepSnapshot
     now: float
     """In seconds since the epoch."""
     is_bounded: bool
@@ -71,7 +71,7 @@ class WatchTable:
     ) -> Iterator[RenderableType]:
         """Yield what is printed, for the width and height at hand."""
         width, height = options.max_width, options.height or console.height
-        rows = sorted(self.look.trials, key=_urgency)
+        rows = sorted(self.snapshot.trials, key=_urgency)
         header = list(self._header().wrap(console, width))
         reasons = [
             line
@@ -87,28 +87,28 @@ class WatchTable:
         hidden = rows[num_rows:]
         yield from header
         yield Text()
-        yield self._table(rows[:num_rows] if hidden else self.look.trials, width)
+        yield self._table(rows[:num_rows] if hidden else self.snapshot.trials, width)
         if hidden:
             yield Text(f"{ELLIPSIS} and {len(hidden)} more: {_counts(hidden)}", style="dim")
         yield from reasons
 
     def _header(self) -> Text:
-        look = self.look
+        snapshot = self.snapshot
         header = Text.assemble(
-            (look.sweep, "bold"),
+            (snapshot.sweep, "bold"),
             ": ",
-            (look.state, SWEEP_STYLES[look.state]),
-            f" ({look.why}). {len(look.trials)} trials: {_counts(look.trials)}.",
+            (snapshot.state, SWEEP_STYLES[snapshot.state]),
+            f" ({snapshot.why}). {len(snapshot.trials)} trials: {_counts(snapshot.trials)}.",
         )
-        if look.resume:
-            header.append(f"\nContinue with: {look.resume}", style="yellow")
-        if look.state == "running" and not any(row.updated for row in look.trials):
+        if snapshot.resume:
+            header.append(f"\nContinue with: {snapshot.resume}", style="yellow")
+        if snapshot.state == "running" and not any(row.updated for row in snapshot.trials):
             header.append("\nNo trial has started yet: Ray and the baselines come first.")
         return header
 
     def _columns(self) -> list[Column]:
-        look = self.look
-        scale = max((found.frac for row in look.trials for found in row.held_out), default=0.0)
+        snapshot = self.snapshot
+        scale = max((found.frac for row in snapshot.trials for found in row.held_out), default=0.0)
         return [
             Column("trial", lambda row: row.trial_id, "left"),
             Column("cell", lambda row: row.cell, "left", 7),
@@ -116,7 +116,7 @@ class WatchTable:
             Column("step", _steps),
             Column("reward", lambda row: _number(row.reward, ".2f"), rank=2),
             Column(
-                f"held-out {look.primary_criterion}",
+                f"held-out {snapshot.primary_criterion}",
                 lambda row: _held_out(row, scale),
                 "left",
                 rank=1,
@@ -128,7 +128,7 @@ class WatchTable:
         ]
 
     def _table(self, rows: Sequence[TrialRow], width: int) -> Table:
-        columns, trial_width = _fit(self._columns(), self.look.trials, width=width)
+        columns, trial_width = _fit(self._columns(), self.snapshot.trials, width=width)
         table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
         for column in columns:
             table.add_column(column.heading, justify=column.justify, no_wrap=True)

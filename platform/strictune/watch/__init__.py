@@ -6,13 +6,13 @@ machine it is seen. Results on the final split are left to the report.
 """
 
 from strictune.watch.driver import Driver, read_driver
-from strictune.watch.sweep import SweepLook, SweepState, SweepWatch
+from strictune.watch.sweep import SweepSnapshot, SweepState, SweepWatch
 from strictune.watch.trial import HeldOut, TrialRow
 
 __all__ = [
     "Driver",
     "HeldOut",
-    "SweepLook",
+    "SweepSnapshot",
     "SweepState",
     "SweepWatch",
     "TrialRow",

@@ -15,13 +15,13 @@ from strictune.records import TRIALS, Plan, PointState, read_plan, read_studies
 from strictune.watch.driver import Driver, read_driver
 from strictune.watch.trial import TrialFacts, TrialRow, TrialWatch
 
-__all__ = ["SweepLook", "SweepState", "SweepWatch"]
+__all__ = ["SweepSnapshot", "SweepState", "SweepWatch"]
 
 SweepState = Literal["running", "stopped", "ended"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepLook:
+class SweepSnapshot:
     """All trials of a sweep at one moment."""
 
     sweep: str
@@ -43,14 +43,14 @@ class SweepLook:
 
 
 class SweepWatch:
-    """Looks at one sweep's folder again and again."""
+    """Reads one sweep's folder again and again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._watches: dict[str, TrialWatch] = {}
         self._drawn: dict[str, TrialFacts] = {}
 
-    def look(self, *, now: float | None = None) -> SweepLook:
+    def snapshot(self, *, now: float | None = None) -> SweepSnapshot:
         """Read what has changed.
 
         Args:
@@ -66,7 +66,7 @@ class SweepWatch:
         has_ended = all(row.has_ended for row in rows if row.trial_id in planned)
         has_ended = has_ended and (plan.search is None or _is_searched(self.folder))
         state, why = _sweep_state(driver, has_ended=has_ended)
-        return SweepLook(
+        return SweepSnapshot(
             sweep=plan.sweep,
             folder=self.folder,
             primary_criterion=plan.primary_criterion,
@@ -103,7 +103,7 @@ class SweepWatch:
                 TrialWatch(
                     self.folder / TRIALS / trial_id, primary_criterion=plan.primary_criterion
                 ),
-            ).look(known, now=now)
+            ).snapshot(known, now=now)
             for trial_id, known in facts.items()
         ]
 

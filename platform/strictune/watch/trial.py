@@ -101,7 +101,7 @@ class TrialWatch:
         self._tail = MetricsTail(folder / METRICS)
         self._forget()
 
-    def look(self, facts: TrialFacts, *, now: float) -> TrialRow:
+    def snapshot(self, facts: TrialFacts, *, now: float) -> TrialRow:
         """Read what has changed in the folder, and say how the trial stands.
 
         Args:
