@@ -57,7 +57,7 @@ def test_hours_that_nothing_was_measured_for_are_marked_as_a_guess(
 @pytest.mark.usefixtures("nothing_measured")
 def test_json_names_the_source_of_its_hours(capsys: pytest.CaptureFixture[str]) -> None:
     matrix = str(SPACES / "strict_json_matrix.yaml")
-    costs = json.loads(plan(capsys, matrix, "--GPU", "48", "--json"))["costs"]
+    costs = json.loads(plan(capsys, matrix, "--gpu", "48", "--json"))["costs"]
     assert costs["hours_source"] == "guess"
     cells = costs["cells"].values()
     assert {cell["step"]["source"] for cell in cells} == {"guess"}

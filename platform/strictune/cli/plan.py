@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_sweep_options(parser)
     parser.add_argument(
-        "--GPU",
+        "--gpu",
         type=_gib,
         metavar="GIB",
         help="plan for one GPU with so much memory instead of this machine's, e.g. 24",
