@@ -7,7 +7,9 @@ caller's business; the checks here are those that every such file shares.
 import difflib
 import gzip
 import json
+import re
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from trainables.tasks.task import Message
 __all__ = ["Row", "read_rows", "shown"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _SHOWN_CHARS = 60
 _ROLES = ("system", "user", "assistant")
 
@@ -44,7 +47,7 @@ class Row:
             raise SpecError(
                 f"{self.where}: {column} = {shown(text)}, expected text that is not empty."
             )
-        if any("\ud800" <= sign <= "\udfff" for sign in text):
+        if _HALF_PAIR.search(text):
             raise SpecError(
                 f"{self.where}: {column} holds half of a surrogate pair, which is no text."
             )
@@ -134,7 +137,7 @@ def shown(value: object) -> str:
 
 def _row(line: bytes, where: str) -> Row:
     try:
-        text = line.decode("utf-8-sig")
+        text = line.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise SpecError(f"{where}: cannot be read as UTF-8 text ({error}).") from error
     try:

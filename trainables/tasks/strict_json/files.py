@@ -28,6 +28,9 @@ MESSAGES = "messages"
 _SHOWN_SCHEMA = "Answer with a JSON document that conforms to this JSON Schema:\n{schema}"
 
 
+_as_text = json.JSONEncoder(ensure_ascii=False).encode
+
+
 class _Schema(NamedTuple):
     """One schema, checked."""
 
@@ -120,7 +123,7 @@ def _prompt(
                 f"{row.where}: {names.answer} = {shown(answer)} does not conform to its schema, so "
                 "no completion could be right. Correct either of them."
             )
-        gold = scored["answer"] = json.dumps(answer, ensure_ascii=False)
+        gold = scored["answer"] = _as_text(answer)
     given = row.values[names.prompt]
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
     if settings.show_schema:
