@@ -21,7 +21,7 @@ from strictune.cost_cache import CostCache
 from strictune.costs import expected_costs
 from strictune.errors import StorageError, StrictuneError
 from strictune.hardware import this_machine
-from strictune.planning import parse_only, plan_document, select, trials_to_pay
+from strictune.planning import check_tasks, parse_only, plan_document, select, trials_to_pay
 from strictune.records import BASELINES, CONTROLS, TRIALS, read_metrics, read_plan, read_samples
 
 if TYPE_CHECKING:
@@ -53,10 +53,11 @@ def plan(
         known is NaN.
 
     Raises:
-        SpecError: The file, an override or a filter cannot be used.
+        SpecError: The file, an override or a filter cannot be used, or a row of the task's files.
     """
     sweep = load_spec(str(file), list(overrides))
     trials = select(expand(sweep), parse_only(only))
+    check_tasks(trials)
     machine = [this_machine()]
     costs = expected_costs(sweep.resources, trials_to_pay(sweep, trials), machine, CostCache())
     frame = pd.DataFrame(plan_document(sweep, trials)["trials"]).set_index("trial_id")

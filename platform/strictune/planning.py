@@ -1,7 +1,8 @@
 """What a sweep is going to do, before anything starts.
 
-Pure: a sweep and its trials go in, the document that ``plan.json`` holds comes out. What they
-will cost depends on the machine and is ``costs``' business.
+A sweep and its trials go in, the document that ``plan.json`` holds comes out. What they will cost
+depends on the machine and is ``costs``' business. ``check_tasks`` alone reads anything: the files
+that tasks name.
 """
 
 import itertools
@@ -13,9 +14,12 @@ from strictune.config.base import did_you_mean
 from strictune.config.sweep import MATRIX_KEYS
 from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError
+from trainables.tasks import load_task
+from trainables.tasks.task import OnProgress
 
 __all__ = [
     "SharedBudget",
+    "check_tasks",
     "expand",
     "parse_only",
     "plan_document",
@@ -83,6 +87,17 @@ def select(trials: Sequence[TrialSpec], only: Only) -> tuple[TrialSpec, ...]:
         filters = " ".join(f"--only {k}={_shown(v)}" for k, values in only.items() for v in values)
         raise SpecError(f"{filters}: no trial of the sweep passes all of these filters.")
     return chosen
+
+
+def check_tasks(trials: Sequence[TrialSpec], on_progress: OnProgress | None = None) -> None:
+    """Read and check all rows, and what else the tasks of the trials need.
+
+    Raises:
+        SpecError: Something is missing or cannot be used.
+    """
+    different = {trial.task.model_dump_json(): trial.task for trial in trials}
+    for settings in different.values():
+        load_task(settings).check(on_progress)
 
 
 def plan_document(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> dict[str, Any]:

@@ -72,3 +72,46 @@ def test_planning_writes_nothing(
     monkeypatch.chdir(tmp_path)
     plan(capsys, QUICKSTART)
     assert list(tmp_path.iterdir()) == []
+
+
+OWN_ROWS = """
+name: own
+task: {kind: functions, module: mine.py, rewards: [right], success: right, train: rows.jsonl}
+trial: {model: builtin:tiny, grpo: {max_steps: 1}}
+matrix: {variant: {good: {}, bad: {task.train: bad.jsonl}}}
+"""
+
+
+@pytest.fixture
+def own_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sweep of two variants whose second one trains on rows of which one has no prompt."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"{a}{b} is what?"} for a in "abcde" for b in "vwxyz"]
+    for name, others in (("rows", []), ("bad", [{"question": "x?"}]), ("test", [])):
+        lines = (json.dumps(row) + "\n" for row in rows + others)
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    (tmp_path / "mine.py").write_text("def right(completions, **rest): ...\n")
+    held_out = "validation: v.jsonl, test: t.jsonl}"
+    for name in "vt":
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"prompt": f"{name} alone?"}) + "\n")
+    (tmp_path / "s.yaml").write_text(OWN_ROWS.replace("rows.jsonl}", f"rows.jsonl, {held_out}"))
+    return tmp_path / "s.yaml"
+
+
+@pytest.mark.parametrize("verb", ["plan", "run"])
+def test_a_row_that_cannot_be_used_is_refused_before_anything_starts(
+    verb: str, own_rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(own_rows.parent.iterdir())
+    assert main([verb, str(own_rows)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    [line] = shown.err.splitlines()
+    assert line.startswith("error: bad.jsonl:26: column 'prompt' is missing, expected the prompt")
+    assert sorted(own_rows.parent.iterdir()) == before
+
+
+def test_rows_of_the_trials_that_are_planned_are_checked_alone(
+    own_rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "good" in plan(capsys, str(own_rows), "--only", "variant=good")

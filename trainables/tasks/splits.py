@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from strictune.errors import SpecError
 from trainables.tasks.data_files import Source, read_source
 from trainables.tasks.jsonl import Row, shown
-from trainables.tasks.task import SPLITS, Prompt, Split
+from trainables.tasks.task import SPLITS, OnProgress, Prompt, Split
 
 __all__ = [
     "SplitSettings",
@@ -28,6 +28,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+ROWS_PER_REPORT = 1000
 MIN_FAMILIES = 2
 """Of an evaluation split: intervals are clustered by family."""
 
@@ -55,6 +56,7 @@ def build_splits(
     sources: Mapping[Split, Source | None],
     settings: SplitSettings,
     make_prompt: Callable[[Row, Sequence[str]], Prompt],
+    on_progress: OnProgress | None = None,
 ) -> Mapping[Split, tuple[Prompt, ...]]:
     """Read, check and split all rows.
 
@@ -62,6 +64,7 @@ def build_splits(
         sources: Where the rows of each split lie; training rows are always given.
         settings: How the others are split off.
         make_prompt: Makes a prompt of a row; also told all columns that its source has.
+        on_progress: Told how many rows of a source are checked.
 
     Raises:
         SpecError: A source cannot be read, a row of it cannot be used, an evaluation split would
@@ -69,7 +72,7 @@ def build_splits(
     """
     places: dict[str, str] = {}
     given = {
-        split: tuple(read_prompts(source, make_prompt, places))
+        split: tuple(read_prompts(source, make_prompt, places, on_progress))
         for split, source in sources.items()
         if source is not None
     }
@@ -115,7 +118,10 @@ def text_family(text: str) -> str:
 
 
 def read_prompts(
-    source: Source, make_prompt: Callable[[Row, Sequence[str]], Prompt], places: dict[str, str]
+    source: Source,
+    make_prompt: Callable[[Row, Sequence[str]], Prompt],
+    places: dict[str, str],
+    on_progress: OnProgress | None = None,
 ) -> Iterator[Prompt]:
     """Yield the prompts of a source.
 
@@ -123,6 +129,7 @@ def read_prompts(
         source: Where its rows lie.
         make_prompt: Makes a prompt of a row; also told all columns that the source has.
         places: Where each id so far stands; grows.
+        on_progress: Told how many of its rows are checked.
 
     Raises:
         SpecError: The source or a row of it cannot be used.
@@ -131,7 +138,7 @@ def read_prompts(
     if not rows:
         raise SpecError(f"{source}: holds no rows, expected at least one.")
     columns = list(dict.fromkeys(name for row in rows for name in row.values))
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
         prompt = make_prompt(row, columns)
         if prompt.id in places:
             raise SpecError(
@@ -139,6 +146,8 @@ def read_prompts(
                 "Give each row an id of its own."
             )
         places[prompt.id] = row.where
+        if on_progress is not None and (number % ROWS_PER_REPORT == 0 or number == len(rows)):
+            on_progress(number, len(rows))
         yield prompt
 
 

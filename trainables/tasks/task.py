@@ -26,6 +26,7 @@ __all__ = [
     "BatchScore",
     "Hooks",
     "Message",
+    "OnProgress",
     "OutsideSuite",
     "Prompt",
     "Purpose",
@@ -39,6 +40,8 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Purpose = Literal["training", "evaluation"]
 """What scores are for: a task may have one judge to train by and another to measure by."""
+OnProgress = Callable[[int, int], None]
+"""Told now and then how many of how many are done."""
 GOLD = "gold"
 """The name of the answer of full marks that ``Task.crafted_answers`` are held against."""
 
@@ -205,8 +208,11 @@ class Task:
         """Easiest first."""
         return self.settings.difficulties
 
-    def check(self) -> None:
+    def check(self, on_progress: OnProgress | None = None) -> None:
         """Find out before a sweep starts whether what it needs is there; by default nothing is.
+
+        Args:
+            on_progress: To be told of checked rows.
 
         Raises:
             SpecError: Something is missing or cannot be used.

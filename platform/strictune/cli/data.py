@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from strictune.cli.progress import shown_progress
 from strictune.cli.tables import table_console
 from strictune.errors import SpecError, TrialError
 
@@ -123,7 +124,8 @@ def _task_and_splits(
 
     if args.source is not None and args.source.suffix in (".yaml", ".yml"):
         task = load_task(load_sweep(args.source).task)
-        task.check()
+        with shown_progress("rows") as on_progress:
+            task.check(on_progress)
         return task, {split: task.prompts(split) for split in SPLITS}
     task = load_task(TASKS["strict_json"].model_validate({}))
     if args.source is None:

@@ -2,15 +2,10 @@
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
-
+from strictune.cli.progress import shown_progress
 from strictune.cli.tables import table_console, text_table
 from strictune.errors import SpecError, TrialError
 
@@ -118,7 +113,7 @@ def execute(args: argparse.Namespace) -> int:
         from strictune.cli.evaluate_sweep import evaluate_sweep
 
         args.out = args.out or DEFAULT_OUT.parent
-        return evaluate_sweep(args, _given(args), progress=_progress)
+        return evaluate_sweep(args, _given(args))
     missing = [option for option in ("--model", "--suite") if not getattr(args, option[2:])]
     if missing:
         raise SpecError(f"{' and '.join(missing)}: missing. Give both, or --sweep.")
@@ -148,7 +143,7 @@ def execute(args: argparse.Namespace) -> int:
     )
     folder = args.out or _free_folder(request)
     try:
-        with _progress() as on_progress:
+        with shown_progress("completions") as on_progress:
             evaluation = evaluate_model(request, folder, on_progress=on_progress)
     except TrialError as error:
         raise SpecError(str(error)) from error
@@ -205,18 +200,6 @@ def _free_folder(request: "EvaluationRequest") -> Path:
     while (folder := DEFAULT_OUT / f"{name}-{number}").exists():
         number += 1
     return folder
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Yield what shows how many completions there are, on a terminal's error output."""
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
-        task = bar.add_task("completions", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _document(folder: Path, evaluation: "Evaluation", measured: "Measured") -> dict[str, Any]:

@@ -6,12 +6,12 @@ beside its baselines and its trained arms in the report.
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from strictune.cli.arguments import sweep_folder
+from strictune.cli.progress import shown_progress
 from strictune.cli.tables import table_console, text_table
 from strictune.config import TrialSpec, load_trial
 from strictune.errors import SpecError, TrialError
@@ -19,21 +19,13 @@ from strictune.records import CONTROLS
 
 __all__ = ["evaluate_sweep"]
 
-Progress = Callable[[int, int], None]
 
-
-def evaluate_sweep(
-    args: argparse.Namespace,
-    given: Sequence[str],
-    *,
-    progress: Callable[[], AbstractContextManager[Progress]],
-) -> int:
+def evaluate_sweep(args: argparse.Namespace, given: Sequence[str]) -> int:
     """Measure the controls of a sweep that are not there yet, and show all of them.
 
     Args:
         args: With ``sweep``, ``constrain``, ``out`` and ``json``.
         given: The options that describe a single evaluation, as they were written.
-        progress: Shows how far one measurement is.
     """
     if given:
         raise SpecError(
@@ -53,7 +45,7 @@ def evaluate_sweep(
     found = []
     for trial in _one_for_each_model(folder):
         try:
-            with progress() as on_progress:
+            with shown_progress("completions") as on_progress:
                 dtype = trial_dtype(trial, folder / "trials" / trial.trial_id)
                 control = measure_control(
                     trial, folder / CONTROLS, dtype=dtype, on_progress=on_progress

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from strictune.cli.progress import shown_progress
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def execute(args: argparse.Namespace) -> int:
     try:
         write_text(draft, _sweep_text(args, block, _Sizes.unknown()))
         task = load_task(load_sweep(str(draft)).task)
-        task.check()
+        with shown_progress("rows") as on_progress:
+            task.check(on_progress)
         splits = {split: task.prompts(split) for split in SPLITS}
         sizes = _sizes(args.model, task, splits)
         write_text(draft, _sweep_text(args, block, sizes))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from strictune.cli.arguments import add_sweep_options
+from strictune.cli.progress import shown_progress
 from strictune.cli.tables import table_console
 from strictune.hardware import this_machine
 from strictune.packing import Gpu, Machine
@@ -39,6 +40,7 @@ def execute(args: argparse.Namespace) -> int:
     from strictune.cost_cache import CostCache
     from strictune.costs import expected_costs
     from strictune.planning import (
+        check_tasks,
         parse_only,
         plan_document,
         search_sentence,
@@ -49,6 +51,8 @@ def execute(args: argparse.Namespace) -> int:
 
     sweep = load_sweep(args.sweep, args.overrides)
     trials = select(expand(sweep), parse_only(args.only))
+    with shown_progress("rows") as on_progress:
+        check_tasks(trials, on_progress)
     machine = _machine(args.gpu)
     plan = plan_document(sweep, trials)
     costs = expected_costs(sweep.resources, trials_to_pay(sweep, trials), [machine], CostCache())

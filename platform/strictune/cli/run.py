@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO
 
 from strictune.cli.arguments import add_sweep_options
+from strictune.cli.progress import shown_progress
 from strictune.errors import SpecError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
     from strictune.config import expand, load_sweep
-    from strictune.planning import parse_only, select
+    from strictune.planning import check_tasks, parse_only, select
 
     sweep = load_sweep(args.sweep, args.overrides)
     if args.trials is not None:
@@ -78,6 +79,8 @@ def execute(args: argparse.Namespace) -> int:
         sweep = load_sweep(args.sweep, args.overrides)
     planned = expand(sweep)
     trials = select(planned, parse_only(args.only))
+    with shown_progress("rows") as on_progress:
+        check_tasks(trials, on_progress)
 
     # Ray, MLflow and pandas are imported once the input is known to be good.
     from strictune.cache import writable_cache_folder

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
+from strictune.cli.progress import shown_progress
 from strictune.cli.tables import table_console
 from strictune.errors import SpecError, TrialError
 
@@ -74,7 +75,8 @@ def _scores(args: argparse.Namespace) -> "RecordedScores":
     from trainables.tasks.recorded import add_up, score_with_task
 
     task = load_task(load_sweep(args.task).task)
-    task.check()
+    with shown_progress("rows") as on_progress:
+        task.check(on_progress)
     try:
         return add_up(
             score_with_task(args.completions, task),

@@ -11,7 +11,7 @@ from trainables.tasks.functions.settings import FunctionsSettings
 from trainables.tasks.jsonl import Row, shown
 from trainables.tasks.splits import build_splits as split_rows
 from trainables.tasks.splits import prompt_text, read_prompts, row_id, text_family
-from trainables.tasks.task import SPLITS, Message, Prompt, Split
+from trainables.tasks.task import SPLITS, Message, OnProgress, Prompt, Split
 
 __all__ = ["StoredRow", "build_splits", "messages_of", "read_file", "stored_row"]
 
@@ -31,7 +31,9 @@ class StoredRow(NamedTuple):
     """What reward functions are given by name."""
 
 
-def build_splits(settings: FunctionsSettings) -> Mapping[Split, tuple[Prompt, ...]]:
+def build_splits(
+    settings: FunctionsSettings, on_progress: OnProgress | None = None
+) -> Mapping[Split, tuple[Prompt, ...]]:
     """Read, check and split all rows.
 
     Raises:
@@ -41,6 +43,7 @@ def build_splits(settings: FunctionsSettings) -> Mapping[Split, tuple[Prompt, ..
         {split: getattr(settings, split) for split in SPLITS},
         settings.split,
         partial(_prompt, settings),
+        on_progress,
     )
 
 

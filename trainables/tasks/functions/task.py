@@ -1,6 +1,6 @@
 """The task functions: TRL reward functions over rows of the user's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from trainables.tasks.task import (
     BatchScore,
     Hooks,
     Message,
+    OnProgress,
     Prompt,
     Purpose,
     Split,
@@ -31,13 +32,16 @@ class Functions(Task):
         super().__init__(settings)
         self.max_prompt_tokens = settings.max_prompt_tokens
 
-    def check(self) -> None:
-        """Read all rows and import the module."""
-        assert self._scorer and self._rows
+    def check(self, on_progress: OnProgress | None = None) -> None:
+        """Import the module and read all rows."""
+        assert self._scorer
+        if not self._splits:
+            self._splits.update(build_splits(self.settings, on_progress))
 
     def build_prompts(self, split: Split) -> Sequence[Prompt]:
         """Return the checked rows of a split."""
-        return self._rows[split]
+        self.check()
+        return self._splits[split]
 
     def read_suite(self, path: Path) -> Sequence[Prompt]:
         """Read further rows with the same columns."""
@@ -65,10 +69,6 @@ class Functions(Task):
     def gold_completion(self, prompt: Prompt, *, thinking: bool) -> str | None:
         """Return the row's completion; with thinking none, since rows hold no thoughts."""
         return None if thinking else prompt.gold
-
-    @cached_property
-    def _rows(self) -> Mapping[Split, tuple[Prompt, ...]]:
-        return build_splits(self.settings)
 
     @cached_property
     def _scorer(self) -> FunctionScorer:

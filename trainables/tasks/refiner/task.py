@@ -15,10 +15,12 @@ from trainables.tasks.refiner.scoring import Marks, RefinerScorer
 from trainables.tasks.refiner.settings import MEASURES, RefinerSettings, RewardSettings
 from trainables.tasks.task import (
     NO_HOOKS,
+    SPLITS,
     Attempt,
     BatchScore,
     Hooks,
     Message,
+    OnProgress,
     Prompt,
     Purpose,
     Split,
@@ -40,6 +42,12 @@ class Refiner(Task):
     def __init__(self, settings: RefinerSettings) -> None:
         super().__init__(settings)
         self.max_prompt_tokens = settings.max_prompt_tokens
+
+    def check(self, on_progress: OnProgress | None = None) -> None:
+        """Read all rows of files."""
+        if self.settings.train is not None:
+            for split in SPLITS:
+                self.prompts(split)
 
     def build_prompts(self, split: Split) -> Sequence[Prompt]:
         """Read the rows that the settings name, or make some up."""

@@ -19,7 +19,7 @@ from trainables.tasks.strict_json.measure import DIFFICULTIES, constructs_of, di
 from trainables.tasks.strict_json.prompts import system_prompt
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.strict_json.validation import Predicate, compile_schema
-from trainables.tasks.task import SPLITS, Message, Prompt, Split
+from trainables.tasks.task import SPLITS, Message, OnProgress, Prompt, Split
 
 __all__ = ["file_messages", "file_splits", "file_suite"]
 
@@ -40,7 +40,9 @@ class _Schema(NamedTuple):
     constructs: tuple[str, ...]
 
 
-def file_splits(settings: StrictJsonSettings) -> Mapping[Split, tuple[Prompt, ...]]:
+def file_splits(
+    settings: StrictJsonSettings, on_progress: OnProgress | None = None
+) -> Mapping[Split, tuple[Prompt, ...]]:
     """Read, check and split all rows.
 
     Raises:
@@ -48,7 +50,7 @@ def file_splits(settings: StrictJsonSettings) -> Mapping[Split, tuple[Prompt, ..
             that does not conform to it.
     """
     sources = {split: getattr(settings, split) for split in SPLITS}
-    return build_splits(sources, settings.split, _prompt_maker(settings))
+    return build_splits(sources, settings.split, _prompt_maker(settings), on_progress)
 
 
 def file_suite(path: Path, settings: StrictJsonSettings) -> tuple[Prompt, ...]:

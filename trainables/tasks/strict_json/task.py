@@ -15,7 +15,16 @@ from trainables.tasks.strict_json.prompts import gold_of, system_prompt
 from trainables.tasks.strict_json.scoring import Scorer
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.strict_json.suites import read_suite
-from trainables.tasks.task import Attempt, Message, OutsideSuite, Prompt, Score, Split, Task
+from trainables.tasks.task import (
+    Attempt,
+    Message,
+    OnProgress,
+    OutsideSuite,
+    Prompt,
+    Score,
+    Split,
+    Task,
+)
 
 __all__ = ["StrictJson"]
 
@@ -38,16 +47,17 @@ class StrictJson(Task):
         self.max_prompt_tokens = settings.max_prompt_tokens
         self.measures = ANSWER_MEASURES if settings.has_answers else ()
 
-    def check(self) -> None:
+    def check(self, on_progress: OnProgress | None = None) -> None:
         """Read all rows of files."""
-        if self.settings.train is not None:
-            assert self._rows
+        if self.settings.train is not None and not self._splits:
+            self._splits.update(file_splits(self.settings, on_progress))
 
     def build_prompts(self, split: Split) -> Sequence[Prompt]:
         """Draw prompts from the grammar of schemas, or read them from files."""
         sizes = self.settings
         if sizes.train is not None:
-            return self._rows[split]
+            self.check()
+            return self._splits[split]
         size = sizes.num_train_prompts if split == "train" else sizes.num_eval_prompts
         return kept_split(split, seed=sizes.data_seed, num_prompts=size)
 
@@ -112,10 +122,6 @@ class StrictJson(Task):
         if thinking and self.settings.train is not None:
             return {}
         return crafted_answers(prompt, thinking=thinking)
-
-    @cached_property
-    def _rows(self) -> Mapping[Split, tuple[Prompt, ...]]:
-        return file_splits(self.settings)
 
     @cached_property
     def _scorer(self) -> Scorer:
