@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.differences import Discordance, discordance, paired_difference
+from analysis.fields import field_rows
 from analysis.measured import (
     Interval,
     Measured,
@@ -22,7 +23,7 @@ from analysis.measured import (
 )
 from analysis.records import TRIALS, last_value, read_plan, read_run
 from analysis.sweep import SweepVerdicts
-from analysis.tables import rate_text
+from analysis.tables import Row, rate_text
 from analysis.trials import TrialVerdict
 from analysis.verdicts import Effect, Verdict, Word, compared_verdict, effect, effect_text
 from strictune.errors import SpecError, StorageError, StrictuneError
@@ -57,6 +58,8 @@ class RunComparison:
     """Parts of the baseline keys that differ, with both values: the runs did not start equal."""
     gain_effect: Effect | None
     """Difference of the gains, where the baselines differ and both can be used."""
+    fields: list[Row]
+    """See ``field_rows``; empty where answers are not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,7 @@ def compare_runs(
         ),
         contrast_parts=parts,
         gain_effect=_gain_effect(first, second, judged) if parts else None,
+        fields=field_rows({names[1]: second, names[0]: first}),
     )
 
 

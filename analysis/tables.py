@@ -23,6 +23,8 @@ __all__ = [
     "number",
     "percent",
     "pivot",
+    "rate_cells",
+    "rate_column",
     "rate_in",
     "rate_text",
     "shown",
@@ -121,6 +123,21 @@ def pivot(rows: Iterable[Row], index: Sequence[str], across: str) -> tuple[list[
 def rate_in(row: Mapping[str, Any] | None) -> Interval | None:
     """Return the rate that a row holds with its bounds."""
     return None if row is None else Interval(row["rate"], row["low"], row["high"])
+
+
+def rate_column(name: str) -> Column:
+    """Return the column of a rate; ``rate_cells`` puts it into rows."""
+
+    def value(row: Row) -> Interval | None:
+        rate = row.get(name, math.nan)
+        return None if math.isnan(rate) else Interval(rate, row[f"{name}_low"], row[f"{name}_high"])
+
+    return Column(name.replace("_", " "), value, rate_text)
+
+
+def rate_cells(name: str, rate: Interval) -> Row:
+    """Return a rate as the columns ``<name>``, ``<name>_low`` and ``<name>_high`` of a row."""
+    return {name: rate.estimate, f"{name}_low": rate.low, f"{name}_high": rate.high}
 
 
 def effect_in(row: Mapping[str, Any] | None, prefix: str = "") -> Effect | None:

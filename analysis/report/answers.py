@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis.differences import interval, paired_difference
 from analysis.families import Floats
+from analysis.fields import field_rows
 from analysis.groups import parts
 from analysis.measured import Interval, Measured
 from analysis.rates import wilson_rate
@@ -118,7 +119,8 @@ def answer_tables(facts: Facts, compared: Comparison, criterion: str) -> RunRows
 
     Returns:
         ``constructs`` and ``lengths``; ``error_classes``, also those that only one side has;
-        ``measures``; and with a baseline ``changes``, over all prompts and by difficulty.
+        ``measures`` and ``fields``; and with a baseline ``changes``, over all prompts and by
+        difficulty.
     """
     ours = compared.trial
     if ours is None:
@@ -137,6 +139,7 @@ def answer_tables(facts: Facts, compared: Comparison, criterion: str) -> RunRows
         for name, rows in found.items():
             tables[name] += [{**shared, **row} for row in rows]
     tables["measures"] = measure_rows(facts, ours, theirs)
+    tables["fields"] = [{**facts, **row} for row in field_rows(sides)]
     if theirs is not None:
         tables["changes"] = [{**facts, **row} for row in _change_rows(ours, theirs, criterion)]
     return tables

@@ -12,25 +12,38 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.families import Floats
 from analysis.groups import ALL_DIFFICULTIES, compare, comparison_problem, group
-from analysis.measured import Measured, difference, differing_parts, measure
+from analysis.measured import Interval, Measured, difference, differing_parts, measure
 from analysis.rates import wilson_rate
 from analysis.records import CONTROLS, RunState, SweepRecords, check_same_prompts
 from analysis.report.comparisons import COMPARISONS, OVER_ALL
 from analysis.report.prompts import SweepPrompts
 from analysis.sweep import SweepVerdicts
-from analysis.tables import Column, Row, Table, number, rate_in, rate_text, texts
+from analysis.tables import (
+    Column,
+    Row,
+    Table,
+    number,
+    rate_cells,
+    rate_column,
+    rate_in,
+    rate_text,
+    texts,
+)
 from analysis.trials import Comparison
 from analysis.verdicts import Verdict, compared_verdict, effect, effect_text
 from analysis.wording import contrast_sentences
 from strictune.config.naming import short_model_name
 from strictune.records import STUDIES
 
-__all__ = ["ARMS", "control_note", "control_rows", "control_sentences"]
+__all__ = ["ANSWERS", "ARMS", "control_note", "control_rows", "control_sentences"]
 
 GRAMMAR = "grammar"
 """The part of the keys in which a control differs from its baseline."""
 METHOD, SFT = "method", "sft"
+CONFORMANT, CORRECT = "conformant", "correct"
+"""The criteria of an answer that fits its schema, and of one that is the expected one."""
 _LETTERS = 12
 """Of a part of a key: enough for words, and to tell two hashes apart."""
 
@@ -51,6 +64,14 @@ ARMS = Table(
     ),
 )
 
+CORRECTNESS = ("valid", "strict", "right", "valid_but_wrong")
+ANSWERS = Table(
+    "answers",
+    "Valid, and right: what a grammar gains in form and costs in content",
+    (*ARMS.columns[:2], *map(rate_column, CORRECTNESS)),
+)
+"""Of the same rows, where right answers are known."""
+
 
 def control_rows(
     sweep: SweepRecords, compared: Sequence[Comparison], *, cells: Mapping[str, Verdict]
@@ -66,7 +87,8 @@ def control_rows(
         The arms of each baseline that has a control, in the order of the plan; empty without one.
         Runs that were measured otherwise than their baseline are in none of them. A trained cell
         minus the untrained model under the grammar is about the recipe with three seeds, else
-        about these runs, and exploratory. Tokens and seconds are means over the seeds.
+        about these runs, and exploratory. Tokens and seconds are means over the seeds. Where
+        right answers are known rows also hold ``CORRECTNESS`` with ``_low`` and ``_high``.
 
     Raises:
         StorageError: A control is there but cannot be understood.
@@ -238,11 +260,7 @@ def _row(
 ) -> Row:
     """Return an arm; its rate is the mean over the seeds and about these runs."""
     ours = group(runs, criterion)
-    rate = wilson_rate(
-        ours.rates.mean(axis=0),
-        ours.families,
-        num_completions=sum(run.num_completions for run in runs),
-    )
+    rate = _rate(ours.rates.mean(axis=0), runs)
     is_trained = kind in (SFT, "grpo")
     against_grammar = None
     if held:
@@ -253,15 +271,42 @@ def _row(
         "arm": kind,
         "name": name,
         "num_seeds": len(runs) if is_trained else None,
-        "rate": float(rate.estimate),
-        "low": float(rate.low),
-        "high": float(rate.high),
+        "rate": rate.estimate,
+        "low": rate.low,
+        "high": rate.high,
+        **_correctness(runs),
         **_against_baseline(verdict, is_planned=is_trained),
         "against_grammar": against_grammar,
         "completion_tokens": _mean([one.trained_tokens for one in records], is_trained),
         "training_s": _mean([one.training_s for one in records], is_trained),
         "tokens_per_s": float(np.mean([one.decoding_speed for one in records])),
     }
+
+
+def _correctness(runs: Sequence[Measured]) -> Row:
+    """Return how often answers conform, are strict and are right; empty where nobody knows."""
+    if CORRECT not in runs[0].criteria:
+        return {}
+    valid, strict, right = (
+        group(runs, name).rates.mean(axis=0) for name in (CONFORMANT, "strict", CORRECT)
+    )
+    # Whatever is correct conforms; means over seeds may round below 0.
+    wrong = np.clip(valid - right, 0.0, 1.0)
+    found = zip(CORRECTNESS, (valid, strict, right, wrong), strict=True)
+    return {
+        name: value
+        for key, means in found
+        for name, value in rate_cells(key, _rate(means, runs)).items()
+    }
+
+
+def _rate(prompt_means: Floats, runs: Sequence[Measured]) -> Interval:
+    found = wilson_rate(
+        prompt_means,
+        runs[0].families,
+        num_completions=sum(run.num_completions for run in runs),
+    )
+    return Interval(float(found.estimate), float(found.low), float(found.high))
 
 
 def _mean(values: Sequence[float], is_trained: bool) -> float:

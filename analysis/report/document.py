@@ -7,11 +7,12 @@ pages shows is marked so.
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+from analysis.fields import FIELDS
 from analysis.groups import ALL_DIFFICULTIES
 from analysis.report.answers import MEASURES
 from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import COMPARISONS
-from analysis.report.controls import ARMS, control_note, control_sentences
+from analysis.report.controls import ANSWERS, ARMS, control_note, control_sentences
 from analysis.report.gathering import SweepTables, reading_rules
 from analysis.report.next_steps import NextStep
 from analysis.report.stages import EQUAL_TOKENS
@@ -75,7 +76,8 @@ def report_sections(
         Section("control-arms", "Control arms", _controls(sweep)),
         Section("figures", "Figures", list(_figures(others)) or [nothing]),
         Section("tiers", "By difficulty", _tiers(sweep)),
-        Section("measures", "Measures", _measures(sweep)),
+        Section("measures", "Measures", _listed(MEASURES, sweep)),
+        Section("fields", "Fields of the answer", _listed(FIELDS, sweep)),
         Section("reading", "How to read this", [Block("items", reading_rules(sweep))]),
     ]
     return [section for section in sections if section.blocks]
@@ -139,7 +141,8 @@ def _controls(sweep: SweepTables) -> list[Block]:
         return [Block("note", note, only="html")]
     sentences = control_sentences(sweep.verdicts, sweep.tables["comparisons"])
     said = [Block("items", sentences)] if sentences else []
-    return [*_table(ARMS, rows), *said]
+    known = [row for row in rows if "right" in row]
+    return [*_table(ARMS, rows), *_titled(ANSWERS, known), *said]
 
 
 def _tiers(sweep: SweepTables) -> list[Block]:
@@ -151,11 +154,11 @@ def _tiers(sweep: SweepTables) -> list[Block]:
     return _by_trial(TIERS, list(tiers.values()))
 
 
-def _measures(sweep: SweepTables) -> list[Block]:
+def _listed(table: Table, sweep: SweepTables) -> list[Block]:
     by_trial: dict[str, list[Row]] = {}
-    for row in sweep.tables["measures"]:
+    for row in sweep.tables[table.name]:
         by_trial.setdefault(str(row["trial"]), []).append(row)
-    return _by_trial(MEASURES, list(by_trial.items()))
+    return _by_trial(table, list(by_trial.items()))
 
 
 def _by_trial(table: Table, trials: Sequence[tuple[str, Sequence[Any]]]) -> list[Block]:

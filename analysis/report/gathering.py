@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis import fields
 from analysis.records import RunRecord, RunState, SweepRecords
 from analysis.report.answers import RunRows, answer_tables, trial_facts, verdict_tables
 from analysis.report.comparisons import comparison_rows
@@ -48,6 +49,7 @@ TABLES = (
     "changes",
     "lengths",
     "measures",
+    "fields",
     "parts",
     "judge",
     "stages",
@@ -98,8 +100,9 @@ class SweepTables:
 
 def reading_rules(sweep: SweepTables) -> tuple[str, ...]:
     """Return how to read the report, and what was left out of it."""
+    of_fields = fields.HOW_TO_READ if sweep.tables["fields"] else ()
     of_search = () if sweep.search is None else study_wording.HOW_TO_READ
-    return (*HOW_TO_READ, *of_search, *sweep.problems)
+    return (*HOW_TO_READ, *of_fields, *of_search, *sweep.problems)
 
 
 def silent(_: str) -> None:

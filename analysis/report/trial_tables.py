@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from analysis.fields import FIELDS
 from analysis.report.answers import MEASURES
 from analysis.tables import (
     Column,
@@ -178,6 +179,7 @@ _TABLES: Mapping[str, Callable[[Sequence[Row]], tuple[Table, Sequence[Row]]]] = 
     "error_classes": partial(_sided, "error_class", "Error classes, share of completions", "error"),
     "constructs": partial(_sided, "construct", "Primary criterion by construct", "construct"),
     "measures": partial(_whole, MEASURES),
+    "fields": partial(_whole, FIELDS),
     "parts": partial(_whole, _PARTS),
     "judge": partial(_whole, _JUDGE),
     "lengths": partial(_whole, _LENGTHS),

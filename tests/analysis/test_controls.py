@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import pytest
 from synthetic_sweep import SHARED_KEY, FakeTrial, write_run, write_sweep
 
 from analysis.measured import measure
 from analysis.records import CONTROLS, SweepRecords, read_run
-from analysis.report.controls import ARMS, control_rows, control_sentences
+from analysis.report.controls import ANSWERS, ARMS, control_rows, control_sentences
 from analysis.sweep import SweepVerdicts, compared_trials, judge
 from analysis.tables import Row, texts
 from analysis.verdicts import Word
@@ -47,6 +48,15 @@ def write_both_methods(parent: Path) -> Path:
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (folder / "trials" / trial.trial_id / "metrics.jsonl").write_text(text)
     return folder
+
+
+def add_answers(folder: Path, *, right: dict[str, int]) -> None:
+    """Make one in so many of a kind's strict answers the expected one."""
+    for file in folder.glob("*/*/eval/test/samples.parquet"):
+        samples = pd.read_parquet(file)
+        every = right[file.parents[3].name]
+        is_right = samples["criterion/strict"] & (samples.index % every == 0)
+        samples.assign(**{"criterion/correct": is_right}).to_parquet(file, index=False)
 
 
 class Both(NamedTuple):
@@ -224,3 +234,20 @@ def test_a_trial_from_before_tokens_were_counted_has_none(tmp_path: Path) -> Non
     for folder in (tmp_path, tmp_path / "none"):
         run = read_run(folder)
         assert math.isnan(run.trained_tokens) and math.isnan(run.training_s)
+
+
+def test_valid_and_right_stand_beside_each_other_where_answers_are_known(tmp_path: Path) -> None:
+    folder = write_both_methods(tmp_path)
+    assert not any("right" in arm for arm in arms_of(folder).arms)
+    add_answers(folder, right={"baselines": 1, "controls": 10, "trials": 2})
+    untrained, held, supervised, _ = arms_of(folder).arms
+    assert untrained["valid"] < held["valid"] and untrained["right"] > held["right"]
+    for arm in (untrained, held, supervised):
+        assert arm["valid_but_wrong"] == pytest.approx(arm["valid"] - arm["right"])
+        for name in ("valid", "strict", "right", "valid_but_wrong"):
+            assert arm[f"{name}_low"] < arm[name] < arm[f"{name}_high"] + 1e-9
+    measured = measure(read_run(folder / CONTROLS / "held"))
+    assert held["valid"] == measured.criterion("conformant").mean()
+    assert tuple(measured.rate("correct")) == (held["right"], held["right_low"], held["right_high"])
+    shown = texts(ANSWERS, [held])[0]
+    assert list(shown) == ["model", "arm", "valid", "strict", "right", "valid but wrong"]

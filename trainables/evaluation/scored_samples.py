@@ -4,6 +4,7 @@ A completion that could not be scored has no row: a rate is of what was measured
 every comparison still meets the same prompts, a prompt without any row ends the evaluation.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -88,6 +89,7 @@ def _row(
         **{f"criterion/{name}": holds for name, holds in score.criteria.items()},
         **{f"reward/{name}": score.rewards.get(name, math.nan) for name in task.components},
         **{f"measure/{name}": score.measures.get(name, math.nan) for name in task.measures},
+        **({"fields": json.dumps(score.fields)} if score.fields else {}),
         "details": score.details,
         "error_class": score.error_class,
         "error_path": score.error_path,

@@ -118,6 +118,9 @@ class Score:
     """A real think block was written."""
     measures: Mapping[str, float] = field(default_factory=dict)
     """Each of ``Task.measures``."""
+    fields: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Where a document is expected: of each of its fields how many values are right, wrong and
+    missing, and how many are there that nobody expected."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """What a component is put together from, where the data choose the names, e.g. rubrics."""
     details: str = ""

@@ -4,6 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
+from strictune.cli.tables import table_console, text_table
+
 __all__ = ["configure", "execute"]
 
 
@@ -29,10 +31,15 @@ def execute(args: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
     # pandas, scipy and statsmodels take a second to import.
     from analysis import compare_runs, comparison_lines, plain
+    from analysis.fields import FIELDS
+    from analysis.tables import texts
 
     compared = compare_runs(args.ours, args.theirs, args.criterion, across=args.across)
     if args.json:
         print(json.dumps(plain(compared), indent=2, ensure_ascii=False))
     else:
         print("\n".join(comparison_lines(compared)))
+        if compared.fields:
+            title = f"{FIELDS.title}; difference: {' - '.join(compared.runs)}"
+            table_console().print(text_table(title, texts(FIELDS, compared.fields), num_left=2))
     return 0

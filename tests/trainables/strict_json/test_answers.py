@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trainables.tasks.strict_json.answers import Answer, compare
+from trainables.tasks.strict_json.answers import NO_DOCUMENT, Answer, compare
 from trainables.tasks.strict_json.rewards import ANSWER_REWARDS
 from trainables.tasks.strict_json.scoring import Scorer
 from trainables.tasks.strict_json.settings import StrictJsonSettings
@@ -85,6 +85,58 @@ def test_shares_are_of_leaves() -> None:
     assert compare([], {}).f1 == 0 and compare({}, {}).f1 == 1
 
 
+@pytest.mark.parametrize(
+    ("document", "options", "fields"),
+    [
+        pytest.param(
+            EXPECTED,
+            {},
+            {
+                "/buyer": (1, 0, 0, 0),
+                "/paid": (1, 0, 0, 0),
+                "/items/*/id": (2, 0, 0, 0),
+                "/items/*/n": (2, 0, 0, 0),
+            },
+            id="all-right",
+        ),
+        pytest.param(
+            {"buyer": "Tom", "items": [{"id": 1, "n": 9}, {"id": 2}, {"id": 3}], "a/b": None},
+            {},
+            {
+                "/buyer": (0, 1, 0, 0),
+                "/paid": (0, 0, 1, 0),
+                "/items/*/id": (2, 0, 0, 1),
+                "/items/*/n": (0, 1, 1, 0),
+                "/a~1b": (0, 0, 0, 1),
+            },
+            id="each-kind",
+        ),
+        pytest.param(
+            {"items": [{"id": 2, "n": 2}, {"id": 3, "n": 7}]},
+            {"any_order": True, "ignore": ["buyer", "paid"]},
+            {"/items/*/id": (1, 1, 0, 0), "/items/*/n": (1, 1, 0, 0)},
+            id="any-order-and-ignored",
+        ),
+        pytest.param(
+            NO_DOCUMENT,
+            {"ignore": ["items"]},
+            {"/buyer": (0, 0, 1, 0), "/paid": (0, 0, 1, 0)},
+            id="no-document",
+        ),
+        pytest.param(
+            "text",
+            {"ignore": ["items", "paid"]},
+            {"/buyer": (0, 0, 1, 0), "": (0, 0, 0, 1)},
+            id="another-kind-of-document",
+        ),
+    ],
+)
+def test_values_are_counted_by_field(
+    document: Any, options: dict[str, Any], fields: dict[str, tuple[int, ...]]
+) -> None:
+    assert compare(document, EXPECTED, **options).fields == fields
+
+
 def test_deep_documents_raise_nothing() -> None:
     deep: Any = []
     for _ in range(480):
@@ -108,7 +160,9 @@ def test_a_strict_answer_can_be_wrong_and_says_where() -> None:
     assert found.criteria["strict"] and not found.criteria["correct"]
     assert (found.error_class, found.error_path) == ("wrong_text", "/buyer")
     assert found.rewards["content"] == found.measures["content_f1"] == pytest.approx(5 / 6)
+    assert found.fields["/buyer"] == (0, 1, 0, 0)
     assert not scored(f"{fenced(EXPECTED)} Done.").criteria["correct"]
+    assert scored("none").fields["/items/*/id"] == (0, 0, 2, 0)
 
 
 @pytest.mark.parametrize("thinking", [False, True], ids=["no-think", "think"])

@@ -9,6 +9,8 @@ import pytest
 
 from strictune.config import TrialSpec, expand, load_sweep
 from strictune.errors import SpecError
+from trainables.evaluation.scored_samples import score_samples
+from trainables.rollouts.completion import Completion
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 from trainables.tasks.strict_json.task import StrictJson
 from trainables.tasks.task import SPLITS, Attempt
@@ -62,6 +64,23 @@ def test_rows_become_prompts_of_three_splits_with_right_answers(tmp_path: Path) 
         assert task.gold_completion(prompt, thinking=True) is None
         score = task.score(Attempt(str(gold), prompt, False, False), thinking=False)
         assert score.criteria["correct"] and set(score.rewards.values()) == {1.0}
+
+
+def test_samples_say_which_fields_are_right_where_answers_are_known(tmp_path: Path) -> None:
+    write(tmp_path, ROWS)
+    for columns, is_known in ((COLUMNS, True), ({"prompt": "text"}, False)):
+        task = StrictJson(settings_in(tmp_path, columns=columns))
+        prompt = task.prompts("train")[0]
+        document = json.dumps({"buyer": "Nobody", "count": 0})
+        made = [Completion(text, 9, False) for text in (f"```json\n{document}\n```", "none")]
+        samples = score_samples(
+            task, [prompt], made, thinking=False, think_prefilled=[False]
+        ).samples
+        assert ("fields" in samples) == is_known
+        if is_known:
+            wrong, missing = map(json.loads, samples["fields"])
+            assert wrong == {"/buyer": [0, 1, 0, 0], "/count": [0, 1, 0, 0]}
+            assert missing == {"/buyer": [0, 0, 1, 0], "/count": [0, 0, 1, 0]}
 
 
 def test_chat_and_schemas_of_their_own_are_kept_as_they_are(tmp_path: Path) -> None:

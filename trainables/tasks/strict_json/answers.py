@@ -4,7 +4,7 @@ Objects are unordered and numbers are equal by value. A leaf is a value that is 
 empty one, with its path. Where arrays are unordered, paths leave positions out.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ __all__ = [
     "CONTENT",
     "CORRECT",
     "MAX_WRONG_CONTENT",
-    "NOTHING",
+    "NO_DOCUMENT",
     "Answer",
     "Comparison",
     "compare",
@@ -28,7 +28,12 @@ MAX_WRONG_CONTENT = 0.95
 
 ANSWER_MEASURES = ("content_precision", "content_recall", "content_f1")
 
+NO_DOCUMENT = object()
+"""What a completion holds that holds no document."""
+
 Path = tuple[str | int, ...]
+Leaf = tuple[tuple[tuple[bool, str | int], ...], str, Hashable]
+"""A leaf as it is compared: its path, of which positions are marked, its kind and its value."""
 
 _ANY = "*"
 _KINDS: Mapping[type, str] = {str: "text", bool: "boolean", int: "number", float: "number"}
@@ -48,10 +53,8 @@ class Comparison(NamedTuple):
     ``wrong_boolean``, ``wrong_value``, ``missing_value`` or ``extra_value``."""
     where: str
     """A JSON pointer to it."""
-
-
-NOTHING = Comparison(False, 0.0, 0.0, 0.0, "missing_value", "")
-"""For what holds no document."""
+    fields: Mapping[str, tuple[int, ...]]
+    """See ``Score.fields``; ``*`` is any position of an array."""
 
 
 class Answer(NamedTuple):
@@ -72,15 +75,18 @@ def compare(
     """Compare a document with the expected one.
 
     Args:
-        document: What a model wrote, parsed.
+        document: What a model wrote, parsed; or ``NO_DOCUMENT``.
         expected: What it should have written.
         ignore: Keys that do not count anywhere, or JSON pointers, in which ``*`` is any position.
         any_order: Arrays are unordered.
     """
-    ours, theirs = (
-        list(_leaves(value, ignore, any_order=any_order)) for value in (document, expected)
-    )
-    held, wanted = Counter(map(_key, ours)), Counter(map(_key, theirs))
+    theirs = list(_leaves(expected, ignore, any_order=any_order))
+    wanted = Counter(map(_key, theirs))
+    if document is NO_DOCUMENT:
+        fields = _field_counts({}, wanted)
+        return Comparison(False, 0.0, 0.0, 0.0, "missing_value", "", fields)
+    ours = list(_leaves(document, ignore, any_order=any_order))
+    held = Counter(map(_key, ours))
     num_shared = (held & wanted).total()
     precision = num_shared / held.total() if held else float(not wanted)
     recall = num_shared / wanted.total() if wanted else float(not held)
@@ -88,7 +94,31 @@ def compare(
     f1 = 2 * precision * recall / total if total else 0.0
     is_equal = held == wanted and (not any_order or _same_arrays(document, expected, ignore))
     error, where = ("ok", "") if is_equal else _first_difference(ours, theirs)
-    return Comparison(is_equal, precision, recall, f1, error, where)
+    fields = _field_counts(held, wanted)
+    return Comparison(is_equal, precision, recall, f1, error, where, fields)
+
+
+def _field_counts(
+    held: Mapping[Leaf, int], wanted: Mapping[Leaf, int]
+) -> dict[str, tuple[int, ...]]:
+    """Count the leaves of each field that are right, wrong, missing and extra.
+
+    At one path a leaf that nobody expected and one that is not there are together one wrong leaf.
+    """
+    right, unexpected, absent = (defaultdict[Path, int](int) for _ in range(3))
+    for leaf in {**wanted, **held}:
+        path = tuple(part for _, part in leaf[0])
+        shared = min(held.get(leaf, 0), wanted.get(leaf, 0))
+        right[path] += shared
+        unexpected[path] += held.get(leaf, 0) - shared
+        absent[path] += wanted.get(leaf, 0) - shared
+    fields: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for path, num_right in right.items():
+        wrong = min(unexpected[path], absent[path])
+        field = _pointer(tuple(_ANY if isinstance(part, int) else part for part in path))
+        counts = (num_right, wrong, absent[path] - wrong, unexpected[path] - wrong)
+        fields[field] = [sum(pair) for pair in zip(fields[field], counts, strict=True)]
+    return {field: tuple(counts) for field, counts in fields.items()}
 
 
 def _leaves(
@@ -125,7 +155,7 @@ def _pointer(path: Path) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
 
 
-def _key(leaf: tuple[Path, object]) -> Hashable:
+def _key(leaf: tuple[Path, object]) -> Leaf:
     path, value = leaf
     # Positions and keys differ, and so do true and 1; 1 and 1.0 are one number.
     places = tuple((isinstance(part, int), part) for part in path)

@@ -14,7 +14,7 @@ from trainables.tasks.strict_json.answers import (
     ANSWER_MEASURES,
     CORRECT,
     MAX_WRONG_CONTENT,
-    NOTHING,
+    NO_DOCUMENT,
     Answer,
     Comparison,
 )
@@ -114,7 +114,7 @@ class Scorer:
         is_valid = parsed.is_read and compiled.is_valid(parsed.document)
         validity = validity_reward(parsed)
         schema_reward, failures = _grade(compiled, parsed, validity.value, is_valid=is_valid)
-        found = answer.compared(parsed.document) if answer and parsed.is_read else None
+        found = answer and answer.compared(parsed.document if parsed.is_read else NO_DOCUMENT)
         judged = Judged(
             completion=parsed,
             thinking=thinking,
@@ -122,7 +122,7 @@ class Scorer:
             validity=validity,
             schema=schema_reward,
             bulk=None if is_valid else compiled.grader.bulk,
-            content=None if found is None else _content(found),
+            content=_content(found) if found and parsed.is_read else None,
         )
         table = REWARDS if answer is None else ANSWER_REWARDS
         rewards = {name: component.function(judged) for name, component in table.items()}
@@ -131,8 +131,7 @@ class Scorer:
         )
         criteria = place(parsed, is_valid=is_valid, thinking=thinking, verdict=verdict)
         measures = {}
-        if answer is not None:
-            found = found or NOTHING
+        if found is not None:
             if criteria["strict"] and not found.is_equal:
                 error = Problem(found.error_class, found.where)
             criteria[CORRECT] = criteria["strict"] and found.is_equal
@@ -147,6 +146,7 @@ class Scorer:
             error_path=error.where,
             is_thinking=verdict == "real",
             measures=measures,
+            fields={} if found is None else found.fields,
         )
 
     def _compile(self, schema: str) -> CompiledSchema:
