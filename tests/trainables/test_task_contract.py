@@ -11,6 +11,7 @@ from random import Random
 import pytest
 from pydantic import ValidationError
 
+from strictune.errors import SpecError
 from trainables.tasks import TASKS, load_task
 from trainables.tasks.task import SPLITS, Attempt, Prompt, Score, Task
 
@@ -29,9 +30,11 @@ def shipped() -> list[Task]:
     for kind, settings_class in TASKS.items():
         sizes = {name: 240 for name in settings_class.model_fields if name.startswith("num_")}
         try:
-            tasks.append(load_task(settings_class.model_validate({"kind": kind, **sizes})))
-        except ValidationError:
-            continue  # Reads files that a sweep must name.
+            task = load_task(settings_class.model_validate({"kind": kind, **sizes}))
+            task.check()
+        except (ValidationError, SpecError):
+            continue  # Reads files that must be named.
+        tasks.append(task)
     return tasks
 
 

@@ -117,9 +117,9 @@ def test_a_stage_is_compared_with_the_one_before(sweep: SweepTables) -> None:
 
 def test_every_table_is_there(sweep: SweepTables) -> None:
     assert tuple(sweep.tables) == TABLES
-    # One model, and a task that has neither measures nor parts and asks no judge.
+    # One model, and a task that has no measures, answers or parts and asks no judge.
     empty = {name for name in TABLES if not sweep.tables[name]}
-    assert empty == {"equal_tokens", "measures", "parts", "judge"}
+    assert empty == {"equal_tokens", "measures", "fields", "parts", "judge"}
 
 
 def test_prompts_of_another_data_set_are_not_shown(sweep: SweepTables) -> None:
