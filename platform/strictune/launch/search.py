@@ -164,6 +164,7 @@ def _search(
         tuner = tuner_for(runner, name="search", grants=grants.values(), searcher=searcher)
         if fit(tuner).is_interrupted:
             raise KeyboardInterrupt
+        searcher.record_lost()
     left_open = list(dict.fromkeys(searcher.left_open))
     for reason in left_open:
         say(f"left open: {reason}")

@@ -13,6 +13,9 @@ import yaml
 from optuna.trial import TrialState
 from tiny_sweep import ROOT, environment, mlflow_runs, read_json, wait_for
 
+from strictune.launch.trials import MAX_RESTARTS
+from strictune.records import read_attempts
+
 pytestmark = pytest.mark.ray
 
 SCRIPT = ROOT / "tests" / "support" / "quick_search.py"
@@ -105,6 +108,36 @@ def test_a_search_whose_driver_is_killed_ends_with_each_point_once(tmp_path: Pat
     other = run(tmp_path, "--resume", sampler="random")
     assert other.returncode == 2
     assert "search.sampler (tpe -> random)" in other.stderr
+
+
+@pytest.mark.slow
+def test_a_point_whose_processes_died_before_the_interrupt_is_resumed(tmp_path: Path) -> None:
+    """A signal to all processes of a sweep may reach its trials before its driver."""
+    driver = subprocess.Popen(
+        command(tmp_path),
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    sweep = tmp_path / "runs" / "quick"
+    try:
+        wait_for(lambda: any(sweep.glob("trials/*/attempts.jsonl")))
+        (trial, *_) = (path.parent for path in sweep.glob("trials/*/attempts.jsonl"))
+        for number in range(1, MAX_RESTARTS + 2):
+            wait_for(lambda number=number: len(read_attempts(trial)) == number)
+            os.kill(read_attempts(trial)[-1].pid, signal.SIGKILL)
+        error = sweep / "ray" / "search" / trial.name / "error.txt"
+        wait_for(lambda: f"Failure # {MAX_RESTARTS + 1} " in error.read_text())
+        os.killpg(driver.pid, signal.SIGTERM)
+        driver.wait(120)
+    finally:
+        driver.kill()
+    assert not (trial / "outcome.json").exists()
+
+    resumed = run(tmp_path, "--resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    check_whole(tmp_path)
 
 
 def test_asha_stops_trials_and_keeps_their_values_apart(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from strictune.launch.grants import num_at_once, with_share
 from strictune.launch.study.cell_study import CellStudy, Point
 from strictune.launch.trials import GROWN, Runner, pause_of, record_lost, resources_of
 from strictune.packing import Grant, next_larger
+from strictune.records import read_outcome
 from trainables.pulse import STOP_FILE
 from trainables.ray_trainable import Attempt
 
@@ -62,6 +63,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._on_change = on_change
         self._queue: deque[_Run] = deque()
         self._running: dict[str, _Run] = {}
+        self._lost: list[tuple[_Run, str]] = []
         for study in studies:
             for point in study.interrupted():
                 self._begin(study, point)
@@ -116,9 +118,20 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         if pause is not None:
             self.left_open.append(pause.reason)
             return
-        if said is not None:
-            record_lost(folder, said)
+        if said is not None and read_outcome(folder) is None:
+            self._lost.append((run, said))
+            return
         self._settle(run.study, run.point)
+
+    def record_lost(self) -> None:
+        """Record the trials whose process died too often, and tell their studies.
+
+        To be called at the end of a search that was not interrupted: what interrupts a sweep may
+        end the processes of its trials too, and Tune says so first.
+        """
+        for run, said in self._lost:
+            record_lost(self._folder(run), said)
+            self._settle(run.study, run.point)
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the studies' storage and the folders are the state."""
