@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from strictune.config import SweepSpec, TrialSpec, expand
 from strictune.config.base import did_you_mean
 from strictune.config.sweep import MATRIX_KEYS
+from strictune.config.training import SftSpec, grpo_learning_rate
 from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError
 from trainables.tasks import load_task
@@ -21,6 +22,7 @@ __all__ = [
     "SharedBudget",
     "check_tasks",
     "expand",
+    "low_rate_sentences",
     "parse_only",
     "plan_document",
     "search_sentence",
@@ -166,6 +168,34 @@ def search_sentence(sweep: SweepSpec) -> str | None:
     seeds = ", ".join(map(str, search.confirm.seeds))
     split = sweep.evaluation.final_split
     return f"{text}; then the winner against {against} with seeds {seeds} on the {split} split."
+
+
+def low_rate_sentences(trials: Sequence[TrialSpec]) -> list[str]:
+    """Warn of cells whose learning rate is below a tenth of the default for their model."""
+    cells: dict[tuple[str, float, float], list[str]] = {}
+    for trial in trials:
+        own, default = _learning_rates(trial)
+        if own < default / 10:
+            names = cells.setdefault((f"{trial.method}.learning_rate", own, default), [])
+            if trial.cell not in names:
+                names.append(trial.cell)
+    return [
+        f"{key} = {own:g} is below a tenth of {default:g}, the default for an adapter on a model "
+        f"of this size: expect little to be learned in {_first(names)}."
+        for (key, own, default), names in cells.items()
+    ]
+
+
+def _first(cells: Sequence[str]) -> str:
+    return cells[0] + (f" and {len(cells) - 1} more cells" if len(cells) > 1 else "")
+
+
+def _learning_rates(trial: TrialSpec) -> tuple[float, float]:
+    """Return the rate that a trial's method reads, and its default."""
+    if trial.method == "sft":
+        return trial.sft.learning_rate, SftSpec().learning_rate
+    assert trial.grpo.learning_rate is not None
+    return trial.grpo.learning_rate, grpo_learning_rate(trial.model)
 
 
 def _search_document(sweep: SweepSpec) -> dict[str, Any] | None:

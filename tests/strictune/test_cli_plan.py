@@ -30,6 +30,18 @@ def test_tied_cells_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "let failures tie with passes" not in plan(capsys, QUICKSTART)
 
 
+def test_a_learning_rate_far_below_the_default_is_warned_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    published = str(SPACES / "strict_json_single.yaml")
+    out = plan(capsys, published)
+    assert "grpo.learning_rate = 5e-06 is below a tenth of 0.0002" in out
+    assert "no-think \u00b7 standard and 3 more cells." in out
+    for rate in ("null", "2e-5"):
+        rated = (published, "--set", f"trial.grpo.learning_rate={rate}")
+        assert json.loads(plan(capsys, *rated, "--json"))["warnings"] == []
+
+
 def test_json_is_the_plan_document(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(plan(capsys, QUICKSTART, "--json", "--only", "thinking=true"))
     assert document["num_trials"] == len(document["trials"]) == 3

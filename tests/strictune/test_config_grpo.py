@@ -6,10 +6,10 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from strictune.config import GrpoSpec
+from strictune.config import GrpoSpec, TrialSpec
 from strictune.config.training import Optimizer, Scheduler
 
-OURS = {"max_steps", "max_think_length", "logging_steps"}
+OURS = {"max_steps", "max_think_length", "logging_steps", "learning_rate"}
 """Fields whose default, or existence, is ours and not TRL's."""
 
 ASK_TRL = """
@@ -73,3 +73,25 @@ def test_contradictions_are_refused(fields: dict[str, object], message: str) -> 
 def test_a_step_counts_completions() -> None:
     spec = GrpoSpec(max_steps=1, per_device_train_batch_size=4, gradient_accumulation_steps=6)
     assert spec.completions_per_step == 24
+
+
+@pytest.mark.parametrize(
+    ("model", "rate"),
+    [
+        ("package:smollm2-135m", 2e-4),
+        ("HuggingFaceTB/SmolLM2-360M-Instruct", 2e-4),
+        ("Qwen/Qwen2.5-0.5B-Instruct", 5e-5),
+        ("/models/7b/Llama-3.2-1B", 5e-5),
+        ("Qwen/Qwen3-4B-Instruct-2507", 1e-5),
+        ("Qwen/Qwen3-30B-A3B", 1e-5),
+        ("builtin:tiny", 5e-5),
+    ],
+)
+def test_a_learning_rate_that_is_not_named_follows_the_size_of_the_model(
+    model: str, rate: float
+) -> None:
+    given = {"model": model, "task": {"kind": "strict_json"}}
+    trial = TrialSpec.model_validate(given | {"grpo": {"max_steps": 4}})
+    assert trial.grpo.learning_rate == rate
+    named = given | {"grpo": {"max_steps": 4, "learning_rate": rate}}
+    assert TrialSpec.model_validate(named).trial_id == trial.trial_id

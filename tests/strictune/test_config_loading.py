@@ -71,13 +71,15 @@ MISTAKES = [
     ),
     pytest.param(
         "trial.grpo.learning_rate=fast",
-        "trial.grpo.learning_rate = fast, expected a number above 0. Peak learning rate.",
+        "trial.grpo.learning_rate = fast, expected a number above 0, or null. "
+        "Peak learning rate; null takes the default for the model's size.",
         id="text-for-a-number",
     ),
     pytest.param(
         "trial.grpo.learning_rate='0.1'",
         "trial.grpo.learning_rate = 0.1 (a text, because of the quotes around it: remove them), "
-        "expected a number above 0. Peak learning rate.",
+        "expected a number above 0, or null. "
+        "Peak learning rate; null takes the default for the model's size.",
         id="quoted-number",
     ),
     pytest.param(

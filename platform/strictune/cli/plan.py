@@ -41,6 +41,7 @@ def execute(args: argparse.Namespace) -> int:
     from strictune.costs import expected_costs
     from strictune.planning import (
         check_tasks,
+        low_rate_sentences,
         parse_only,
         plan_document,
         search_sentence,
@@ -57,13 +58,20 @@ def execute(args: argparse.Namespace) -> int:
     plan = plan_document(sweep, trials)
     costs = expected_costs(sweep.resources, trials_to_pay(sweep, trials), [machine], CostCache())
     budgets = shared_budgets(trials, at_once=costs.at_once)
+    warnings = low_rate_sentences(trials)
     if args.json:
-        shares = {"costs": costs.document(), "budgets": [found._asdict() for found in budgets]}
+        shares = {
+            "costs": costs.document(),
+            "budgets": [found._asdict() for found in budgets],
+            "warnings": warnings,
+        }
         print(json.dumps(plan | shares, indent=2, ensure_ascii=False))
     else:
         _print_tables(plan, costs, search=search_sentence(sweep))
         for found in budgets:
             print(_budget_sentence(found, at_once=costs.at_once))
+        for warning in warnings:
+            print(warning)
     return 0
 
 

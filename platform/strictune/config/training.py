@@ -1,6 +1,9 @@
 """How a trial trains: its precision, its adapter, and the GRPO or SFT that trains it.
 
 Names and defaults are those of TRL's ``GRPOConfig`` and ``SFTConfig`` and PEFT's ``LoraConfig``.
+Learning rates alone have other defaults: TRL's are for full models, and adapters want about ten
+times as much, in supervised and in reinforcement learning (Schulman et al. 2025, "LoRA Without
+Regret").
 Left out is what strictune decides itself (output folders, seeds, reward weights, reporting,
 precision) and what needs an engine that is not offered.
 
@@ -10,11 +13,13 @@ dealt them, and the token limit of a completion. How many steps it has follows f
 """
 
 import math
+import re
 from typing import Annotated, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, model_validator
 
 from strictune.config.base import Problem, Spec, refuse
+from strictune.config.naming import short_model_name
 
 __all__ = [
     "DTYPES",
@@ -28,6 +33,7 @@ __all__ = [
     "SftSpec",
     "SftStage",
     "auto_dtype",
+    "grpo_learning_rate",
     "sft_stage",
 ]
 
@@ -36,6 +42,11 @@ Dtype = Literal["auto", ComputeDtype]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 """The precisions that a sweep file may name."""
 
+SIZE = re.compile(r"(?<![a-z\d.])(\d+(?:\.\d+)?)([mb])(?![a-z\d])")
+SCALES = {"m": 1e-3, "b": 1.0}
+UNKNOWN_SIZE = 1.0
+LEARNING_RATES = ((0.5, 2e-4), (2.0, 5e-5), (math.inf, 1e-5))
+"""Billions of parameters below which a learning rate is the default; see ``grpo_learning_rate``."""
 OUTER_LAYERS = frozenset({"wte", "wpe", "shared", "lm_head", "head", "output", "output_layer"})
 """What embeddings and output layers are called whose names do not say ``embed``."""
 Scheduler = Literal[
@@ -65,8 +76,6 @@ class OptimizationSpec(Spec):
     """Completions in one forward and backward pass of one worker."""
     gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
     """Passes behind one optimizer step."""
-    learning_rate: Annotated[float, Field(gt=0)]
-    """Peak learning rate."""
     lr_scheduler_type: Scheduler = "linear"
     """Course of the learning rate over a stage."""
     warmup_steps: Annotated[float, Field(ge=0)] = 0.0
@@ -107,8 +116,8 @@ class GrpoSpec(OptimizationSpec):
     """Optimizer steps, over all stages."""
     num_generations: Annotated[int, Field(ge=2)] = 8
     """Completions per prompt; below 2 the advantage is always zero."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-6
-    """Peak learning rate."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate; null takes the default for the model's size."""
     beta: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the KL term (k3) against the base model; 0 loads no reference."""
     loss_type: Literal["grpo", "dr_grpo", "bnpo", "dapo"] = "dapo"
@@ -170,8 +179,8 @@ class SftSpec(OptimizationSpec):
     """What is equal to a GRPO trial of the same ``grpo`` block, beside the prompts. completions:
     each gold is trained on as often as GRPO trains on a completion of its prompt, in as many
     passes over a stage, so that the completion tokens are about the same. prompts: once."""
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-5
-    """Peak learning rate. Adapters usually want ten times the default, which is TRL's."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    """Peak learning rate; the default is ten times TRL's, which is for full models."""
 
     @model_validator(mode="after")
     def _schedule_agrees(self) -> Self:
@@ -248,6 +257,24 @@ class LoraSpec(Spec):
 def _is_outer(module: str) -> bool:
     name = module.rpartition(".")[2]
     return "embed" in name or name in OUTER_LAYERS
+
+
+def grpo_learning_rate(model: str) -> float:
+    """Return the default learning rate of an adapter trained by GRPO, by the model's size.
+
+    It is 2e-4 below 0.5 billion parameters, 5e-5 below 2 billion and where the name says no size,
+    1e-5 above.
+
+    2e-4 is what SmolLM2-135M has learned from here; 5e-5 and 1e-5 are those of TRL's guide to
+    LoRA for Qwen3-0.6B and SmolLM3-3B.
+
+    Args:
+        model: Its name, in which a number with M or B is taken for its parameters.
+    """
+    name = short_model_name(model)
+    sizes = [float(number) * SCALES[scale] for number, scale in SIZE.findall(name)]
+    billions = max(sizes, default=UNKNOWN_SIZE)
+    return next(rate for below, rate in LEARNING_RATES if billions < below)
 
 
 def auto_dtype(

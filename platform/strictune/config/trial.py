@@ -24,6 +24,7 @@ from strictune.config.training import (
     OptimizationSpec,
     SftSpec,
     SftStage,
+    grpo_learning_rate,
     sft_stage,
 )
 from strictune.config.weights import active_weights, tied_components, weight_problems
@@ -122,6 +123,14 @@ class TrialSpec(TrialTemplate):
     """The matrix' variant, or the point of a search, whose settings this trial has."""
     interim_steps: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Steps, over all stages, at which training pauses and the validation split is measured."""
+
+    @model_validator(mode="after")
+    def _learning_rate_is_named(self) -> Self:
+        if self.grpo.learning_rate is None:
+            named = {"learning_rate": grpo_learning_rate(self.model)}
+            # A trial is frozen once it is made; what is returned here is not what __init__ makes.
+            object.__setattr__(self, "grpo", self.grpo.model_copy(update=named))
+        return self
 
     @model_validator(mode="after")
     def _cell_can_be_trained(self) -> Self:

@@ -46,6 +46,14 @@ def test_settings_lead_back_to_the_parameters_that_drew_them(
         assert set(cell.distributions(params)) == set(params)
 
 
+def test_the_cell_itself_lies_in_a_space_of_learning_rates_it_does_not_name(
+    tmp_path: Path,
+) -> None:
+    key = "grpo.learning_rate"
+    cell = space_of(tmp_path, {"settings": {key: {"low": 1e-5, "high": 1e-3, "log": True}}})
+    assert cell.params({}) == {key: 5e-5}
+
+
 def test_a_setting_of_the_task_is_drawn_and_acts(tmp_path: Path) -> None:
     key = "task.reward.citation_weight"
     space = {"settings": {key: {"low": 0.1, "high": 1.0}}}

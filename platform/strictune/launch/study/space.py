@@ -155,6 +155,8 @@ def cell_space(sweep: SweepSpec, cell: TrialSpec) -> CellSpace:
     earned = sweep.task.default_weights(cell.thinking)
     start = start_of(sweep)
     own: dict[str, JsonValue] = {key: setting_at(start, key) for key in spec.settings}
+    if "grpo.learning_rate" in own:
+        own["grpo.learning_rate"] = cell.grpo.learning_rate  # Null in the file is the model's.
     own[table] = dict(cell.weights)
     curriculum = f"curricula.{cell.curriculum}"
     own[curriculum] = [stage.model_dump(mode="json") for stage in cell.stages]
