@@ -16,7 +16,7 @@ from trainables.tasks.base_settings import BaseSettings, Component
 from trainables.tasks.ifstruct.checks import CRITERIA, Request, judge
 from trainables.tasks.jsonl import Row
 from trainables.tasks.splits import prompt_text, read_prompts, row_id
-from trainables.tasks.task import Attempt, Prompt, Score, Split, Task
+from trainables.tasks.task import Attempt, OnProgress, Prompt, Score, Split, Task
 
 __all__ = ["IfStruct", "IfStructSettings"]
 
@@ -42,7 +42,7 @@ class IfStruct(Task):
     settings: IfStructSettings
     max_prompt_tokens = 4096
 
-    def check(self) -> None:
+    def check(self, on_progress: OnProgress | None = None) -> None:
         """Refuse to train.
 
         Raises:
