@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.tasks.refiner.answer import Answer, read_answer
-from trainables.tasks.refiner.citations import (
+from trainables.tasks.refiner.prompts import ABSTENTION
+from trainables.tasks.refiner.rewards import (
     CitationScore,
     Support,
     checkable_claims,
     citation_score,
     known_ids,
 )
-from trainables.tasks.refiner.prompts import ABSTENTION
 
 EVIDENCE = {"A": "a", "B": "b", "C": "c"}
 

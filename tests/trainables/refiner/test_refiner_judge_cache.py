@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from strictune.errors import StorageError
-from trainables.tasks.refiner.budget import BURST_S, Budget
 from trainables.tasks.refiner.judge_cache import JudgeCache, cache_key
+from trainables.tasks.refiner.judge_client import BURST_S, Budget
 
 
 def key(number: int) -> bytes:

@@ -9,8 +9,8 @@ from trainables.tasks.refiner.answer import read_answer
 from trainables.tasks.refiner.judge import RubricQuestion, SupportQuestion
 from trainables.tasks.refiner.lexical import LexicalJudge
 from trainables.tasks.refiner.prompts import ABSTENTION
+from trainables.tasks.refiner.rewards import STATIC_RUBRICS, active_rubrics, rubric_mean
 from trainables.tasks.refiner.rows import RefinerRow, Rubric
-from trainables.tasks.refiner.rubrics import STATIC_RUBRICS, active_rubrics, rubric_mean
 from trainables.tasks.refiner.synthetic import draw_rows
 
 

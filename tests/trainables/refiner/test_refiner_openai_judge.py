@@ -28,9 +28,9 @@ from strictune.errors import TrialError, TrialStopped
 from trainables.tasks.refiner import openai_judge
 from trainables.tasks.refiner.judge import Question, RubricQuestion, SupportQuestion
 from trainables.tasks.refiner.judge_prompt import chat_question
-from trainables.tasks.refiner.judge_settings import OpenAiSettings
 from trainables.tasks.refiner.openai_judge import OpenAiJudge
 from trainables.tasks.refiner.rows import Rubric
+from trainables.tasks.refiner.settings import OpenAiSettings
 
 KEY = "sk-very-secret"
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from strictune.errors import SpecError
-from trainables.tasks.refiner.row_files import load_rows
+from trainables.tasks.refiner.data import load_rows
 from trainables.tasks.refiner.rows import Rubric, row_from_column, row_to_column
 
 RUBRIC = {"title": "Right colour", "description": "Says that it is red."}

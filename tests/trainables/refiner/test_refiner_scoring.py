@@ -18,8 +18,8 @@ from trainables.tasks.refiner.data import ROW_COLUMN
 from trainables.tasks.refiner.judge import Question, RubricQuestion, SupportQuestion
 from trainables.tasks.refiner.lexical import LexicalJudge
 from trainables.tasks.refiner.prompts import ABSTENTION
+from trainables.tasks.refiner.rewards import STATIC_RUBRICS, rubric_mean
 from trainables.tasks.refiner.rows import RefinerRow, Rubric, row_to_column
-from trainables.tasks.refiner.rubrics import STATIC_RUBRICS, rubric_mean
 from trainables.tasks.refiner.scoring import Marks, RefinerScorer
 from trainables.tasks.refiner.settings import COMPONENT, CRITERIA, MEASURES, RefinerSettings
 from trainables.tasks.refiner.settings import RewardSettings as Rewards

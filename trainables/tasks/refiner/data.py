@@ -1,15 +1,19 @@
-"""The splits of the refiner as prompts."""
+"""The splits of the refiner as prompts, and the rows of its files."""
 
 from pathlib import Path
 
+from strictune.errors import SpecError
+from trainables.tasks.data_files import HubSource, Source, read_source
 from trainables.tasks.refiner.prompts import row_messages
-from trainables.tasks.refiner.row_files import load_rows
-from trainables.tasks.refiner.rows import RefinerRow, row_to_column
+from trainables.tasks.refiner.rows import RefinerRow, check_row, row_to_column
 from trainables.tasks.refiner.settings import RefinerSettings
-from trainables.tasks.refiner.synthetic import SyntheticRow, draw_rows
+from trainables.tasks.refiner.synthetic import draw_rows
 from trainables.tasks.task import Prompt, Split
 
-__all__ = ["ROW_COLUMN", "build_split", "read_prompts"]
+__all__ = ["HUB", "ROW_COLUMN", "build_split", "load_rows", "read_prompts"]
+
+HUB = "hub:"
+"""``hub:<data set>@<split>`` names a split of a hub data set."""
 
 ROW_COLUMN = "row"
 """The prompt's column that holds its row."""
@@ -29,7 +33,7 @@ def build_split(split: Split, settings: RefinerSettings) -> tuple[Prompt, ...]:
         return tuple(_prompt(row) for row in load_rows(source))
     size = settings.num_train_rows if split == "train" else settings.num_eval_rows
     drawn = draw_rows(split, seed=settings.data_seed, num_rows=size)
-    return tuple(_synthetic_prompt(made) for made in drawn)
+    return tuple(_prompt(made.row, made.gold) for made in drawn)
 
 
 def read_prompts(path: Path) -> tuple[Prompt, ...]:
@@ -39,6 +43,33 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
         SpecError: The file cannot be read, or a row of it cannot be used.
     """
     return tuple(_prompt(row) for row in load_rows(str(path)))
+
+
+def load_rows(source: str) -> tuple[RefinerRow, ...]:
+    """Load and check all rows of a source, in its order.
+
+    Args:
+        source: ``hub:<data set>@<split>``, or a file or folder that ``read_source`` reads.
+
+    Raises:
+        SpecError: The source cannot be read, is empty, or a row of it cannot be used.
+    """
+    rows: dict[str, RefinerRow] = {}
+    for raw in read_source(_hub_source(source) if source.startswith(HUB) else source):
+        row = check_row(raw)
+        if row.id in rows:
+            raise SpecError(f"{raw.where}: id = {row.id!r} names an earlier row too.")
+        rows[row.id] = row
+    if not rows:
+        raise SpecError(f"{source}: holds no rows, expected at least one.")
+    return tuple(rows.values())
+
+
+def _hub_source(source: str) -> Source:
+    name, _, split = source.removeprefix(HUB).partition("@")
+    if not name or not split:
+        raise SpecError(f"{source}: expected hub:<data set>@<split>, e.g. hub:me/rows@train.")
+    return HubSource(dataset=name, split=split)
 
 
 def _prompt(row: RefinerRow, gold: str | None = None) -> Prompt:
@@ -51,10 +82,6 @@ def _prompt(row: RefinerRow, gold: str | None = None) -> Prompt:
         columns={ROW_COLUMN: row_to_column(row)},
         gold=gold,
     )
-
-
-def _synthetic_prompt(made: SyntheticRow) -> Prompt:
-    return _prompt(made.row, made.gold)
 
 
 def _difficulty(row: RefinerRow) -> str:

@@ -13,19 +13,18 @@ import json
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Literal
 
 import aiohttp
 
-from trainables.tasks.refiner.budget import Budget
 from trainables.tasks.refiner.judge_health import BatchHealth, CallFault
 from trainables.tasks.refiner.judge_prompt import ChatQuestion, reply_schema
-from trainables.tasks.refiner.judge_settings import OpenAiSettings
 from trainables.tasks.refiner.replies import ReplyError, scores_in_body
+from trainables.tasks.refiner.settings import OpenAiSettings
 
-__all__ = ["CallError", "JudgeClient", "OutputMode"]
+__all__ = ["Budget", "CallError", "JudgeClient", "OutputMode"]
 
 OutputMode = Literal["json_schema", "json_object", "none"]
 """How a request asks for JSON."""
@@ -34,6 +33,8 @@ PAUSE_S = 0.5
 """The first pause is up to twice this long..."""
 MAX_PAUSE_S = 30.0
 """... and none is longer."""
+BURST_S = 5.0
+"""So many seconds' worth may be spent at once."""
 CHARS_PER_TOKEN = 4
 """For the budget, until the server says how many tokens there were."""
 
@@ -172,6 +173,34 @@ class JudgeClient:
         health.prompt_tokens += prompt
         health.completion_tokens += completion
         return prompt + completion
+
+
+class Budget:
+    """Spends a budget per minute evenly; who wants more than there is waits.
+
+    Not locked: it belongs to one event loop.
+    """
+
+    def __init__(
+        self, per_minute: float | None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_s = None if per_minute is None else per_minute / 60
+        self._clock = clock
+        self._spent_until = -float("inf")
+
+    def reserve(self, amount: float) -> float:
+        """Take an amount and return how many seconds to wait before using it."""
+        if self._per_s is None:
+            return 0.0
+        now = self._clock()
+        start = max(self._spent_until, now - BURST_S)
+        self._spent_until = start + amount / self._per_s
+        return max(0.0, start - now)
+
+    def correct(self, amount: float) -> None:
+        """Take more, or give back (below 0), after the fact."""
+        if self._per_s is not None:
+            self._spent_until += amount / self._per_s
 
 
 def _status_error(status: int, said: str, retry_after: str) -> CallError:

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from trainables.tasks.refiner.answer import Answer, read_answer
 from trainables.tasks.refiner.judge import Judgement, Question, RubricQuestion, SupportQuestion
 from trainables.tasks.refiner.prompts import gold_answer
+from trainables.tasks.refiner.rewards import STATIC_RUBRICS
 from trainables.tasks.refiner.rows import Rubric
-from trainables.tasks.refiner.rubrics import STATIC_RUBRICS
 from trainables.tasks.refiner.sentences import words
 
 __all__ = ["LexicalJudge"]

@@ -29,9 +29,9 @@ from trainables.tasks.refiner.judge_calls import EndedCalls, OpenCalls
 from trainables.tasks.refiner.judge_client import PAUSE_S, CallError, JudgeClient, OutputMode
 from trainables.tasks.refiner.judge_health import BatchHealth, FailureWatch
 from trainables.tasks.refiner.judge_prompt import ChatQuestion, chat_question
-from trainables.tasks.refiner.judge_settings import OpenAiSettings
 from trainables.tasks.refiner.replies import READING
 from trainables.tasks.refiner.rows import Rubric
+from trainables.tasks.refiner.settings import OpenAiSettings
 
 __all__ = ["OpenAiJudge", "shared_judge"]
 

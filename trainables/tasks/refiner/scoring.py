@@ -17,17 +17,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trainables.tasks.refiner.answer import Answer, Reading, read_answer
-from trainables.tasks.refiner.citations import (
+from trainables.tasks.refiner.data import ROW_COLUMN
+from trainables.tasks.refiner.judge import Judge, Question, RubricQuestion, SupportQuestion
+from trainables.tasks.refiner.rewards import (
     CitationScore,
     Support,
+    active_rubrics,
     checkable_claims,
     citation_score,
     known_ids,
+    rubric_mean,
 )
-from trainables.tasks.refiner.data import ROW_COLUMN
-from trainables.tasks.refiner.judge import Judge, Question, RubricQuestion, SupportQuestion
 from trainables.tasks.refiner.rows import RefinerRow, Rubric, row_from_column
-from trainables.tasks.refiner.rubrics import active_rubrics, rubric_mean
 from trainables.tasks.refiner.settings import COMPONENT, RewardSettings
 from trainables.tasks.refiner.shown import shown_details
 from trainables.tasks.task import Attempt, BatchScore, Purpose, Score

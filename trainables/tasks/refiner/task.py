@@ -7,12 +7,17 @@ from pathlib import Path
 from trainables.tasks.refiner.crafted import crafted_answers
 from trainables.tasks.refiner.data import ROW_COLUMN, build_split, read_prompts
 from trainables.tasks.refiner.judge import Judge
-from trainables.tasks.refiner.judge_settings import JudgeSettings, LexicalSettings
 from trainables.tasks.refiner.lexical import LexicalJudge
 from trainables.tasks.refiner.prompts import row_messages
 from trainables.tasks.refiner.rows import row_from_column
 from trainables.tasks.refiner.scoring import Marks, RefinerScorer
-from trainables.tasks.refiner.settings import MEASURES, RefinerSettings, RewardSettings
+from trainables.tasks.refiner.settings import (
+    MEASURES,
+    JudgeSettings,
+    LexicalSettings,
+    RefinerSettings,
+    RewardSettings,
+)
 from trainables.tasks.task import (
     NO_HOOKS,
     SPLITS,
