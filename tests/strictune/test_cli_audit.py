@@ -1,16 +1,10 @@
 """``strictune audit``: arms from columns, leakage, filters, output, and what it refuses."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from strictune.cli import main
-
-HEAVY = ("torch", "transformers", "ray", "mlflow")
+from command_line import HEAVY, as_json, imported_by, printed, refusal, write_jsonl
 
 NUM_PROMPTS = 12
 ITEMS = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array"}}}
@@ -21,25 +15,14 @@ def fenced(document: object) -> str:
     return f"```json\n{json.dumps(document)}\n```"
 
 
-def write(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
 @pytest.fixture
 def schemas(tmp_path: Path) -> Path:
     """Every other prompt asks for an array; families of two."""
-    return write(
-        tmp_path / "schemas.jsonl",
-        [
-            {
-                "prompt": f"Write {index}.",
-                "schema": ITEMS if index % 2 else FLAT,
-                "group": f"g{index // 2}",
-            }
-            for index in range(NUM_PROMPTS)
-        ],
+    rows = (
+        {"prompt": f"Write {n}.", "schema": ITEMS if n % 2 else FLAT, "group": f"g{n // 2}"}
+        for n in range(NUM_PROMPTS)
     )
+    return write_jsonl(tmp_path / "schemas.jsonl", *rows)
 
 
 @pytest.fixture
@@ -54,29 +37,14 @@ def completions(tmp_path: Path) -> Path:
             {**prompt, "run": "after", "completion": fenced({"a": index})},
             {**prompt, "run": "void", "completion": fenced({}), "thinking": True},
         ]
-    return write(tmp_path / "completions.jsonl", rows)
-
-
-def audit(capsys: pytest.CaptureFixture[str], *args: object) -> dict[str, Any]:
-    assert main(["audit", *map(str, args), "--json"]) == 0
-    document: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return document
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    assert main(["audit", *map(str, args)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    return str(err)
+    return write_jsonl(tmp_path / "completions.jsonl", *rows)
 
 
 def test_arms_verdicts_and_signs_come_from_the_columns(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
 ) -> None:
-    found = audit(
-        capsys, completions, "--schemas", schemas, "--by", "run", "--baseline", "run=before",
-        "--family", "group",
-    )  # fmt: skip
+    options = ("--by", "run", "--baseline", "run=before", "--family", "group")
+    found = as_json(capsys, "audit", completions, "--schemas", schemas, *options)
     arms = {arm["arm"]: arm for arm in found["arms"]}
     assert (found["num_prompts"], found["num_families"]) == (12, 6)
     assert [arms[name]["counts"]["strict"] for name in ("before", "after", "void")] == [10, 6, 0]
@@ -97,14 +65,9 @@ def test_leakage_tells_prompts_from_skeletons(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
 ) -> None:
     renamed = {"type": "object", "required": ["b"], "properties": {"b": {"type": "integer"}}}
-    train = write(
-        tmp_path / "train.jsonl",
-        [
-            {"prompt": "  write   3. ", "schema": renamed},
-            {"prompt": "Something else.", "schema": renamed},
-        ],
-    )
-    found = audit(capsys, completions, "--schemas", schemas, "--train", train)
+    rows = ({"prompt": text, "schema": renamed} for text in ("  write   3. ", "Something else."))
+    train = write_jsonl(tmp_path / "train.jsonl", *rows)
+    found = as_json(capsys, "audit", completions, "--schemas", schemas, "--train", train)
     assert found["leaks"] == [
         {"kind": "prompt", "num_prompts": 12, "num_in_training": 1},
         {"kind": "skeleton", "num_prompts": 12, "num_in_training": 6},
@@ -116,39 +79,35 @@ def test_arms_are_kept_as_runs_for_compare(
 ) -> None:
     runs = tmp_path / "runs"
     args = [completions, "--schemas", schemas, "--by", "run", "--baseline", "run=before"]
-    found = audit(capsys, *args, "--family", "group", "--out", runs)
+    found = as_json(capsys, "audit", *args, "--family", "group", "--out", runs)
     (baseline,) = (runs / "baselines").iterdir()
     trial = next(path for path in (runs / "trials").iterdir() if path.name.startswith("after"))
-    assert main(["compare", str(trial), str(baseline), "--json"]) == 0
-    compared = json.loads(capsys.readouterr().out)
+    compared = as_json(capsys, "compare", trial, baseline)
     assert compared["deltas"] == found["comparisons"][0]["deltas"]
-    assert f"--out {runs}: is not empty" in refusal(capsys, *args, "--out", runs)
+    assert f"--out {runs}: is not empty" in refusal(capsys, "audit", *args, "--out", runs)
 
 
 def test_without_schemas_in_training_only_prompts_are_looked_up(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
 ) -> None:
-    train = write(tmp_path / "train.jsonl", [{"prompt": "Write 3."}])
-    found = audit(capsys, completions, "--schemas", schemas, "--train", train)
+    train = write_jsonl(tmp_path / "train.jsonl", {"prompt": "Write 3."})
+    found = as_json(capsys, "audit", completions, "--schemas", schemas, "--train", train)
     assert [leak["kind"] for leak in found["leaks"]] == ["prompt"]
 
 
 def test_only_keeps_values_of_either_file(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
 ) -> None:
-    found = audit(
-        capsys, completions, "--schemas", schemas,
-        "--only", "run=before,after", "--only", "group=g0",
-    )  # fmt: skip
+    options = ("--only", "run=before,after", "--only", "group=g0")
+    found = as_json(capsys, "audit", completions, "--schemas", schemas, *options)
     assert (found["num_completions"], found["num_prompts"]) == (4, 2)
 
 
 def test_tables_and_sentences_for_people(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
 ) -> None:
-    options = ["--schemas", str(schemas), "--by", "run", "--baseline", "run=before"]
-    assert main(["audit", str(completions), *options]) == 0
-    out = capsys.readouterr().out
+    options = ["--schemas", schemas, "--by", "run", "--baseline", "run=before"]
+    out = printed(capsys, "audit", completions, *options)
     assert "before (baseline)" in out
     assert "36 completions in 3 arms, on 12 different prompts of 2 families." in out
     assert "void: sign of low_think_rate" in out
@@ -162,12 +121,11 @@ def test_half_a_surrogate_pair_in_an_arm_is_shown_as_its_escape(
         for index in range(4)
         for arm in ("a\ud83d", "\udc00")
     ]
-    path = write(tmp_path / "arms.jsonl", rows)
+    path = write_jsonl(tmp_path / "arms.jsonl", *rows)
     options = ["--by", "arm", "--family", "set", "--contrast", "arm"]
-    found = audit(capsys, path, "--schemas", schemas, *options)
+    found = as_json(capsys, "audit", path, "--schemas", schemas, *options)
     assert [arm["arm"] for arm in found["arms"]] == ["a\\ud83d", "\\udc00"]
-    assert main(["audit", str(path), "--schemas", str(schemas), *options]) == 0
-    assert "a\\ud83d" in capsys.readouterr().out
+    assert "a\\ud83d" in printed(capsys, "audit", path, "--schemas", schemas, *options)
 
 
 def test_two_prompts_show_no_difference_beyond_the_possible(
@@ -180,8 +138,8 @@ def test_two_prompts_show_no_difference_beyond_the_possible(
         for run, document in (("before", before), ("after", after))
     ]
     options = ["--by", "run", "--baseline", "run=before", "--family", "group"]
-    path = write(tmp_path / "two.jsonl", rows)
-    found = audit(capsys, path, "--schemas", schemas, *options)
+    path = write_jsonl(tmp_path / "two.jsonl", *rows)
+    found = as_json(capsys, "audit", path, "--schemas", schemas, *options)
     (compared,) = found["comparisons"]
     assert compared["verdict"]["detectable_pp"] is None
     shares = [value for name, value in compared["measures"].items() if name.startswith("share/")]
@@ -191,8 +149,7 @@ def test_two_prompts_show_no_difference_beyond_the_possible(
     ]
     bounds = [point for point in points if point is not None]
     assert (min(bounds), max(bounds)) == (-100.0, 100.0)
-    assert main(["audit", str(path), "--schemas", str(schemas), *options]) == 0
-    out = capsys.readouterr().out
+    out = printed(capsys, "audit", path, "--schemas", schemas, *options)
     assert (
         "strict +50.0 pp [-100.0, 100.0]: no clear difference (p = 0.500); too few families" in out
     )
@@ -203,7 +160,9 @@ def test_documents_of_any_depth_are_counted(
 ) -> None:
     deep = "[" * 450 + "1" + "]" * 450
     rows = [{"prompt": "Write 1.", "completion": f"```json\n{deep}\n```"}]
-    found = audit(capsys, write(tmp_path / "deep.jsonl", rows), "--schemas", schemas)
+    found = as_json(
+        capsys, "audit", write_jsonl(tmp_path / "deep.jsonl", *rows), "--schemas", schemas
+    )
     assert found["arms"][0]["means"]["num_values"] == 1.0
 
 
@@ -243,26 +202,20 @@ def test_what_is_refused(
     options: list[str],
     message: str,
 ) -> None:
-    assert message in refusal(capsys, completions, "--schemas", schemas, *options)
+    assert message in refusal(capsys, "audit", completions, "--schemas", schemas, *options)
 
 
 def test_training_rows_need_a_prompt_and_schemas_in_all_or_none(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
 ) -> None:
     options = [completions, "--schemas", schemas, "--train"]
-    mixed = write(tmp_path / "mixed.jsonl", [{"prompt": "x", "schema": FLAT}, {"prompt": "y"}])
-    assert "1 of 2 rows have a schema" in refusal(capsys, *options, mixed)
-    blind = write(tmp_path / "blind.jsonl", [{"text": "x"}])
-    assert "blind.jsonl:1: field 'prompt' is missing" in refusal(capsys, *options, blind)
-    empty = write(tmp_path / "empty.jsonl", [])
-    assert "holds no row" in refusal(capsys, *options, empty)
+    mixed = write_jsonl(tmp_path / "mixed.jsonl", {"prompt": "x", "schema": FLAT}, {"prompt": "y"})
+    assert "1 of 2 rows have a schema" in refusal(capsys, "audit", *options, mixed)
+    blind = write_jsonl(tmp_path / "blind.jsonl", {"text": "x"})
+    assert "blind.jsonl:1: field 'prompt' is missing" in refusal(capsys, "audit", *options, blind)
+    empty = write_jsonl(tmp_path / "empty.jsonl")
+    assert "holds no row" in refusal(capsys, "audit", *options, empty)
 
 
 def test_an_audit_needs_no_torch(completions: Path, schemas: Path) -> None:
-    code = (
-        "import sys\nfrom strictune.cli import main\n"
-        f"main(['audit', {str(completions)!r}, '--schemas', {str(schemas)!r}, '--json'])\n"
-        f"found = [name for name in {HEAVY!r} if name in sys.modules]\n"
-        "sys.exit(', '.join(found) or 0)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    assert not imported_by("audit", completions, "--schemas", schemas) & HEAVY

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from byte_llama import save_byte_llama
+from command_line import as_json, printed, refusal, write_jsonl
 
 from strictune.cli import main
 from strictune.config import TrialSpec, dump_yaml
@@ -22,8 +23,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the run ``free`` and the run ``held``."""
     folder = tmp_path_factory.mktemp("runs")
     model = save_byte_llama(folder / "model")
-    suite = folder / "mine.jsonl"
-    suite.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    suite = write_jsonl(folder / "mine.jsonl", *ROWS)
     options = ["evaluate", "--model", str(model), "--suite", str(suite), *QUICK]
     assert main([*options, "--out", str(folder / "free")]) == 0
     assert main([*options, "--constrain", "--out", str(folder / "held")]) == 0
@@ -46,16 +46,8 @@ def test_random_weights_are_right_where_the_grammar_holds(evaluated: Path) -> No
 def test_the_table_says_what_was_decoded_freely_and_how_fast(
     evaluated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = evaluated / "again"
-    options = [
-        "--model",
-        str(evaluated / "model"),
-        "--suite",
-        str(evaluated / "mine.jsonl"),
-        *QUICK,
-    ]
-    assert main(["evaluate", *options, "--constrain", "--out", str(folder)]) == 0
-    out = capsys.readouterr().out
+    asked = ("--model", evaluated / "model", "--suite", evaluated / "mine.jsonl", *QUICK)
+    out = printed(capsys, "evaluate", *asked, "--constrain", "--out", evaluated / "again")
     assert "under a grammar: 2 of 3 prompts; decoded freely: 1 (1: failed to compile" in out
     assert " tokens a second; " in out
 
@@ -63,16 +55,15 @@ def test_the_table_says_what_was_decoded_freely_and_how_fast(
 def test_a_free_and_a_constrained_run_are_not_compared(
     evaluated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["compare", str(evaluated / "held"), str(evaluated / "free")]) == 2
-    assert "grammar is 'llguidance" in capsys.readouterr().err
+    message = refusal(capsys, "compare", evaluated / "held", evaluated / "free")
+    assert "grammar is 'llguidance" in message
 
 
 def test_a_control_is_compared_on_request_and_called_one(
     evaluated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = [str(evaluated / name) for name in ("held", "free")]
-    assert main(["compare", *runs, "--across", "grammar"]) == 0
-    out = capsys.readouterr().out
+    runs = [evaluated / name for name in ("held", "free")]
+    out = printed(capsys, "compare", *runs, "--across", "grammar")
     assert "+66.7 pp" in out
     assert "They did not start equal: grammar differ." in out
 
@@ -107,8 +98,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_untrained_models_of_a_sweep_are_measured_once_under_its_decoding(
     sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", "--sweep", str(sweep), "--constrain", "--json"]) == 0
-    [document] = json.loads(capsys.readouterr().out)
+    [document] = as_json(capsys, "evaluate", "--sweep", sweep, "--constrain")
     [control] = (sweep / "controls").iterdir()
     assert document["folder"] == str(control)
     assert (document["num_prompts"], document["num_completions"]) == (3, 6)
@@ -118,8 +108,7 @@ def test_the_untrained_models_of_a_sweep_are_measured_once_under_its_decoding(
     assert key["grammar"].startswith("llguidance")
 
     before = (control / "outcome.json").read_bytes()
-    assert main(["evaluate", "--sweep", "mine", "--constrain", "--out", str(sweep.parent)]) == 0
-    out = capsys.readouterr().out
+    out = printed(capsys, "evaluate", "--sweep", "mine", "--constrain", "--out", sweep.parent)
     assert f"strictune report {sweep}" in out
     assert "no-think" in out
     assert [path.read_bytes() for path in sweep.glob("controls/*/outcome.json")] == [before]
@@ -142,5 +131,4 @@ def test_the_untrained_models_of_a_sweep_are_measured_once_under_its_decoding(
 def test_a_sweep_says_what_is_measured(
     sweep: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", *options, "--out", str(sweep.parent)]) == 2
-    assert message in capsys.readouterr().err
+    assert message in refusal(capsys, "evaluate", *options, "--out", sweep.parent)

@@ -1,28 +1,23 @@
 """``strictune data``: files that repeat with their seed, and what inspect shows of them."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from command_line import as_json, printed, refusal, write_jsonl
 
-from strictune.cli import main
 from trainables.tasks.strict_json.data import build_splits
 from trainables.tasks.strict_json.export import write_splits
 
 FEW = ("--num-train", "30", "--num-eval", "24")
+INSPECT = ("data", "inspect")
 FILES = ("train.jsonl", "validation.jsonl", "test.jsonl")
-
-
-def data(*args: object) -> int:
-    return main(["data", *map(str, args)])
 
 
 def test_generate_writes_the_splits_of_the_seed(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert data("generate", "--out", tmp_path / "a", "--seed", 3, *FEW) == 0
-    assert "train.jsonl: 30 prompts" in capsys.readouterr().out
+    out = printed(capsys, "data", "generate", "--out", tmp_path / "a", "--seed", 3, *FEW)
+    assert "train.jsonl: 30 prompts" in out
     expected = build_splits(seed=3, num_train_prompts=30, num_eval_prompts=24)
     write_splits(tmp_path / "b", expected)
     for name in FILES:
@@ -31,38 +26,30 @@ def test_generate_writes_the_splits_of_the_seed(
 
 def test_generate_overwrites_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text("mine")
-    assert data("generate", "--out", tmp_path, *FEW) == 2
-    assert "test.jsonl: exists already" in capsys.readouterr().err
+    message = refusal(capsys, "data", "generate", "--out", tmp_path, *FEW)
+    assert "test.jsonl: exists already" in message
     assert (tmp_path / "test.jsonl").read_text() == "mine"
-
-
-def inspected(capsys: pytest.CaptureFixture[str], *args: object) -> dict[str, Any]:
-    assert data("inspect", *args, "--json") == 0
-    document: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return document
 
 
 def test_inspect_says_the_same_of_drawn_and_of_written_prompts(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    drawn = inspected(capsys, "--seed", 3, *FEW)
-    data("generate", "--out", tmp_path, "--seed", 3, *FEW)
-    capsys.readouterr()
-    assert inspected(capsys, tmp_path) == drawn
+    drawn = as_json(capsys, *INSPECT, "--seed", 3, *FEW)
+    printed(capsys, "data", "generate", "--out", tmp_path, "--seed", 3, *FEW)
+    assert as_json(capsys, *INSPECT, tmp_path) == drawn
     assert drawn["splits"]["test"]["num_families"] == 6
     assert set(drawn["num_shared_families"].values()) == {0}
     assert len(drawn["splits"]["train"]["samples"]) == 3
 
 
 def test_inspect_counts_tokens_of_whole_prompts(capsys: pytest.CaptureFixture[str]) -> None:
-    tiers = inspected(capsys, *FEW, "--tokenizer", "builtin:tiny")["splits"]["test"]["difficulties"]
-    lengths = tiers["hard"]["prompt_lengths"]["tokens builtin:tiny"]
+    found = as_json(capsys, *INSPECT, *FEW, "--tokenizer", "builtin:tiny")["splits"]["test"]
+    lengths = found["difficulties"]["hard"]["prompt_lengths"]["tokens builtin:tiny"]
     assert 0 < lengths["median"] <= lengths["max"] <= 512
 
 
 def test_inspect_prints_tables_and_samples(capsys: pytest.CaptureFixture[str]) -> None:
-    assert data("inspect", *FEW, "--samples", 2) == 0
-    out = capsys.readouterr().out
+    out = printed(capsys, *INSPECT, *FEW, "--samples", 2)
     for text in ("of three or more", "exact_count", "train and test share 0 families", "schema: "):
         assert text in out
     assert out.count("prompt: ") == 3 * 3 * 2
@@ -72,13 +59,13 @@ def test_inspect_describes_the_rows_of_any_task(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     rows = [{"prompt": f"{a}{b} is what?", "answer": a} for a in "abcde" for b in "vwxyz"]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_jsonl(tmp_path / "rows.jsonl", *rows)
     (tmp_path / "mine.py").write_text("def right(completions, **rest): ...\n")
     task = "{kind: functions, module: mine.py, rewards: [right], success: right, train: rows.jsonl}"
     trial = "{model: builtin:tiny, grpo: {max_steps: 1}}"
     sweep = tmp_path / "s.yaml"
     sweep.write_text(f"name: s\ntask: {task}\ntrial: {trial}\n")
-    splits = inspected(capsys, sweep)["splits"]
+    splits = as_json(capsys, *INSPECT, sweep)["splits"]
     assert {name: split["num_families"] for name, split in splits.items()} == {
         "train": 21,
         "validation": 2,
@@ -86,8 +73,8 @@ def test_inspect_describes_the_rows_of_any_task(
     }
     assert splits["test"]["samples"][0]["prompt"].endswith(" is what?")
     (tmp_path / "rows.jsonl").write_text('{"question": "a"}\n')
-    assert data("inspect", sweep) == 2
-    assert "rows.jsonl:1: column 'prompt' is missing" in capsys.readouterr().err
+    message = refusal(capsys, *INSPECT, sweep)
+    assert "rows.jsonl:1: column 'prompt' is missing" in message
 
 
 @pytest.mark.parametrize(
@@ -105,5 +92,4 @@ def test_inspect_describes_the_rows_of_any_task(
 def test_bad_input_is_named(
     capsys: pytest.CaptureFixture[str], args: tuple[str, ...], message: str
 ) -> None:
-    assert data("inspect", *args) == 2
-    assert message in capsys.readouterr().err
+    assert message in refusal(capsys, *INSPECT, *args)

@@ -3,18 +3,17 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
+from command_line import as_json, printed, refusal, write_jsonl
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tiny_llama import save_random_llama
 from transformers import AutoModelForCausalLM
 
 from strictune.cli import evaluate as evaluate_verb
-from strictune.cli import main
 from strictune.config import DTYPES, SamplingSpec
 from trainables.tasks.refiner.settings import RefinerSettings
 from trainables.tasks.strict_json.criteria import CRITERIA
@@ -43,24 +42,7 @@ def adapter(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
-    path = tmp_path / "mine.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    return path
-
-
-def evaluate(*args: object) -> int:
-    return main(["evaluate", *map(str, args)])
-
-
-def summary_of(capsys: pytest.CaptureFixture[str], *args: object) -> dict[str, Any]:
-    assert evaluate(*args, "--json") == 0
-    document: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return document
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    assert evaluate(*args) == 2
-    return str(capsys.readouterr().err)
+    return write_jsonl(tmp_path / "mine.jsonl", *ROWS)
 
 
 @pytest.fixture
@@ -74,8 +56,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         call = {"name": "go", "description": "Goes.", "parameters": {"type": kind}}
         turn = [{"role": "user", "content": question}]
         rows.append({"id": f"simple_python_{number}", "question": [turn], "function": [call]})
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (data / "BFCL_v4_simple_python.json").write_text(lines)
+    write_jsonl(data / "BFCL_v4_simple_python.json", *rows)
     monkeypatch.syspath_prepend(tmp_path / "site")
 
 
@@ -83,7 +64,7 @@ def test_a_run_leaves_what_a_trial_leaves(
     capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    summary = summary_of(capsys, "--model", model, "--suite", suite, *QUICK, "--out", out)
+    summary = as_json(capsys, "evaluate", "--model", model, "--suite", suite, *QUICK, "--out", out)
     samples = pd.read_parquet(out / "eval" / "mine" / "samples.parquet")
     assert list(samples["prompt_id"]) == ["a", "a", "b", "b", "c", "c"]
     assert list(samples["sample"]) == [0, 1] * 3
@@ -110,13 +91,12 @@ def test_two_runs_compare_with_and_without_an_adapter(
 ) -> None:
     base, ours = tmp_path / "base", tmp_path / "ours"
     common = ("--model", model, "--suite", suite, *QUICK)
-    summary_of(capsys, *common, "--out", base)
-    summary_of(capsys, *common, "--adapter", adapter, "--out", ours)
+    as_json(capsys, "evaluate", *common, "--out", base)
+    as_json(capsys, "evaluate", *common, "--adapter", adapter, "--out", ours)
     locks = [json.loads((folder / "lock.json").read_text()) for folder in (base, ours)]
     assert locks[0]["baseline_key"] == locks[1]["baseline_key"]
     assert [lock["adapter"] for lock in locks] == [None, str(adapter)]
-    assert main(["compare", str(ours), str(base), "--json"]) == 0
-    compared = json.loads(capsys.readouterr().out)
+    compared = as_json(capsys, "compare", ours, base)
     assert (compared["criterion"], compared["num_prompts"]) == ("strict", 3)
 
 
@@ -125,10 +105,9 @@ def test_runs_that_were_decoded_differently_are_not_compared(
 ) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     common = ("--model", model, "--suite", suite, *QUICK)
-    summary_of(capsys, *common, "--out", one)
-    summary_of(capsys, *common, "--top-p", "0.5", "--out", other)
-    assert main(["compare", str(one), str(other)]) == 2
-    assert "top_p is 0.95 in" in capsys.readouterr().err
+    as_json(capsys, "evaluate", *common, "--out", one)
+    as_json(capsys, "evaluate", *common, "--top-p", "0.5", "--out", other)
+    assert "top_p is 0.95 in" in refusal(capsys, "compare", one, other)
 
 
 def test_a_split_of_the_task_is_a_suite(
@@ -137,7 +116,7 @@ def test_a_split_of_the_task_is_a_suite(
     monkeypatch.chdir(tmp_path)
     args = ("--model", "builtin:tiny", "--suite", "strict_json:validation")
     greedy = ("--temperature", "0", "--max-new-tokens", "3", "--num-per-difficulty", "1")
-    folders = [summary_of(capsys, *args, *greedy)["folder"] for _ in range(2)]
+    folders = [as_json(capsys, "evaluate", *args, *greedy)["folder"] for _ in range(2)]
     parent = Path("runs") / "evaluations"
     assert folders == [str(parent / f"tiny-no-think-validation-{number}") for number in (1, 2)]
     keys = [json.loads(Path(folder, "lock.json").read_text()) for folder in folders]
@@ -149,7 +128,7 @@ def test_a_suite_from_outside_is_measured_as_far_as_it_fits(
 ) -> None:
     out = tmp_path / "run"
     args = ("--model", model, "--suite", "bfcl-eval:simple_python", *QUICK)
-    summary = summary_of(capsys, *args, "--max-prompt-tokens", "1300", "--out", out)
+    summary = as_json(capsys, "evaluate", *args, "--max-prompt-tokens", "1300", "--out", out)
     dropped = {"parameter of an unknown type": 1, "prompt of more than 1300 tokens": 1}
     assert (summary["num_prompts"], summary["dropped"]) == (1, dropped)
     lock = json.loads((out / "lock.json").read_text())
@@ -162,7 +141,7 @@ def test_a_suite_from_outside_of_which_nothing_fits_is_refused(
     capsys: pytest.CaptureFixture[str], model: Path, calls: None, tmp_path: Path
 ) -> None:
     args = ("--model", model, "--suite", "bfcl-eval:simple_python", "--out", tmp_path / "run")
-    error = refusal(capsys, *args, "--max-prompt-tokens", "99")
+    error = refusal(capsys, "evaluate", *args, "--max-prompt-tokens", "99")
     assert (
         "suite bfcl-eval:simple_python: none of its entries can be used (2 prompt of more than 99 "
         "tokens, 1 parameter of an unknown type). Raise --max-prompt-tokens"
@@ -175,7 +154,7 @@ def test_a_prompt_that_is_too_long_fails_the_run_with_its_reason(
 ) -> None:
     out = tmp_path / "run"
     args = ("--model", model, "--suite", "strict_json:test", "--num-per-difficulty", "1")
-    error = refusal(capsys, *args, *QUICK, "--out", out)
+    error = refusal(capsys, "evaluate", *args, *QUICK, "--out", out)
     assert "more than the 512" in error
     outcome = json.loads((out / "outcome.json").read_text())
     assert outcome["state"] == "FAILED"
@@ -186,8 +165,9 @@ def test_greedy_decoding_takes_one_sample_and_adds_the_tokens_of_thinking(
     capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
 ) -> None:
     greedy = ("--temperature", "0", "--max-new-tokens", "2", "--max-think-tokens", "3")
-    summary = summary_of(
+    summary = as_json(
         capsys,
+        "evaluate",
         *("--model", model, "--suite", suite, "--thinking", *greedy),
         *("--num-per-difficulty", "2", "--out", tmp_path / "run"),
     )
@@ -198,8 +178,8 @@ def test_greedy_decoding_takes_one_sample_and_adds_the_tokens_of_thinking(
 def test_the_table_shows_rates_with_intervals(
     capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
 ) -> None:
-    assert evaluate("--model", model, "--suite", suite, *QUICK, "--out", tmp_path / "run") == 0
-    out = capsys.readouterr().out
+    asked = ("--model", model, "--suite", suite, *QUICK, "--out", tmp_path / "run")
+    out = printed(capsys, "evaluate", *asked)
     assert "mine: Pass@1 with 95% intervals" in out
     assert "6 completions of 3 prompts" in out
     assert f"results: {tmp_path / 'run'}" in out
@@ -209,20 +189,19 @@ def test_several_samples_give_pass_at_k_and_pass_hat_k(
     capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
 ) -> None:
     args = ("--model", model, "--suite", suite, *QUICK)
-    summary = summary_of(capsys, *args, "--out", tmp_path / "run")
+    summary = as_json(capsys, "evaluate", *args, "--out", tmp_path / "run")
     assert set(summary["samples"]) == set(CRITERIA)
     one, two = summary["samples"]["strict"]
     assert (one["k"], two["k"]) == (1, 2)
     assert one["pass_at_k"] == one["pass_hat_k"] == summary["criteria"]["strict"]
-    assert evaluate(*args, "--out", tmp_path / "again") == 0
-    out = capsys.readouterr().out
+    out = printed(capsys, "evaluate", *args, "--out", tmp_path / "again")
     assert "pass@k: at least one of k samples is right; pass^k: all k are." in out
     assert [line.split()[1] for line in out.splitlines() if "pass" in line and "%" in line] == [
         "pass@1",
         "pass@2",
         "pass^2",
     ]
-    alone = summary_of(capsys, *args, "--samples", "1", "--out", tmp_path / "alone")
+    alone = as_json(capsys, "evaluate", *args, "--samples", "1", "--out", tmp_path / "alone")
     assert alone["samples"] == {criterion: [] for criterion in CRITERIA}
 
 
@@ -232,7 +211,7 @@ def test_an_occupied_folder_is_refused_and_kept(
     out = tmp_path / "run"
     out.mkdir()
     (out / "note").write_text("mine")
-    error = refusal(capsys, "--model", model, "--suite", suite, "--out", out)
+    error = refusal(capsys, "evaluate", "--model", model, "--suite", suite, "--out", out)
     assert "is not empty" in error
     assert [path.name for path in out.iterdir()] == ["note"]
 
@@ -244,7 +223,7 @@ def test_an_adapter_that_does_not_fit_is_refused(
     path = odd / "adapter_model.safetensors"
     save_file({k.replace(".layers.1.", ".layers.7."): v for k, v in load_file(path).items()}, path)
     args = ("--model", model, "--suite", suite, *QUICK, "--out", tmp_path / "run")
-    error = refusal(capsys, *args, "--adapter", odd)
+    error = refusal(capsys, "evaluate", *args, "--adapter", odd)
     assert "does not fit its base: 2 of 4 of its weights have no place and 2 of 4 that" in error
 
 
@@ -256,7 +235,9 @@ def test_a_model_that_names_no_end_is_refused(
         document = json.loads((endless / name).read_text())
         kept = {k: v for k, v in document.items() if not k.startswith("eos_token")}
         (endless / name).write_text(json.dumps(kept))
-    error = refusal(capsys, "--model", endless, "--suite", suite, "--out", tmp_path / "run")
+    error = refusal(
+        capsys, "evaluate", "--model", endless, "--suite", suite, "--out", tmp_path / "run"
+    )
     assert "names no end-of-sequence token" in error
     assert not (tmp_path / "run").exists()
 
@@ -268,7 +249,7 @@ def test_adapters_outside_safetensors_are_refused(
     shutil.copytree(adapter, pickled)
     (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
     args = ("--model", model, "--suite", suite, "--out", tmp_path / "run")
-    error = refusal(capsys, *args, "--adapter", pickled)
+    error = refusal(capsys, "evaluate", *args, "--adapter", pickled)
     assert "there is no adapter_model.safetensors" in error
     assert not (tmp_path / "run").exists()
 
@@ -301,7 +282,7 @@ def test_bad_input_is_named_and_leaves_nothing(
     message: str,
 ) -> None:
     given = ("--model", model, "--suite", suite, "--out", tmp_path / "run", *args)
-    assert message in refusal(capsys, *given)
+    assert message in refusal(capsys, "evaluate", *given)
     assert not (tmp_path / "run").exists()
 
 
@@ -317,7 +298,7 @@ def test_the_task_of_a_sweep_file_is_measured_by_its_judge(
     )
     out = tmp_path / "run"
     asked = ("--model", model, "--suite", "refiner:validation", *QUICK, "--out", out)
-    document = summary_of(capsys, *asked, "--task", sweep)
+    document = as_json(capsys, "evaluate", *asked, "--task", sweep)
     assert document["num_prompts"] == 4
     assert set(document["intervals"]) == set(RefinerSettings.criteria)
     request = yaml.safe_load((out / "evaluation.yaml").read_text())
@@ -327,7 +308,7 @@ def test_the_task_of_a_sweep_file_is_measured_by_its_judge(
 def test_a_task_that_is_neither_file_nor_kind_is_refused(
     capsys: pytest.CaptureFixture[str], model: Path
 ) -> None:
-    said = refusal(capsys, "--model", model, "--suite", "x.jsonl", "--task", "chess")
+    said = refusal(capsys, "evaluate", "--model", model, "--suite", "x.jsonl", "--task", "chess")
     assert "--task chess: expected a sweep file, or one of functions, refiner, strict_json" in said
 
 

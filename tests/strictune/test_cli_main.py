@@ -1,34 +1,20 @@
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from command_line import HEAVY, ROOT, imported_by, refusal, run_python
 
 from strictune import __version__, cli
 from strictune.cli import VERBS, main, make_parser
 from strictune.cli import run as run_verb
 
-ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "search_spaces" / "quickstart.yaml")
-HEAVY = ("torch", "transformers", "trl", "peft", "ray", "mlflow", "optuna", "datasets")
-HELPLESS = ("pydantic", "pandas", "scipy", "sqlalchemy", "strictune.config")
+UNHELPFUL = HEAVY | {"pydantic", "pandas", "scipy", "altair", "sqlalchemy", "strictune.config"}
 """What no help screen needs, and what would take most of its time."""
-
-
-def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join((str(ROOT), str(ROOT / "platform")))
-    return subprocess.run(
-        [sys.executable, *args],
-        env=os.environ | {"PYTHONPATH": path} | environ,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_help_lists_every_verb_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,35 +108,14 @@ def test_what_ends_a_verb_from_outside_is_one_line_and_no_failed_trial(
     assert len(err.splitlines()) == 1
 
 
-def imported_by(*command: str) -> set[str]:
-    """Return the modules that a command line imports in a process of its own."""
-    code = f"""
-import sys
-from strictune.cli import main
-try:
-    main({list(command)!r})
-finally:
-    print(*sys.modules, file=sys.stderr)
-"""
-    done = run("-c", code)
-    assert done.returncode == 0
-    return set(done.stderr.split())
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param(["schema"], id="schema"),
-        pytest.param(["plan", QUICKSTART], id="plan"),
-    ],
-)
+@pytest.mark.parametrize("command", [["schema"], ["plan", QUICKSTART]], ids=["schema", "plan"])
 def test_light_verbs_start_without_torch_ray_or_mlflow(command: list[str]) -> None:
-    assert not set(HEAVY) & imported_by(*command)
+    assert not HEAVY & imported_by(*command)
 
 
 def test_the_help_screen_imports_no_verb_and_no_configuration() -> None:
     found = imported_by("--help")
-    assert not found & {*HEAVY, *HELPLESS}
+    assert not found & UNHELPFUL
     assert not {name for name in found if name.startswith("strictune.cli.")}
 
 
@@ -162,15 +127,25 @@ for verb in VERBS:
     try:
         main([verb.name, "--help"])
     except SystemExit:
-        found = set({(*HEAVY, *HELPLESS)!r}) & sys.modules.keys()
+        found = {set(UNHELPFUL)!r} & sys.modules.keys()
         assert not found, (verb.name, found)
 """
-    done = run("-c", code)
+    done = run_python("-c", code)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    "verb", [["watch"], ["stop"], ["report"], ["weights", "replay"], ["track", "replay"]], ids=str
+)
+def test_a_folder_that_is_no_sweep_is_refused_and_every_place_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, verb: list[str]
+) -> None:
+    message = refusal(capsys, *verb, "quikstart", "--out", tmp_path)
+    assert f"neither quikstart nor {tmp_path}/quikstart is the folder of a sweep" in message
+
+
 def test_python_m_runs_the_same_command_line() -> None:
-    done = run("-m", "strictune", "plan", QUICKSTART, "--only", "thinking=maybe")
+    done = run_python("-m", "strictune", "plan", QUICKSTART, "--only", "thinking=maybe")
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: --only thinking=maybe: ")
@@ -178,16 +153,9 @@ def test_python_m_runs_the_same_command_line() -> None:
 
 def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -m strictune plan {QUICKSTART} --json | head -n 1"
-    path = os.pathsep.join((str(ROOT), str(ROOT / "platform")))
-    done = subprocess.run(
-        ["bash", "-c", command],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == "{\n"
-    assert done.stderr == ""
+    code = f"import os; os.execvp('bash', ['bash', '-c', {command!r}])"
+    done = run_python("-c", code)
+    assert (done.stdout, done.stderr) == ("{\n", "")
 
 
 def test_the_printed_schema_accepts_every_shipped_file(capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,16 +174,16 @@ POSIX = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 @pytest.mark.parametrize("environ", [ASCII, POSIX], ids=["ascii", "posix-locale"])
 def test_what_a_terminal_cannot_show_is_replaced(environ: dict[str, str]) -> None:
-    done = run("-m", "strictune", "plan", QUICKSTART, **environ)
+    done = run_python("-m", "strictune", "plan", QUICKSTART, **environ)
     assert done.returncode == 0, done.stderr
     assert "tiny ? no-think ? standard" in done.stdout
-    document = run("-m", "strictune", "plan", QUICKSTART, "--json", **environ)
+    document = run_python("-m", "strictune", "plan", QUICKSTART, "--json", **environ)
     assert "tiny \\u00b7 no-think" in document.stdout
     assert json.loads(document.stdout)["cells"][0]["name"] == "tiny · no-think · standard"
 
 
 def test_errors_with_characters_that_a_terminal_cannot_show_are_one_message() -> None:
-    done = run("-m", "strictune", "plan", "é.yaml", PYTHONIOENCODING="ascii:strict")
+    done = run_python("-m", "strictune", "plan", "é.yaml", PYTHONIOENCODING="ascii:strict")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ?.yaml: ")
 

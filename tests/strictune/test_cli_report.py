@@ -1,11 +1,9 @@
 """``strictune report``: what it writes, prints and refuses, and what MLflow gets of it."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import as_json, printed
 from reported_sweep import Drawing, write_reported_sweep
 
 from strictune.cli import main
@@ -26,8 +24,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_verb_names_what_it_wrote_and_what_to_run_next(
     sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["report", str(sweep)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = printed(capsys, "report", sweep).splitlines()
     assert lines[0].startswith(f"{sweep / 'report.html'}: ")
     assert lines[1] == str(sweep / "report.md")
     assert lines[2].startswith("1. 1 trial of 2 has not ended.")
@@ -38,8 +35,7 @@ def test_the_verb_names_what_it_wrote_and_what_to_run_next(
 def test_a_sweep_is_found_by_name_and_its_tables_are_json(
     sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["report", "quickstart", "--out", str(sweep.parent), "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = as_json(capsys, "report", "quickstart", "--out", sweep.parent)
     assert document["html_bytes"] == (sweep / "report.html").stat().st_size
     (row,) = document["tables"]["differences"]
     (verdict, _) = document["verdicts"]["trials"]
@@ -52,23 +48,6 @@ def test_the_mirror_takes_the_report(sweep: Path) -> None:
     assert main(["report", str(sweep)]) == 0
     names = {artifact.name for artifact in SweepReader(sweep).read().sweep.artifacts}
     assert {"report.html", "report.md", "report_figures/differences.svg"} <= names
-
-
-def test_a_folder_without_a_plan_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["report", str(tmp_path)]) == 2
-    assert "is the folder of a sweep" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("args", [["--help"], ["report", "--help"], ["plan", "--help"]])
-def test_help_imports_no_figures(args: list[str]) -> None:
-    code = (
-        "import sys\nfrom strictune.cli import main\n"
-        f"try:\n    main({args!r})\nexcept SystemExit:\n    pass\n"
-        "assert not {'altair', 'vl_convert', 'pandas', 'torch'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_progress_is_told_phase_by_phase(sweep: Path) -> None:

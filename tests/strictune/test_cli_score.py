@@ -2,24 +2,27 @@
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import (
+    HEAVY,
+    ROOT,
+    as_json,
+    imported_by,
+    printed,
+    refusal,
+    write_jsonl,
+)
 
-from strictune.cli import main
 from trainables.tasks.strict_json.criteria import CRITERIA
 from trainables.tasks.strict_json.rewards import REWARDS
 from trainables.tasks.strict_json.scoring import Scorer
 from trainables.tasks.strict_json.settings import StrictJsonSettings
 
-ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT.parent / "shared" / "reference"
-HEAVY = ("torch", "transformers", "pandas", "scipy", "ray", "mlflow")
 
 SCHEMA = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}
 GOOD = '```json\n{"a": 1}\n```'
@@ -28,14 +31,9 @@ CHATTY = f"Sure!\n{GOOD}"
 THOUGHT = "I need one key with a whole number.\n</think>\n"
 
 
-def write(path: Path, *rows: Any) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
 @pytest.fixture
 def schemas(tmp_path: Path) -> Path:
-    return write(
+    return write_jsonl(
         tmp_path / "schemas.jsonl",
         {"prompt": "one", "id": "p1", "schema": SCHEMA, "difficulty": "simple"},
         {"prompt": "two", "schema": {"type": "array"}, "difficulty": "hard"},
@@ -45,7 +43,7 @@ def schemas(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def completions(tmp_path: Path) -> Path:
-    return write(
+    return write_jsonl(
         tmp_path / "completions.jsonl",
         {"prompt": "one", "completion": GOOD, "model": "x"},
         {"prompt": "one", "completion": WRONG, "model": "y"},
@@ -62,23 +60,10 @@ def completions(tmp_path: Path) -> Path:
     )
 
 
-def score(capsys: pytest.CaptureFixture[str], *args: object) -> dict[str, Any]:
-    assert main(["score", *map(str, args), "--json"]) == 0
-    document: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return document
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    assert main(["score", *map(str, args)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    return str(err)
-
-
 def test_json_holds_counts_of_criteria_and_means_of_rewards(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
 ) -> None:
-    document = score(capsys, completions, "--schemas", schemas)
+    document = as_json(capsys, "score", completions, "--schemas", schemas)
     assert list(document) == ["num_completions", "criteria", "rewards"]
     assert document["num_completions"] == 6
     assert document["criteria"] == {
@@ -96,7 +81,7 @@ def test_rows_come_in_input_order_with_what_the_scorer_says(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "rows.jsonl"
-    score(capsys, completions, "--schemas", schemas, "--rows", out)
+    as_json(capsys, "score", completions, "--schemas", schemas, "--rows", out)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["error_class"] for row in rows] == [
         "ok",
@@ -118,7 +103,7 @@ def test_the_total_weighs_rewards_by_the_mode_of_the_row(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "rows.jsonl"
-    score(capsys, completions, "--schemas", schemas, "--rows", out)
+    as_json(capsys, "score", completions, "--schemas", schemas, "--rows", out)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     for row, thinking in zip(rows, (False, False, False, True, False, False), strict=True):
         weights = StrictJsonSettings().default_weights(thinking)
@@ -141,7 +126,7 @@ def test_figures_break_down_by_a_column(
     column: str,
     counts: dict[str, int],
 ) -> None:
-    document = score(capsys, completions, "--schemas", schemas, "--by", column)
+    document = as_json(capsys, "score", completions, "--schemas", schemas, "--by", column)
     groups = document["by"][column]
     assert {name: group["num_completions"] for name, group in groups.items()} == counts
     for criterion in CRITERIA:
@@ -154,8 +139,7 @@ def test_figures_break_down_by_a_column(
 def test_tables_show_groups_and_all(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
 ) -> None:
-    assert main(["score", str(completions), "--schemas", str(schemas), "--by", "model"]) == 0
-    out = capsys.readouterr().out
+    out = printed(capsys, "score", completions, "--schemas", schemas, "--by", "model")
     assert "3 (50.0%)" in out
     assert "strictness" in out
 
@@ -165,11 +149,10 @@ def test_half_a_surrogate_pair_in_a_group_is_shown_as_its_escape(
     capsys: pytest.CaptureFixture[str], schemas: Path, tmp_path: Path, options: list[str]
 ) -> None:
     arms = ("a\ud83d", "\udc00", "\U0001f600", ["\ud83d"], None)
-    path = write(
+    path = write_jsonl(
         tmp_path / "arms.jsonl", *({"id": 7, "completion": GOOD, "arm": arm} for arm in arms)
     )
-    assert main(["score", str(path), "--schemas", str(schemas), "--by", "arm", *options]) == 0
-    out = capsys.readouterr().out
+    out = printed(capsys, "score", path, "--schemas", schemas, "--by", "arm", *options)
     for shown in ("a\\ud83d", "\\udc00", "\U0001f600", '["\\ud83d"]', "null"):
         assert (json.dumps(shown, ensure_ascii=False) if options else shown) in out
 
@@ -177,11 +160,11 @@ def test_half_a_surrogate_pair_in_a_group_is_shown_as_its_escape(
 def test_gzip_is_read_as_it_is(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
 ) -> None:
-    plain = score(capsys, completions, "--schemas", schemas)
+    plain = as_json(capsys, "score", completions, "--schemas", schemas)
     for path in (completions, schemas):
         (tmp_path / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
     zipped = (tmp_path / "completions.jsonl.gz", "--schemas", tmp_path / "schemas.jsonl.gz")
-    assert score(capsys, *zipped) == plain
+    assert as_json(capsys, "score", *zipped) == plain
 
 
 BAD_COMPLETIONS = [
@@ -215,9 +198,9 @@ BAD_COMPLETIONS = [
 def test_bad_completions_are_refused_by_file_and_line(
     capsys: pytest.CaptureFixture[str], schemas: Path, tmp_path: Path, row: Any, message: str
 ) -> None:
-    path = write(tmp_path / "bad.jsonl", {"prompt": "one", "completion": GOOD}, row)
+    path = write_jsonl(tmp_path / "bad.jsonl", {"prompt": "one", "completion": GOOD}, row)
     rows = tmp_path / "rows.jsonl"
-    error = refusal(capsys, path, "--schemas", schemas, "--rows", rows)
+    error = refusal(capsys, "score", path, "--schemas", schemas, "--rows", rows)
     assert error.startswith(f"error: {path}:2: ")
     assert message in error
     assert not rows.exists()
@@ -246,8 +229,8 @@ def test_bad_completions_are_refused_by_file_and_line(
 def test_bad_schemas_are_refused_by_file_and_line(
     capsys: pytest.CaptureFixture[str], completions: Path, tmp_path: Path, row: Any, message: str
 ) -> None:
-    path = write(tmp_path / "bad.jsonl", {"prompt": "a", "schema": SCHEMA}, row)
-    error = refusal(capsys, completions, "--schemas", path)
+    path = write_jsonl(tmp_path / "bad.jsonl", {"prompt": "a", "schema": SCHEMA}, row)
+    error = refusal(capsys, "score", completions, "--schemas", path)
     assert error.startswith(f"error: {path}:2: ")
     assert message in error
     assert error.count("\n") == 1
@@ -256,17 +239,17 @@ def test_bad_schemas_are_refused_by_file_and_line(
 def test_empty_missing_and_cut_files_are_refused(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
 ) -> None:
-    empty, cut = write(tmp_path / "empty.jsonl"), tmp_path / "cut.gz"
+    empty, cut = write_jsonl(tmp_path / "empty.jsonl"), tmp_path / "cut.gz"
     cut.write_bytes(gzip.compress(completions.read_bytes())[:-12])
     for path, message in ((empty, "holds no row"), (tmp_path / "none", "No such"), (cut, "ended")):
-        assert message in refusal(capsys, path, "--schemas", schemas)
-    assert "holds no row" in refusal(capsys, completions, "--schemas", empty)
+        assert message in refusal(capsys, "score", path, "--schemas", schemas)
+    assert "holds no row" in refusal(capsys, "score", completions, "--schemas", empty)
 
 
 def test_an_unknown_column_names_the_known_ones(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
 ) -> None:
-    error = refusal(capsys, completions, "--schemas", schemas, "--by", "dificulty")
+    error = refusal(capsys, "score", completions, "--schemas", schemas, "--by", "dificulty")
     assert "field 'dificulty' is missing" in error
     assert "model" in error
     assert "difficulty." in error
@@ -275,28 +258,13 @@ def test_an_unknown_column_names_the_known_ones(
 def test_inputs_are_not_overwritten(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
 ) -> None:
-    error = refusal(capsys, completions, "--schemas", schemas, "--rows", completions)
+    error = refusal(capsys, "score", completions, "--schemas", schemas, "--rows", completions)
     assert "is read as input" in error
 
 
 def test_scoring_imports_nothing_heavy(completions: Path, schemas: Path) -> None:
-    code = f"""
-import sys
-from strictune.cli import main
-code = main(["score", {str(completions)!r}, "--schemas", {str(schemas)!r}])
-print(*sorted(set({HEAVY!r}) & sys.modules.keys()), file=sys.stderr)
-sys.exit(code)
-"""
-    path = os.pathsep.join((str(ROOT), str(ROOT / "platform")))
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.split() == []
+    found = imported_by("score", completions, "--schemas", schemas)
+    assert not found & (HEAVY | {"pandas", "scipy"})
 
 
 @pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference data are not there")
@@ -305,7 +273,7 @@ def test_recorded_completions_are_placed_as_by_an_independent_scorer(
 ) -> None:
     completions, rows = REFERENCE / "completions.jsonl.gz", tmp_path / "rows.jsonl"
     schemas = REFERENCE / "task_schemas.jsonl"
-    document = score(capsys, completions, "--schemas", schemas, "--rows", rows)
+    document = as_json(capsys, "score", completions, "--schemas", schemas, "--rows", rows)
     expected = {"parsed": 7303, "conformant": 3466, "clean": 3177, "strict": 1633}
     assert document["num_completions"] == 9000
     assert document["criteria"]["syntax"] == 7638
@@ -321,22 +289,12 @@ def test_recorded_completions_are_placed_as_by_an_independent_scorer(
     assert max(differing[criterion] for criterion in CRITERIA) <= 0.005 * 9000
 
 
-def test_half_a_character_in_a_column_is_shown_and_kept_as_its_code(
-    tmp_path: Path, schemas: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = [{"prompt": "one", "completion": GOOD, "arm": arm} for arm in ("a\ud83d", "b")]
-    recorded = str(write(tmp_path / "halves.jsonl", *rows))
-    for verb in ("score", "audit"):
-        assert main([verb, recorded, "--schemas", str(schemas), "--by", "arm"]) == 0
-        assert "a\\ud83d" in capsys.readouterr().out
-    assert main(["score", recorded, "--schemas", str(schemas), "--by", "arm", "--json"]) == 0
-    assert set(json.loads(capsys.readouterr().out)["by"]["arm"]) == {"a\\ud83d", "b"}
-
-
 def test_completions_are_scored_by_the_functions_of_a_sweep(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    write(tmp_path / "rows.jsonl", *({"prompt": f"{c}?", "id": c} for c in "abcdefghijklmnopqrst"))
+    write_jsonl(
+        tmp_path / "rows.jsonl", *({"prompt": f"{c}?", "id": c} for c in "abcdefghijklmnopqrst")
+    )
     (tmp_path / "mine.py").write_text(
         "def short(completions, **rest):\n    return [1.0 / (1 + len(c)) for c in completions]\n"
         "def known(completions, **rest):\n"
@@ -349,19 +307,18 @@ def test_completions_are_scored_by_the_functions_of_a_sweep(
     sweep = tmp_path / "s.yaml"
     trial = "{model: builtin:tiny, grpo: {max_steps: 1}}"
     sweep.write_text(f"name: s\ntask: {task}\ntrial: {trial}\n")
-    recorded = write(
+    recorded = write_jsonl(
         tmp_path / "c.jsonl",
         {"id": "a", "completion": "yes", "run": 1},
         {"prompt": "b?", "completion": "no", "run": 1},
         {"id": "c", "completion": "?", "run": 2},
     )
-    document = score(capsys, recorded, "--task", sweep, "--by", "run")
+    document = as_json(capsys, "score", recorded, "--task", sweep, "--by", "run")
     assert (document["criteria"], document["num_missing"]) == ({"success": 1}, 1)
     assert document["rewards"]["known"] == 0.5
     assert document["by"]["run"]["2"]["rewards"] == {"short": 0.5, "known": None}
-    assert main(["score", str(recorded), "--task", str(sweep), "--by", "run"]) == 0
-    out = capsys.readouterr().out
+    out = printed(capsys, "score", recorded, "--task", sweep, "--by", "run")
     assert "success" in out and "1 (50.0%)" in out
-    stranger = write(tmp_path / "d.jsonl", {"id": "z", "completion": "yes"})
-    error = refusal(capsys, stranger, "--task", sweep)
+    stranger = write_jsonl(tmp_path / "d.jsonl", {"id": "z", "completion": "yes"})
+    error = refusal(capsys, "score", stranger, "--task", sweep)
     assert 'd.jsonl:1: id = "z": task functions has no such prompt' in error

@@ -1,7 +1,6 @@
 import contextlib
 import fcntl
 import io
-import json
 import os
 import select
 import socket
@@ -13,11 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import HEAVY, as_json, imported_by, printed
 from rich.cells import cell_len
 from rich.console import Console
 from watched_sweep import START, WatchedSweep
 
-from strictune.cli import main
 from strictune.cli.watch_table import WatchTable, duration, sparkline
 from strictune.watch import SweepWatch
 
@@ -183,8 +182,7 @@ def test_a_sparkline_runs_from_zero_to_the_scale() -> None:
 
 
 def test_json_holds_every_trial(sweep: WatchedSweep, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["watch", "sweep", "--out", str(sweep.path.parent), "--once", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = as_json(capsys, "watch", "sweep", "--out", sweep.path.parent, "--once")
     trials = document.pop("trials")
     assert document == {
         "sweep": "sweep",
@@ -222,38 +220,13 @@ def test_json_holds_every_trial(sweep: WatchedSweep, capsys: pytest.CaptureFixtu
 def test_a_pipe_gets_every_trial_once(
     sweep: WatchedSweep, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["watch", str(sweep.path)]) == 0
-    out = capsys.readouterr().out
+    out = printed(capsys, "watch", sweep.path)
     assert all(trial_id in out for trial_id in LONG_IDS)
     assert "\x1b" not in out
 
 
-def test_a_name_that_is_no_sweep_is_bad_input(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["watch", "quikstart", "--out", str(tmp_path)]) == 2
-    assert f"neither quikstart nor {tmp_path}/quikstart is the folder" in capsys.readouterr().err
-
-
-HEAVY = ("torch", "transformers", "trl", "peft", "ray", "mlflow", "optuna", "pandas")
-
-
 def test_watching_starts_without_torch_ray_or_mlflow(sweep: WatchedSweep) -> None:
-    code = f"""
-import sys
-from strictune.cli import main
-main(["watch", {str(sweep.path)!r}])
-print(*sorted(set({HEAVY!r}) & sys.modules.keys()), file=sys.stderr)
-"""
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(root), str(root / "platform")))},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stderr.split() == []
+    assert not imported_by("watch", sweep.path) & (HEAVY | {"pandas"})
 
 
 def test_a_terminal_shows_the_table_live_until_the_sweep_has_ended(sweep: WatchedSweep) -> None:

@@ -1,20 +1,14 @@
 """``strictune weights replay``: tables, JSON, files, and what it refuses."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from command_line import HEAVY, as_json, imported_by, printed, refusal
 from reward_sweep import random_draw, write_reward_sweep
 
-from strictune.cli import main
-
-ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "transformers", "trl", "ray", "mlflow", "optuna")
+REPLAY = ("weights", "replay")
 
 
 @pytest.fixture(scope="module")
@@ -24,23 +18,10 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def output(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    assert main(["weights", "replay", *map(str, args)]) == 0
-    out: str = capsys.readouterr().out
-    return out
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    assert main(["weights", "replay", *map(str, args)]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    return str(err)
-
-
 def test_tables_name_cells_weights_and_measures(
     capsys: pytest.CaptureFixture[str], sweep: Path
 ) -> None:
-    out = output(capsys, sweep, "--weights", "schema=0.6,strictness=0.4")
+    out = printed(capsys, *REPLAY, sweep, "--weights", "schema=0.6,strictness=0.4")
     for text in (
         "tiny · no-think · standard",
         "all cells",
@@ -55,13 +36,12 @@ def test_tables_name_cells_weights_and_measures(
 
 
 def test_a_sweep_is_found_by_its_name(capsys: pytest.CaptureFixture[str], sweep: Path) -> None:
-    document = json.loads(output(capsys, "demo", "--out", sweep.parent, "--json"))
+    document = as_json(capsys, *REPLAY, "demo", "--out", sweep.parent)
     assert [cell["thinking"] for cell in document["cells"]] == [False, True]
 
 
 def test_json_holds_the_figures(capsys: pytest.CaptureFixture[str], sweep: Path) -> None:
-    args = (sweep, "--weights", "format=1", "--json")
-    document: dict[str, Any] = json.loads(output(capsys, *args))
+    document = as_json(capsys, *REPLAY, sweep, "--weights", "format=1")
     assert document["primary_criterion"] == "strict"
     assert len(document["vectors"]) == 2 * 3 * 2
     default = document["vectors"][0]
@@ -77,7 +57,7 @@ def test_a_file_holds_every_step(
     capsys: pytest.CaptureFixture[str], sweep: Path, tmp_path: Path, suffix: str, read: Any
 ) -> None:
     steps = tmp_path / "new" / f"steps.{suffix}"
-    output(capsys, sweep, "--steps", steps)
+    printed(capsys, *REPLAY, sweep, "--steps", steps)
     assert len(read(steps)) == 2 * 6 * 7
     assert sorted(path.name for path in steps.parent.iterdir()) == [steps.name]
 
@@ -99,31 +79,10 @@ def test_a_file_holds_every_step(
 def test_bad_input_is_refused(
     capsys: pytest.CaptureFixture[str], sweep: Path, args: tuple[str, str], message: str
 ) -> None:
-    error = refusal(capsys, sweep, *args)
+    error = refusal(capsys, *REPLAY, sweep, *args)
     assert error.startswith(f"error: {' '.join(args)}")
     assert message in error
 
 
-def test_a_folder_that_is_no_sweep_is_refused(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    assert "has no plan.json" in refusal(capsys, tmp_path)
-
-
 def test_replay_needs_no_torch(sweep: Path) -> None:
-    code = f"""
-import sys
-from strictune.cli import main
-main(["weights", "replay", {str(sweep)!r}, "--json"])
-print(*sorted(set({HEAVY!r}) & sys.modules.keys()), file=sys.stderr)
-"""
-    path = os.pathsep.join((str(ROOT), str(ROOT / "platform")))
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.split() == []
+    assert not imported_by(*REPLAY, sweep, "--json") & HEAVY

@@ -1,6 +1,5 @@
 """The mirror beside a running sweep: an unhappy store must not be felt."""
 
-import json
 import logging
 import threading
 import time
@@ -8,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command_line import as_json, printed
 from mlflow_server import Server, eventually
 from tracking_fakes import FakeSweep, StoredRuns
 
-from strictune.cli import main
 from strictune.errors import StorageError
 from strictune.tracking.background import MirrorThread
 from strictune.tracking.mirror import Mirror, SyncReport
@@ -172,19 +171,9 @@ def test_replay_on_the_command_line_uploads_and_then_finds_nothing_to_do(
     trial = sweep.trial("t1")
     trial.log([1, 2])
     trial.end()
-    command = ["track", "replay", "sweep", "--out", str(sweep.path.parent), "--json"]
-    counts = []
-    for _ in range(2):
-        assert main(command) == 0
-        counts.append(json.loads(capsys.readouterr().out))
+    command = ("track", "replay", "sweep", "--out", sweep.path.parent)
+    counts = [as_json(capsys, *command) for _ in range(2)]
     assert [count["num_points"] for count in counts] == [4, 0]
     assert counts[0]["tracking_uri"] == sweep.uri
-    assert main(["track", "pages", "--out", str(sweep.path.parent)]) == 0
-    assert capsys.readouterr().out.startswith("sweep: http://127.0.0.1:5000/#/experiments/1/runs?")
-
-
-def test_replay_of_something_that_is_no_sweep_says_where_it_looked(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["track", "replay", "nothing", "--out", str(tmp_path)]) == 2
-    assert str(tmp_path / "nothing") in capsys.readouterr().err
+    pages = printed(capsys, "track", "pages", "--out", sweep.path.parent)
+    assert pages.startswith("sweep: http://127.0.0.1:5000/#/experiments/1/runs?")
