@@ -15,7 +15,7 @@ from trainables.tasks.refiner.rows import row_from_column
 from trainables.tasks.refiner.settings import RefinerSettings
 from trainables.tasks.refiner.task import Refiner
 from trainables.tasks.task import Attempt, Prompt, Score
-from trainables.tiny.citing.__main__ import DATA, PHASES, SATISFIED_RANGE
+from trainables.tiny.citing.__main__ import DATA, RECIPE
 from trainables.tiny.citing.examples import FLAWS, draw_citing_example
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,7 @@ def test_examples_without_a_flaw_are_what_is_asked_for() -> None:
 
 def test_it_was_taught_other_rows_than_sweeps_train_on_by_default() -> None:
     assert DATA.data_seed != RefinerSettings(kind="refiner").data_seed
-    assert all(0 < phase.sloppy_frac < 1 for phase in PHASES)
+    assert all(0 < phase.sloppy_frac < 1 for phase in RECIPE.phases)
 
 
 def test_every_prompt_and_answer_fits_the_quickstart() -> None:
@@ -85,10 +85,10 @@ def test_an_id_has_the_tokens_of_its_words() -> None:
 
 def test_its_card_says_what_it_can_do_and_there_is_something_to_learn() -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
-    for number, phase in enumerate(PHASES, start=1):
+    for number, phase in enumerate(RECIPE.phases, start=1):
         assert f"| {number} | {phase.num_steps} |" in card
     [rates] = re.findall(r"^\| (\d+\.\d%.*) \|$", card, re.MULTILINE)
-    low, high = SATISFIED_RANGE
+    low, high = RECIPE.allowed
     assert low <= float(rates.split(" | ")[3].rstrip("%")) / 100 <= high
     assert all(flaw in card for flaw in FLAWS)
 

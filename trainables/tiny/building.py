@@ -1,10 +1,11 @@
-"""What the commands that build the tiny models share: texts, saving, measuring, refusing."""
+"""Builds a tiny model from its recipe: tokenizer, warm-up, measurement, card."""
 
 import argparse
 import json
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,93 @@ from trainables.builtin import BUILTIN_MODELS
 from trainables.evaluation.suite import evaluate_suite
 from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.tasks.task import Prompt, Task
-from trainables.tiny.warm_up import DrawExample, WarmUp
+from trainables.tiny.tokenizer import train_tokenizer
+from trainables.tiny.warm_up import DrawExample, WarmUp, new_model, warm_up
 
-__all__ = ["example_texts", "measure_model", "run_build", "save_model"]
+__all__ = ["Recipe", "build", "run_build"]
 
 NUM_TOKENIZER_TEXTS = 8000
 
+PHASE_HEAD = """\
+| phase | steps | tokens | minutes on two cores | flawed answers | factor on the learning rates |
+|---|---|---|---|---|---|"""
 
-def example_texts(prompts: Sequence[Prompt], settings: WarmUp, draw: DrawExample) -> list[str]:
+Summaries = Mapping[bool, Mapping[str, Any]]
+"""The summary of an evaluation, without and with thinking."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a tiny model is trained on, and what it must be able to do afterwards."""
+
+    model: str
+    """Its name among the built-in ones, which also names its folder."""
+    draw_prompts: Callable[[], Sequence[Prompt]]
+    draw_example: DrawExample
+    phases: tuple[WarmUp, ...]
+    task: Task
+    """Measures it, on the validation split."""
+    modes: tuple[bool, ...]
+    """With and without thinking."""
+    sampling: SamplingSpec
+    criterion: str
+    allowed: tuple[float, float]
+    """Pass@1 of the criterion that a sweep can start from; nearer to the ends there is little to
+    see."""
+    card: Callable[[Summaries], Mapping[str, object]]
+    """Returns what fills the card's template in, besides ``parameters`` and ``phases``."""
+    card_template: str
+
+
+def run_build(recipe: Recipe, *, module: str, about: str | None) -> int:
+    """Run the command that builds a model; 0 if it is fit for its quickstart.
+
+    Args:
+        recipe: The model's.
+        module: What ``python -m`` is given.
+        about: The command's description.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
+    parser.add_argument("--out", type=Path, default=BUILTIN_MODELS[recipe.model].folder)
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if build(recipe, args.out):
+        return 0
+    low, high = (100 * bound for bound in recipe.allowed)
+    logging.getLogger(module).error(
+        "%s Pass@1 is outside %.0f%% to %.0f%%; change the phases", recipe.criterion, low, high
+    )
+    return 1
+
+
+def build(recipe: Recipe, out: Path) -> bool:
+    """Train, measure and write the model; return whether its rates are in range."""
+    prompts = recipe.draw_prompts()
+    tokenizer = train_tokenizer(_example_texts(prompts, recipe))
+    model = new_model(tokenizer)
+    efforts = [
+        warm_up(model, tokenizer, prompts, phase, draw=recipe.draw_example)
+        for phase in recipe.phases
+    ]
+    _save(model, tokenizer, out)
+    summaries = {thinking: _measure(out, recipe, thinking=thinking) for thinking in recipe.modes}
+    card = recipe.card_template.format(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        phases=_phase_table(recipe.phases, efforts),
+        **recipe.card(summaries),
+    )
+    (out / "README.md").write_text(card, encoding="utf-8")
+    low, high = recipe.allowed
+    rates = [summary["criteria"][recipe.criterion] for summary in summaries.values()]
+    return all(low <= rate <= high for rate in rates)
+
+
+def _example_texts(prompts: Sequence[Prompt], recipe: Recipe) -> list[str]:
     """Return what the tokenizer learns from: prompts with their completions."""
-    rng = random.Random(settings.seed)
+    first = recipe.phases[0]
+    rng = random.Random(first.seed)
     examples = [
-        draw(prompt, rng, sloppy_frac=settings.sloppy_frac)
+        recipe.draw_example(prompt, rng, sloppy_frac=first.sloppy_frac)
         for prompt in prompts[:NUM_TOKENIZER_TEXTS]
     ]
     return [
@@ -36,7 +112,7 @@ def example_texts(prompts: Sequence[Prompt], settings: WarmUp, draw: DrawExample
     ]
 
 
-def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """Write model and tokenizer into a folder; the model itself becomes bfloat16 too."""
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -46,50 +122,29 @@ def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out:
     path.write_text(json.dumps(document, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def measure_model(
-    folder: Path, task: Task, *, thinking: bool, sampling: SamplingSpec
-) -> dict[str, Any]:
+def _measure(folder: Path, recipe: Recipe, *, thinking: bool) -> dict[str, Any]:
     """Return the summary of the model on the validation split, as sweeps would load it."""
     source = resolve_model(str(folder))
     result = evaluate_suite(
         load_base_model(source, quantization="nf4", dtype="bfloat16"),
         load_tokenizer(source),
-        task=task,
-        prompts=task.prompts("validation"),
+        task=recipe.task,
+        prompts=recipe.task.prompts("validation"),
         split="validation",
         thinking=thinking,
-        sampling=sampling,
+        sampling=recipe.sampling,
     )
     return result.summary()
 
 
-def run_build(
-    build: Callable[[Path], bool],
-    *,
-    model: str,
-    module: str,
-    about: str | None,
-    criterion: str,
-    allowed: tuple[float, float],
-) -> int:
-    """Run a command that builds a model; 0 if ``build`` calls it fit for its quickstart.
-
-    Args:
-        build: Writes the model into a folder and says whether it is fit.
-        model: Its name among the built-in ones; names the folder that ``--out`` replaces.
-        module: What ``python -m`` is given.
-        about: The command's description.
-        criterion: The criterion that decides.
-        allowed: Between which Pass@1 it is fit.
-    """
-    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
-    parser.add_argument("--out", type=Path, default=BUILTIN_MODELS[model].folder)
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if build(args.out):
-        return 0
-    low, high = (100 * bound for bound in allowed)
-    logging.getLogger(module).error(
-        "%s Pass@1 is outside %.0f%% to %.0f%%; change PHASES", criterion, low, high
-    )
-    return 1
+def _phase_table(phases: Sequence[WarmUp], efforts: Sequence[Mapping[str, float]]) -> str:
+    """Return how a model was warmed up, and what that took, as a Markdown table."""
+    rows = [PHASE_HEAD]
+    for number, (phase, effort) in enumerate(zip(phases, efforts, strict=True), start=1):
+        flawed = f"{phase.sloppy_frac:.0%}"
+        if phase.sloppy_from:
+            flawed += f" in the last {1 - phase.sloppy_from:.0%} of the steps"
+        tokens, minutes = f"{effort['tokens'] / 1e6:.1f}M", f"{effort['minutes']:.0f}"
+        cells = (number, phase.num_steps, tokens, minutes, flawed, phase.peak)
+        rows.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(rows)
