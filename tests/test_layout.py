@@ -16,7 +16,7 @@ ROOMS = (
     (
         0,
         "ground",
-        ("strictune.errors", "strictune.cache", "strictune.passwords", "strictune.records"),
+        ("strictune.errors", "strictune.cache", "strictune.addresses", "strictune.records"),
     ),
     (1, "tasks", ("trainables.tasks",)),
     (2, "config", ("strictune.config",)),

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from strictune.addresses import without_password
 from strictune.config.base import Problem, Spec, did_you_mean
 from strictune.config.expansion import expand_or_explain
 from strictune.config.hints import explain
@@ -16,7 +17,6 @@ from strictune.config.sweep import SweepSpec
 from strictune.config.trial import TrialSpec
 from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError
-from strictune.passwords import without_password
 from trainables.tasks import TASKS
 
 __all__ = ["load_sweep", "load_trial"]

@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
+from strictune.addresses import has_password
 from strictune.config.base import Problem, Spec, refuse
 from strictune.config.settings import Settings
-from strictune.passwords import has_password
 
 __all__ = [
     "ConfirmSpec",

@@ -10,10 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from strictune.addresses import sqlite_path
 from strictune.doctor.examination import Finding, Place, broken, ok, say_findings, warning
 from strictune.errors import StorageError
 from strictune.tracking import default_tracking_uri, without_password
-from strictune.tracking.address import sqlite_path
 from strictune.tracking.points import Point
 from strictune.tracking.store import TrackingStore
 

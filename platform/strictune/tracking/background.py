@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from strictune.addresses import without_password
 from strictune.errors import StorageError
-from strictune.passwords import without_password
 from strictune.tracking.mirror import Mirror, SyncReport
 from strictune.tracking.names import RunStatus
 

@@ -13,13 +13,13 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
+from strictune.addresses import sqlite_address, sqlite_path, without_password
 from strictune.errors import StorageError
-from strictune.passwords import without_password
 from strictune.records import write_json
-from strictune.tracking.address import default_tracking_uri, sqlite_path
 
 __all__ = [
     "SweepIdentity",
+    "default_tracking_uri",
     "folder_tag",
     "new_sweep_id",
     "read_identity",
@@ -61,6 +61,11 @@ def tracking_uri_for(sweep_dir: Path, chosen: str | None = None) -> str:
     if last and (file is None or file.exists()):
         return last
     return default_tracking_uri(sweep_dir.absolute().parent)
+
+
+def default_tracking_uri(out_dir: Path) -> str:
+    """Return the SQLite store that sweeps below ``out_dir`` share."""
+    return sqlite_address((out_dir / "mlflow.db").absolute())
 
 
 def folder_tag(path: Path) -> str:

@@ -25,9 +25,9 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
+from strictune.addresses import sqlite_path
 from strictune.errors import StorageError
 from strictune.tracking import names
-from strictune.tracking.address import sqlite_path
 from strictune.tracking.identity import (
     SweepIdentity,
     folder_tag,

@@ -17,9 +17,8 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from strictune.addresses import hide_passwords, sqlite_path, without_password
 from strictune.errors import StorageError
-from strictune.passwords import hide_passwords, without_password
-from strictune.tracking.address import sqlite_path
 from strictune.tracking.names import MIRRORED, RunStatus
 from strictune.tracking.points import Mark, Point
 from strictune.tracking.reader import Artifact, DatasetUse

@@ -15,6 +15,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from strictune.addresses import sqlite_address
 from strictune.config import (
     ObjectiveSpec,
     SearchSpec,
@@ -29,7 +30,6 @@ from strictune.launch.study.interim import dominating_point, interim_folder
 from strictune.launch.study.points import Finished, Unusable, read_values, worst_difficulty_pp
 from strictune.launch.study.samplers import pruner_for, sampler_for
 from strictune.launch.study.space import CellSpace, cell_space
-from strictune.tracking.address import sqlite_address
 
 __all__ = ["CellStudy", "Point"]
 

@@ -1,4 +1,4 @@
-"""Passwords in addresses of servers and databases, hidden from what is shown, logged or kept.
+"""Addresses of servers and databases: their passwords are hidden, SQLite files become addresses.
 
 Whoever reads an address ends its user's part somewhere else: browsers at the first ``/``, ``?``
 or ``#``, SQLAlchemy at an ``@`` only, so that ``postgresql://ann:pa#ss@db/x`` connects. Here
@@ -6,12 +6,14 @@ everything up to the last ``@`` counts as the user's, so that too much is hidden
 """
 
 import re
+from pathlib import Path
 
-__all__ = ["has_password", "hide_passwords", "without_password"]
+__all__ = ["has_password", "hide_passwords", "sqlite_address", "sqlite_path", "without_password"]
 
 _QUERY_KEY = r"(?P<key>[?&;][^=&;]*(?:passw|pwd|token|secret|api_?key|odbc_connect)[^=&;]*=)"
 """Also ``sslpassword`` and ``access_token``; ``odbc_connect`` holds a whole connection string."""
 _HIDDEN = "***"
+_SQLITE = "sqlite:///"
 
 
 def has_password(address: str) -> bool:
@@ -28,6 +30,30 @@ def without_password(address: str) -> str:
 def hide_passwords(text: str) -> str:
     """Return a message as it may be shown and logged, whatever addresses it quotes."""
     return _hide(text, _MESSAGE)
+
+
+def sqlite_address(file: Path) -> str:
+    """Return a SQLite file's address for SQLAlchemy, MLflow and Optuna.
+
+    SQLAlchemy unquotes ``%xx`` and ends a path at ``?``, Optuna fills in braces. MLflow makes
+    the folders of an address that begins as most do, without unquoting them; so one that has
+    to be quoted names SQLite's driver.
+    """
+    from sqlalchemy import URL, make_url  # Half a second, which hiding a password does not need.
+
+    plain = f"{_SQLITE}{file}"
+    if make_url(plain).database == str(file) and "{" not in plain and "}" not in plain:
+        return plain
+    return URL.create("sqlite+pysqlite", database=str(file)).render_as_string()
+
+
+def sqlite_path(address: str) -> Path | None:
+    """Return the file of a SQLite store, None for other stores."""
+    if not address.startswith((_SQLITE, "sqlite+")):
+        return None
+    from sqlalchemy import make_url
+
+    return Path(make_url(address).database or "")
 
 
 def _patterns(character: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
