@@ -16,6 +16,7 @@ from quickstart import CROSSED, QUICKSTART
 from strictune.cli import main
 from strictune.config import SweepSpec, expand, load_sweep, resolve_point
 from strictune.errors import SpecError, StorageError
+from strictune.launch.changes import check_scorer
 from strictune.launch.driver import driving, locked
 from strictune.launch.folder import (
     JOB_VARIABLE,
@@ -27,7 +28,6 @@ from strictune.launch.folder import (
     write_plan,
     write_trial,
 )
-from strictune.launch.scorers import check_scorer
 from strictune.records import write_json
 from trainables.records import record_failure
 from trainables.tasks import load_task
@@ -212,9 +212,9 @@ def test_results_of_another_scorer_get_no_new_ones_beside_them(
         write_json(folder.trial(trial.trial_id) / "lock.json", lock_of("of then"))
     if is_open:
         with pytest.raises(StorageError, match=r"3 finished trials.*another version of task"):
-            check_scorer(sweep(), trials, folder, is_retrying=False)
+            check_scorer(sweep(), trials, folder.path, is_retrying=False)
     else:
-        (warning,) = check_scorer(sweep(), trials, folder, is_retrying=False)
+        (warning,) = check_scorer(sweep(), trials, folder.path, is_retrying=False)
         assert "4 finished trials" in warning
 
 
@@ -223,7 +223,7 @@ def test_results_of_this_scorer_are_added_to(tmp_path: Path) -> None:
     scorer = load_task(sweep().task).scorer_hash()
     write_json(folder.trial(trials[0].trial_id) / "outcome.json", {"state": "FINISHED"})
     write_json(folder.trial(trials[0].trial_id) / "lock.json", lock_of(scorer))
-    assert check_scorer(sweep(), trials, folder, is_retrying=False) == []
+    assert check_scorer(sweep(), trials, folder.path, is_retrying=False) == []
 
 
 def test_a_task_that_cannot_be_imported_is_named(
@@ -231,7 +231,7 @@ def test_a_task_that_cannot_be_imported_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "trainables.tasks.strict_json.task", None)
     with pytest.raises(SpecError, match=r"task.kind = strict_json: .* cannot be imported"):
-        check_scorer(sweep(), (), opened(tmp_path / "q").folder, is_retrying=False)
+        check_scorer(sweep(), (), opened(tmp_path / "q").folder.path, is_retrying=False)
 
 
 @pytest.mark.parametrize("is_retrying", [True, False])
@@ -245,9 +245,9 @@ def test_a_failed_trial_counts_as_open_where_it_is_run_again(
         write_json(folder.trial(trial.trial_id) / "lock.json", lock_of("of then"))
     if is_retrying:
         with pytest.raises(StorageError, match="scored by another version"):
-            check_scorer(sweep(), trials, folder, is_retrying=True)
+            check_scorer(sweep(), trials, folder.path, is_retrying=True)
     else:
-        assert len(check_scorer(sweep(), trials, folder, is_retrying=False)) == 1
+        assert len(check_scorer(sweep(), trials, folder.path, is_retrying=False)) == 1
 
 
 def test_a_resume_that_is_refused_for_its_scorer_changes_nothing(

@@ -1,11 +1,18 @@
-"""Arguments that several verbs share: a sweep file with its overrides, or a sweep's folder."""
+"""Arguments that several verbs share: a sweep file, a sweep's folder, the fields of a spec."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from strictune.errors import SpecError
 
-__all__ = ["add_sweep_folder", "add_sweep_options", "sweep_folder"]
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["add_sweep_folder", "add_sweep_options", "spec_from_options", "sweep_folder"]
+
+S = TypeVar("S", bound="BaseModel")
 
 
 def add_sweep_options(parser: argparse.ArgumentParser) -> None:
@@ -55,3 +62,30 @@ def sweep_folder(args: argparse.Namespace) -> Path:
         f"{args.sweep}: neither {candidates[0]} nor {candidates[1]} is the folder of a sweep (it "
         "has no plan.json). Give the folder that `strictune run` printed, or --out."
     )
+
+
+def spec_from_options(
+    spec_class: type[S], values: Mapping[str, Any], names: Mapping[str, str]
+) -> S:
+    """Build a spec from options, with the checks and messages of a sweep file.
+
+    Args:
+        spec_class: The spec.
+        values: By field; None keeps the field's default.
+        names: The option behind each field, e.g. ``{"samples_per_prompt": "--samples"}``.
+
+    Raises:
+        SpecError: A value is not allowed; one line for each.
+    """
+    # Not for help screens.
+    from pydantic import ValidationError
+
+    from strictune.config.hints import explain
+
+    given = {field: value for field, value in values.items() if value is not None}
+    try:
+        return spec_class.model_validate(given)
+    except ValidationError as error:
+        problems = explain(error, data=given, schema=spec_class.model_json_schema())
+        lines = (f"{names.get(problem.key, problem.key)} {problem.text}" for problem in problems)
+        raise SpecError("\n".join(lines)) from error

@@ -1,21 +1,34 @@
-"""The closing lines of a sweep: the verdict table, what it means, and what the models are."""
+"""The end of a sweep: verdicts, costs, what the models are, and the alias ``best``."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from analysis import SweepVerdicts, plain, summary_lines, verdict_rows
+from analysis import (
+    SweepVerdicts,
+    best_adapters,
+    challenge,
+    plain,
+    summary_lines,
+    verdict_rows,
+)
 from strictune.actual import CellCosts
 from strictune.cli.cost_tables import actual_cost_notes, planned_and_actual_table
 from strictune.cli.tables import table_console, text_table
 from strictune.config import SweepSpec, TrialSpec
-from strictune.launch.sweep import SweepEnd
+from strictune.errors import StorageError
+from strictune.tracking import Promotion, promote
+from strictune.tracking.registry import Candidate
 from trainables.builtin import BUILTIN_MODELS
 
-__all__ = ["closing_document", "print_closing", "print_costs", "print_verdicts"]
+if TYPE_CHECKING:
+    from strictune.launch.sweep import SweepEnd
+
+__all__ = ["closing_document", "print_closing", "print_costs", "print_verdicts", "promote_best"]
 
 
 def closing_document(
-    verdicts: SweepVerdicts, costs: Sequence[CellCosts], end: SweepEnd, *, seconds: float
+    verdicts: SweepVerdicts, costs: Sequence[CellCosts], end: "SweepEnd", *, seconds: float
 ) -> dict[str, Any]:
     """Return what the closing tables say as plain data: what ``run --json`` prints."""
     return {
@@ -55,3 +68,33 @@ def print_closing(sweep: SweepSpec, trials: Sequence[TrialSpec], *, seconds: flo
     for model in dict.fromkeys(trial.model for trial in trials):
         if model in BUILTIN_MODELS:
             print(f"Note: {BUILTIN_MODELS[model].note}")
+
+
+def promote_best(
+    sweep_dir: Path, tracking_uri: str, verdicts: SweepVerdicts, *, tell: Callable[[str], None]
+) -> None:
+    """Register the adapters that are better than their baselines and tell what became of them.
+
+    A store that does not answer, or lacks what must be compared, costs one line.
+    """
+    candidates = [
+        Candidate(model, trial.plan.trial_id, trial.verdict.text)
+        for model, trial in best_adapters(verdicts, sweep_dir).items()
+    ]
+    try:
+        promotions = promote(
+            sweep_dir, tracking_uri, candidates, task=verdicts.task, judge=challenge
+        )
+    except StorageError as error:
+        tell(f"registered models were not changed: {error}")
+        return
+    for promotion in promotions:
+        tell(_sentence(promotion))
+
+
+def _sentence(done: Promotion) -> str:
+    state = "holds" if done.is_best else "does not get"
+    return (
+        f"registered model {done.name}: version {done.version} ({done.trial_id}) {state} the "
+        f"alias best: {done.text}"
+    )

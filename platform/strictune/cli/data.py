@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from strictune.cli.arguments import spec_from_options
 from strictune.cli.progress import shown_progress
 from strictune.cli.tables import table_console
 from strictune.errors import SpecError, TrialError
@@ -144,7 +145,6 @@ def _drawing(args: argparse.Namespace) -> dict[str, int | None]:
 
 
 def _drawn(args: argparse.Namespace) -> "Mapping[Split, Sequence[Prompt]]":
-    from strictune.cli.options import spec_from_options
     from trainables.tasks.strict_json.data import build_splits
     from trainables.tasks.strict_json.settings import StrictJsonSettings
 

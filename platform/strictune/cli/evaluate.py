@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from strictune.cli.arguments import spec_from_options
 from strictune.cli.progress import shown_progress
 from strictune.cli.tables import table_console, text_table
 from strictune.errors import SpecError, TrialError
@@ -122,7 +123,6 @@ def execute(args: argparse.Namespace) -> int:
     # torch, transformers, pandas and scipy.
     from analysis.measured import measure
     from analysis.records import read_run
-    from strictune.cli.options import spec_from_options
     from trainables.evaluation.standalone import EvaluationRequest, evaluate_model
 
     request = spec_from_options(
@@ -181,7 +181,6 @@ def _given(args: argparse.Namespace) -> list[str]:
 
 
 def _sampling(args: argparse.Namespace) -> "SamplingSpec":
-    from strictune.cli.options import spec_from_options
     from strictune.config import SamplingSpec
 
     values = {field: getattr(args, field) for field in _SAMPLING_OPTIONS}

@@ -84,7 +84,8 @@ def execute(args: argparse.Namespace) -> int:
 
     # Ray, MLflow and pandas are imported once the input is known to be good.
     from strictune.cache import writable_cache_folder
-    from strictune.cli.promotion import promote_best
+    from strictune.cli.closing import promote_best
+    from strictune.launch.changes import check_scorer
     from strictune.launch.driver import locked
     from strictune.launch.folder import (
         SweepFolder,
@@ -92,13 +93,12 @@ def execute(args: argparse.Namespace) -> int:
         refuse_temporary_folder,
         reopen_trials,
     )
-    from strictune.launch.scorers import check_scorer
     from strictune.tracking import read_identity, runs_page, tracking_uri_for, without_password
 
     refuse_temporary_folder(args.out)
     writable_cache_folder("baselines")
     folder = SweepFolder((args.out / sweep.name).resolve())
-    warnings = check_scorer(sweep, trials, folder, is_retrying=args.retry)
+    warnings = check_scorer(sweep, trials, folder.path, is_retrying=args.retry)
     tell = _tell_aside if args.json else _tell
     with locked(folder):
         changes = open_sweep_folder(folder.path, sweep, planned, is_resuming=args.resume).changes

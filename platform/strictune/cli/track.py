@@ -64,7 +64,7 @@ def _replay(args: argparse.Namespace) -> int:
     report = replay(sweep_dir, uri)
     if report.is_complete:
         from analysis import sweep_verdicts
-        from strictune.cli.promotion import promote_best
+        from strictune.cli.closing import promote_best
 
         promote_best(sweep_dir, uri, sweep_verdicts(sweep_dir), tell=_tell_aside)
     if args.json:

@@ -1,18 +1,21 @@
 """What a sweep file may change between two runs of one sweep.
 
 New cells and seeds are added, and resources are free. What would put results under different
-settings into one table is refused, and so are contrasts that are declared after results were
-seen: the comparisons of a sweep are fixed when it is planned.
+settings, or from another version of the scorer, into one table is refused, and so are contrasts
+that are declared after results were seen: the comparisons of a sweep are fixed when it is planned.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from strictune.config import SweepSpec, TrialSpec
 from strictune.config.sweep import MATRIX_KEYS
 from strictune.errors import StorageError
+from strictune.records import TRIALS, read_lock, read_outcome
+from trainables.tasks import load_task
 
-__all__ = ["Change", "refuse_mixing", "refuse_search_changes", "sweep_changes"]
+__all__ = ["Change", "check_scorer", "refuse_mixing", "refuse_search_changes", "sweep_changes"]
 
 TRAINED_WITH = ("task", "trial", "evaluation", "matrix.variant")
 """The blocks that say how a cell is trained and measured; all others only say which cells."""
@@ -99,6 +102,54 @@ def refuse_search_changes(changes: Sequence[Change], *, is_same_task: bool, fold
             f"{', '.join(map(str, fixed))}. Put them back, or start a sweep of another name with "
             f"search.warm_start: [{folder}]."
         )
+
+
+def check_scorer(
+    sweep: SweepSpec, trials: Sequence[TrialSpec], folder: Path, *, is_retrying: bool
+) -> list[str]:
+    """Compare the task's scorer with the one behind the results of finished trials.
+
+    To be asked before anything of the folder is changed.
+
+    Args:
+        sweep: The sweep.
+        trials: What is about to be run, as far as it has no end yet.
+        folder: Where the sweep has run, or will.
+        is_retrying: Trials that failed or were stopped are run again too.
+
+    Returns:
+        What to know about the old results where nothing is added to them.
+
+    Raises:
+        StorageError: New results would stand beside others that they cannot be compared with.
+        SpecError: The task cannot be loaded.
+    """
+    scorer = load_task(sweep.task).scorer_hash()
+    others = [
+        trial.name
+        for trial in sorted((folder / TRIALS).glob("*"))
+        if _state(trial) == "FINISHED"
+        and (lock := read_lock(trial)) is not None
+        and lock.scorer_hash != scorer
+    ]
+    if not others:
+        return []
+    found = (
+        f"{len(others)} finished trials, such as {others[0]}, were scored by another version of "
+        f"task {sweep.task.kind}"
+    )
+    states = {_state(folder / TRIALS / trial.trial_id) for trial in trials}
+    if None not in states and (states == {"FINISHED"} or not is_retrying):
+        return [f"{found}: their results are shown as that version scored them."]
+    raise StorageError(
+        f"{folder}: {found}, so new trials could not be compared with them. Bring the old "
+        "code back, or give the sweep another name."
+    )
+
+
+def _state(trial: Path) -> str | None:
+    outcome = read_outcome(trial)
+    return None if outcome is None else outcome.state
 
 
 def _differences(before: Any, after: Any, *, prefix: str) -> list[Change]:
