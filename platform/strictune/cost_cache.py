@@ -1,9 +1,8 @@
 """The cost cache: what trials of each shape have taken so far, kept from sweep to sweep.
 
 One JSON file for each shape and device in the user's cache directory. It holds the probe's
-result and the costs of the last trials; the plan of the next sweep reads from it. A file that
-cannot be read is no reason to stop: it counts as empty and is written anew. Nor is one that
-cannot be written: what it should hold is known for as long as the cache is open.
+result and the costs of the last trials, for the plan of the next sweep. A file that cannot be read
+counts as empty and is replaced; what cannot be written is kept in memory while the cache is open.
 """
 
 import json
@@ -29,14 +28,14 @@ MAX_TRIALS = 50
 """Trials kept for a shape, the latest ones."""
 
 HEAP_GROWTH = 1.6
-"""Main memory of a whole trial in terms of the probe's two steps. Steps of ever other lengths
-leave holes in the C library's heap that it does not give back: a trial on builtin:tiny grew to
+"""Main memory of a whole trial in terms of the probe's two steps. Steps of varying lengths
+leave holes in the C library's heap that it does not return: a trial on builtin:tiny grew to
 3.61 GiB in 30 steps, where the probe at its longest lengths took 2.26."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownCosts:
-    """What the cache says of one shape on one kind of device."""
+    """Measured costs of one shape on one kind of device."""
 
     probe: Probe | None = None
     trials: Mapping[str, TrialCost] = field(default_factory=dict)

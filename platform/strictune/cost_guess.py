@@ -3,7 +3,7 @@
 On a GPU, decoding a token of a small model waits for the host, which starts one kernel after the
 other, whatever the GPU and the batch are; a training pass waits for that or for the GPU's
 arithmetic. On a CPU the arithmetic of one core counts, with one thread. Every completion is taken
-to be as long as it may be. It is right within a factor of three or so, and always shown as a guess.
+to be as long as it may be. It is right within a factor of three or so, and shown as a guess.
 """
 
 import math
@@ -25,7 +25,7 @@ the merged copy: about 1,300 were counted at 30 layers."""
 TRAINED_LAUNCHES_A_LAYER = 90
 """With NF4 and an adapter beside it: about 2,700 at 30 layers."""
 LAUNCH_S = 15e-6
-"""From one kernel to the next, in Python. Assumed: nobody has timed it for us on a GPU."""
+"""From one kernel to the next, in Python. Assumed, not measured by us."""
 GPU_FLOPS = 1e14
 """Of one GPU in half precision. Assumed, between an L4's and an H100's peak."""
 

@@ -68,7 +68,7 @@ def trials_to_probe(
 
 
 def measured_peak(trial: TrialSpec, machines: Sequence[Machine], cache: CostCache) -> Peak | None:
-    """Return the most that a trial of this shape has been seen to take on these machines."""
+    """Return the largest measured peak of this shape on these machines."""
     return cache.read(trial, device=device_of(machines)).peak
 
 
@@ -143,7 +143,7 @@ def _plan_cell(
         dtype=dtype,
         memory=memory,
         grant=granted.grant,
-        problem=granted.problem or _too_tight(memory, granted.grant, machines),
+        problem=granted.problem or _share_problem(memory, granted.grant, machines),
         step=step,
         hours=_hours(step, num_steps),
     )
@@ -249,8 +249,10 @@ def _refuse_colocated_vllm(trial: TrialSpec) -> None:
         )
 
 
-def _too_tight(memory: MemoryPlan, grant: Grant | None, machines: Sequence[Machine]) -> str | None:
-    """Say that a share of the user's own does not hold the peak."""
+def _share_problem(
+    memory: MemoryPlan, grant: Grant | None, machines: Sequence[Machine]
+) -> str | None:
+    """Return the problem of a share in the file that does not hold the peak, if it does not."""
     gpu = next((machine.gpu for machine in machines if machine.gpu is not None), None)
     if grant is None or not grant.gpus or gpu is None or memory.peak_gib is None:
         return None

@@ -21,7 +21,7 @@ from strictune.cost_cache import CostCache
 from strictune.costs import expected_costs
 from strictune.errors import StorageError, StrictuneError
 from strictune.hardware import this_machine
-from strictune.planning import check_tasks, parse_only, plan_document, select, trials_to_pay
+from strictune.planning import check_tasks, costed_trials, parse_only, plan_document, select
 from strictune.records import BASELINES, CONTROLS, TRIALS, read_metrics, read_plan, read_samples
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def plan(
     trials = select(expand(sweep), parse_only(only))
     check_tasks(trials)
     machine = [this_machine()]
-    costs = expected_costs(sweep.resources, trials_to_pay(sweep, trials), machine, CostCache())
+    costs = expected_costs(sweep.resources, costed_trials(sweep, trials), machine, CostCache())
     frame = pd.DataFrame(plan_document(sweep, trials)["trials"]).set_index("trial_id")
     cells = pd.DataFrame.from_dict(
         {

@@ -2,7 +2,7 @@
 
 Pure: machines, peaks and the sweep's ``resources`` go in, numbers for the scheduler come out.
 Machines are given, never looked up, so that a test can invent a GPU and a cluster of any kind
-can be described. Who measures peaks and who starts trials is elsewhere.
+can be described. Measuring peaks and starting trials is done elsewhere.
 
 Cells are packed one by one, as if every trial that runs beside one were of its kind; the
 scheduler then fills machines with whatever fits.
@@ -41,7 +41,7 @@ HOW_TO_TAKE_LESS = (
 )
 
 MEMORY_STEP = 1.5
-"""Main memory of the next try of a trial that ran out of it, in terms of the last."""
+"""Factor on the main memory of a trial that ran out of it and is tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ def grant_trial(
     if not any(places):
         raise BudgetError(_too_large(least, usable, spec=spec, cell=cell))
     if sum(places) < num_workers:
-        raise BudgetError(_too_many(least, sum(places), cell=cell))
+        raise BudgetError(_too_many_workers(least, sum(places), cell=cell))
     wanted = _wanted(spec, num_wanted)
     if spec.cpus_per_trial == "auto":
         least = replace(least, cpus=_cores_each(usable, places, wanted=wanted * num_workers))
@@ -184,7 +184,7 @@ def without_measuring(spec: "ResourcesSpec") -> "ResourcesSpec":
 
 
 def before_peak(spec: "ResourcesSpec", *, num_workers: int = 1) -> Grant:
-    """Return what a process of a trial is known to need before its peak is: most on a GPU."""
+    """Return what a process of a trial needs, as far as it is known before its peak is measured."""
     plain = without_measuring(spec)
     return Grant(
         cpus=float(plain.cpus_per_trial),
@@ -309,7 +309,7 @@ def _cores_each(machines: Sequence[Machine], places: Sequence[int], *, wanted: i
     return float(min(machine.cpus // min(count, evenly) for machine, count in hosts))
 
 
-def _too_many(grant: Grant, places: int, *, cell: str) -> str:
+def _too_many_workers(grant: Grant, places: int, *, cell: str) -> str:
     each = f"{grant.cpus:g} CPU" + (" and a GPU" if grant.gpus else "")
     if grant.memory_gib is not None:
         each += f", {grant.memory_gib:.1f} GiB"

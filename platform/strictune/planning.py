@@ -21,6 +21,7 @@ from trainables.tasks.task import OnProgress
 __all__ = [
     "SharedBudget",
     "check_tasks",
+    "costed_trials",
     "expand",
     "low_rate_sentences",
     "parse_only",
@@ -28,7 +29,6 @@ __all__ = [
     "search_sentence",
     "select",
     "shared_budgets",
-    "trials_to_pay",
 ]
 
 Only = Mapping[str, Sequence[Any]]
@@ -120,8 +120,8 @@ def plan_document(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> dict[str, An
     }
 
 
-def trials_to_pay(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> list[TrialSpec]:
-    """Return what costs are about: each trial once, and as often as a search repeats its shape.
+def costed_trials(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> list[TrialSpec]:
+    """Return the trials that the costs count: each one once, or as often as a search repeats it.
 
     A cell's own settings stand for its points and for the trials that confirm its winner.
     """
@@ -149,7 +149,7 @@ def shared_budgets(trials: Sequence[TrialSpec], *, at_once: int | None) -> list[
 
 
 def search_sentence(sweep: SweepSpec) -> str | None:
-    """Say what a sweep's search is going to do; None without one."""
+    """Return a sentence on what the sweep's search will do; None without a search."""
     search = sweep.search
     if search is None:
         return None

@@ -79,7 +79,7 @@ def tried(child: Path, code: str, *, limit_s: float = 60.0) -> list[Finding]:
 PREAMBLE = """
 import os, signal, sys, time
 from strictune.doctor.examination import ok
-from strictune.doctor.examination import say_findings
+from strictune.doctor.examination import print_findings
 def one():
     print("a library's remark")
     return ok("one", "fine")
@@ -89,7 +89,7 @@ def fail():
 
 
 def test_a_process_says_what_it_found(child: Path) -> None:
-    code = PREAMBLE + "say_findings({'two': fail, 'one': one}, cure='cure')"
+    code = PREAMBLE + "print_findings({'two': fail, 'one': one}, cure='cure')"
     assert tried(child, code) == [
         ok("one", "fine"),
         broken("two", "RuntimeError: no such kernel", cure="cure"),
@@ -105,7 +105,7 @@ def test_a_process_says_what_it_found(child: Path) -> None:
     ],
 )
 def test_what_a_dead_process_did_not_say_is_broken(child: Path, end: str, reason: str) -> None:
-    one, two = tried(child, PREAMBLE + f"say_findings({{'one': one}}, cure='')\n{end}")
+    one, two = tried(child, PREAMBLE + f"print_findings({{'one': one}}, cure='')\n{end}")
     assert one == ok("one", "fine")
     assert (two.name, two.status) == ("two", "broken")
     assert reason in two.found
@@ -118,7 +118,7 @@ def test_a_process_that_hangs_is_ended_with_its_children(child: Path) -> None:
     code = PREAMBLE + (
         "import subprocess\n"
         f"children = subprocess.Popen([sys.executable, '-c', {sleep!r}])\n"
-        "say_findings({'one': lambda: ok('one', str(children.pid))}, cure='')\n"
+        "print_findings({'one': lambda: ok('one', str(children.pid))}, cure='')\n"
         "time.sleep(60)\n"
     )
     one, two = tried(child, code, limit_s=5.0)

@@ -334,7 +334,7 @@ def test_a_model_without_a_chat_template_is_named(
     (folder / "chat_template.jinja").unlink()
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
-    assert ModelSource("some/base", str(folder), "unknown") in try_model._models_at_hand()
+    assert ModelSource("some/base", str(folder), "unknown") in try_model._local_models()
     finding = try_model.try_chat_templates()
     assert finding.status == "warning"
     assert finding.found.startswith("missing or broken for some/base;")

@@ -22,7 +22,7 @@ import torch
 from strictune.config import ResourcesSpec, TrialSpec, expand, load_sweep
 from strictune.errors import StorageError
 from strictune.launch import baselines, cluster, grants, trials
-from strictune.launch.cluster import ENDING, cluster_machines, ray_cluster
+from strictune.launch.cluster import STOP_SIGNALS, cluster_machines, ray_cluster
 from strictune.launch.folder import SweepFolder, open_sweep_folder
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
 from strictune.packing import Grant, Machine
@@ -37,8 +37,8 @@ ENDS_WITHIN_S = 30
 @pytest.fixture(autouse=True)
 def own_signals() -> Iterator[None]:
     """Take back the handlers that a sweep sets, and begin without those of ``nohup``."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
-    for number in ENDING:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOP_SIGNALS)}
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     yield
     for number, handler in before.items():
@@ -129,7 +129,7 @@ def test_what_was_granted_a_gpu_that_torch_cannot_use_fails_and_says_why(
 @pytest.mark.ray
 @pytest.mark.usefixtures("one_pretended_gpu")
 def test_processes_of_ray_do_not_hear_what_ends_a_sweep() -> None:
-    deaf = set(ENDING) | {signal.SIGINT}
+    deaf = set(STOP_SIGNALS) | {signal.SIGINT}
     processes = psutil.Process().children(recursive=True)
     assert {"raylet", "gcs_server"} <= {process.name() for process in processes}
     for process in processes:
@@ -239,7 +239,7 @@ def test_a_folder_that_is_too_long_for_sockets_names_the_variable(
         ray_cluster().__enter__()
 
 
-@pytest.mark.parametrize("sent", ENDING)
+@pytest.mark.parametrize("sent", STOP_SIGNALS)
 def test_what_schedulers_send_interrupts_a_sweep_once(sent: signal.Signals) -> None:
     cluster._interrupt_on_termination()
     with pytest.raises(KeyboardInterrupt):

@@ -1,1 +1,1 @@
-"""How much memory a trial takes: guessed, measured, kept for later, and kept within its share."""
+"""The memory of a trial: estimated, measured, and limited to its share of a GPU."""

@@ -1,7 +1,7 @@
 """``python -m trainables.memory FOLDER``: the probe's process, see ``probe.measure_trial``.
 
-It reads ``trial.yaml`` in the folder, leaves ``probe.json`` there, and ends when its standard
-input does: a probe must not outlive the process that waits for it.
+It reads ``trial.yaml`` in the folder, writes ``probe.json`` there, and ends when its standard
+input is closed, so that it does not outlive the process that waits for it.
 """
 
 import os
@@ -18,7 +18,7 @@ def _end_with_parent() -> None:
 
 
 def _main(folder: Path) -> int:
-    # Imported while somebody listens already: it takes longer than a parent may live.
+    # Imported once the thread watches: the parent may end during the import.
     from transformers import logging as transformers_logging
 
     from strictune.config import load_trial

@@ -1,4 +1,4 @@
-"""How torch's allocator holds a GPU: in segments that grow, so that little of it fragments.
+"""Sets torch's allocator to expandable segments, so that GPU memory fragments little.
 
 A cache of keys and values is a little longer at each token, and a block of fixed size never fits
 the next one: without growing segments an evaluation with 5 GiB of tensors reserves most of a
@@ -17,9 +17,9 @@ GROWING = f"{KEY}:True"
 
 
 def allocator_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what a process must start with, beside ``environment``, for segments that grow.
+    """Return the variables to add to ``environment`` for expandable segments.
 
-    What the user has set for the allocator is extended; a choice of theirs about segments stays.
+    The user's settings of the allocator are extended; their own choice about segments is kept.
     """
     name = next((name for name in NAMES if name in environment), NAMES[0])
     given = environment.get(name, "")
@@ -29,7 +29,7 @@ def allocator_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def stop_growing_segments() -> None:
-    """Undo it in this process, for vLLM's sleep mode, whose memory pool cannot grow.
+    """Turn expandable segments off in this process, for vLLM's sleep mode, which cannot use them.
 
     Early versions of vLLM refuse to start where they read it (pytorch/pytorch#147851).
     """

@@ -151,7 +151,7 @@ def _sft_shape(spec: TrialSpec) -> Mapping[str, Any]:
 
 
 def _chosen_attention(spec: TrialSpec) -> Mapping[str, Any]:
-    """Costs that were measured before it could be chosen keep their key."""
+    """Return the attention where one is chosen: without a choice the key has no entry for it."""
     chosen = spec.attn_implementation
     return {} if chosen is None else {"attn_implementation": chosen}
 

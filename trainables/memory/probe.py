@@ -1,11 +1,11 @@
-"""The probe: what a trial takes at its worst lengths, measured in two steps.
+"""The memory probe: measures what a trial takes at its worst lengths, in two steps.
 
 It does what a trial does, in the trial's order: two optimizer steps on the longest prompts,
 whose completions are forced to their full token limit, then one evaluation batch of the same
 kind on a fresh base. Rewards are computed and thrown away. A supervised trial trains on the
 prompts that are longest with their gold completions. On a GPU it does all that again, limited to
 the share that such a trial would be granted. It belongs into a process of its own
-(``measure_trial``): a peak is a mark that nothing takes back.
+(``measure_trial``), because a process cannot reset its peak.
 """
 
 import json
@@ -55,7 +55,7 @@ logger = logging.getLogger(__name__)
 NUM_STEPS = 2
 """The first step warms up; the second is timed, with the optimizer's states in place."""
 TIMEOUT_S = 3600.0
-SAID = "output.txt"
+OUTPUT = "output.txt"
 
 
 def measure_trial(spec: TrialSpec, *, num_threads: int) -> Probe:
@@ -84,9 +84,9 @@ def measure_trial(spec: TrialSpec, *, num_threads: int) -> Probe:
 def _wait(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> int | None:
     """Run a command to its end and return its exit status, or None when it took too long.
 
-    It holds our end of its standard input, so that it can tell when we are gone.
+    Its standard input stays open as long as this process lives, so that it notices the end.
     """
-    with (folder / SAID).open("w") as said:
+    with (folder / OUTPUT).open("w") as said:
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -120,7 +120,7 @@ def _result(spec: TrialSpec, folder: Path, *, status: int | None) -> Probe:
             "gradient_accumulation_steps), trial.grpo.max_completion_length, max_think_length or "
             f"evaluation.batch_size, or set trial.{spec.method}.gradient_checkpointing=true."
         )
-    said = (folder / SAID).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    said = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     reason = said[-1] if said else f"exit status {status}"
     raise TrialError(f"the memory of {spec.cell} could not be measured: {reason}")
 
@@ -139,7 +139,7 @@ def run_in_this_process(folder: Path, spec: TrialSpec) -> int:
 
 
 def probe(spec: TrialSpec, folder: Path) -> Probe:
-    """Measure this process while it does the worst of a trial; ``folder`` is scratch space."""
+    """Measure this process while it runs a trial at its worst lengths; ``folder`` is scratch."""
     started = time.monotonic()
     has_gpu = torch.cuda.is_available()
     meter = PeakMeter(is_alone=True)
@@ -175,7 +175,7 @@ class _Times(NamedTuple):
 
 
 class _Work:
-    """What a trial does at its worst lengths, as often as it is asked for."""
+    """The work of a trial at its worst lengths; can be repeated."""
 
     def __init__(self, spec: TrialSpec) -> None:
         self._spec = spec
@@ -311,7 +311,7 @@ def _force_length(trainer: Any, tokens: int) -> None:
     if trainer.use_vllm:
         trainer.vllm_generation.generation_kwargs["min_tokens"] = tokens
     elif trainer.use_transformers_continuous_batching:
-        # It knows no minimum, but -1 is no token that ends a completion.
+        # It has no minimum length, but -1 is never generated as the end token.
         trainer.generation_config.eos_token_id = -1
     else:
         trainer.generation_kwargs["min_new_tokens"] = tokens

@@ -1,9 +1,9 @@
-"""The memory of this process: its peaks, and how it is kept within its share of a GPU.
+"""The memory of this process: reads its peaks, and limits it to its share of a GPU.
 
 Main memory is the kernel's high-water mark of the process. On a GPU it is the most that tensors
 have taken, and what lies beside torch's allocator: the CUDA context, its libraries and paged
-optimizer states. What the allocator has reserved is told apart from that: it keeps blocks that
-nobody uses for as long as nobody wants them.
+optimizer states. What the allocator has reserved is reported separately: it includes
+blocks that are not in use.
 """
 
 import gc
@@ -122,7 +122,7 @@ def repeat_in_shares(work: Callable[[], object], *, gpu_gib: float) -> float | N
 
 
 def free_gpu() -> None:
-    """Drop what nothing refers to any more, and give its memory back to the GPU."""
+    """Collect garbage and return unused memory to the GPU."""
     gc.collect()
     torch.cuda.empty_cache()  # Does nothing where CUDA was never used.
 

@@ -2,7 +2,7 @@
 
 It exists so that the whole path, from sweep file to verdict, runs in minutes on two cores
 without a model hub. It is trained from scratch on gold answers to strict_json's training
-families, then for a while on partly sloppy ones, so that reinforcement has something to
-mend. It is no language model: it knows nothing but this task. ``citing`` holds its like for
-answers with citations.
+families, then for a while on partly sloppy ones, so that reinforcement learning has
+something to improve. It is no general language model: it knows this task alone. ``citing`` holds
+the same for answers with citations.
 """

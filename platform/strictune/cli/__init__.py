@@ -82,7 +82,7 @@ VERBS = (
     ),
     Verb(
         "audit",
-        "show what recorded completions of other runs are worth, arm by arm",
+        "compare recorded completions of other runs, arm by arm",
         "strictune audit completions.jsonl.gz --schemas schemas.jsonl --by model,stage "
         "--baseline stage=baseline",
     ),
@@ -134,14 +134,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_BAD_INPUT
     try:
         code = int(args.execute(args))
-        sys.stdout.flush()  # While a reader that has gone can still be dealt with.
+        sys.stdout.flush()  # Here, so that a closed pipe is handled below.
         return code
     except StrictuneError as error:
         _print_error(str(error))
         return EXIT_FAILED_TRIALS if isinstance(error, TrialError) else EXIT_BAD_INPUT
     except BrokenPipeError:
-        # The reader of our output, such as ``head``, has gone. Python would complain once
-        # more when it flushes at exit.
+        # The reader of our output, such as ``head``, has ended. Python would fail again when it
+        # flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -154,14 +154,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _replace_unencodable() -> None:
-    """Print a replacement for characters that the terminal's encoding lacks, and for halves."""
+    """Print a replacement for characters that the terminal cannot show, and for lone surrogates."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def _escape_in_json() -> None:
-    """Escape what standard output cannot show, as JSON does, so that documents lose nothing.
+    """Write what standard output cannot encode as JSON escapes, so that documents lose nothing.
 
     JSON is UTF-8: in another encoding all but ASCII is escaped.
     """
@@ -183,7 +183,7 @@ def _print_error(text: str) -> None:
 
 
 def _system_error(error: OSError) -> str:
-    """Say what the operating system refused, and where if it says so."""
+    """Return the message for an error of the operating system, with its path if it has one."""
     if error.filename is None or error.strerror is None:
         return f"{type(error).__name__}: {error}"
     return (

@@ -1,4 +1,4 @@
-"""``strictune audit``: what recorded completions of other people's runs really show."""
+"""``strictune audit``: compares recorded completions of runs that strictune did not make."""
 
 import argparse
 import hashlib
@@ -149,7 +149,7 @@ def _check_columns(args: argparse.Namespace, baseline: tuple[str, str] | None) -
 
 @contextmanager
 def _folder(out: Path | None) -> Iterator[Path]:
-    """Yield where the arms go: a folder that is kept, or one that is not."""
+    """Yield the folder for the arms: ``out``, or a temporary one."""
     if out is None:
         with TemporaryDirectory(prefix="strictune-audit-") as folder:
             yield Path(folder)

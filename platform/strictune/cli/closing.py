@@ -62,7 +62,7 @@ def print_costs(cells: Sequence[CellCosts]) -> None:
 
 
 def print_closing(sweep: SweepSpec, trials: Sequence[TrialSpec], *, seconds: float) -> None:
-    """Print how long the sweep took, and what a reader must know about committed models."""
+    """Print how long the sweep took, and the notes on built-in models."""
     took = f"{seconds:.0f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
     print(f"\n{sweep.name} took {took}.")
     for model in dict.fromkeys(trial.model for trial in trials):
@@ -73,9 +73,9 @@ def print_closing(sweep: SweepSpec, trials: Sequence[TrialSpec], *, seconds: flo
 def promote_best(
     sweep_dir: Path, tracking_uri: str, verdicts: SweepVerdicts, *, tell: Callable[[str], None]
 ) -> None:
-    """Register the adapters that are better than their baselines and tell what became of them.
+    """Register the adapters that are better than their baselines, and report what was done.
 
-    A store that does not answer, or lacks what must be compared, costs one line.
+    Where the store does not answer, or lacks what must be compared, one line says so.
     """
     candidates = [
         Candidate(model, trial.plan.trial_id, trial.verdict.text)

@@ -11,7 +11,7 @@ __all__ = ["actual_cost_notes", "cost_notes", "cost_table", "planned_and_actual_
 
 UNKNOWN = "unknown"
 MARKS = {"probe, at worst lengths": "*", "guess": " guess"}
-"""What stands behind times that no trial has taken."""
+"""Suffixes of times that were not measured on whole trials."""
 NOTES = {
     "probe, at worst lengths": "Times marked * are the probe's, at worst lengths: an upper bound.",
     "guess": "Times marked guess are a formula's, with completions as long as they may be; nothing "
@@ -35,7 +35,7 @@ def cost_table(costs: SweepCosts) -> Table:
 
 
 def cost_notes(costs: SweepCosts) -> list[str]:
-    """Return the sum, and what a reader must know of single cells."""
+    """Return the sum, and remarks on single cells."""
     notes = [f"{name}: {cell.problem}" for name, cell in costs.cells.items() if cell.problem]
     notes += _time_notes({cell.step.source for cell in costs.cells.values()})
     if any(cell.memory.source == "estimated" for cell in costs.cells.values()):

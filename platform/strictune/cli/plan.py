@@ -41,13 +41,13 @@ def execute(args: argparse.Namespace) -> int:
     from strictune.costs import expected_costs
     from strictune.planning import (
         check_tasks,
+        costed_trials,
         low_rate_sentences,
         parse_only,
         plan_document,
         search_sentence,
         select,
         shared_budgets,
-        trials_to_pay,
     )
 
     sweep = load_sweep(args.sweep, args.overrides)
@@ -56,7 +56,7 @@ def execute(args: argparse.Namespace) -> int:
         check_tasks(trials, on_progress)
     machine = _machine(args.gpu)
     plan = plan_document(sweep, trials)
-    costs = expected_costs(sweep.resources, trials_to_pay(sweep, trials), [machine], CostCache())
+    costs = expected_costs(sweep.resources, costed_trials(sweep, trials), [machine], CostCache())
     budgets = shared_budgets(trials, at_once=costs.at_once)
     warnings = low_rate_sentences(trials)
     if args.json:

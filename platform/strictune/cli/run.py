@@ -167,7 +167,7 @@ def _run(
     try:
         run = run_sweep if sweep.search is None else run_search
         end = run(sweep, trials, folder, say=say, every_s=PROGRESS_EVERY_S)
-        # Not read from the plan: trials that --only left out are open, but not interrupted.
+        # Not from the plan: trials that --only left out are open without being interrupted.
         status = end.status
         verdicts = write_verdicts(folder.path)
         findings = None if sweep.search is None else write_findings(folder.path)
@@ -213,10 +213,10 @@ def _tell_aside(line: str) -> None:
 
 
 def _write(line: str, stream: TextIO) -> None:
-    """Print a line, and go on where nobody can read it any more.
+    """Print a line; a closed terminal or pipe is logged and ignored from then on.
 
-    A sweep outlives its terminal and the reader of its pipe: they end by the same signals, and
-    it still has to stop its trials and to bring MLflow up to date.
+    The signals that close them end the sweep too, which still has to stop its trials and to bring
+    MLflow up to date.
     """
     try:
         print(line, file=stream, flush=True)
@@ -261,6 +261,6 @@ def _log_to(path: Path) -> None:
     root.setLevel(logging.INFO)
     errors = logging.StreamHandler(sys.stderr)
     errors.setLevel(logging.ERROR)
-    # What Ray says of a lost process is for the log; the progress lines tell it in one line.
+    # Ray's account of a lost process goes to the log only; the progress lines have it in short.
     errors.addFilter(lambda record: record.name.partition(".")[0] != "ray")
     root.addHandler(errors)

@@ -42,7 +42,7 @@ STATE_STYLES = {
     "FINISHED": "green",
     "waiting": "dim",
 }
-"""By how much a state is worth a line of the screen."""
+"""In the order in which trials get a line where there is not room for all."""
 SWEEP_STYLES = {"running": "cyan", "stopped": "bold yellow", "ended": "green"}
 
 
@@ -137,7 +137,7 @@ class WatchTable:
         return table
 
     def _reason(self, row: TrialRow) -> Text:
-        """Say what is wrong with a trial; nothing where nothing is."""
+        """Return what is wrong with a trial, empty if nothing is."""
         reason = " ".join((row.reason or "").split())
         if row.state == "training" and row.updated is not None:
             silent_s = self.now - row.updated

@@ -1,8 +1,8 @@
-"""What works on this machine, and what would cure what does not.
+"""Checks whether sweeps can run on this machine, and names a cure for what fails.
 
 ``checks`` lists the checks in the order of their table, and holds the light ones, which read files
-and ask the system. Heavy ones start a process of their own that does with the real thing what a
-sweep does: ``try_model``, ``try_mlflow`` or Ray's in ``strictune.launch.try_ray``. ``examination``
+and ask the system. Heavy ones start a process that runs the real model, store or cluster as a sweep
+does: ``try_model``, ``try_mlflow`` or Ray's in ``strictune.launch.try_ray``. ``examination``
 runs them side by side within their time limits.
 """
 

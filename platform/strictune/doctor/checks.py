@@ -155,7 +155,7 @@ def check_caches(place: Place) -> Finding:
 
 
 def check_hub(place: Place) -> Finding:
-    """Ask the hub for anything: a sweep of models that are at hand does without it."""
+    """Whether the model hub answers; sweeps of local models do without it."""
     environ = place.environ
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
@@ -166,7 +166,7 @@ def check_hub(place: Place) -> Finding:
             )
     endpoint = environ.get("HF_ENDPOINT", HUB).rstrip("/")
     try:
-        # Only the address is checked for, so what the hub says to it does not matter.
+        # Any answer will do, also an error status.
         urllib.request.urlopen(
             urllib.request.Request(endpoint, method="HEAD"), timeout=HUB_TIMEOUT_S
         ).close()
@@ -208,7 +208,7 @@ def hub_cache(environ: Mapping[str, str]) -> Path:
 
 
 def _write_obstacle(folder: Path) -> str | None:
-    """Make a folder inside ``folder`` and remove it; say why where that fails."""
+    """Return why ``folder`` cannot be written to, or None; nothing is left there."""
     try:
         Path(tempfile.mkdtemp(prefix=".strictune-doctor-", dir=folder)).rmdir()
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Runs checks side by side, each within its time limit; no check takes the others down.
+"""Runs checks in parallel, each within its time limit; a failing check does not affect the others.
 
-Heavy checks run in a process of their own: what crashes or hangs there is a finding here. The
-process prints one line for each thing that it tried, as soon as it knows.
+Heavy checks run in a process of their own, whose crash or hang is a finding. The process prints
+one line for each thing it has tried.
 """
 
 import json
@@ -25,7 +25,7 @@ __all__ = [
     "broken",
     "examine",
     "ok",
-    "say_findings",
+    "print_findings",
     "try_in_process",
     "warning",
 ]
@@ -33,7 +33,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 MARK = "finding: "
-"""What the lines of a process begin with: libraries print too."""
+"""Prefix of the lines that hold findings: libraries print to the same output."""
 
 Status = Literal["ok", "warning", "broken"]
 
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that works, or does not."""
+    """The result of a check."""
 
     name: str
     status: Status
@@ -65,30 +65,30 @@ class Finding:
 
 
 def ok(name: str, found: str) -> Finding:
-    """Say that something works."""
+    """Return a finding that something works."""
     return Finding(name=name, status="ok", found=found, cure=None)
 
 
 def warning(name: str, found: str, *, cure: str) -> Finding:
-    """Say that something is not as it should be, which not every sweep minds."""
+    """Return a finding that affects some sweeps only."""
     return Finding(name=name, status="warning", found=found, cure=cure)
 
 
 def broken(name: str, found: str, *, cure: str) -> Finding:
-    """Say that something does not work that sweeps need."""
+    """Return a finding that something sweeps need does not work."""
     return Finding(name=name, status="broken", found=found, cure=cure)
 
 
 class Check(NamedTuple):
-    """One thing to look at."""
+    """One check."""
 
     name: str
-    """Of what is found, where the check cannot say it itself."""
+    """Name of the finding where the check itself gives none."""
     run: Callable[[Place], Finding | Sequence[Finding]]
     limit_s: float = 15.0
-    """An answer that comes later counts as none."""
+    """Time limit; a later answer is ignored."""
     late: Status = "broken"
-    """What no answer means."""
+    """Status where there is no answer in time."""
 
 
 def examine(checks: Sequence[Check], place: Place) -> Iterator[Finding]:
@@ -128,17 +128,17 @@ def _run_check(check: Check, place: Place, found: list[Finding]) -> None:
     found += [result] if isinstance(result, Finding) else result
 
 
-def say_findings(tries: Mapping[str, Callable[[], Finding]], *, cure: str) -> None:
-    """Try each thing by its name and print what was found: all that the process does.
+def print_findings(tries: Mapping[str, Callable[[], Finding]], *, cure: str) -> None:
+    """Run each try and print its finding for the parent process.
 
     Args:
-        tries: What to try; what raises is broken, and the rest is tried all the same.
-        cure: What to do about something that raised.
+        tries: By name. One that raises is reported as broken, and the others still run.
+        cure: For tries that raise.
     """
     for name, attempt in tries.items():
         try:
             finding = attempt()
-        except Exception as error:  # noqa: BLE001  whatever it is, it is what was found
+        except Exception as error:  # noqa: BLE001  any error is a finding
             finding = broken(name, f"{type(error).__name__}: {_one_line(str(error))}", cure=cure)
         print(MARK + json.dumps(asdict(finding)), flush=True)  # noqa: T201  for the parent
 
@@ -146,9 +146,9 @@ def say_findings(tries: Mapping[str, Callable[[], Finding]], *, cure: str) -> No
 def try_in_process(
     module: str, *arguments: str, names: Sequence[str], limit_s: float
 ) -> list[Finding]:
-    """Run ``python -m module`` and return what it found under these names, in their order.
+    """Run ``python -m module`` and return its findings under these names, in their order.
 
-    A name without a finding is broken: the process died, or took too long.
+    A name without a finding is reported as broken: the process died, or took too long.
     """
     command = [sys.executable, "-P", "-m", module, *arguments]
     ended = _run(command, limit_s=limit_s)
@@ -167,7 +167,7 @@ def try_in_process(
 class _Ended(NamedTuple):
     output: str
     reason: str
-    """Why it said nothing more."""
+    """Why there is no further output."""
 
 
 def _run(command: Sequence[str], *, limit_s: float) -> _Ended:
@@ -195,7 +195,7 @@ def _run(command: Sequence[str], *, limit_s: float) -> _Ended:
 
 
 def _python_path() -> str:
-    """Let the process import what this one can, from wherever it was started."""
+    """Return the import path of this process, absolute, for a child process."""
     return os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
 
 

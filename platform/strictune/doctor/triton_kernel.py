@@ -1,4 +1,4 @@
-"""A Triton kernel as small as they come. Its module is imported only where there is a GPU."""
+"""A minimal Triton kernel; imported only where there is a GPU."""
 
 import torch
 import triton

@@ -48,13 +48,13 @@ NUM_TIMED = 5
 PER_SAMPLE = {"cpu": 1, "cuda": 50}
 """Products between two looks at the clock: on a GPU one alone ends before it is asked for."""
 SLOW_S = 1.0
-"""A first product that took longer is measured well enough."""
+"""A first product that took longer is not repeated."""
 FASTER = 2.0
-"""Less is no reason to say anything: other programs move what is measured by as much."""
+"""Smaller ratios are within the noise of other programs."""
 
 
 def try_precision() -> Finding:
-    """Time matrix products, and hold what ``dtype: auto`` becomes against them."""
+    """Time matrix products in each precision, and check that ``dtype: auto`` takes a fast one."""
     speeds = {dtype: _gflops(dtype) for dtype in NAMES if _is_possible(dtype)}
     chosen = {
         quantization: resolve_dtype("auto", quantization=quantization)
@@ -73,10 +73,10 @@ def try_precision() -> Finding:
 def _precision_finding(
     speeds: dict[ComputeDtype, float], *, slowest: ComputeDtype, found: str
 ) -> Finding:
-    """Warn where ``auto`` takes a precision that is slow, or a sweep file might.
+    """Warn where ``auto`` takes a slow precision, or a sweep file might.
 
-    float16 is not held against the others: that training in it can overflow is why ``auto``
-    takes it only where it has to.
+    float16 is left out of the comparison: training in it can overflow, so ``auto`` takes it only
+    where it has to.
     """
     safe = {dtype: speeds[dtype] for dtype in ("float32", "bfloat16") if dtype in speeds}
     fastest = max(safe, key=safe.__getitem__)
@@ -188,9 +188,9 @@ def try_attention() -> Finding:
 
 
 def try_nf4() -> Finding:
-    """Evaluate and train a step on the quantized model; adapters and layers are looked at.
+    """Evaluate and train a step on the quantized model; check a layer and the adapters' gradients.
 
-    The evaluation comes first, as between two stages: what an inference kernel leaves behind
+    The evaluation comes first, as between two stages: state that an inference kernel leaves behind
     would show in the gradients.
     """
     started = time.monotonic()

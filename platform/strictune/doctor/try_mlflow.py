@@ -1,7 +1,7 @@
 """Writes a run to MLflow, as the mirror of a sweep does: ``python -m strictune.doctor.try_mlflow``.
 
-A SQLite store is tried out beside where it would lie, because network drives often lack the
-locks that it needs; a server is only asked, so that nothing stays behind in it.
+A SQLite store is tried in the folder where it would lie, because network drives often lack the
+locks that it needs; a server is only asked whether it answers, so that nothing is left in it.
 """
 
 import os
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from strictune.addresses import sqlite_path
-from strictune.doctor.examination import Finding, Place, broken, ok, say_findings, warning
+from strictune.doctor.examination import Finding, Place, broken, ok, print_findings, warning
 from strictune.errors import StorageError
 from strictune.tracking import default_tracking_uri, without_password
 from strictune.tracking.points import Point
@@ -72,4 +72,4 @@ def _write_beside(folder: Path) -> None:
 
 if __name__ == "__main__":
     place = Place(Path(sys.argv[1]), os.environ)
-    say_findings({"mlflow": lambda: try_store(place)}, cure=OTHER_STORE)
+    print_findings({"mlflow": lambda: try_store(place)}, cure=OTHER_STORE)

@@ -1,6 +1,6 @@
 """Tries the device and the engines with builtin:tiny: ``python -m strictune.doctor.try_model``.
 
-All goes through the functions that trials use.
+It uses the functions that trials use.
 """
 
 import functools
@@ -18,7 +18,7 @@ from transformers.generation import ContinuousBatchingConfig
 
 from strictune.cache import cache_folder
 from strictune.doctor.checks import hub_cache
-from strictune.doctor.examination import Finding, broken, ok, say_findings, warning
+from strictune.doctor.examination import Finding, broken, ok, print_findings, warning
 from strictune.doctor.try_device import (
     CURE,
     PROBED_MODEL,
@@ -146,10 +146,10 @@ def try_deepspeed() -> Finding:
 
 
 def try_chat_templates() -> Finding:
-    """Render a conversation with every model that is at hand."""
+    """Render a conversation with every local model."""
     good: list[str] = []
     bad: list[str] = []
-    for source in _models_at_hand():
+    for source in _local_models():
         try:
             text = render_prompt(load_tokenizer(source), MESSAGES, thinking=True).text
             is_good = all(message["content"] in text for message in MESSAGES)
@@ -186,7 +186,7 @@ def _generated(name: str, num_tokens: list[int], seconds: float) -> Finding:
     return ok(name, f"{sum(num_tokens)} tokens on {training_device()} in {seconds:.1f} s")
 
 
-def _models_at_hand() -> Iterator[ModelSource]:
+def _local_models() -> Iterator[ModelSource]:
     """Yield built-in, converted and downloaded models; none is downloaded for this."""
     folders = {name: builtin.folder for name, builtin in BUILTIN_MODELS.items()}
     folders |= {
@@ -207,4 +207,4 @@ if __name__ == "__main__":
     logging.disable(logging.WARNING)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    say_findings(NAMES, cure=CURE)
+    print_findings(NAMES, cure=CURE)

@@ -34,8 +34,8 @@ def measure_baselines(
     pending = {}
     for trial in _one_for_each_baseline(trials):
         resources = grants[trial.cell].ray_resources()
-        # In a process that ends with it: a worker that waits for more would keep its memory and
-        # its GPU's for the whole sweep (Ray looks at the decorator's num_gpus alone).
+        # In a process that ends with the task: an idle worker would keep its memory, also on the
+        # GPU, for the whole sweep (Ray looks at the decorator's num_gpus alone).
         measure = ray.remote(max_calls=1)(measure_baseline_of).options(
             num_cpus=resources["cpu"],
             num_gpus=resources.get("gpu", 0),

@@ -37,14 +37,14 @@ WORKER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
-PASSED_ON = ("STRICTUNE_GIT_SHA",)
-"""Variables of the driver that its workers get too: inside a job nothing else says the commit."""
+INHERITED = ("STRICTUNE_GIT_SHA",)
+"""Variables that workers get from the driver; a job knows its commit by this one alone."""
 
 CONNECT_TIMEOUT_S = 10.0
-"""A cluster's port answers at once or not at all; Ray itself would try for minutes."""
+"""Ray itself would try for minutes to reach a cluster that is not there."""
 
-ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-"""What schedulers, service managers and closing terminals send, often to all processes of a
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Signals of schedulers, service managers and closing terminals, often sent to all processes of a
 command at once."""
 
 
@@ -53,7 +53,7 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
     """Connect to Ray while the context is open.
 
     A cluster of this machine has the cores that this process may use; one that is joined
-    counts its own. From then on the signals of ``ENDING`` end the sweep as Ctrl-C does.
+    counts its own. From then on the signals of ``STOP_SIGNALS`` end the sweep as Ctrl-C does.
 
     Args:
         num_gpus: What to tell a cluster of this machine about its GPUs; None lets Ray count.
@@ -64,7 +64,7 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS", "local")
-    _refuse_dead(address)
+    _check_reachable(address)
     own: dict[str, Any] = {}
     if address == "local":
         cores = max(1, int(this_machine().cpus))
@@ -72,8 +72,8 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
         if not os.access(Path.home(), os.W_OK):
             # Ray would keep its token there.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    _log_with_ours()
-    with _blocking_ending_signals():
+    _redirect_log()
+    with _blocking_stop_signals():
         ray.init(
             address=address,
             log_to_driver=False,
@@ -84,7 +84,7 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
     try:
         yield
     finally:
-        with _killing_at_once():
+        with _terminating_by_kill():
             ray.shutdown()
 
 
@@ -122,11 +122,11 @@ def _ask_for_gpu(node: dict[str, Any]) -> Gpu | None:
 
 
 def _worker_environment() -> dict[str, str]:
-    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    passed_on = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return WORKER_ENVIRONMENT | passed_on | allocator_environment(os.environ)
 
 
-def _refuse_dead(address: str) -> None:
+def _check_reachable(address: str) -> None:
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if not colon or not port.isdigit():
         return  # "local", "auto" or a folder of Ray's.
@@ -140,8 +140,8 @@ def _refuse_dead(address: str) -> None:
         ) from error
 
 
-def _log_with_ours() -> None:
-    """Send what Ray says to the sweep's log instead of the terminal."""
+def _redirect_log() -> None:
+    """Redirect Ray's log from the terminal to the sweep's log."""
     logger = logging.getLogger("ray")
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
@@ -149,14 +149,14 @@ def _log_with_ours() -> None:
 
 
 @contextmanager
-def _blocking_ending_signals() -> Iterator[None]:
-    """Keep the signals of ``ENDING`` from the processes that Ray starts in this context.
+def _blocking_stop_signals() -> Iterator[None]:
+    """Keep the signals of ``STOP_SIGNALS`` from the processes that Ray starts in this context.
 
     A signal to the whole process group or control group would end Ray before Tune has stopped
     its trials, and the driver would wait a minute for it and die. Blocked signals stay blocked
     in child processes; those that arrive meanwhile are handled here at the end.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     except OSError as error:
@@ -174,8 +174,8 @@ def _blocking_ending_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _killing_at_once() -> Iterator[None]:
-    """Let ``terminate`` kill: Ray would wait a second for each process that ignores SIGTERM."""
+def _terminating_by_kill() -> Iterator[None]:
+    """Make ``Popen.terminate`` kill: Ray waits a second for each process that ignores SIGTERM."""
     terminate = subprocess.Popen.terminate
     subprocess.Popen.terminate = subprocess.Popen.kill  # type: ignore[method-assign]
     try:
@@ -185,21 +185,21 @@ def _killing_at_once() -> Iterator[None]:
 
 
 def _interrupt_on_termination() -> None:
-    """Let the signals of ``ENDING`` end a sweep as Ctrl-C does.
+    """Let the signals of ``STOP_SIGNALS`` end a sweep as Ctrl-C does.
 
     Called after ``ray.init``, which sets a handler of its own that ends the process at once. A
     shell starts background jobs with Ctrl-C ignored, so its handler is set as well. What
     ``nohup`` ignores stays ignored.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in ENDING:
+    for number in STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
 
 
 def _interrupt(*_: object) -> None:
     """Interrupt once: ``timeout`` and others send to a process and again to its group."""
-    for number in ENDING:
+    for number in STOP_SIGNALS:
         if signal.getsignal(number) is _interrupt:
             signal.signal(number, lambda *_: None)
     signal.raise_signal(signal.SIGINT)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 
 from strictune.errors import StorageError
-from strictune.launch.folder import SweepFolder, refuse_foreign
+from strictune.launch.folder import SweepFolder, refuse_other_content
 from strictune.records import write_json
 
 __all__ = ["driving", "locked"]
@@ -29,13 +29,13 @@ def locked(folder: SweepFolder) -> Iterator[None]:
     Raises:
         StorageError: Another process runs the sweep, or the folder holds something else.
     """
-    refuse_foreign(folder)
+    refuse_other_content(folder)
     folder.path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.lock, is_singleton=True)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise StorageError(folder.taken()) from error
+        raise StorageError(folder.in_use_message()) from error
     try:
         yield
     finally:

@@ -28,7 +28,7 @@ __all__ = [
     "OpenedFolder",
     "SweepFolder",
     "open_sweep_folder",
-    "refuse_foreign",
+    "refuse_other_content",
     "refuse_temporary_folder",
     "reopen_trials",
     "write_plan",
@@ -45,7 +45,7 @@ class SweepFolder:
 
     path: Path
     trials_name: str = "trials"
-    """``cells`` is what the cells of a search stand for themselves in, untrained."""
+    """``cells`` for the untrained trials that stand for the cells of a search."""
 
     @property
     def baselines(self) -> Path:
@@ -54,28 +54,29 @@ class SweepFolder:
 
     @property
     def log(self) -> Path:
-        """What went wrong in detail; the terminal shows one line of it."""
+        """The log, with tracebacks; the terminal shows one line of an error."""
         return self.path / "strictune.log"
 
     @property
     def lock(self) -> Path:
-        """Locked by the process that runs the sweep; the file itself says nothing."""
+        """Locked by the process that runs the sweep; the file is empty."""
         return self.path / ".driver.lock"
 
     @property
     def driver(self) -> Path:
-        """Who runs the sweep, while somebody does."""
+        """Names the process that runs the sweep, while one does."""
         return self.path / "driver.json"
 
     @property
     def stop_request(self) -> Path:
-        """Asks the driver to stop, by being there."""
+        """Its presence asks the driver to stop."""
         return self.path / "stop"
 
-    def taken(self) -> str:
-        """Say that the folder is in use, and by whom."""
+    def in_use_message(self) -> str:
+        """Return the message that the folder is in use, and by which process."""
         driver = read_driver(self.path)
-        if driver is None or driver.status() == "gone":  # The next one has yet to say who it is.
+        # A new driver locks the folder before it writes its file.
+        if driver is None or driver.status() == "gone":
             who = "another process"
         else:
             who = f"process {driver.pid} on {driver.host}"
@@ -113,7 +114,7 @@ def open_sweep_folder(
             file would mix results (see ``refuse_mixing``), or the folder holds no sweep.
     """
     folder = SweepFolder(path.resolve())
-    refuse_foreign(folder)
+    refuse_other_content(folder)
     _refuse_begun(folder, sweep, is_resuming=is_resuming)
     changes = _check_changes(folder, sweep, trials)
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -126,15 +127,15 @@ def open_sweep_folder(
     return OpenedFolder(folder, changes)
 
 
-def refuse_foreign(folder: SweepFolder) -> None:
-    """Raise if something else than a sweep lies where the sweep's folder is to be.
+def refuse_other_content(folder: SweepFolder) -> None:
+    """Raise if the sweep's folder holds something other than a sweep.
 
     Raises:
-        StorageError: It does; it stays as it is.
+        StorageError: It does; nothing is changed.
     """
     if not folder.path.exists() or (folder.path.is_dir() and not any(folder.path.iterdir())):
         return
-    # The lock's file is there first: a start that was cut off before its plan is gone over again.
+    # The lock file comes first, so a start that was cut off before its plan may be repeated.
     if folder.lock.exists() or (folder.path / "plan.json").is_file():
         return
     raise StorageError(
@@ -144,9 +145,9 @@ def refuse_foreign(folder: SweepFolder) -> None:
 
 
 def refuse_temporary_folder(out: Path, environment: Mapping[str, str] = os.environ) -> None:
-    """Raise if results would lie in the copy of the checkout that a Ray job runs in.
+    """Raise if results would be written into the working directory that Ray deletes after a job.
 
-    Ray deletes that copy after the job. Outside a job everything is allowed.
+    Outside a job everything is allowed.
 
     Raises:
         StorageError: The results would be lost.
@@ -174,17 +175,17 @@ def write_trial(folder: SweepFolder, trial: TrialSpec) -> Path:
     path = folder.trial(trial.trial_id)
     path.mkdir(parents=True, exist_ok=True)
     spec, text = path / "trial.yaml", dump_yaml(trial)
-    # A resume needs no room on a full disk where nothing has changed.
+    # On a full disk a resume must not write what has not changed.
     if not spec.exists() or spec.read_text(encoding="utf-8") != text:
         write_text(spec, text)
     return path
 
 
 def reopen_trials(folder: SweepFolder, sweep: SweepSpec, trials: Sequence[TrialSpec]) -> int:
-    """Let trials that failed or were stopped go on from their last checkpoint; count them.
+    """Reopen trials that failed or were stopped, at their last checkpoint; return their number.
 
-    Of a search these are the trials that confirm its winners, which the plan lists: a point
-    that failed has told the study so, and stays.
+    Of a search these are the trials that confirm its winners, which the plan lists: the study has
+    recorded a failed point already.
     """
     ids = [trial.trial_id for trial in trials]
     if sweep.search is not None:

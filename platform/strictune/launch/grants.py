@@ -104,7 +104,7 @@ def measure_peaks(
             if isinstance(probe, str):
                 failures.append(probe)
                 continue
-            # Any GPU or processor of the cluster may have run it; the sweep is sized by one.
+            # Any GPU or processor of the cluster may have run it; the sweep is sized for one kind.
             cache.add_probe(trial, replace(probe, device=device_of(machines)))
             peak_gib = probe.memory_gib if probe.gpu_gib is None else probe.gpu_gib
             say(f"{trial.cell} takes {peak_gib:.1f} GiB; measured in {probe.seconds:.0f} s")
@@ -127,7 +127,7 @@ def _probe(
     pending = []
     for trial in trials:
         grant = _whole_gpu(spec, trial, machines)
-        # In a process that ends with it, as baselines are.
+        # In a process that ends with the task, as for baselines.
         measure = ray.remote(max_calls=1)(measure_probe_of).options(
             num_cpus=grant.cpus, num_gpus=grant.gpus, max_retries=0
         )

@@ -1,4 +1,4 @@
-"""Lines for the terminal of a running sweep: what its trials have done since the last ones."""
+"""Prints the progress of a running sweep: one line for each trial that has moved on."""
 
 import logging
 import threading
@@ -40,12 +40,12 @@ def reporting(
     say: Callable[[str], None],
     every_s: float,
 ) -> Iterator[None]:
-    """Say what has changed, every ``every_s`` seconds, while the context is open.
+    """Report changes every ``every_s`` seconds while the context is open.
 
     Args:
         folder: The sweep's.
         primary_criterion: The rate of training completions that lines show.
-        only: Ids of the trials to speak of; None is all that the folder holds.
+        only: Ids of the trials to report; None is all that the folder holds.
         say: Takes a line.
         every_s: Seconds between two looks.
     """
@@ -55,7 +55,7 @@ def reporting(
     def lines() -> dict[str, str]:
         try:
             rows = [row for row in watch.rows() if only is None or row.trial_id in only]
-        except (OSError, StorageError) as error:  # No reason to stop the sweep.
+        except (OSError, StorageError) as error:  # The sweep goes on without progress lines.
             logger.warning("progress cannot be read: %s", error)
             return {}
         return {row.trial_id: describe(row, primary_criterion=primary_criterion) for row in rows}

@@ -38,12 +38,12 @@ logger = logging.getLogger(__name__)
 MAX_RESTARTS = 3
 """Times that a trial whose process died is started again."""
 LOW_ON_MEMORY = re.compile(r"low on memory|OutOfMemory")
-"""What Ray says of a process that it or the kernel killed for the memory of the host."""
-GROWN = "out of memory, one size up"
+"""Ray's error for a process that it or the kernel killed because main memory ran out."""
+GROWN = "out of memory, granted more"
 INTERRUPTING = frozenset({signal.SIGINT, signal.SIGUSR1})
-"""What Tune ends a run for. SIGTERM and ``strictune stop`` become SIGINT before."""
+"""Signals that end a Tune run. SIGTERM and ``strictune stop`` arrive as SIGINT."""
 MAX_NOTED = 4096
-"""Signals that are looked through, one byte each."""
+"""Bytes read from the signal pipe, one for each signal."""
 
 
 class GrantedTrial(NamedTuple):
@@ -69,9 +69,9 @@ class Runner:
 def run_trials(trials: Sequence[GrantedTrial], runner: Runner) -> list[str]:
     """Run the trials to their ends.
 
-    A trial that runs out of memory is run once more, one size up. One whose process died more
-    often than ``MAX_RESTARTS`` is recorded as FAILED here, because it could not do so itself; it
-    stays open where the sweep was interrupted, since that may be what ended its processes.
+    A trial that runs out of memory is run once more with the next larger grant. One whose process
+    died more often than ``MAX_RESTARTS`` is recorded as FAILED here, because it could not do so
+    itself; it stays open if the sweep was interrupted, which may have ended its processes.
 
     Returns:
         Why trials are left open, one message each.
@@ -150,7 +150,7 @@ def tuner_for(
     attempts: Sequence[Attempt] = (),
     searcher: Searcher | None = None,
 ) -> tune.Tuner:
-    """Return the tuner that runs given attempts, or those that a searcher comes up with.
+    """Return the tuner for given attempts, or for those that a searcher suggests.
 
     Args:
         runner: What they share.
@@ -194,11 +194,11 @@ class Fitted(NamedTuple):
 
 
 def fit(tuner: tune.Tuner) -> Fitted:
-    """Run a tuner, in the main thread; a second SIGINT ends even its orderly end.
+    """Run a tuner, in the main thread; a second SIGINT interrupts its shutdown.
 
-    Tune takes the first SIGINT for itself: it stops its trials in order and returns as if they
-    were done. If none arrives, its handler stays behind and takes the next one. So the interpreter
-    notes the signals that arrive, whoever handles them, and the handler is put back.
+    Tune handles the first SIGINT: it stops its trials in order and returns as if they were done.
+    If none arrives, its handler stays installed. So signals are recorded through the interpreter's
+    wakeup pipe, and the handler is restored.
 
     Raises:
         KeyboardInterrupt: SIGINT arrived twice, or before Tune was ready for it.
@@ -228,12 +228,12 @@ def resources_of(grant: Grant) -> dict[str, float]:
 
 
 def _reserved(attempt: Attempt) -> dict[str, float]:
-    """Return what Tune sets aside: next to nothing where Ray Train does so for each worker."""
+    """Return what Tune reserves: next to nothing where Ray Train reserves for each worker."""
     return attempt["resources"] if attempt["num_workers"] == 1 else {"memory": 1}
 
 
 def _most_at_once(runner: Runner, grants: Iterable[Grant]) -> int | None:
-    """Return how many trials Tune may start, which sees nothing of what workers take."""
+    """Return how many trials Tune may start: it does not see what their workers reserve."""
     limits = [grant.at_once for grant in grants if grant.num_workers > 1]
     if runner.max_concurrent is not None:
         limits.append(runner.max_concurrent)
@@ -243,9 +243,9 @@ def _most_at_once(runner: Runner, grants: Iterable[Grant]) -> int | None:
 def pause_of(
     metrics: Mapping[str, Any], error: Exception | str | None, *, may_grow: bool
 ) -> Pause | None:
-    """Say why a trial is open though its run is over; None if it has ended or was cut off."""
+    """Return why a trial is open although its run is over; None if it has ended or was cut off."""
     if error is not None:
-        # The host's memory ran out, and Ray or the kernel chose this process.
+        # Main memory ran out, and Ray or the kernel killed this process.
         if may_grow and LOW_ON_MEMORY.search(str(error)):
             return Pause("memory", _last_line(error))
         return None

@@ -5,13 +5,13 @@ import time
 
 import ray
 
-from strictune.doctor.examination import Finding, ok, say_findings
+from strictune.doctor.examination import Finding, ok, print_findings
 from strictune.launch.cluster import ray_cluster
 
 __all__ = ["try_ray"]
 
 CURE = (
-    "A Ray of before may be in the way: `ray stop`. In a job or on a cluster, look at RAY_ADDRESS "
+    "An earlier Ray may still be running: `ray stop`. In a job or on a cluster, check RAY_ADDRESS "
     "and RAY_AUTH_TOKEN_PATH. Ray's own logs are in its session folder, /tmp/ray/session_latest."
 )
 
@@ -35,4 +35,4 @@ def _import_trainable() -> str:
 
 
 if __name__ == "__main__":
-    say_findings({"ray": try_ray}, cure=CURE)
+    print_findings({"ray": try_ray}, cure=CURE)

@@ -1,8 +1,8 @@
-"""Asks the cluster's autoscaler for a first machine, and waits until it is up.
+"""Requests a first machine from the cluster's autoscaler, and waits until it is up.
 
-Only where no machine of a joined cluster takes trials yet, as on a head node without cores. Further
-machines come as the scheduler queues more trials. Where some machine takes trials, the packing says
-at once if a trial is too large for it.
+Only where no machine of a joined cluster takes trials yet, as on a head node without cores. The
+scheduler's queue brings further machines. Where some machine takes trials, the packing reports at
+once a trial that is too large for it.
 """
 
 import os
@@ -19,9 +19,9 @@ from strictune.packing import Grant, Machine, before_peak, has_room
 __all__ = ["wait_for_room"]
 
 TIMEOUT_S = 1800.0
-"""A machine of a cloud is found, started and set up in less, or not at all."""
+"""A cloud machine is found, started and set up in less."""
 GPU_FIRST_S = 60.0
-"""So long only machines with a GPU are asked for; then any, unless one of those is starting."""
+"""For so long only machines with a GPU are requested; then any, unless one of those is starting."""
 POLL_S = 5.0
 """The autoscaler itself looks as often."""
 
@@ -66,11 +66,11 @@ def wait_for_room(
         while not has_room(machines := find(), process):
             waited_s = clock() - start
             if waited_s >= TIMEOUT_S:
-                raise BudgetError(_too_late(process, machines))
+                raise BudgetError(_timeout_message(process, machines))
             ask(_bundles(process, with_gpu=waited_s < GPU_FIRST_S))
             sleep(POLL_S)
     finally:
-        # A request stays until it is replaced, and would keep its machines for ever.
+        # A request stays until it is replaced, and would keep its machines running.
         ask([])
     say(f"a machine with room came after {clock() - start:.0f} s")
 
@@ -91,7 +91,7 @@ def _words(process: Grant) -> str:
     return text if process.num_workers == 1 else f"{text} for each of {process.num_workers} workers"
 
 
-def _too_late(process: Grant, machines: Sequence[Machine]) -> str:
+def _timeout_message(process: Grant, machines: Sequence[Machine]) -> str:
     most = max((machine.cpus for machine in machines), default=0.0)
     return (
         f"resources: a trial needs {_words(process)}, and in {TIMEOUT_S / 60:.0f} minutes no "

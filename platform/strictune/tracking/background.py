@@ -1,7 +1,7 @@
-"""Runs the mirror beside a sweep, so that the tracking store can never hurt it.
+"""Runs the mirror in a thread beside a sweep, so that a failing store cannot stop the sweep.
 
-A store that is away costs one warning and nothing else: the folders keep everything,
-and the next pass that gets through brings it all.
+A store that does not answer causes one warning: the folders keep everything, and the next pass
+that succeeds copies it all.
 """
 
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class MirrorThread:
-    """Copies a sweep every few seconds, and its ends when told to stop."""
+    """Copies a sweep every few seconds, and ends its runs when stopped."""
 
     def __init__(
         self, mirror: Mirror, *, interval_s: float = 5.0, max_interval_s: float = 60.0
@@ -36,7 +36,7 @@ class MirrorThread:
         self._known_problems: set[str] = set()
         self._is_away = False
         self._delivered = False
-        # A daemon: a call that hangs must not keep the process from ending.
+        # A daemon, so that a hanging call does not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="strictune-mirror", daemon=True)
 
     def start(self) -> None:
@@ -79,7 +79,7 @@ class MirrorThread:
             self._deliver()
 
     def _deliver(self) -> None:
-        """Make final passes until nothing is missing, or waiting will not help."""
+        """Make final passes until nothing is missing, the store refuses, or the time is up."""
         problems = None
         while True:
             report = self._attempt(lambda: self._mirror.close(self._status))
@@ -94,7 +94,7 @@ class MirrorThread:
             time.sleep(min(self._pause_s, left_s))
 
     def _attempt(self, copy: Callable[[], SyncReport]) -> SyncReport | None:
-        """Make one pass; None if it did not get through."""
+        """Make one pass; return None if it failed."""
         report = None
         try:
             report = copy()
@@ -103,7 +103,7 @@ class MirrorThread:
                 logger.warning("store=%s is away, training goes on: %s", self._shown_uri, error)
             self._is_away = True
         except Exception:
-            # Whatever goes wrong here, the sweep must not learn of it by an exception.
+            # Nothing that fails here may stop the sweep.
             logger.exception("sweep=%s was not mirrored", self._mirror.sweep_dir.name)
         else:
             self._tell(report)

@@ -1,8 +1,8 @@
-"""Who a sweep is in the tracking store: the one thing that only its folder knows.
+"""The identity of a sweep in the tracking store, kept in ``tracking.json`` in its folder.
 
-Trial ids are hashes of specs, so two people who run one sweep file against one server
-have the same names and ids. ``tracking.json`` in the sweep's folder tells them apart. It
-also remembers the server, so that a replay needs no address.
+Trial ids are hashes of specs, so two people who run one sweep file against one server have the
+same names and ids; the sweep's id tells them apart. The file also remembers the server, so that a
+replay needs no address.
 """
 
 import json
@@ -69,7 +69,7 @@ def default_tracking_uri(out_dir: Path) -> str:
 
 
 def folder_tag(path: Path) -> str:
-    """Say on which machine and where the records lie."""
+    """Return machine and path of the records, as a tag."""
     return f"{socket.gethostname()}:{path}"
 
 

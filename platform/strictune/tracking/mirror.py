@@ -71,7 +71,7 @@ class SyncReport:
 class Mirror:
     """The one writer of a sweep's runs; a second one for the same folder is refused.
 
-    Used as a context manager it gives the folder free at the end:
+    Used as a context manager it unlocks the folder at the end:
 
         with Mirror(sweep_dir, tracking_uri) as mirror:
             mirror.sync()    # as often as wanted
@@ -100,12 +100,12 @@ class Mirror:
         self._lock.release()
 
     def open(self) -> None:
-        """Take the folder, and create the SQLite store that is not there yet.
+        """Lock the folder, and create a SQLite store if it does not exist.
 
-        Other stores are first asked by ``sync``, where being away is no reason to give up.
+        Other stores are contacted by ``sync`` first, which may fail and be tried again.
 
         Raises:
-            StorageError: Another process has the folder, or folder or file cannot be written.
+            StorageError: Another process holds the lock, or folder or file cannot be written.
         """
         if not self._lock.is_locked:
             try:
@@ -128,12 +128,12 @@ class Mirror:
         """Bring the store up to date with a sweep that is running.
 
         Raises:
-            StorageError: The store is away, or the folder is no sweep's or in other hands.
+            StorageError: The store does not answer, the folder holds no sweep, or it is locked.
         """
         return self._pass(is_final=False, status="RUNNING")
 
     def close(self, status: names.RunStatus | None = None) -> SyncReport:
-        """Bring the store up to date with a sweep that nobody runs any more, and end its runs.
+        """Bring the store up to date with a sweep that has ended or was killed, and end its runs.
 
         Args:
             status: How the sweep ended. By default KILLED if a planned trial has no outcome,
@@ -148,7 +148,7 @@ class Mirror:
         self.open()
         view = self._reader.read(is_final=is_final)
         problems = list(view.problems)
-        # After a failure it is open what the store holds: the next pass asks again.
+        # After a failure the content of the store is unknown: the next pass asks again.
         runs, self._runs = self._runs or self._find_runs(view), None
         runs.written = SyncReport()
         for record in view.runs:
@@ -169,7 +169,7 @@ class Mirror:
         except StorageError as error:
             if self._store is None or not self._store.is_up():
                 raise
-            # The store answers, so it is this run that it does not take; the others go on.
+            # The store answers, so it refuses this run alone; the others go on.
             problems.append(f"{record.key}: {error}")
         else:
             self._settled[record.key] = record
@@ -192,10 +192,10 @@ class Mirror:
 
 
 def replay(sweep_dir: Path, tracking_uri: str) -> SyncReport:
-    """Copy a sweep that nobody runs any more: what a store missed, or all of it elsewhere.
+    """Copy a sweep that has ended or was killed: what a store missed, or all of it to another one.
 
     Raises:
-        StorageError: The store is away, or the folder is no sweep's or in other hands.
+        StorageError: The store does not answer, the folder holds no sweep, or it is locked.
     """
     with Mirror(sweep_dir, tracking_uri) as mirror:
         return mirror.close()
@@ -204,7 +204,7 @@ def replay(sweep_dir: Path, tracking_uri: str) -> SyncReport:
 class _SweepRuns:
     """The runs of one sweep in one store: a parent, and a child for each folder that has begun.
 
-    It trusts what it knows of the store; after a failed call it must be made anew.
+    It caches the state of the store; after a failed call it must be created again.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ class _SweepRuns:
         for run in store.find_runs(experiment_id, {names.SWEEP_ID: sweep_id}):
             key = _key(run)
             if key in self.known:
-                # A call that created a run and was lost on its way back: the fuller one stays.
+                # The answer of a call that created a run was lost: the run with more metrics stays.
                 spare, run = sorted((run, self.known[key]), key=lambda found: found.mark)
                 logger.info("%s has two runs; run=%s deleted", key, spare.run_id)
                 store.delete_run(spare.run_id)
@@ -232,7 +232,7 @@ class _SweepRuns:
         The status comes before metrics and artifacts: a run must end even where these are refused.
 
         Raises:
-            StorageError: The store refused, or is away.
+            StorageError: The store refused, or does not answer.
             OSError: The folder cannot be read.
         """
         run = self._find_or_create(record)
@@ -241,7 +241,7 @@ class _SweepRuns:
         self._write_artifacts(run, record)
 
     def end_others(self, view: SweepView) -> None:
-        """End runs whose folder was removed: nothing can bring them to an end any more."""
+        """End the runs whose folders were removed."""
         present = {view.sweep.key, *(record.key for record in view.runs)}
         for key, run in self.known.items():
             if key not in present and run.status == "RUNNING":
@@ -344,7 +344,7 @@ class _SweepRuns:
 
 
 def _find_sweep_id(store: TrackingStore, experiment_id: str, view: SweepView) -> str | None:
-    """Recognise a sweep that lost its ``tracking.json``, by what was copied of it.
+    """Find the id of a sweep without ``tracking.json``, by the metrics that were copied of it.
 
     The same name and folder are no proof: the folder may have been emptied and the sweep
     started anew. The proof is a run that holds the beginning of a trial's metrics, which

@@ -35,7 +35,7 @@ class Mark(NamedTuple):
 
     @classmethod
     def parse(cls, text: str | None) -> Self:
-        """Read a mark back from its tag; nothing or nonsense means the start of the file."""
+        """Read a mark back from its tag; without a valid one it is the start of the file."""
         num_bytes, _, digest = (text or "").partition(" ")
         return cls(int(num_bytes), digest) if num_bytes.isdecimal() else cls(0, "")
 

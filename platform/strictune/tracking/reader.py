@@ -152,7 +152,7 @@ class SweepView:
     task: str
     primary_criterion: str
     sweep: RunRecord
-    """Its status is the one that it has if nobody runs it."""
+    """With the status that it has if no process runs it."""
     runs: tuple[RunRecord, ...]
     """Baselines first, then controls and trials, by folder name; those that have begun."""
     problems: tuple[str, ...]
@@ -170,8 +170,8 @@ class SweepReader:
         """Look at every folder once.
 
         Args:
-            is_final: Nobody writes to the folders any more: a run without an outcome was killed,
-                and what a failed one wrote after its last checkpoint will not be rolled back.
+            is_final: No process writes to the folders any more: a run without an outcome was
+                killed, and a failed one will not be rolled back to its last checkpoint.
 
         Raises:
             StorageError: ``plan.json`` is missing or cannot be read.
@@ -190,7 +190,8 @@ class SweepReader:
             try:
                 runs.append(self._record(key, path, plan, is_final=is_final))
             except FileNotFoundError as error:
-                if is_final:  # Before that, a folder may just be being copied, or removed.
+                # Before the end, the folder may be in the middle of being copied or removed.
+                if is_final:
                     problems.append(f"{path}: {Path(error.filename).name} is missing")
             except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
                 problems.append(f"{path}: cannot be read ({type(error).__name__}: {error})")
@@ -217,7 +218,7 @@ class SweepReader:
 
 
 def _run_record(key: RunKey, path: Path, plan: Plan, *, is_final: bool) -> RunRecord:
-    # The C loader: 20 times faster, and what it takes 1e-6 for is all the same to a param.
+    # The C loader is 20 times faster; that it reads 1e-6 as text does not matter for a param.
     spec = yaml.load((path / _SPEC).read_bytes(), Loader=yaml.CSafeLoader)
     if not isinstance(spec, dict):
         raise ValueError(f"{_SPEC}: a mapping was expected, found {type(spec).__name__}")

@@ -2,8 +2,8 @@
 
 A sweep's candidate becomes a version of it. The alias moves only by a verdict: the first time
 because the candidate is better than its baseline, later because it is better than the version
-that holds the alias, on the same prompts. Whoever calls says which adapters are candidates and
-judges the two; here the records of the holder are fetched from the store, wherever it was
+that holds the alias, on the same prompts. The caller names the candidates and
+compares the two; this module fetches the records of the holder from the store, wherever it was
 trained.
 
 Load it with ``mlflow.artifacts.download_artifacts("models:/strict_json-tiny@best")``: a folder
@@ -38,7 +38,7 @@ class Candidate(NamedTuple):
 
 
 class Ruling(Protocol):
-    """What was found between a candidate and the version that holds the alias."""
+    """The comparison of a candidate with the version that holds the alias."""
 
     @property
     def is_better(self) -> bool:
@@ -50,7 +50,7 @@ class Ruling(Protocol):
 
 
 class Promotion(NamedTuple):
-    """What became of a candidate."""
+    """What was done with a candidate."""
 
     name: str
     """The registered model."""
@@ -81,7 +81,8 @@ def promote(
         judge: Compares two trials' folders, the candidate's first.
 
     Raises:
-        StorageError: The store is away or lacks a run, or the holder's records cannot be read.
+        StorageError: The store does not answer or lacks a run, or the holder's records cannot be
+            read.
     """
     identity = read_identity(sweep_dir)
     if identity is None or not candidates:
@@ -101,14 +102,14 @@ def promote(
         version = _version(store, name, candidate, run)
         is_best = holder is None or holder.run_id == run.run_id
         found = version.tags.get(names.REASON)
-        if found is None or holder is None:  # Else it was ruled about this version before.
+        if found is None or holder is None:  # Else this version was compared before.
             found = candidate.text
             if not is_best:
                 folder = sweep_dir / TRIALS / candidate.trial_id
                 is_best, found = _ruled(store, folder, holder, judge)
             if is_best:
                 store.call("set_registered_model_alias", name, BEST, version.version)
-            # Last: a version with a reason has been ruled about.
+            # Last: a version with a reason counts as compared.
             tag = (names.REASON, names.cut(found))
             store.call("set_model_version_tag", name, version.version, *tag)
         done.append(Promotion(name, str(version.version), candidate.trial_id, is_best, found))

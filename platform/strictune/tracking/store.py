@@ -1,7 +1,7 @@
 """The tracking store: the only place that calls MLflow to write.
 
-It turns writes into client calls and every failure into ``StorageError``; what to write is decided
-in ``mirror``. MLflow is imported when a store is opened, so that nothing else pays for it.
+It turns writes into client calls and every failure into ``StorageError``; ``mirror`` decides what
+to write. MLflow is imported when a store is opened.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ class TrackingStore:
             return cls(client, uri=uri, artifact_root=path.parent)
 
     def is_up(self) -> bool:
-        """Whether the store answers the smallest question."""
+        """Whether the store answers."""
         try:
             self.call("search_experiments", max_results=1)
         except StorageError:
@@ -152,7 +152,7 @@ class TrackingStore:
         )
 
     def delete_run(self, run_id: str) -> None:
-        """Take a run out of sight; MLflow keeps it under "Deleted"."""
+        """Delete a run; MLflow can restore it."""
         self.call("delete_run", run_id)
 
     def log(
@@ -227,7 +227,7 @@ class TrackingStore:
     ) -> str:
         """Store an adapter as a logged model of its run and return the model's id.
 
-        A call that was cut short is taken up again: the model is found by its run.
+        After a call that was cut short, the model is found by its run and completed.
         """
         from mlflow.entities import LoggedModelOutput
 
@@ -288,7 +288,7 @@ def _translated(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep MLflow's remarks on creating a store from the user's terminal."""
+    """Silence MLflow while it creates a store."""
     logger = logging.getLogger("mlflow.store.db.utils")
     level = logger.level
     logger.setLevel(logging.WARNING)

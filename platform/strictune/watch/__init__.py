@@ -1,8 +1,8 @@
-"""How the trials of a sweep stand, read from its folder while it runs.
+"""The state of a sweep and its trials, read from its folder while it runs.
 
-``sweep`` looks at all of it, ``trial`` at one trial, and ``driver`` says whether anybody runs the
-sweep. Reading never writes, and asks neither Ray nor MLflow: the folder is the truth, on whatever
-machine it is seen. Results on the final split are left to the report.
+``sweep`` reads all of it, ``trial`` one trial, and ``driver`` whether a process runs the sweep.
+Reading never writes, and asks neither Ray nor MLflow, so it works on every machine that sees the
+folder. Results on the final split are left to the report.
 """
 
 from strictune.watch.driver import Driver, read_driver

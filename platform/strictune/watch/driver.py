@@ -1,7 +1,7 @@
-"""Whether anybody runs a sweep: the process that ``driver.json`` names.
+"""The process that runs a sweep, as ``driver.json`` names it.
 
-The process that runs a sweep writes the file when it starts and removes it when it ends. A
-process that was killed leaves it behind, and its number may belong to another one since.
+The process writes the file when it starts and removes it when it ends. A process that was killed
+leaves it behind, and its process id may have been given to another one.
 """
 
 import json
@@ -26,20 +26,20 @@ class Driver(NamedTuple):
     """In seconds since the epoch."""
 
     def status(self) -> Literal["alive", "gone", "elsewhere"]:
-        """Whether the process runs; on another machine that cannot be known."""
+        """Whether the process runs; unknown for another machine."""
         if self.host != socket.gethostname():
             return "elsewhere"
         try:
             process = psutil.Process(self.pid)
             is_another = process.create_time() > self.started + CLOCK_TOLERANCE_S
             has_ended = process.status() == psutil.STATUS_ZOMBIE
-        except psutil.Error:  # It may be another user's, of which nothing more is known.
+        except psutil.Error:  # It may be another user's, which cannot be inspected.
             return "alive" if psutil.pid_exists(self.pid) else "gone"
         return "gone" if is_another or has_ended else "alive"
 
 
 def read_driver(folder: Path) -> Driver | None:
-    """Return who runs the sweep in ``folder``, or None if nobody says so."""
+    """Return the process that runs the sweep in ``folder``, None without a valid file."""
     try:
         content = json.loads((folder / "driver.json").read_bytes())
         return Driver(int(content["pid"]), str(content["host"]), float(content["started"]))

@@ -28,11 +28,11 @@ class SweepSnapshot:
     folder: Path
     primary_criterion: str
     state: SweepState
-    """``ended``: every planned trial has. ``stopped``: some have not, and nobody runs them."""
+    """``ended``: every planned trial has. ``stopped``: some have not, and no process runs them."""
     why: str
-    """What tells so."""
+    """Why it is in this state, in words."""
     resume: str | None
-    """The command that goes on with a sweep that is stopped."""
+    """The command that resumes a stopped sweep."""
     trials: Sequence[TrialRow]
     """In the order of the plan, then those that have a folder alone."""
 
@@ -73,11 +73,11 @@ class SweepWatch:
             state=state,
             why=why,
             resume=self._resume_command(plan.sweep) if state == "stopped" else None,
-            trials=[_as_seen_from(row, state, driver) for row in rows],
+            trials=[_corrected(row, state, driver) for row in rows],
         )
 
     def rows(self) -> list[TrialRow]:
-        """Return the trials' own states, whoever runs the sweep: for who runs it.
+        """Return the trials' own states, for the process that runs the sweep.
 
         Raises:
             StorageError: ``plan.json`` is missing or cannot be read.
@@ -93,7 +93,7 @@ class SweepWatch:
             trial.trial_id: TrialFacts(trial.name, trial.cell, ends.get(trial.cell, ()))
             for trial in plan.trials
         }
-        # A search draws trials, and a changed sweep file may no longer have some.
+        # Not in the plan: the trials of a search, and those that a changed sweep file has dropped.
         for folder in sorted((self.folder / TRIALS).glob("*/")):
             if folder.name not in facts and (drawn := self._drawn_facts(folder)):
                 facts[folder.name] = drawn
@@ -151,10 +151,10 @@ def _sweep_state(driver: Driver | None, *, has_ended: bool) -> tuple[SweepState,
     return "stopped", f"{who} is gone" if who else "no driver process"
 
 
-def _as_seen_from(row: TrialRow, state: SweepState, driver: Driver | None) -> TrialRow:
-    """Correct what a trial's folder says by who runs the sweep.
+def _corrected(row: TrialRow, state: SweepState, driver: Driver | None) -> TrialRow:
+    """Correct the state of a trial by the state of the sweep.
 
-    A trial that nobody runs is at no work, and one that has not moved since the sweep was
+    A trial that no process runs is interrupted, and one that has not changed since the sweep was
     resumed waits for its turn.
     """
     if row.has_ended or row.state == "waiting":

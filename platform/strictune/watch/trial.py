@@ -1,4 +1,4 @@
-"""One trial's folder as one row, read again and again; of its metrics only what is new."""
+"""The state of one trial, read from its folder repeatedly; of its metrics only what is new."""
 
 import json
 from collections import deque
@@ -25,7 +25,7 @@ __all__ = ["HeldOut", "TrialFacts", "TrialRow", "TrialWatch"]
 WINDOW = 10
 """Logged steps over which speeds are taken."""
 EVALUATION_MARKS = (b'"eval/', b'"final/')
-"""What tells the line of an evaluation from that of a training step."""
+"""Marks of the lines of evaluations."""
 MEMORY_KEYS = ("gpu/peak_gib", "memory/peak_gib")
 """The device's peak where there is one, else the process's."""
 
@@ -51,14 +51,14 @@ class HeldOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRow:
-    """One trial at one moment; what it has not told yet is None."""
+    """One trial at one moment; None is not known yet."""
 
     trial_id: str
     name: str
     cell: str
     state: str
     """``waiting``, ``starting``, ``training``, ``evaluating``, ``interrupted`` (begun, but
-    nobody runs the sweep), or how it ended, in capitals."""
+    no process runs the sweep), or how it ended, in capitals."""
     step: int
     """Steps trained, over all stages."""
     num_steps: int | None

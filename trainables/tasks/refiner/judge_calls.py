@@ -1,7 +1,7 @@
-"""The calls of a batch, from the start of all of them until the last has ended.
+"""The open calls of a batch, collected as they end.
 
-They stay under way while whoever waits for them looks after other things now and then, so that
-a slow one holds up no other.
+They run in the background while the caller reports progress in between, and a slow call does not
+hold up the others.
 """
 
 import asyncio

@@ -34,7 +34,7 @@ PAUSE_S = 0.5
 MAX_PAUSE_S = 30.0
 """... and none is longer."""
 BURST_S = 5.0
-"""So many seconds' worth may be spent at once."""
+"""Seconds of the budget that may be spent at once."""
 CHARS_PER_TOKEN = 4
 """For the budget, until the server says how many tokens there were."""
 

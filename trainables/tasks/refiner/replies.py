@@ -1,8 +1,8 @@
 """A judge's reply to scores, or the reason why it holds none.
 
 Servers that cannot force JSON answer with prose around it, fences, or an empty message and
-everything in their reasoning. What is thought is no verdict, and what is quoted is none: the
-text that is judged may hold an object and hope to be quoted. So a reply that was cut off, that
+everything in their reasoning. Neither a thought nor a quotation is a verdict: the text
+that is judged may hold an object so that it is quoted. So a reply that was cut off, that
 gives a key two values in whatever spelling, or whose only object stands within a sentence holds
 no scores. Missing is honest; choosing among several would be a guess, and whoever is judged could
 learn to steer it.
@@ -20,7 +20,7 @@ from typing import Any, Literal
 __all__ = ["READING", "ReplyError", "ReplyFault", "scores_in_body", "scores_in_text"]
 
 READING = 2
-"""Goes up when the same reply may give other scores, so that none of before come from a cache."""
+"""Version of the reading, part of the cache's keys: raised when a reply may give other scores."""
 ROUNDING = 0.01
 """A score may lie outside [0, 1] by this much, and is clamped."""
 MAX_CHARS = 50_000

@@ -110,7 +110,7 @@ class Refiner(Task):
 
 
 def _ignore_progress() -> None:
-    """Serve where nobody waits for a sign of life."""
+    """Do nothing: nobody waits for progress."""
 
 
 def _judge(settings: JudgeSettings) -> Judge:
