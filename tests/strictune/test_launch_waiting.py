@@ -14,7 +14,7 @@ HEAD = Machine(cpus=0, memory_gib=10)
 GPU = Machine(cpus=8, memory_gib=30, gpus=1)
 CPU = Machine(cpus=8, memory_gib=30)
 ONE = ResourcesSpec()
-GPU = [{"CPU": 1.0, "GPU": 1.0}]
+WITH_GPU = [{"CPU": 1.0, "GPU": 1.0}]
 PLAIN = [{"CPU": 1.0}]
 
 
@@ -71,7 +71,7 @@ def test_a_head_without_cores_asks_for_a_machine_and_waits_for_it() -> None:
     cluster = Cluster(offers=GPU)
     cluster.wait()
     assert cluster.now == 240
-    assert cluster.requests == [GPU, PLAIN, []], "the last one lets idle machines go"
+    assert cluster.requests == [WITH_GPU, PLAIN, []], "the last one lets idle machines go"
     assert cluster.said == [
         "no machine that is up takes trials, and one needs 1 CPU: asked the cluster for a machine, "
         "waiting up to 30 minutes",
@@ -82,7 +82,7 @@ def test_a_head_without_cores_asks_for_a_machine_and_waits_for_it() -> None:
 def test_a_cluster_without_gpus_is_asked_for_what_it_has() -> None:
     cluster = Cluster(offers=CPU)
     cluster.wait()
-    assert cluster.requests == [GPU, PLAIN, []]
+    assert cluster.requests == [WITH_GPU, PLAIN, []]
     assert cluster.now == GPU_FIRST_S + 240
 
 
@@ -111,7 +111,7 @@ def test_an_interrupted_wait_takes_its_request_back() -> None:
     cluster.sleep = interrupt  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         cluster.wait()
-    assert cluster.requests == [GPU, []]
+    assert cluster.requests == [WITH_GPU, []]
 
 
 @pytest.mark.parametrize(
