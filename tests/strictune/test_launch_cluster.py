@@ -22,31 +22,18 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return options
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        pytest.param(None, "expandable_segments:True", id="nothing-set"),
-        pytest.param(
-            "max_split_size_mb:64", "max_split_size_mb:64,expandable_segments:True", id="extended"
-        ),
-        pytest.param("expandable_segments:False", None, id="left-to-the-user"),
-    ],
-)
-def test_workers_start_with_an_allocator_whose_segments_grow(
-    monkeypatch: pytest.MonkeyPatch,
-    started: list[dict[str, Any]],
-    given: str | None,
-    expected: str | None,
+def test_workers_start_with_the_settings_that_torch_and_its_tokenizers_need(
+    monkeypatch: pytest.MonkeyPatch, started: list[dict[str, Any]]
 ) -> None:
-    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
-    monkeypatch.delenv("PYTORCH_CUDA_ALLOC_CONF", raising=False)
-    if given is not None:
-        monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", given)
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:64")
+    monkeypatch.setenv("STRICTUNE_GIT_SHA", "abc")
     with cluster.ray_cluster():
         pass
     variables = started[0]["runtime_env"]["env_vars"]
-    assert variables.get("PYTORCH_CUDA_ALLOC_CONF") == expected
+    expected = "max_split_size_mb:64,expandable_segments:True"
+    assert variables["PYTORCH_CUDA_ALLOC_CONF"] == expected
     assert variables["TOKENIZERS_PARALLELISM"] == "false"
+    assert variables["STRICTUNE_GIT_SHA"] == "abc", "the commit that a job was submitted from"
 
 
 def test_a_cluster_of_this_machine_has_the_cores_that_the_plan_counts(
@@ -56,12 +43,3 @@ def test_a_cluster_of_this_machine_has_the_cores_that_the_plan_counts(
     with cluster.ray_cluster():
         pass
     assert started[0]["num_cpus"] == this_machine().cpus == 1
-
-
-def test_workers_learn_which_commit_a_job_was_submitted_from(
-    monkeypatch: pytest.MonkeyPatch, started: list[dict[str, Any]]
-) -> None:
-    monkeypatch.setenv("STRICTUNE_GIT_SHA", "abc")
-    with cluster.ray_cluster():
-        pass
-    assert started[0]["runtime_env"]["env_vars"]["STRICTUNE_GIT_SHA"] == "abc"

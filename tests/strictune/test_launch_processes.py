@@ -3,15 +3,12 @@
 One Ray with a pretended GPU serves all tests that need one.
 """
 
-import contextlib
-import functools
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -197,33 +194,6 @@ def test_trials_that_waited_when_the_user_interrupts_are_left_open(tmp_path: Pat
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     folders = list((tmp_path / "sweep" / "trials").iterdir())
     assert [read_outcome(folder) for folder in folders] == [None] * 2
-
-
-@pytest.mark.parametrize("is_interrupted", [True, False])
-def test_a_process_that_died_with_the_sweep_is_no_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_interrupted: bool
-) -> None:
-    def fit(_: object) -> trials.Fitted:
-        folder = tmp_path / "sweep" / "trials" / "one"
-        folder.mkdir(parents=True)
-        died = SimpleNamespace(path=str(folder), metrics=None, error=RuntimeError("it is dead"))
-        return trials.Fitted([died], is_interrupted=is_interrupted)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(trials, "tuner_for", lambda *args, **kwargs: None)
-    monkeypatch.setattr(trials, "fit", fit)
-    machine = Machine(cpus=1, memory_gib=8.0)
-    runner = Runner(
-        folder=SweepFolder(tmp_path / "sweep"),
-        driver="d",
-        machines=[machine],
-        step_timeout_s=None,
-        max_concurrent=None,
-    )
-    run = functools.partial(run_trials, [GrantedTrial("one", Grant(cpus=1, at_once=1))], runner)
-    with pytest.raises(KeyboardInterrupt) if is_interrupted else contextlib.nullcontext():
-        run()
-    outcome = read_outcome(tmp_path / "sweep" / "trials" / "one")
-    assert (outcome is None) is is_interrupted
 
 
 def test_a_folder_that_is_too_long_for_sockets_names_the_variable(

@@ -178,31 +178,47 @@ def test_what_fits_nowhere_is_refused_with_the_way_out(
         grant(spec, machine, **peak)
 
 
-def test_one_size_up_is_the_next_share_of_the_gpu() -> None:
-    third = grant(AUTO, SERVER, gpu_gib=24.0)
-    half = next_larger(third, [LAPTOP, SERVER])
-    assert half is not None
-    assert (third.at_once, half.gpus, half.at_once) == (12, 0.5, 8)
-    assert next_larger(grant(AUTO, SERVER, gpu_gib=60.0), [SERVER]) is None
+TWENTY_GIB = Machine(cpus=8, memory_gib=20.0)
 
 
-def test_one_size_up_from_a_share_of_the_users_own() -> None:
-    raised = next_larger(Grant(cpus=1, gpus=0.3, at_once=3), [SERVER])
-    assert raised is not None
-    assert raised.gpus == 0.3333
-
-
-def test_one_size_up_without_a_gpu_is_more_main_memory() -> None:
-    machine = Machine(cpus=8, memory_gib=20.0)
-    raised = next_larger(Grant(cpus=2, memory_gib=6.0, at_once=3), [machine])
-    assert raised == Grant(cpus=2, memory_gib=9.0, at_once=2)
-    assert next_larger(Grant(cpus=2, memory_gib=20.0, at_once=1), [machine]) is None
-
-
-def test_one_size_up_where_no_memory_was_set_aside() -> None:
-    raised = next_larger(Grant(cpus=1, at_once=2), [LAPTOP])
-    assert raised == Grant(cpus=1, memory_gib=12.0, at_once=1)
-    assert next_larger(Grant(cpus=2, at_once=1), [LAPTOP]) is None
+@pytest.mark.parametrize(
+    ("had", "machines", "larger"),
+    [
+        pytest.param(
+            Grant(cpus=1, gpus=0.3333, at_once=12),
+            [LAPTOP, SERVER],
+            Grant(cpus=1, gpus=0.5, at_once=8),
+            id="next-share-of-the-gpu",
+        ),
+        pytest.param(
+            Grant(cpus=1, gpus=0.3, at_once=3),
+            [SERVER],
+            Grant(cpus=1, gpus=0.3333, at_once=3),
+            id="from-a-share-of-the-users-own",
+        ),
+        pytest.param(Grant(cpus=1, gpus=1, at_once=4), [SERVER], None, id="had-the-whole-gpu"),
+        pytest.param(
+            Grant(cpus=2, memory_gib=6.0, at_once=3),
+            [TWENTY_GIB],
+            Grant(cpus=2, memory_gib=9.0, at_once=2),
+            id="more-main-memory",
+        ),
+        pytest.param(
+            Grant(cpus=2, memory_gib=20.0, at_once=1), [TWENTY_GIB], None, id="had-all-memory"
+        ),
+        pytest.param(
+            Grant(cpus=1, at_once=2),
+            [LAPTOP],
+            Grant(cpus=1, memory_gib=12.0, at_once=1),
+            id="no-memory-was-set-aside",
+        ),
+        pytest.param(Grant(cpus=2, at_once=1), [LAPTOP], None, id="had-the-machine-alone"),
+    ],
+)
+def test_a_trial_that_ran_out_of_memory_is_granted_the_next_size(
+    had: Grant, machines: list[Machine], larger: Grant | None
+) -> None:
+    assert next_larger(had, machines) == larger
 
 
 def test_the_request_is_in_rays_words() -> None:

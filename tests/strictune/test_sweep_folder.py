@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -202,20 +203,29 @@ def lock_of(scorer: str) -> dict[str, object]:
     return {"evaluation_key": {}, "baseline_key": {}, "baseline": "b", "scorer_hash": scorer}
 
 
-@pytest.mark.parametrize("is_open", [True, False], ids=["more to train", "at its end"])
+@pytest.mark.parametrize(
+    ("states", "is_retrying", "is_refused"),
+    [
+        pytest.param(["FINISHED"] * 3, False, True, id="more-to-train"),
+        pytest.param(["FINISHED"] * 4, False, False, id="at-its-end"),
+        pytest.param(["FAILED", *["FINISHED"] * 3], True, True, id="a-failed-one-is-run-again"),
+        pytest.param(["FAILED", *["FINISHED"] * 3], False, False, id="a-failed-one-stays"),
+    ],
+)
 def test_results_of_another_scorer_get_no_new_ones_beside_them(
-    tmp_path: Path, is_open: bool
+    tmp_path: Path, states: list[str], is_retrying: bool, is_refused: bool
 ) -> None:
     folder, trials = opened(tmp_path / "q").folder, expand(sweep())
-    for trial in trials[: -1 if is_open else None]:
-        write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": "FINISHED"})
-        write_json(folder.trial(trial.trial_id) / "lock.json", lock_of("of then"))
-    if is_open:
-        with pytest.raises(StorageError, match=r"3 finished trials.*another version of task"):
-            check_scorer(sweep(), trials, folder.path, is_retrying=False)
+    for trial, state in zip(trials, states, strict=False):
+        write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": state})
+        write_json(folder.trial(trial.trial_id) / "lock.json", lock_of("another"))
+    found = f"{states.count('FINISHED')} finished trials.*another version of task"
+    if is_refused:
+        with pytest.raises(StorageError, match=found):
+            check_scorer(sweep(), trials, folder.path, is_retrying=is_retrying)
     else:
-        (warning,) = check_scorer(sweep(), trials, folder.path, is_retrying=False)
-        assert "4 finished trials" in warning
+        (warning,) = check_scorer(sweep(), trials, folder.path, is_retrying=is_retrying)
+        assert re.match(found, warning)
 
 
 def test_results_of_this_scorer_are_added_to(tmp_path: Path) -> None:
@@ -234,22 +244,6 @@ def test_a_task_that_cannot_be_imported_is_named(
         check_scorer(sweep(), (), opened(tmp_path / "q").folder.path, is_retrying=False)
 
 
-@pytest.mark.parametrize("is_retrying", [True, False])
-def test_a_failed_trial_counts_as_open_where_it_is_run_again(
-    tmp_path: Path, is_retrying: bool
-) -> None:
-    folder, trials = opened(tmp_path / "q").folder, expand(sweep())
-    for trial in trials:
-        state = "FAILED" if trial is trials[0] else "FINISHED"
-        write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": state})
-        write_json(folder.trial(trial.trial_id) / "lock.json", lock_of("of then"))
-    if is_retrying:
-        with pytest.raises(StorageError, match="scored by another version"):
-            check_scorer(sweep(), trials, folder.path, is_retrying=True)
-    else:
-        assert len(check_scorer(sweep(), trials, folder.path, is_retrying=False)) == 1
-
-
 def test_a_resume_that_is_refused_for_its_scorer_changes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,7 +251,7 @@ def test_a_resume_that_is_refused_for_its_scorer_changes_nothing(
     folder = opened(path).folder
     for trial in expand(sweep()):
         write_json(folder.trial(trial.trial_id) / "outcome.json", {"state": "FINISHED"})
-        write_json(folder.trial(trial.trial_id) / "lock.json", lock_of("of then"))
+        write_json(folder.trial(trial.trial_id) / "lock.json", lock_of("another"))
     before = {name: (path / name).read_bytes() for name in ("plan.json", "sweep.yaml")}
     crossed = [part for text in CROSSED for part in ("--set", text)]
     asked = [*crossed, "--resume", "--out", str(tmp_path), "--set", "matrix.seed=[0,1]"]
@@ -304,15 +298,8 @@ def test_a_second_driver_changes_nothing(
     record_failure(folder.trial(expand(sweep())[0].trial_id), "it broke")
     before = contents(path)
     crossed = [part for text in CROSSED for part in ("--set", text)]
-    asked = [
-        *crossed,
-        "--resume",
-        "--retry",
-        "--out",
-        str(path.parent),
-        "--set",
-        "matrix.seed=[0,1]",
-    ]
+    asked = [*crossed, "--resume", "--retry", "--out", str(path.parent)]
+    asked += ["--set", "matrix.seed=[0,1]"]
     assert main(["run", str(QUICKSTART), *asked]) == 2
     assert f"{path} is being run by another process" in capsys.readouterr().err
     assert contents(path) == before
@@ -344,18 +331,16 @@ def test_what_holds_no_sweep_is_not_touched(tmp_path: Path) -> None:
         pytest.param("gcs://_ray_pkg_1.zip", "../runs", False, id="beside-the-copy"),
         pytest.param("local:///app", "runs", False, id="folder-of-the-machine"),
         pytest.param(None, "runs", False, id="no-copy"),
+        pytest.param("", "runs", False, id="no-job"),
     ],
 )
 def test_results_never_land_in_the_temporary_copy_of_a_job(
     working_dir: str | None, out: str, is_lost: bool
 ) -> None:
-    environment = {JOB_VARIABLE: json.dumps({"runtime_env": {"working_dir": working_dir}})}
+    job = {"runtime_env": {"working_dir": working_dir}}
+    environment = {} if working_dir == "" else {JOB_VARIABLE: json.dumps(job)}
     if is_lost:
         with pytest.raises(StorageError, match="which Ray deletes"):
             refuse_temporary_folder(Path(out), environment)
     else:
         refuse_temporary_folder(Path(out), environment)
-
-
-def test_outside_a_job_results_may_be_anywhere() -> None:
-    refuse_temporary_folder(Path("runs"), {})

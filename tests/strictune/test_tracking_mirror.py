@@ -516,11 +516,6 @@ def test_a_second_mirror_is_refused(sweep: FakeSweep) -> None:
     assert replay(sweep.path, sweep.uri).is_complete
 
 
-def test_a_folder_without_a_plan_is_refused_with_its_cure(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="Give the folder of a sweep"):
-        replay(tmp_path, "http://127.0.0.1:1")
-
-
 def test_a_deleted_experiment_is_refused_with_its_cure(sweep: FakeSweep) -> None:
     replay(sweep.path, sweep.uri)
     stored = StoredRuns(sweep.uri)

@@ -9,7 +9,6 @@ import searched_sweep
 from watched_sweep import START, WatchedSweep, WatchedTrial
 
 from strictune.config import dump_yaml, expand, load_sweep
-from strictune.errors import StorageError
 from strictune.watch import SweepSnapshot, SweepWatch, TrialRow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -346,15 +345,6 @@ def test_a_trial_with_only_a_folder_is_read_from_its_spec(sweep: WatchedSweep) -
     for trial_id in ("t0", "t1"):
         sweep.trial(trial_id).end()
     assert snapshot(sweep).state == "ended"
-
-
-@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"sweep": "x"}'])
-def test_a_folder_without_a_plan_is_refused(sweep: WatchedSweep, text: str | None) -> None:
-    (sweep.path / "plan.json").unlink()
-    if text is not None:
-        (sweep.path / "plan.json").write_text(text)
-    with pytest.raises(StorageError, match=r"plan\.json: .*Give the folder of a sweep"):
-        snapshot(sweep)
 
 
 def test_looking_writes_nothing(sweep: WatchedSweep) -> None:
