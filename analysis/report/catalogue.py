@@ -5,7 +5,10 @@ One entry a figure. To add one, write its function in ``analysis.figures``, fill
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from html import escape
 from typing import Any, NamedTuple
+
+import altair
 
 from analysis import figures
 from analysis.groups import ALL_DIFFICULTIES
@@ -37,6 +40,19 @@ class ReportFigure(NamedTuple):
     caption: str
     document: dict[str, Any]
     """Vega-Lite, with its data."""
+
+    def __repr__(self) -> str:
+        return f"<figure {self.name}: {self.title}>"
+
+    def _repr_html_(self) -> str:
+        """Show the figure in a notebook, which needs no network for it."""
+        picture = figures.to_svg(self.document)
+        return f"<b>{escape(self.title)}</b><p>{escape(self.caption)}</p>{picture}"
+
+    @property
+    def chart(self) -> "altair.TopLevelMixin":
+        """The figure as an altair chart, to change it."""
+        return altair.Chart.from_dict(self.document)
 
 
 class Figure(NamedTuple):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,8 @@ from strictune.planning import check_tasks, costed_trials, parse_only, plan_docu
 from strictune.records import BASELINES, CONTROLS, TRIALS, read_metrics, read_plan, read_samples
 
 if TYPE_CHECKING:
-    import altair
-
     from analysis import SweepVerdicts
+    from analysis.report.catalogue import ReportFigure
     from analysis.report.gathering import SweepTables
     from analysis.trials import TrialVerdict
     from analysis.verdicts import Verdict
@@ -141,8 +141,11 @@ class LoadedSweep:
         return f"LoadedSweep({str(self.folder)!r})"
 
     def _repr_html_(self) -> str:
-        """Show the verdicts."""
-        return f"<b>{self.folder.name}</b>{self.verdicts.to_html()}"
+        """Show the verdicts, with their sentences in full."""
+        shown = self.verdicts.drop(columns=["p_adjusted", "detectable_pp"]).round(1)
+        with pd.option_context("display.max_colwidth", None):
+            table = shown.to_html(index=False, na_rep="-")
+        return f"<b>{escape(self.folder.name)}</b>{table}"
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -150,7 +153,8 @@ class LoadedSweep:
 
         name, cell, model, thinking, curriculum, method, variant, seed; state (FINISHED, FAILED,
         KILLED, RUNNING, PENDING), reason, seconds; rate and baseline (Pass@1 of the primary
-        criterion on the final split), and the columns of ``verdicts`` without its sentence.
+        criterion on the final split), verdict, delta_pp, low_pp, high_pp, p_adjusted,
+        detectable_pp (see ``verdicts``).
         """
         frame = pd.DataFrame([self._trial_row(trial) for trial in self._judged.trials])
         return frame.set_index("trial_id")
@@ -195,8 +199,12 @@ class LoadedSweep:
         """Evaluated completions of trials, baselines and controls, one row each.
 
         kind (trials, baselines, controls), run (the folder's name), split, prompt_id, family,
-        difficulty, sample, completion, error_class, num_tokens, is_truncated, is_thinking, one
-        column for each criterion (``criterion/...``) and measure (``measure/...``) of the task.
+        difficulty, constructs, sample, completion; one column for each criterion
+        (``criterion/...``), reward component (``reward/...``) and measure (``measure/...``) of the
+        task; error_class, error_path, num_tokens, is_truncated, is_thinking. Where the task has
+        them: fields (JSON: field of the expected answer -> values right, wrong, missing, extra)
+        and details (JSON: what the report marks). grammar_problem: why a control's grammar could
+        not be kept to.
         """
         frames = [
             read_samples(path, with_texts=True).assign(
@@ -215,8 +223,10 @@ class LoadedSweep:
     def comparisons(self) -> pd.DataFrame:
         """Pairs of cells that differ in one key, planned as contrasts or not, by difficulty too.
 
-        factor, level, against, is_planned, within, difficulty, num_seeds, num_prompts, delta_pp,
-        low_pp, high_pp and the same of the gains over the baselines.
+        factor, level, against (the key and its two values), is_planned, within (the cell, or a mean
+        over cells), ours_trial_id, theirs_trial_id (a trial of each side), num_seeds, difficulty,
+        num_prompts, delta_pp, low_pp, high_pp; of the gains over the baselines gain_delta_pp,
+        gain_low_pp, gain_high_pp.
         """
         return self.table("comparisons")
 
@@ -229,15 +239,14 @@ class LoadedSweep:
         """The names that ``table`` knows."""
         return tuple(self._gathered.tables)
 
-    def figures(self) -> "Mapping[str, altair.Chart]":
-        """Return the report's figures by name; a notebook draws the chart that a cell ends with."""
-        import altair
+    def figures(self) -> "Mapping[str, ReportFigure]":
+        """Return the report's figures by name; a notebook shows the one that a cell ends with.
 
+        ``.chart`` of a figure is an altair chart.
+        """
         from analysis.report.catalogue import draw
 
-        return {
-            figure.name: altair.Chart.from_dict(figure.document) for figure in draw(self._gathered)
-        }
+        return {figure.name: figure for figure in draw(self._gathered)}
 
     @cached_property
     def _judged(self) -> "SweepVerdicts":

@@ -1,8 +1,10 @@
 """strictune from Python: plans, runs and results as frames."""
 
+import re
 import stat
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -77,7 +79,28 @@ def test_tables_and_figures_are_those_of_the_report(sweep: LoadedSweep) -> None:
     assert {"difficulties", "error_classes", "costs"} <= set(sweep.tables)
     assert set(sweep.comparisons["factor"]) == {"thinking", "curriculum"}
     assert sweep.table("difficulties")["rate"].between(0, 1).all()
-    assert "differences" in sweep.figures()
+
+
+def test_a_figure_shows_itself_and_loads_nothing(sweep: LoadedSweep) -> None:
+    figure = sweep.figures()["differences"]
+    shown = figure._repr_html_()
+    assert "What training changed" in shown and "<svg" in shown
+    assert "<script" not in shown and 'href="http' not in shown.replace("xlink:href", "")
+    assert repr(figure) == "<figure differences: What training changed>"
+    assert figure.chart.to_dict()["$schema"]
+
+
+@pytest.mark.parametrize("name", ["trials", "verdicts", "metrics", "samples", "comparisons"])
+def test_the_columns_of_a_frame_are_documented(sweep: LoadedSweep, name: str) -> None:
+    text = str(getattr(LoadedSweep, name).__doc__)
+    documented = set(re.findall(r"\w+", text))
+    columns = {str(column).partition("/")[0] for column in getattr(sweep, name).columns}
+    assert not columns - documented
+
+
+def test_a_sweep_shows_its_verdicts_in_full(sweep: LoadedSweep) -> None:
+    shown = sweep._repr_html_()
+    assert all(escape(text) in shown for text in sweep.verdicts["sentence"])
 
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path: Path) -> None:
