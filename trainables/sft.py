@@ -9,8 +9,9 @@ border. Nothing is packed.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -21,8 +22,9 @@ from trl import SFTConfig, SFTTrainer
 from strictune.errors import TrialError
 from trainables.adapters import continue_adapter, widen_adapter
 from trainables.context import TrialContext
-from trainables.curriculum import PlannedStage, order_prompts
+from trainables.curriculum import PlannedStage, order_prompts, plan_stages
 from trainables.models import load_base_model, lora_config
+from trainables.own_golds import own_golds
 from trainables.prompting import end_of_turn_id
 from trainables.record_keeper import RecordKeeper
 from trainables.records import TrialRecords
@@ -46,6 +48,8 @@ class SftData(NamedTuple):
     """In the order in which they were dealt."""
     num_completions: int
     """Their golds are gone through again and again until there are so many."""
+    golds: Mapping[str, str] = MappingProxyType({})
+    """Golds by the prompt's id that take the place of the task's."""
 
 
 def build_sft_trainer(
@@ -57,7 +61,32 @@ def build_sft_trainer(
 
 
 def sft_data(context: TrialContext, stage: PlannedStage) -> SftData:
-    """Return the prompts that GRPO trains on in this stage, and how often their golds count."""
+    """Return the prompts that GRPO trains on in this stage, and how often their golds count.
+
+    Of prompts whose golds the model draws those that got none are left out.
+
+    Raises:
+        TrialError: None of them got one.
+    """
+    prompts = _dealt(context, stage)
+    num_completions = context.spec.sft_stages[stage.index].num_completions
+    if not context.spec.task.draws_golds:
+        return SftData(prompts, num_completions)
+    ids = {prompt.id for one in plan_stages(context.spec) for prompt in _dealt(context, one)}
+    # In the split's order: seeds that deal the same prompts share their golds.
+    golds = own_golds(
+        context, [prompt for prompt in context.task.prompts("train") if prompt.id in ids]
+    )
+    kept = [prompt for prompt in prompts if prompt.id in golds]
+    if not kept:
+        raise TrialError(
+            f"task.golds = grammar: none of the {len(prompts)} prompts of stage {stage.spec.name} "
+            "got a gold. Raise grpo.num_generations, or use method: grpo."
+        )
+    return SftData(kept, num_completions, golds)
+
+
+def _dealt(context: TrialContext, stage: PlannedStage) -> list[Prompt]:
     planned = context.spec.sft_stages[stage.index]
     dealt = order_prompts(
         context.task.prompts("train"),
@@ -65,7 +94,7 @@ def sft_data(context: TrialContext, stage: PlannedStage) -> SftData:
         num_prompts=planned.num_dealt,
         seed=context.spec.seed,
     )
-    return SftData(dealt[: planned.num_prompts], planned.num_completions)
+    return dealt[: planned.num_prompts]
 
 
 def sft_trainer(
@@ -85,7 +114,7 @@ def sft_trainer(
         attn_implementation=spec.attn_implementation,
     )
     stop_ids = stop_token_ids(context.tokenizer, model.generation_config)
-    rows = _rows(context, data.prompts, end_id=end_of_turn_id(context.tokenizer, stop_ids))
+    rows = _rows(context, data, end_id=end_of_turn_id(context.tokenizer, stop_ids))
     trainer = _MeteredTrainer(
         model=model,
         args=on_one_gpu(
@@ -127,15 +156,16 @@ def gold_of(task: Task, prompt: Prompt, *, thinking: bool) -> str:
     return gold
 
 
-def _rows(
-    context: TrialContext, prompts: Sequence[Prompt], *, end_id: int
-) -> list[dict[str, list[int]]]:
+def _rows(context: TrialContext, data: SftData, *, end_id: int) -> list[dict[str, list[int]]]:
     """Return the input ids and labels of each prompt with its gold."""
     limit, num_cut = context.spec.max_completion_tokens, 0
     rows = []
-    for prompt, text, _ in training_prompts(context, prompts):
+    for prompt, text, _ in training_prompts(context, data.prompts):
         prompt_ids = _ids(context.tokenizer, text)
-        completion = [*_completion_ids(context, text, prompt), end_id]
+        gold = data.golds.get(prompt.id) or gold_of(
+            context.task, prompt, thinking=context.spec.thinking
+        )
+        completion = [*_completion_ids(context, text, gold), end_id]
         num_cut += len(completion) > limit
         completion = completion[:limit]
         labels = [IGNORED] * len(prompt_ids) + completion
@@ -151,9 +181,8 @@ def _rows(
     return rows
 
 
-def _completion_ids(context: TrialContext, text: str, prompt: Prompt) -> list[int]:
+def _completion_ids(context: TrialContext, text: str, gold: str) -> list[int]:
     """Tokenize a gold as it stands behind its prompt, whose own tokens stay as they are."""
-    gold = gold_of(context.task, prompt, thinking=context.spec.thinking)
     alone = _ids(context.tokenizer, text)
     together = _ids(context.tokenizer, text + gold)
     if together[: len(alone)] == alone:

@@ -206,3 +206,42 @@ def test_the_plan_names_the_method() -> None:
     stages = [cell["stages"] for cell in plan["cells"]]
     steps = [[(stage["name"], stage["steps"]) for stage in of_cell] for of_cell in stages]
     assert steps == [[("standard", 64)], [("standard", 16)]]
+
+
+MAILS = SPACES / "extraction_quickstart.yaml"
+NO_ANSWERS = ("task.columns={prompt: text}", "contrasts=[]")
+
+
+def trials_of_mails(*overrides: str) -> tuple[TrialSpec, TrialSpec]:
+    """Return the supervised trial and that of GRPO."""
+    supervised, learned = expand(load_sweep(MAILS, list(overrides)))
+    assert (supervised.method, learned.method) == ("sft", "grpo")
+    return supervised, learned
+
+
+def test_golds_of_its_own_name_the_supervised_trial_alone() -> None:
+    answers, grammar = (trials_of_mails(f"task.golds={golds}") for golds in ("answers", "grammar"))
+    default, named = trials_of_mails(), (answers[0].trial_id, grammar[0].trial_id)
+    assert named[0] == default[0].trial_id != named[1]
+    assert {trials[1].trial_id for trials in (answers, grammar, default)} == {default[1].trial_id}
+    assert default[0].task.measure() == grammar[0].task.measure()
+    warmer = trials_of_mails("task.golds=grammar", "trial.grpo.temperature=0.5")
+    assert warmer[0].trial_id != grammar[0].trial_id
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        pytest.param(
+            ["task.golds=answers"], "columns.answer names no column.*set golds = gram", id="answers"
+        ),
+        pytest.param([], "method = sft, but.*no gold completions.*task.golds = grammar", id="null"),
+        pytest.param(["task.golds=none"], "method = sft, but task strict_json", id="none"),
+    ],
+)
+def test_supervised_training_on_rows_without_answers_is_refused_with_the_way_out(
+    overrides: list[str], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        expand(load_sweep(MAILS, [*NO_ANSWERS, *overrides]))
+    assert len(expand(load_sweep(MAILS, [*NO_ANSWERS, "task.golds=grammar"]))) == 2

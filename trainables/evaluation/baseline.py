@@ -14,14 +14,14 @@ from pathlib import Path
 from filelock import FileLock
 
 from strictune.cache import writable_cache_folder
-from strictune.config import ComputeDtype, TrialSpec, dump_yaml
+from strictune.config import ComputeDtype, SamplingSpec, TrialSpec, dump_yaml
 from strictune.records import read_outcome
 from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import baseline_measurement
 from trainables.evaluation.recording import record_measurement
 from trainables.models import training_device
 
-__all__ = ["measure_baseline"]
+__all__ = ["circumstances", "measure_baseline"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,10 @@ def measure_baseline(spec: TrialSpec, baselines: Path, *, dtype: ComputeDtype) -
     """
     measurement = baseline_measurement(spec, dtype=dtype)
     keys = measurement_keys(measurement)
-    cached = writable_cache_folder("baselines") / f"{keys.baseline_digest}-{_circumstances(spec)}"
+    cached = (
+        writable_cache_folder("baselines")
+        / f"{keys.baseline_digest}-{circumstances(spec.evaluation)}"
+    )
     with FileLock(cached.with_suffix(".lock")):
         ended = read_outcome(cached)
         if ended is None or ended.state != "FINISHED":
@@ -47,9 +50,9 @@ def measure_baseline(spec: TrialSpec, baselines: Path, *, dtype: ComputeDtype) -
     return target
 
 
-def _circumstances(spec: TrialSpec) -> str:
+def circumstances(sampling: SamplingSpec) -> str:
     """Name what else a measurement depends on, though it may be compared without."""
     versions = [f"{name}={version(name)}" for name in ("torch", "transformers", "bitsandbytes")]
-    parts = [*versions, training_device(), f"seed={spec.evaluation.seed}"]
+    parts = [*versions, training_device(), f"seed={sampling.seed}"]
     digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
-    return f"n{spec.evaluation.samples_per_prompt}-{digest}"
+    return f"n{sampling.samples_per_prompt}-{digest}"

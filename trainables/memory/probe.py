@@ -187,7 +187,9 @@ class _Work:
         self._is_supervised = spec.method == "sft"
         per_step = spec.sft.completions_per_step if self._is_supervised else spec.prompts_per_step
         self._training = self._lengths.longest(
-            _trained_on(spec, self._task), NUM_STEPS * per_step, with_gold=self._is_supervised
+            _trained_on(spec, self._task),
+            NUM_STEPS * per_step,
+            with_gold=self._is_supervised and not spec.task.draws_golds,
         )
 
     @property
@@ -297,7 +299,13 @@ def _train(context: TrialContext, prompts: Sequence[Prompt]) -> Path:
     )
     checkpoints, sft = context.folder / "checkpoints", context.spec.sft
     if context.spec.method == "sft":
-        data = SftData(prompts, NUM_STEPS * sft.completions_per_step)
+        golds = {}
+        if context.spec.task.draws_golds:
+            # They may reach the limit, where what is longer is cut.
+            golds = dict.fromkeys(
+                (prompt.id for prompt in prompts), "0 " * context.spec.max_completion_tokens
+            )
+        data = SftData(prompts, NUM_STEPS * sft.completions_per_step, golds)
         trainer = sft_trainer(context, stage, checkpoints, data=data, adapter=None)
     else:
         trainer = build_grpo_trainer(context, stage, checkpoints, adapter=None)

@@ -60,6 +60,11 @@ class BaseSettings(BaseModel):
         return self.criteria[-1]
 
     @property
+    def draws_golds(self) -> bool:
+        """Supervised training learns from the untrained model's own completions under a grammar."""
+        return False
+
+    @property
     def reward_table(self) -> Mapping[str, Component]:
         """The reward components by name, in report order."""
         raise NotImplementedError

@@ -174,10 +174,12 @@ class TrialSpec(TrialTemplate):
         )
 
     def _gold_problems(self) -> list[Problem]:
-        if self.method != "sft" or load_task(self.task).has_gold:
+        task = load_task(self.task)
+        if self.method != "sft" or task.has_gold:
             return []
-        text = f"= sft, but task {self.task.kind} knows no gold completions to train on. Use grpo."
-        return [Problem("method", text)]
+        text = f"= sft, but task {self.task.kind} knows no gold completions to train on. Use grpo"
+        cure = ", or let the model draw its own: task.golds = grammar." if task.has_grammar else "."
+        return [Problem("method", text + cure)]
 
     def _stage_weight_problems(self) -> list[Problem]:
         return [
@@ -365,6 +367,13 @@ class TrialSpec(TrialTemplate):
     def _sft_identity(self, identity: dict[str, Any]) -> dict[str, Any]:
         """Replace what only GRPO reads by what supervised training takes from it."""
         del identity["grpo"]
+        if self.task.draws_golds:
+            identity["golds"] = {
+                "temperature": self.grpo.temperature,
+                "top_p": self.grpo.top_p,
+                "samples": self.grpo.num_generations,
+                "max_think_tokens": self.thinking * self.grpo.max_think_length,
+            }
         stages = zip(self.stages, self.sft_stages, strict=True)
         return identity | {
             "method": self.method,

@@ -112,6 +112,9 @@ class StrictJsonSettings(BaseSettings):
     """Arrays of an answer may be in any order."""
     primary: Literal["strict", "correct"] | None = None
     """What verdicts are about; null is correct where rows have answers, else strict."""
+    golds: Literal["answers", "grammar", "none"] | None = None
+    """What ``method: sft`` learns from: the data's answers, or completions of the untrained model
+    under each prompt's grammar that pass every check; null is answers where the data have them."""
     max_prompt_tokens: Annotated[int, Field(ge=1)] = 512
     """Longer prompts are dropped from training and refused in evaluation."""
 
@@ -129,7 +132,22 @@ class StrictJsonSettings(BaseSettings):
                 "primary = correct, but columns.answer names no column of expected answers. "
                 "Name it there."
             )
+        if self.golds == "answers" and not self.knows_answers:
+            raise ValueError(
+                "golds = answers, but columns.answer names no column of expected answers. Name it "
+                "there, or set golds = grammar."
+            )
         return self
+
+    @property
+    def knows_answers(self) -> bool:
+        """Each prompt has a right answer: an expected one, or one that was drawn with it."""
+        return self.train is None or self.has_answers
+
+    @property
+    def draws_golds(self) -> bool:
+        """Supervised training learns from the untrained model's own completions under a grammar."""
+        return self.golds == "grammar"
 
     @property
     def has_answers(self) -> bool:
@@ -157,9 +175,12 @@ class StrictJsonSettings(BaseSettings):
         return {**REWARDS, CONTENT: content}
 
     def identity(self) -> dict[str, Any]:
-        """Return how data are drawn, or which files are read, by their names."""
+        """Return how data are drawn, or which files are read, by their names.
+
+        Golds name supervised trials alone, see ``TrialSpec``.
+        """
         drawn = self.model_dump(mode="json", include=_DRAWING)
-        data = self.model_dump(mode="json", exclude=_DRAWING, exclude_defaults=True)
+        data = self.model_dump(mode="json", exclude=_DRAWING | {"golds"}, exclude_defaults=True)
         names = {key: Path(data[key]).name for key in self.paths if type(data.get(key)) is str}
         return drawn | data | names
 

@@ -111,6 +111,12 @@ class StrictJson(Task):
             schema = f'{{"x-guidance": {options}{comma}{others}'
         return f'answer: "```json\\n" document "\\n```"\ndocument: %json {schema}\n'
 
+    @property
+    def has_gold(self) -> bool:
+        """The data have answers, or the model draws its own."""
+        settings = self.settings
+        return settings.golds != "none" and (settings.knows_answers or settings.draws_golds)
+
     def gold_completion(self, prompt: Prompt, *, thinking: bool) -> str | None:
         """Return the fenced gold document behind a short thought."""
         if thinking and self.settings.train is not None:
