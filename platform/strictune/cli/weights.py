@@ -80,11 +80,11 @@ def execute(args: argparse.Namespace) -> int:
 
 def _print_stops(folder: Path, *, as_json: bool) -> int:
     from strictune.launch.study.wrong_stops import replay_stops, stop_sentences
-    from strictune.records import STUDIES, read_studies
+    from strictune.records import STUDIES, TRIALS, read_studies
 
     if not (folder / STUDIES).exists():
         raise StorageError(f"{folder} holds no search; give the folder of a sweep with one.")
-    found = replay_stops(read_studies(folder))
+    found = replay_stops(read_studies(folder), folder / TRIALS)
     if as_json:
         print(json.dumps({"stops": [asdict(stops) for stops in found]}, indent=2))
         return 0

@@ -118,8 +118,9 @@ class SchedulerSpec(Spec):
 
     kind: Literal["none", "watch", "asha", "median", "dominated"] = "none"
     """watch evaluates and stops nothing, so that the rules can be replayed on its points;
-    asha and median are Optuna's pruners, for one objective; dominated stops a point that
-    another one beats in every objective with confidence, for several."""
+    asha and median are Optuna's pruners, for one objective; dominated stops a point that is
+    beaten with confidence, on the same prompts: by the median point, or, with several objectives,
+    by one that is better in all of them."""
     min_steps: Annotated[int, Field(ge=1)] = 1
     """Steps before the first interim evaluation."""
     reduction_factor: Annotated[int, Field(ge=2)] = 2
@@ -197,7 +198,4 @@ class SearchSpec(Spec):
             if kind != "none" and not objective.metric.startswith("eval/"):
                 text = f"= {objective.metric} is not measured in between, expected one of eval/...."
                 refuse([Problem(f"objectives.{index}.metric", text)])
-        if kind == "dominated" and num_objectives == 1:
-            text = "= dominated is for several objectives. Use asha or median."
-            refuse([Problem("scheduler.kind", text)])
         return self

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import yaml
 
 from strictune.config import SweepSpec, TrialSpec, expand, load_sweep
 from strictune.launch.folder import SweepFolder, write_trial
 from strictune.launch.study.cell_study import CellStudy, open_storage
+from strictune.launch.study.interim import interim_folder
 
 RATE = "eval/strict/pass_at_1"
 
@@ -62,3 +65,33 @@ def end_trial(
     line = {"step": trial.grpo.max_steps, "time": 0.0, "metrics": dict(metrics)}
     (path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
     (path / "outcome.json").write_text(json.dumps({"state": state, "reason": reason}))
+
+
+def write_interim(
+    trial: Path,
+    *,
+    step: int,
+    rate: float,
+    seed: int,
+    tokens: float = 70.0,
+    num_families: int = 200,
+) -> float:
+    """Leave an interim evaluation of one prompt of each family; returns its Pass@1."""
+    rng = np.random.default_rng(seed)
+    results = interim_folder(trial, step)
+    results.mkdir(parents=True)
+    table = pd.DataFrame(
+        {
+            "prompt_id": [f"q{index:03d}" for index in range(num_families)],
+            "family": [f"f{index:03d}" for index in range(num_families)],
+            "difficulty": "simple",
+            "sample": 0,
+            "num_tokens": rng.normal(tokens, 10, num_families),
+            "is_truncated": False,
+            "is_thinking": False,
+            "criterion/strict": rng.random(num_families) < rate,
+        }
+    )
+    table.to_parquet(results / "samples.parquet")
+    (results / "summary.json").write_text("{}")
+    return float(table["criterion/strict"].mean())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from study_fakes import RATE, end_trial, open_study, search_sweep
+from study_fakes import RATE, end_trial, open_study, search_sweep, write_interim
 
 from strictune.errors import SpecError
 from strictune.launch.folder import SweepFolder
@@ -158,6 +158,21 @@ def test_asha_stops_the_worse_half_at_an_interim_evaluation(
     best = best_point(study)
     assert best is not None
     assert best.number == good.number
+
+
+def test_dominated_stops_a_point_that_the_median_beats(tmp_path: Path, folder: SweepFolder) -> None:
+    search = {"num_trials": 5, "scheduler": {"kind": "dominated", "min_steps": 4}}
+    study = open_study(search_sweep(tmp_path, search), folder)
+    reasons = []
+    for number, rate in enumerate((0.5, 0.6, 0.9, 0.1, 0.55)):
+        point = study.next_point()
+        trial = folder.trial(point.trials[0].trial_id)
+        write_interim(trial, step=4, rate=rate, seed=number)
+        reasons.append(study.report_interim(point, 4, rate))
+    reason = "stopped early, point 1, the median at step 4, beats it"
+    assert reasons == [None, None, None, reason, None]
+    documents = study_document(study)["points"]
+    assert [document["interim_values"] for document in documents[:2]] == [{"4": 0.5}, {"4": 0.6}]
 
 
 def test_several_objectives_have_the_best_in_the_first_as_winner(

@@ -26,7 +26,7 @@ from strictune.config import (
 )
 from strictune.errors import StorageError, StrictuneError
 from strictune.launch.folder import SweepFolder
-from strictune.launch.study.interim import dominating_point, interim_folder
+from strictune.launch.study.interim import dominating_point, interim_folder, interim_table
 from strictune.launch.study.points import Finished, Unusable, read_values, worst_difficulty_pp
 from strictune.launch.study.samplers import pruner_for, sampler_for
 from strictune.launch.study.space import CellSpace, cell_space
@@ -144,30 +144,43 @@ class CellStudy:
     def report_interim(self, point: Point, step: int, value: float) -> str | None:
         """Report a trial's value at an interim evaluation; returns why it is to stop, if it is.
 
-        Looks at points with several seeds or objectives that nothing stops stay in their folders:
-        Optuna keeps one value a step.
+        Values of points with several seeds or objectives stay in their folders: Optuna keeps one
+        value a step.
         """
         trial = self._trial(point)
         kind = self.search.scheduler.kind
+        is_kept = len(point.trials) == len(self.objectives) == 1
+        if (
+            is_kept
+            and step not in self.study.get_trials(deepcopy=False)[point.number].intermediate_values
+        ):
+            trial.report(value, step)
         reason = None
         if kind == "dominated":
-            other = dominating_point(
-                self._folder.trial(point.trials[0].trial_id),
-                self._looked_at(step, but=point.number),
-                self.objectives,
-                step=step,
-                alpha=self.search.scheduler.alpha / len(self._interim_steps),
-            )
-            if other is not None:
-                reason = f"stopped early, point {other} beats it in every objective"
-        elif len(point.trials) == len(self.objectives) == 1:
-            if step not in self.study.get_trials(deepcopy=False)[point.number].intermediate_values:
-                trial.report(value, step)
-            if trial.should_prune():
-                reason = f"stopped early by {kind}, at {value:.4g}"
+            reason = self._dominated(point, step)
+        elif is_kept and trial.should_prune():
+            reason = f"stopped early by {kind}, at {value:.4g}"
         if reason is not None:
             trial.set_user_attr(STOP, reason)
         return reason
+
+    def _dominated(self, point: Point, step: int) -> str | None:
+        """Say which point dominates another one at an interim evaluation, if one does."""
+        tables = {
+            number: interim_table(folders, step)
+            for number, folders in self._evaluated_at(step).items()
+        }
+        other = dominating_point(
+            tables.pop(point.number),
+            tables,
+            self.objectives,
+            alpha=self.search.scheduler.alpha / len(self._interim_steps),
+        )
+        if other is None:
+            return None
+        if len(self.objectives) == 1:
+            return f"stopped early, point {other}, the median at step {step}, beats it"
+        return f"stopped early, point {other} beats it in every objective"
 
     def finish(self, point: Point) -> None:
         """Tell the study what a point came to, once all its trials have ended."""
@@ -197,13 +210,16 @@ class CellStudy:
             trial.set_constraint("no_difficulty_worse", worst)
         return found
 
-    def _looked_at(self, step: int, *, but: int) -> dict[int, Path]:
+    def _evaluated_at(self, step: int) -> dict[int, list[Path]]:
+        """Return the folders of the trials that were evaluated at a step, by their point."""
         found = {}
         for trial in self.own_points:
-            for trial_id in trial.user_attrs.get(TRIALS, ())[:1]:
-                folder = self._folder.trial(trial_id)
-                if trial.number != but and (interim_folder(folder, step) / "summary.json").exists():
-                    found[trial.number] = folder
+            folders = [self._folder.trial(name) for name in trial.user_attrs.get(TRIALS, ())]
+            done = [
+                path for path in folders if (interim_folder(path, step) / "summary.json").exists()
+            ]
+            if done:
+                found[trial.number] = done
         return found
 
     def _trial(self, point: Point) -> optuna.Trial:

@@ -1,9 +1,15 @@
-"""Early stopping with several objectives: a point that another one beats in all of them.
+"""Early stopping by paired tests: a point stops where others beat it with confidence.
 
-At each interim evaluation the point is held against those on the Pareto front at the same step,
-prompt by prompt. It stops where one of them is better in every objective by a one-sided,
-family-clustered t test; interim evaluations and opponents share ``alpha`` (Bonferroni), so that a
-point which is not dominated is stopped with a chance of at most ``alpha``.
+At each interim evaluation the point is held against others at the same step, prompt by prompt, by
+one-sided, family-clustered t tests:
+
+- With one objective against the median point. To be behind the best one says little: learning
+  curves cross, and the best of many is biased upward.
+- With several objectives against the points on the Pareto front, one of which must be better in
+  every objective.
+
+Interim evaluations and opponents share ``alpha`` (Bonferroni), so that a point which is no worse
+than its opponents at these steps is stopped with a chance of at most ``alpha``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +25,17 @@ from analysis.records import prompt_table, read_samples
 from strictune.config import ObjectiveSpec
 from strictune.errors import SpecError
 
-__all__ = ["dominating_point", "interim_folder", "objective_column"]
+__all__ = [
+    "dominating_point",
+    "interim_folder",
+    "interim_table",
+    "median_point",
+    "objective_column",
+    "p_beaten",
+]
+
+MIN_OPPONENTS = 3
+"""Points that a median is taken of."""
 
 
 def interim_folder(trial: Path, step: int) -> Path:
@@ -27,41 +43,64 @@ def interim_folder(trial: Path, step: int) -> Path:
     return trial / "eval" / "interim" / str(step)
 
 
+def interim_table(trials: Sequence[Path], step: int) -> pd.DataFrame:
+    """Read an interim evaluation of a point, prompt by prompt, over the samples of its trials."""
+    files = [interim_folder(trial, step) / "samples.parquet" for trial in trials]
+    return prompt_table(pd.concat([read_samples(file) for file in files], ignore_index=True))
+
+
 def dominating_point(
-    ours: Path,
-    others: Mapping[int, Path],
+    mine: pd.DataFrame,
+    others: Mapping[int, pd.DataFrame],
     objectives: Sequence[ObjectiveSpec],
     *,
-    step: int,
     alpha: float,
 ) -> int | None:
-    """Return the number of a point that dominates the trial ``ours``, or None.
+    """Return the number of a point that dominates another one at an interim evaluation, or None.
 
     Args:
-        ours: The trial's folder.
-        others: Folders of points that have been looked at, at this step, by number.
-        objectives: Two or more.
-        step: Of the interim evaluation.
+        mine: Its table, see ``interim_table``.
+        others: Those of the points that were evaluated at the same step, by number.
+        objectives: The study's.
         alpha: This evaluation's share.
     """
-    tables = {number: _table(folder, step) for number, folder in others.items()}
-    front = _front(tables, objectives)
-    mine = _table(ours, step)
-    families = [str(family) for family in mine["family"]]
-    for number in front:
-        worst_p = 0.0
-        for objective in objectives:
-            sign = 1.0 if objective.mode == "max" else -1.0
-            theirs = sign * objective_column(tables[number], objective.metric)
-            found = paired_difference(
-                theirs, sign * objective_column(mine, objective.metric), families
-            )
-            t = float(found.estimate / found.standard_error)
-            p = float(stats.t.sf(t, float(found.df)))
-            worst_p = max(worst_p, 1.0 if np.isnan(p) else p)
-        if worst_p < alpha / len(front):
+    values = {number: _values(table, objectives) for number, table in others.items()}
+    if len(objectives) == 1:
+        opponents = median_point({number: value for number, (value,) in values.items()})
+    else:
+        opponents = _front(values)
+    for number in opponents:
+        if p_beaten(mine, others[number], objectives) < alpha / len(opponents):
             return number
     return None
+
+
+def median_point(values: Mapping[int, float]) -> list[int]:
+    """Return the point in the middle, the lower of two; none of fewer than three.
+
+    Args:
+        values: By number; the greater the better.
+    """
+    ranked = sorted(values, key=values.__getitem__)
+    return ranked[(len(ranked) - 1) // 2 :][:1] if len(ranked) >= MIN_OPPONENTS else []
+
+
+def p_beaten(
+    mine: pd.DataFrame, theirs: pd.DataFrame, objectives: Sequence[ObjectiveSpec]
+) -> float:
+    """Return the one-sided p of being beaten: in every objective, so the largest counts."""
+    families = [str(family) for family in mine["family"]]
+    worst = 0.0
+    for objective in objectives:
+        sign = _sign(objective)
+        found = paired_difference(
+            sign * objective_column(theirs, objective.metric),
+            sign * objective_column(mine, objective.metric),
+            families,
+        )
+        p = float(stats.t.sf(float(found.estimate / found.standard_error), float(found.df)))
+        worst = max(worst, 1.0 if np.isnan(p) else p)
+    return worst
 
 
 def objective_column(table: pd.DataFrame, metric: str) -> Floats:
@@ -86,20 +125,19 @@ def objective_column(table: pd.DataFrame, metric: str) -> Floats:
     return np.asarray(table[known[metric]], dtype=np.float64)
 
 
-def _table(trial: Path, step: int) -> pd.DataFrame:
-    return prompt_table(read_samples(interim_folder(trial, step) / "samples.parquet"))
+def _sign(objective: ObjectiveSpec) -> int:
+    return 1 if objective.mode == "max" else -1
 
 
-def _front(tables: Mapping[int, pd.DataFrame], objectives: Sequence[ObjectiveSpec]) -> list[int]:
-    values = {
-        number: [
-            float(objective_column(table, objective.metric).mean())
-            * (1 if objective.mode == "max" else -1)
-            for objective in objectives
-        ]
-        for number, table in tables.items()
-    }
+def _values(table: pd.DataFrame, objectives: Sequence[ObjectiveSpec]) -> list[float]:
+    """Return the objectives, the greater the better."""
+    return [
+        _sign(objective) * float(objective_column(table, objective.metric).mean())
+        for objective in objectives
+    ]
 
+
+def _front(values: Mapping[int, Sequence[float]]) -> list[int]:
     def is_beaten(number: int) -> bool:
         mine = values[number]
         return any(

@@ -1,27 +1,37 @@
 """What early stopping would have cost: its rule replayed on points that all ran to their end.
 
 A study with ``scheduler.kind = watch`` evaluates its points in between and stops none, so that
-their interim values and their final ones are known. Its points are then put through a pruner in
+their interim values and their final ones are known. Its points are then put through each rule in
 many random orders: how often does it stop the point that is best in the end, and how many steps
 does it save?
 """
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
 
 import optuna
+import pandas as pd
 
-from strictune.config import SchedulerSpec
+from strictune.config import ObjectiveSpec, SchedulerSpec
 from strictune.errors import SpecError
+from strictune.launch.study.interim import interim_folder, interim_table, median_point, p_beaten
 from strictune.launch.study.samplers import pruner_for
 from strictune.records import Point, PointState, Study
 
 __all__ = ["WrongStops", "replay_stops", "stop_sentences"]
 
 NUM_ORDERS = 200
-KINDS = ("asha", "median")
+KINDS = ("asha", "median", "dominated")
+
+Interim: TypeAlias = Sequence[Mapping[int, float]]
+"""Of each point its values by step, the greater the better."""
+Rule: TypeAlias = Callable[[Sequence[int]], dict[int, int]]
+"""Puts points through a rule in an order, one after the other; returns the steps each one ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +50,14 @@ class WrongStops:
     """Training steps that were not spent."""
 
 
-def replay_stops(studies: Sequence[Study], *, seed: int = 0) -> list[WrongStops]:
+def replay_stops(studies: Sequence[Study], trials: Path, *, seed: int = 0) -> list[WrongStops]:
     """Replay each rule on the studies of ``studies.json`` that watched their points.
+
+    Args:
+        studies: Those with several objectives are replayed on the first one.
+        trials: The folder of the sweep's trials, with the answers that ``dominated`` compares; it
+            is left out where there are none, and with several objectives.
+        seed: Of the orders.
 
     Raises:
         SpecError: No study watched two points or more to their end.
@@ -54,7 +70,11 @@ def replay_stops(studies: Sequence[Study], *, seed: int = 0) -> list[WrongStops]
         ]
         if len(points) < 2 or any(point.state is PointState.STOPPED for point in study.points):
             continue
-        found += [_replay(study, points, kind, seed=seed) for kind in KINDS]
+        found += [
+            _replay(study, points, kind, trials, seed=seed)
+            for kind in KINDS
+            if kind != "dominated" or _has_answers(study, points, trials)
+        ]
     if not found:
         raise SpecError(
             "no study has looked at two points or more and stopped none. Run a search with "
@@ -73,7 +93,17 @@ def stop_sentences(found: Sequence[WrongStops]) -> list[str]:
     ]
 
 
-def _replay(study: Study, points: Sequence[Point], kind: str, *, seed: int) -> WrongStops:
+def _has_answers(study: Study, points: Sequence[Point], trials: Path) -> bool:
+    return len(study.objectives) == 1 and all(
+        (interim_folder(trials / point.trials[0], step) / "samples.parquet").exists()
+        for point in points
+        for step in point.interim_values
+    )
+
+
+def _replay(
+    study: Study, points: Sequence[Point], kind: str, trials: Path, *, seed: int
+) -> WrongStops:
     sign = study.objectives[0].sign
     values = [sign * point.value for point in points]
     interim = [
@@ -82,12 +112,17 @@ def _replay(study: Study, points: Sequence[Point], kind: str, *, seed: int) -> W
     max_steps = int(study.config["grpo"]["max_steps"])
     first = min(min(found) for found in interim)
     scheduler = SchedulerSpec(kind=kind, min_steps=first, reduction_factor=_factor(interim))  # type: ignore[arg-type]
+    rule = (
+        _dominated(study, points, interim, trials, alpha=scheduler.alpha, max_steps=max_steps)
+        if kind == "dominated"
+        else _pruned(interim, values, scheduler, max_steps=max_steps)
+    )
     generator = random.Random(seed)
     num_stopped, lost, saved = 0, 0.0, 0.0
     best = max(range(len(points)), key=values.__getitem__)
     for _ in range(NUM_ORDERS):
         order = generator.sample(range(len(points)), len(points))
-        steps = _steps_run(order, interim, values, scheduler, max_steps=max_steps)
+        steps = rule(order)
         finished = [values[index] for index in order if steps[index] == max_steps]
         num_stopped += steps[best] < max_steps
         lost += values[best] - max(finished)
@@ -103,30 +138,66 @@ def _replay(study: Study, points: Sequence[Point], kind: str, *, seed: int) -> W
     )
 
 
-def _steps_run(
-    order: Sequence[int],
-    interim: Sequence[Mapping[int, float]],
-    values: Sequence[float],
-    scheduler: SchedulerSpec,
+def _pruned(
+    interim: Interim, values: Sequence[float], scheduler: SchedulerSpec, *, max_steps: int
+) -> Rule:
+    """Return one of Optuna's pruners."""
+
+    def run(order: Sequence[int]) -> dict[int, int]:
+        study = optuna.create_study(direction="maximize", pruner=pruner_for(scheduler))
+        steps = {}
+        for index in order:
+            trial = study.ask()
+            steps[index] = max_steps
+            for step, value in sorted(interim[index].items()):
+                trial.report(value, step)
+                if trial.should_prune():
+                    steps[index] = step
+                    break
+            if steps[index] < max_steps:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            else:
+                study.tell(trial, values[index])
+        return steps
+
+    return run
+
+
+def _dominated(
+    study: Study,
+    points: Sequence[Point],
+    interim: Interim,
+    trials: Path,
     *,
+    alpha: float,
     max_steps: int,
-) -> dict[int, int]:
-    """Put points through the rule one after the other; returns the steps that each one ran."""
-    study = optuna.create_study(direction="maximize", pruner=pruner_for(scheduler))
-    steps = {}
-    for index in order:
-        trial = study.ask()
-        steps[index] = max_steps
-        for step, value in sorted(interim[index].items()):
-            trial.report(value, step)
-            if trial.should_prune():
-                steps[index] = step
-                break
-        if steps[index] < max_steps:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        else:
-            study.tell(trial, values[index])
-    return steps
+) -> Rule:
+    """Return the rule of ``interim.dominating_point`` for one objective."""
+    objectives = [ObjectiveSpec(**found.model_dump()) for found in study.objectives]
+
+    @cache
+    def table(index: int, step: int) -> pd.DataFrame:
+        return interim_table([trials / name for name in points[index].trials], step)
+
+    @cache
+    def p(index: int, other: int, step: int) -> float:
+        return p_beaten(table(index, step), table(other, step), objectives)
+
+    def run(order: Sequence[int]) -> dict[int, int]:
+        seen: dict[int, dict[int, float]] = {}
+        steps = {}
+        for index in order:
+            steps[index] = max_steps
+            for step, value in sorted(interim[index].items()):
+                before = seen.setdefault(step, {})
+                opponents = median_point(before)
+                before[index] = value
+                if any(p(index, other, step) < alpha / len(interim[index]) for other in opponents):
+                    steps[index] = step
+                    break
+        return steps
+
+    return run
 
 
 def _factor(interim: Sequence[Mapping[int, float]]) -> int:
