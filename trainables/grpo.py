@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import (
     PrinterCallback,
@@ -23,6 +24,7 @@ from trainables.curriculum import PlannedStage, order_prompts
 from trainables.grpo_arguments import grpo_arguments
 from trainables.models import load_base_model, lora_config
 from trainables.record_keeper import RecordKeeper
+from trainables.records import TrialRecords
 from trainables.rewards import BatchScorer
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.completion_text import stop_token_ids
@@ -42,7 +44,7 @@ def build_grpo_trainer(
     prompts = order_prompts(
         task.prompts("train"),
         stage.spec,
-        num_prompts=stage.num_steps * spec.prompts_per_step,
+        num_prompts=spec.grpo.num_dealt_steps(stage.num_steps) * spec.prompts_per_step,
         seed=spec.seed,
     )
     dealt = training_prompts(context, prompts)
@@ -65,7 +67,7 @@ def build_grpo_trainer(
         if spec.task.decisive_components(spec.thinking)
         else spec.stage_weights(stage.spec),
     )
-    trainer = GRPOTrainer(
+    trainer = _MeteredTrainer(
         model=model,
         reward_funcs=scorer.reward_functions(),
         args=grpo_arguments(
@@ -81,6 +83,7 @@ def build_grpo_trainer(
         callbacks=[RecordKeeper(context, stage)],
         peft_config=lora_config(spec.lora),
     )
+    trainer.records = context.records
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_KeepGenerationSteps(trainer))
     engine.settle(trainer)
@@ -88,6 +91,18 @@ def build_grpo_trainer(
     if adapter is not None:
         continue_adapter(trainer.model, adapter)
     return trainer
+
+
+class _MeteredTrainer(GRPOTrainer):  # type: ignore[misc]
+    """TRL's trainer, which counts the tokens that its loss reads."""
+
+    records: TrialRecords
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        num_read = inputs["completion_mask"].sum()
+        self.records.count_tokens(int(self.accelerator.gather(num_read).sum()))
+        return loss
 
 
 def _row(prompt: Prompt, text: str) -> dict[str, Any]:
@@ -105,8 +120,8 @@ class _KeepGenerationSteps(TrainerCallback):  # type: ignore[misc]
     """Makes a resumed trainer generate in the steps in which an uninterrupted one does.
 
     TRL 1.16 counts micro-batches from 0 at each start, so that after a checkpoint between two
-    iterations over one batch every later batch would come a step late. The prompts of the
-    interrupted batch are answered anew for the iterations that are left of it.
+    steps of one generation every later one would come a step late. The prompts of the interrupted
+    generation are answered anew for the steps that are left of it.
     """
 
     def __init__(self, trainer: GRPOTrainer) -> None:
@@ -129,8 +144,7 @@ class _RewardRecorder:
     def __init__(self, context: TrialContext, stage: PlannedStage) -> None:
         self._records = context.records
         self._weights = context.spec.stage_weights(stage.spec)
-        self._grpo = context.spec.grpo
-        self._interim_steps = context.spec.interim_steps
+        self._group_size = context.spec.grpo.num_generations
         self._stage = stage
 
     def __call__(
@@ -146,15 +160,5 @@ class _RewardRecorder:
             completions,
             scores,
             weights=self._weights,
-            group_size=self._grpo.num_generations,
+            group_size=self._group_size,
         )
-        masked = self._grpo.mask_truncated_completions
-        tokens = sum(c.num_tokens for c in completions if not (masked and c.is_truncated))
-        self._records.count_tokens(tokens * self._num_iterations(step))
-
-    def _num_iterations(self, step: int) -> int:
-        """Return how often the loss reads what was generated in a step: a pause ends it early."""
-        done, each = step - 1, self._grpo.num_iterations
-        pauses = (step - self._stage.first_step for step in self._interim_steps)
-        ends = [self._stage.num_steps, *(step for step in pauses if step > done)]
-        return min(each - done % each, min(ends) - done)

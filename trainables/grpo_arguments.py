@@ -39,8 +39,8 @@ def grpo_arguments(
         rollouts: What the trial's engine adds.
     """
     shared = trainer_arguments(spec, stage, dtype=dtype, folder=folder, without=NOT_TRL_FIELDS)
-    # Between two iterations over one batch its completions would be lost.
-    per_batch = spec.grpo.num_iterations
+    # Between two steps of one generation its completions would be lost.
+    per_batch = spec.grpo.optimizer_steps_per_generation
     shared["save_steps"] = math.ceil(shared["save_steps"] / per_batch) * per_batch
     arguments = GRPOConfig(
         max_completion_length=spec.max_completion_tokens,

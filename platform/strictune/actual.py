@@ -102,13 +102,15 @@ def read_trial_cost(folder: Path, *, gpus: float | None = None) -> TrialCost | N
     seconds = outcome.seconds if outcome else None
     if seconds is None:
         seconds = sum(steps) + evaluation_s
+    spec = load_trial(folder / "trial.yaml")
+    is_even = spec.method == "sft" or spec.grpo.optimizer_steps_per_generation == 1
     return TrialCost(
         device=lock.device if lock else "",
-        curriculum=load_trial(folder / "trial.yaml").curriculum,
+        curriculum=spec.curriculum,
         num_threads=lock.torch_threads if lock else 1,
         gpus=gpus,
         num_steps=len(steps),
-        step_s=statistics.median(steps),
+        step_s=(statistics.median if is_even else statistics.fmean)(steps),
         evaluation_s=evaluation_s,
         other_s=max(0.0, seconds - sum(steps) - evaluation_s),
         gpu_gib=peaks.get("gpu/peak_gib"),

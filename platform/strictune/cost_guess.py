@@ -61,25 +61,26 @@ def guess_step(
     # Two operations for each weight and token; the embedding is looked up, the output layer not.
     num_params = architecture.num_linear_params + architecture.vocab * architecture.hidden
     token_flop = 2.0 * num_params
-    completions, tokens = trial.optimization.completions_per_step, trial.max_completion_tokens
+    grpo, tokens = trial.grpo, trial.max_completion_tokens
     batch, num_evaluated = trial.evaluation.batch_size, _num_evaluated(trial)
     if device == "cpu":
         token_s = token_flop / _cpu_flops(dtype)
-        generation_s = completions * tokens * token_s
-        training_s = CPU_TRAINING * generation_s
+        generation_s = grpo.completions_per_generation * tokens * token_s
+        training_s = CPU_TRAINING * trial.optimization.completions_per_step * tokens * token_s
         batch_s = batch * trial.max_evaluation_tokens * token_s
         num_batches = (num_evaluated or 0) / batch
     else:
         launches_s = architecture.num_layers * LAUNCH_S
         decoding_s = LAUNCHES_A_LAYER * launches_s
-        generation_s = tokens * max(decoding_s, completions * token_flop / GPU_FLOPS)
+        generated_flop = grpo.completions_per_generation * token_flop
+        generation_s = tokens * max(decoding_s, generated_flop / GPU_FLOPS)
         training_s = _gpu_training_s(trial, launches_s=launches_s, token_flop=token_flop)
         batch_s = trial.max_evaluation_tokens * max(decoding_s, batch * token_flop / GPU_FLOPS)
         num_batches = math.ceil((num_evaluated or 0) / batch)
     if trial.method == "sft":
         generation_s = 0.0
     return StepPlan(
-        step_s=generation_s / trial.grpo.num_iterations + training_s,
+        step_s=generation_s / grpo.optimizer_steps_per_generation + training_s,
         evaluation_s=None
         if num_evaluated is None
         else num_evaluations(trial) * num_batches * batch_s,

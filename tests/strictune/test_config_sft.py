@@ -38,6 +38,13 @@ def trial(**changes: Any) -> TrialSpec:
         ),
         pytest.param({}, {"num_generations": 2}, (40, 40, 80, 10), id="more-prompts"),
         pytest.param({}, {"num_iterations": 4}, (10, 3, 80, 10), id="each-completion-four-times"),
+        pytest.param({}, {"steps_per_generation": 3}, (12, 12, 80, 10), id="whole-generations"),
+        pytest.param(
+            {},
+            {"num_iterations": 2, "steps_per_generation": 3},
+            (12, 6, 80, 10),
+            id="each-generation-twice",
+        ),
     ],
 )
 def test_a_stage_has_the_prompts_and_completions_of_grpo(

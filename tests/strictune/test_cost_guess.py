@@ -106,3 +106,15 @@ def test_passes_over_one_batch_share_its_generation() -> None:
         guess(model=SMOLLM, grpo=PUBLISHED | {"num_iterations": count}).step_s for count in (1, 2)
     )
     assert 0.5 < twice / once < 0.6
+
+
+@pytest.mark.parametrize(("device", "least"), [("cuda", 0.5), ("cpu", 1.0)])
+def test_steps_that_generate_together_share_what_a_larger_batch_costs_no_more(
+    device: Any, least: float
+) -> None:
+    """A decoding GPU waits for the host, a CPU computes each token."""
+    one, two = (
+        guess(model=SMOLLM, device=device, grpo=PUBLISHED | {"steps_per_generation": steps}).step_s
+        for steps in (8, 16)
+    )
+    assert two / one == pytest.approx(least, abs=0.1)

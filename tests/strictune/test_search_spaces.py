@@ -86,6 +86,7 @@ def test_the_published_preset_pins_the_published_setup() -> None:
         "importance_sampling_level": "token",
         "entropy_coef": 0.0,
         "num_iterations": 1,
+        "steps_per_generation": None,
         "temperature": 0.7,
         "top_p": 1.0,
         "max_completion_length": 1024,

@@ -60,7 +60,12 @@ def test_what_is_set_for_the_loss_reaches_the_trainer_and_names_the_trial(tmp_pa
             }
         )
 
-    given = {"epsilon_high": 0.28, "importance_sampling_level": "sequence", "entropy_coef": 0.01}
+    given = {
+        "epsilon_high": 0.28,
+        "importance_sampling_level": "sequence",
+        "entropy_coef": 0.01,
+        "steps_per_generation": 3,
+    }
     spec = trial(**given)
     [stage] = plan_stages(spec)
     arguments = grpo_arguments(

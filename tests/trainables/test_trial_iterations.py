@@ -1,4 +1,4 @@
-"""Several iterations over one batch of completions, with pauses between and within them."""
+"""Several optimizer steps on one generation, with pauses between and within generations."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +11,9 @@ from test_trial import ROOT, SETTINGS, metrics_by_step, reward_rows
 from strictune.config import TrialSpec, expand, load_sweep
 from trainables.trial import train_trial
 
-ITERATIONS = {
+GENERATIONS = {
     **SETTINGS,
     "trial.grpo.max_steps": 5,
-    "trial.grpo.num_iterations": 2,
     "trial.grpo.max_completion_length": 8,
     "trial.checkpoint.save_steps": 1,
     "evaluation.num_prompts_per_difficulty": 1,
@@ -22,10 +21,17 @@ ITERATIONS = {
 }
 
 
+@pytest.fixture(scope="module", params=["num_iterations", "steps_per_generation"])
+def shared(request: pytest.FixtureRequest) -> str:
+    """What lets two steps share a generation: each trains on all of it, or on half of it."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def spec() -> TrialSpec:
+def spec(shared: str) -> TrialSpec:
     torch.set_num_threads(1)
-    overrides = [f"{key}={value}" for key, value in ITERATIONS.items()]
+    settings = GENERATIONS | {f"trial.grpo.{shared}": 2}
+    overrides = [f"{key}={value}" for key, value in settings.items()]
     return expand(load_sweep(ROOT / "search_spaces" / "quickstart.yaml", overrides))[0]
 
 
@@ -46,12 +52,29 @@ def tokens(rows: pd.DataFrame, step: int) -> int:
     return int(rows.loc[rows["step"] == step, "num_tokens"].sum())
 
 
-def test_tokens_count_as_often_as_the_loss_reads_them(whole: Path) -> None:
-    rows = reward_rows(whole)
+def counted(folder: Path) -> dict[int, int]:
+    """Return the tokens that the loss had read after each step."""
+    key = "train/completion_tokens"
+    return {step: int(metrics[key]) for step, metrics in metrics_by_step(folder).items()}
+
+
+def test_tokens_count_as_often_as_the_loss_reads_them(whole: Path, shared: str) -> None:
+    rows, found = reward_rows(whole), counted(whole)
     assert set(rows["step"]) == {1, 3, 5}
-    # The stage ends after the first iteration over the third batch.
-    expected = 2 * tokens(rows, 1) + 2 * tokens(rows, 3) + tokens(rows, 5)
-    assert metrics_by_step(whole)[5]["train/completion_tokens"] == expected
+    for step in (1, 3):
+        read = found[step + 1] - found.get(step - 1, 0)
+        assert read == tokens(rows, step) * (2 if shared == "num_iterations" else 1)
+    # The stage ends after the first step on the third generation.
+    last = found[5] - found[4]
+    if shared == "num_iterations":
+        assert last == tokens(rows, 5)
+    else:
+        assert 0 < last < tokens(rows, 5)
+
+
+def test_no_prompt_is_dealt_twice(whole: Path) -> None:
+    dealt = [prompt for prompts in batches(whole).values() for prompt in prompts]
+    assert len(set(dealt)) == len(dealt)
 
 
 def test_a_killed_trial_goes_on_between_two_batches(
@@ -65,17 +88,19 @@ def test_a_killed_trial_goes_on_between_two_batches(
         train_trial(spec, folder=tmp_path, report=die_at_four)
     assert train_trial(spec, folder=tmp_path).state == "FINISHED"
     assert batches(tmp_path) == batches(whole)
-    last = metrics_by_step(tmp_path)[5]["train/completion_tokens"]
-    assert last == metrics_by_step(whole)[5]["train/completion_tokens"]
+    assert counted(tmp_path)[5] == counted(whole)[5]
 
 
 def test_an_interim_evaluation_within_a_batch_shifts_no_later_one(
-    spec: TrialSpec, whole: Path, tmp_path: Path
+    spec: TrialSpec, whole: Path, shared: str, tmp_path: Path
 ) -> None:
     paused = spec.model_copy(update={"interim_steps": (1,)})
     assert train_trial(paused, folder=tmp_path).state == "FINISHED"
     found, expected = batches(tmp_path), batches(whole)
     assert found == {**expected, 2: expected[1]}
-    rows = reward_rows(tmp_path)
-    counted = tokens(rows, 1) + tokens(rows, 2) + 2 * tokens(rows, 3) + tokens(rows, 5)
-    assert metrics_by_step(tmp_path)[5]["train/completion_tokens"] == counted
+    rows, read = reward_rows(tmp_path), counted(tmp_path)
+    if shared == "num_iterations":
+        expected_tokens = tokens(rows, 1) + tokens(rows, 2) + 2 * tokens(rows, 3) + tokens(rows, 5)
+        assert read[5] == expected_tokens
+    else:
+        assert 0 < read[2] - read[1] < tokens(rows, 2)

@@ -65,8 +65,8 @@ def estimate_gib(
     model = _Model(architecture, spec, device, FLOAT32_BYTES if dtype == "float32" else 2)
     is_sampling = spec.method == "grpo"
     uses_vllm = is_sampling and spec.rollouts.engine == "vllm"
-    # TRL generates for a whole optimizer step at once; vLLM does it in memory of its own.
-    batch = spec.optimization.completions_per_step if is_sampling and not uses_vllm else 0
+    # vLLM generates in memory of its own.
+    batch = spec.grpo.completions_per_generation if is_sampling and not uses_vllm else 0
     sorts = (is_sampling and spec.grpo.top_p < 1) or spec.evaluation.top_p < 1
     generating = model.merged_copy() + max(
         model.generation(batch, max_prompt_tokens, spec.max_completion_tokens, sorts=sorts),

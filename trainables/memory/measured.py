@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from strictune.config import TrialSpec
+from strictune.config import GrpoSpec, TrialSpec
 from trainables.memory.architecture import config_file
 
 __all__ = [
@@ -34,7 +34,7 @@ SHAPING_FIELDS = (
     "gradient_checkpointing",
 )
 """The fields of ``grpo`` that shape a step; ``beta``, ``entropy_coef`` and ``top_p`` do by being
-on or off."""
+on or off, ``steps_per_generation`` by its batches."""
 
 SFT_SHAPING_FIELDS = (
     "per_device_train_batch_size",
@@ -64,7 +64,7 @@ class Probe:
     """The largest share of the GPU in which the same work ran out of memory; None where the
     first that it was repeated in held it."""
     step_s: float
-    """The second optimizer step."""
+    """The second optimizer step; a mean where not every step generates."""
     evaluation_s: float
     """One evaluation of the final split, from one batch of it."""
     prompt_tokens: int
@@ -86,7 +86,7 @@ class TrialCost:
     num_steps: int
     """Optimizer steps that were timed."""
     step_s: float
-    """Median optimizer step."""
+    """Median optimizer step; the mean where not every step generates."""
     evaluation_s: float
     """All of its evaluations together."""
     other_s: float
@@ -136,6 +136,7 @@ def _grpo_shape(spec: TrialSpec) -> Mapping[str, Any]:
     grpo = spec.grpo
     return {
         "grpo": {name: getattr(grpo, name) for name in SHAPING_FIELDS},
+        **_chosen_generation(grpo),
         "has_reference": grpo.beta > 0,
         "has_entropy_bonus": grpo.entropy_coef > 0,
         "is_sorting": [grpo.top_p < 1, spec.evaluation.top_p < 1],
@@ -154,6 +155,11 @@ def _chosen_attention(spec: TrialSpec) -> Mapping[str, Any]:
     """Return the attention where one is chosen: without a choice the key has no entry for it."""
     chosen = spec.attn_implementation
     return {} if chosen is None else {"attn_implementation": chosen}
+
+
+def _chosen_generation(grpo: GrpoSpec) -> Mapping[str, Any]:
+    batches = grpo.batches_per_generation
+    return {} if batches == 1 else {"batches_per_generation": batches}
 
 
 def _config_hash(model: str) -> str | None:

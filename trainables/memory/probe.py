@@ -168,7 +168,7 @@ def probe(spec: TrialSpec, folder: Path) -> Probe:
 
 
 class _Times(NamedTuple):
-    """Seconds of the last optimizer step, and of one evaluation of the final split."""
+    """Seconds of an optimizer step, and of one evaluation of the final split."""
 
     step_s: float
     evaluation_s: float
@@ -185,10 +185,14 @@ class _Work:
         self._dtype = resolve_dtype(spec.dtype, quantization=spec.quantization)
         self._lengths = _PromptLengths(self._task, self._tokenizer, thinking=spec.thinking)
         self._is_supervised = spec.method == "sft"
-        per_step = spec.sft.completions_per_step if self._is_supervised else spec.prompts_per_step
+        num_trained = (
+            NUM_STEPS * spec.sft.completions_per_step
+            if self._is_supervised
+            else spec.grpo.num_dealt_steps(NUM_STEPS) * spec.prompts_per_step
+        )
         self._training = self._lengths.longest(
             _trained_on(spec, self._task),
-            NUM_STEPS * per_step,
+            num_trained,
             with_gold=self._is_supervised and not spec.task.draws_golds,
         )
 
@@ -216,7 +220,13 @@ class _Work:
             adapter = _train(context, self._training)
         free_gpu()
         evaluation_s = _evaluate(context, adapter, self._lengths, task=task)
-        return _Times(step_s=steps.seconds[-1], evaluation_s=evaluation_s)
+        return _Times(step_s=_mean_step_s(self._spec, steps.seconds), evaluation_s=evaluation_s)
+
+
+def _mean_step_s(spec: TrialSpec, seconds: Sequence[float]) -> float:
+    """Return a step's time: the last one's, or the mean where only the first has generated."""
+    each = 1 if spec.method == "sft" else spec.grpo.optimizer_steps_per_generation
+    return seconds[-1] if each == 1 else (seconds[0] + (each - 1) * seconds[-1]) / each
 
 
 class _PromptLengths:

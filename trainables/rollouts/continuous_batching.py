@@ -43,7 +43,7 @@ class ContinuousBatchingRollouts(TrainingEngine):
         TRL's own choice is half of the free memory of the machine or GPU, whatever the work is
         and whoever else computes there.
         """
-        requests = self._spec.grpo.completions_per_step
+        requests = self._spec.grpo.completions_per_generation
         return {
             "use_transformers_continuous_batching": True,
             "transformers_continuous_batching_config": {

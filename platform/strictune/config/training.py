@@ -127,14 +127,19 @@ class GrpoSpec(OptimizationSpec):
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Clipping range of the probability ratio."""
     epsilon_high: Annotated[float, Field(gt=0)] | None = None
-    """Upper clipping range, where it is not ``epsilon``'s; 0.28 in DAPO. Ratios leave 1 with
-    ``num_iterations`` above 1."""
+    """Upper clipping range, where it is not ``epsilon``'s; 0.28 in DAPO. Ratios leave 1 in the
+    steps after the first over one batch of completions."""
     importance_sampling_level: Literal["token", "sequence"] = "token"
     """Whether each token has its probability ratio, or each completion (GSPO)."""
     entropy_coef: Annotated[float, Field(ge=0)] = 0.0
     """Weight of a bonus for the mean entropy of a token, against early collapse."""
     num_iterations: Annotated[int, Field(ge=1)] = 1
     """Optimization passes over one batch of completions."""
+    steps_per_generation: Annotated[int, Field(ge=1)] | None = None
+    """Passes of ``per_device_train_batch_size`` whose completions are generated together: a
+    multiple of ``gradient_accumulation_steps``, which null takes. Twice as many generate for two
+    optimizer steps at once: fewer and larger batches, by a policy that is a step old in the
+    second."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """Sampling temperature of training, where a stage does not set its own."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -154,8 +159,29 @@ class GrpoSpec(OptimizationSpec):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
-        refuse([*self.schedule_problems(), *self._loss_problems()])
+        refuse([*self.schedule_problems(), *self._loss_problems(), *self._generation_problems()])
         return self
+
+    @property
+    def batches_per_generation(self) -> int:
+        """Optimizer steps whose completions are generated together."""
+        return (self.steps_per_generation or self.gradient_accumulation_steps) // (
+            self.gradient_accumulation_steps
+        )
+
+    @property
+    def completions_per_generation(self) -> int:
+        """Completions that one worker generates at once."""
+        return self.completions_per_step * self.batches_per_generation
+
+    @property
+    def optimizer_steps_per_generation(self) -> int:
+        """Optimizer steps from one generation to the next."""
+        return self.batches_per_generation * self.num_iterations
+
+    def num_dealt_steps(self, num_steps: int) -> int:
+        """Return for how many steps prompts are dealt: the last generation is a whole one."""
+        return math.ceil(num_steps / self.batches_per_generation) * self.batches_per_generation
 
     def _loss_problems(self) -> list[Problem]:
         if self.multi_objective_aggregation == "normalize_then_sum" and (
@@ -170,6 +196,19 @@ class GrpoSpec(OptimizationSpec):
                 )
             ]
         return []
+
+    def _generation_problems(self) -> list[Problem]:
+        steps = self.steps_per_generation
+        if steps is None or steps % self.gradient_accumulation_steps == 0:
+            return []
+        return [
+            Problem(
+                "steps_per_generation",
+                f"= {steps} is no multiple of gradient_accumulation_steps = "
+                f"{self.gradient_accumulation_steps}: a generation would end inside an optimizer "
+                "step. Change one of them.",
+            )
+        ]
 
 
 class SftSpec(OptimizationSpec):
@@ -205,11 +244,12 @@ def sft_stage(sft: SftSpec, grpo: GrpoSpec, *, grpo_steps: int, num_workers: int
     """Return what stands against ``grpo_steps`` optimizer steps of GRPO with as many workers."""
     completions_per_step = grpo.completions_per_step * num_workers
     prompts_per_step = completions_per_step // grpo.num_generations
-    num_prompts = math.ceil(grpo_steps / grpo.num_iterations) * prompts_per_step
+    num_generations = math.ceil(grpo_steps / grpo.optimizer_steps_per_generation)
+    num_prompts = num_generations * grpo.batches_per_generation * prompts_per_step
     num_trained = grpo_steps * completions_per_step
     num_completions = num_trained if sft.match == "completions" else num_prompts
     return SftStage(
-        num_dealt=grpo_steps * prompts_per_step,
+        num_dealt=grpo.num_dealt_steps(grpo_steps) * prompts_per_step,
         num_prompts=num_prompts,
         num_completions=num_completions,
         num_steps=math.ceil(num_completions / (sft.completions_per_step * num_workers)),

@@ -104,7 +104,12 @@ class TrialTemplate(Spec):
     """How many processes train the trial together."""
 
 
-UNNAMED_AT_DEFAULT = ("epsilon_high", "importance_sampling_level", "entropy_coef")
+UNNAMED_AT_DEFAULT = (
+    "epsilon_high",
+    "importance_sampling_level",
+    "entropy_coef",
+    "steps_per_generation",
+)
 """Fields of ``grpo`` that came after trials had their names: part of a name once they are set."""
 
 

@@ -103,6 +103,11 @@ def test_the_cache_grows_with_the_batch_that_is_generated_together() -> None:
             id="completions-of-a-step",
         ),
         pytest.param(
+            {"grpo": {"gradient_accumulation_steps": 64}},
+            {"grpo": {"gradient_accumulation_steps": 64, "steps_per_generation": 128}},
+            id="steps-generated-together",
+        ),
+        pytest.param(
             {"evaluation": {"batch_size": 256}},
             {"evaluation": {"batch_size": 512}},
             id="evaluation",

@@ -24,7 +24,14 @@ WITHOUT_SHAPE = {
     "mask_truncated_completions",
     "logging_steps",
 }
-SHAPE_OTHERWISE = {"beta", "entropy_coef", "top_p", "max_completion_length", "max_think_length"}
+SHAPE_OTHERWISE = {
+    "beta",
+    "entropy_coef",
+    "top_p",
+    "steps_per_generation",
+    "max_completion_length",
+    "max_think_length",
+}
 
 
 def trial(**changes: Any) -> TrialSpec:
@@ -65,6 +72,7 @@ def test_what_costs_the_same_has_the_same_shape(changes: dict[str, Any]) -> None
         pytest.param({"attn_implementation": "sdpa"}, id="attention"),
         pytest.param({"lora": {"r": 8}}, id="rank"),
         pytest.param({"grpo": {"per_device_train_batch_size": 16}}, id="batch"),
+        pytest.param({"grpo": {"steps_per_generation": 2}}, id="generation"),
         pytest.param({"grpo": {"max_completion_length": 64}}, id="lengths"),
         pytest.param({"grpo": {"optim": "adafactor"}}, id="optimizer"),
         pytest.param({"grpo": {"beta": 0.1}}, id="reference"),
