@@ -30,12 +30,14 @@ def execute(args: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
     run = _trial_folder(args.run)
 
-    # torch, transformers, pandas and scipy.
+    # pandas and scipy, and once there is a result, torch and transformers.
     from analysis.model_card import model_card, read_card_source
+
+    source = read_card_source(run)
+
     from trainables.builtin import BUILTIN_MODELS
     from trainables.export import export_trial, usage_code
 
-    source = read_card_source(run)
     model = source.spec.model
     card = model_card(
         source,

@@ -1,7 +1,8 @@
 """The judge's cache, and budgets per minute."""
 
-import multiprocessing
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,22 +39,24 @@ def test_the_oldest_answers_go_first(tmp_path: Path) -> None:
     assert set(kept) == {key(number) for number in range(6, 10)}
 
 
-def fill(path: Path, first: int) -> None:
-    cache = JudgeCache(path)
-    for number in range(first, first + 100):
-        cache.put({key(number): (0.5,)})
+FILL = """
+import sys
+from pathlib import Path
+from trainables.tasks.refiner.judge_cache import JudgeCache, cache_key
+path, first = Path(sys.argv[1]), int(sys.argv[2])
+cache = JudgeCache(path)
+for number in range(first, first + 100):
+    cache.put({cache_key({"number": number}): (0.5,)})
+"""
 
 
 def test_several_processes_write_at_once(tmp_path: Path) -> None:
     path = tmp_path / "scores.db"
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=fill, args=(path, 60 * n)) for n in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    assert len(JudgeCache(path).get([key(number) for number in range(220)])) == 220
+    command = [sys.executable, "-c", FILL, str(path)]
+    writers = [subprocess.Popen([*command, str(60 * n)]) for n in range(3)]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    keys = [cache_key({"number": number}) for number in range(220)]
+    assert len(JudgeCache(path).get(keys)) == 220
 
 
 def test_a_file_that_is_no_cache_is_refused(tmp_path: Path) -> None:

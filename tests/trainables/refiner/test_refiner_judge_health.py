@@ -45,6 +45,7 @@ def test_the_first_calls_that_end_do_not_speak_for_all() -> None:
     [
         pytest.param("deadline", "task.judge.batch_deadline_s", "call_timeout_s", id="deadline"),
         pytest.param("timeout", "raise call_timeout_s", "batch_deadline_s", id="timeout"),
+        pytest.param("cut_off", "raise task.judge.max_tokens", "call_timeout_s", id="cut-off"),
     ],
 )
 def test_the_cure_is_one_for_the_fault(fault: CallFault, named: str, not_named: str) -> None:

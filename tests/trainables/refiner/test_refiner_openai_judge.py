@@ -134,49 +134,6 @@ FAILURES: dict[str, Response] = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in FAILURES if name != "redirect"])
-def test_a_failure_that_passes_is_tried_again(name: str) -> None:
-    def first_fails(request: Request, before: int) -> Response:
-        return FAILURES[name] if before == 0 else honest(request, before)
-
-    with serving(unless_check(first_fails)) as server, judging(server, call_timeout_s=1.5) as judge:
-        answers, health = judge.judge(claims(5))
-    assert answers == truth(claims(5))
-    assert (health["retries"], health["failure_frac"]) == (5, 0)
-
-
-@pytest.mark.parametrize(
-    ("name", "parse", "off_scale", "timeout"),
-    [
-        pytest.param("500", 0, 0, 0, id="500"),
-        pytest.param("close", 0, 0, 0, id="close"),
-        pytest.param("garbage", 1, 0, 0, id="garbage"),
-        pytest.param("empty", 1, 0, 0, id="empty"),
-        pytest.param("prose", 1, 0, 0, id="prose"),
-        pytest.param("five", 1, 1, 0, id="five"),
-        pytest.param("cut-off", 1, 0, 0, id="cut-off"),
-        pytest.param("error-200", 1, 0, 0, id="error-200"),
-        pytest.param("refusal", 1, 0, 0, id="refusal"),
-        pytest.param("slow", 0, 0, 1, id="slow"),
-        pytest.param("drip", 0, 0, 1, id="drip"),
-    ],
-)
-def test_a_failure_that_stays_is_missing_and_counted_by_its_kind(
-    name: str, parse: float, off_scale: float, timeout: float
-) -> None:
-    with (
-        serving(unless_check(lambda request, before: FAILURES[name])) as server,
-        judging(server, call_timeout_s=1.0, max_retries=1) as judge,
-    ):
-        answers, health = judge.judge(claims(4))
-    assert answers == [None] * 4
-    assert (health["failure_frac"], health["retries"]) == (1, 4)
-    assert health["parse_failure_frac"] == parse
-    assert health["off_scale_frac"] == off_scale
-    assert health["timeout_frac"] == timeout
-    assert len([r for r in server.requests if not is_check(r)]) == 8
-
-
 @pytest.mark.parametrize(
     "denied",
     [Response(b'{"error": "bad key"}', status=401), FAILURES["redirect"]],
@@ -191,16 +148,8 @@ def test_what_will_not_pass_is_not_tried_again(denied: Response) -> None:
     assert (answers, health["retries"]) == ([None] * 3, 0)
 
 
-def test_reasoning_is_read_where_the_message_is_empty() -> None:
-    def thinking(request: Request, before: int) -> Response:
-        thought = f"Hm. {json.dumps(true_scores(request))}"
-        return Response(said("", reasoning_content=thought))
-
-    with serving(thinking) as server, judging(server) as judge:
-        assert judge.judge(claims(4)).answers == truth(claims(4))
-
-
 def test_a_mixture_of_everything_invents_no_score_and_counts_right() -> None:
+    """What passes is tried again; what stays is missing, and counted by its kind."""
     rng = random.Random(0)
     names = [name for name in FAILURES if name != "redirect"]
     plan = {
@@ -227,6 +176,7 @@ def test_a_mixture_of_everything_invents_no_score_and_counts_right() -> None:
     assert list(answers) == expected
     assert health["failure_frac"] == fine.count(None) / 200 > 0
     assert health["retries"] == sum(3 if index is None else index for index in fine)
+    assert len(server.requests) == 2 + health["calls"] + health["retries"]
     last = [tries[3] for tries, index in zip(plan.values(), fine, strict=True) if index is None]
     unread = FAILURES.keys() - {"500", "429", "close", "no-gzip", "slow", "drip"}
     assert health["parse_failure_frac"] == sum(name in unread for name in last) / 200
@@ -341,18 +291,6 @@ def test_the_trial_stops_once_too_many_calls_have_failed() -> None:
     assert "16 of the latest 48 calls of the judge judge failed" in str(error.value)
     assert "max_failure_frac = 0.2" in str(error.value)
     assert "12 unreadable" in str(error.value)
-
-
-def test_a_trial_that_stops_over_cut_off_replies_says_what_to_raise() -> None:
-    with (
-        serving(unless_check(lambda request, before: FAILURES["cut-off"])) as server,
-        judging(server, max_retries=0) as judge,
-        pytest.raises(TrialError) as error,
-    ):
-        judge.judge(claims(40))
-    assert "40 cut_off" in str(error.value)
-    assert "Where its replies are cut off, raise task.judge.max_tokens." in str(error.value)
-    assert "max_concurrent_calls" not in str(error.value)
 
 
 def test_no_more_calls_are_open_than_allowed() -> None:
