@@ -206,11 +206,7 @@ def _cell_document(members: Sequence[TrialSpec]) -> dict[str, Any]:
     first = members[0]
     return {
         "name": first.cell,
-        "model": first.model,
-        "thinking": first.thinking,
-        "curriculum": first.curriculum,
-        "method": first.method,
-        "variant": first.variant,
+        **_settings(first),
         "seeds": [trial.seed for trial in members],
         "stages": [
             {
@@ -234,13 +230,15 @@ def _trial_document(trial: TrialSpec) -> dict[str, Any]:
         "trial_id": trial.trial_id,
         "name": trial.display_name,
         "cell": trial.cell,
-        "model": trial.model,
-        "thinking": trial.thinking,
-        "curriculum": trial.curriculum,
-        "method": trial.method,
-        "variant": trial.variant,
+        **_settings(trial),
         "seed": trial.seed,
     }
+
+
+def _settings(trial: TrialSpec) -> dict[str, Any]:
+    """Return what tells a cell from the others."""
+    keys = ("model", "thinking", "curriculum", "method", "variant")
+    return {key: getattr(trial, key) for key in keys}
 
 
 def _matches(trial: TrialSpec, key: str, value: object) -> bool:

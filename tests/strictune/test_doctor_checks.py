@@ -22,7 +22,6 @@ from strictune.doctor.checks import (
     check_memory,
     check_open_files,
     check_scratch,
-    hub_cache,
 )
 from strictune.doctor.software import check_packages, check_python, compare_packages
 from strictune.packing import Machine
@@ -122,28 +121,18 @@ def test_a_folder_that_cannot_be_written_to_is_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check: Callable[[Place], Finding]
 ) -> None:
     refuse_writing(monkeypatch)
-    finding = check(place(tmp_path, HF_HOME=str(tmp_path), RAY_TMPDIR=str(tmp_path)))
+    finding = check(place(tmp_path, RAY_TMPDIR=str(tmp_path)))
     assert finding.status == "broken"
     assert "cannot be written to (Read-only file system)" in finding.found
     assert finding.cure
 
 
-def test_looking_at_folders_leaves_nothing(tmp_path: Path) -> None:
+def test_looking_at_folders_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for check in (check_disk, check_scratch, check_caches):
-        check(place(tmp_path / "runs", HF_HOME=str(tmp_path), RAY_TMPDIR=str(tmp_path)))
+        check(place(tmp_path / "runs", RAY_TMPDIR=str(tmp_path)))
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({"HF_HUB_CACHE": "/c", "HF_HOME": "/h"}, "/c"),
-        ({"HF_HOME": "/h"}, "/h/hub"),
-        ({"XDG_CACHE_HOME": "/x"}, "/x/huggingface/hub"),
-    ],
-)
-def test_the_hubs_cache_is_where_its_client_has_it(environ: dict[str, str], expected: str) -> None:
-    assert hub_cache(environ) == Path(expected)
 
 
 # Python and packages.

@@ -332,8 +332,7 @@ def test_a_model_without_a_chat_template_is_named(
     folder = tmp_path / "hub" / "models--some--base" / "snapshots" / "c0ffee"
     shutil.copytree(tiny.location, folder)
     (folder / "chat_template.jinja").unlink()
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setattr(try_model, "HF_HUB_CACHE", str(tmp_path / "hub"))
     assert ModelSource("some/base", str(folder), "unknown") in try_model._local_models()
     finding = try_model.try_chat_templates()
     assert finding.status == "warning"

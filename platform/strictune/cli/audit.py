@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from strictune.cli.tables import table_console, text_table
+from strictune.cli.terminal import table_console, text_table
 from strictune.errors import SpecError
 
 __all__ = ["configure", "execute"]

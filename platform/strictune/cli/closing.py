@@ -14,7 +14,7 @@ from analysis import (
 )
 from strictune.actual import CellCosts
 from strictune.cli.cost_tables import actual_cost_notes, planned_and_actual_table
-from strictune.cli.tables import table_console, text_table
+from strictune.cli.terminal import table_console, text_table
 from strictune.config import SweepSpec, TrialSpec
 from strictune.errors import StorageError
 from strictune.tracking import Promotion, promote

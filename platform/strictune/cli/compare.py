@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from strictune.cli.tables import table_console, text_table
+from strictune.cli.terminal import table_console, text_table
 
 __all__ = ["configure", "execute"]
 

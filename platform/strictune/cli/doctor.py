@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from strictune.cli.tables import table_console
+from strictune.cli.terminal import table_console
 from strictune.doctor import CHECKS, Finding, Place, examine
 
 __all__ = ["configure", "doctor_document", "execute"]

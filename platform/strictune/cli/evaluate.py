@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strictune.cli.arguments import spec_from_options
-from strictune.cli.progress import shown_progress
-from strictune.cli.tables import table_console, text_table
+from strictune.cli.terminal import shown_progress, table_console, text_table
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from strictune.cli.arguments import sweep_folder
-from strictune.cli.progress import shown_progress
-from strictune.cli.tables import table_console, text_table
+from strictune.cli.terminal import shown_progress, table_console, text_table
 from strictune.config import TrialSpec, load_trial
 from strictune.errors import SpecError, TrialError
 from strictune.records import CONTROLS

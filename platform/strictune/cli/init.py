@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from strictune.cli.progress import shown_progress
+from strictune.cli.terminal import shown_progress
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:

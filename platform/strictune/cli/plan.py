@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from strictune.cli.arguments import add_sweep_options
-from strictune.cli.progress import shown_progress
-from strictune.cli.tables import table_console
+from strictune.cli.terminal import shown_progress, table_console
 from strictune.hardware import this_machine
 from strictune.packing import Gpu, Machine
 

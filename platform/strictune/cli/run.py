@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO
 
 from strictune.cli.arguments import add_sweep_options
-from strictune.cli.progress import shown_progress
+from strictune.cli.terminal import shown_progress
 from strictune.errors import SpecError
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from strictune.cli.progress import shown_progress
-from strictune.cli.tables import table_console
+from strictune.cli.terminal import shown_progress, table_console
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from strictune.cli.arguments import add_sweep_folder, sweep_folder
-from strictune.cli.tables import table_console
+from strictune.cli.terminal import table_console
 
 if TYPE_CHECKING:
     from strictune.watch import SweepSnapshot, SweepWatch

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strictune.cli.arguments import add_sweep_folder, sweep_folder
-from strictune.cli.tables import table_console, text_table
+from strictune.cli.terminal import table_console, text_table
 from strictune.errors import SpecError, StorageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from strictune.cache import cache_folder
@@ -34,7 +34,6 @@ __all__ = [
     "check_memory",
     "check_open_files",
     "check_scratch",
-    "hub_cache",
 ]
 
 LEAST_MEMORY_GIB, ENOUGH_MEMORY_GIB = 1.0, 4.0
@@ -85,13 +84,13 @@ def check_cores(place: Place) -> Finding:
 def check_memory(place: Place) -> Finding:
     """Memory that trials could take now."""
     free_gib = this_machine().memory_gib
-    found = f"{free_gib:.1f} GiB free for trials"
-    cure = "End other programs. What a sweep's trials take is what `strictune plan` says."
-    if free_gib < LEAST_MEMORY_GIB:
-        return broken("memory", found, cure=cure)
-    if free_gib < ENOUGH_MEMORY_GIB:
-        return warning("memory", found, cure=cure)
-    return ok("memory", found)
+    return _graded(
+        "memory",
+        f"{free_gib:.1f} GiB free for trials",
+        free_gib,
+        bounds=(LEAST_MEMORY_GIB, ENOUGH_MEMORY_GIB),
+        cure="End other programs. `strictune plan` says what a sweep's trials take.",
+    )
 
 
 def check_open_files(place: Place) -> Finding:
@@ -114,13 +113,13 @@ def check_disk(place: Place) -> Finding:
     if obstacle is not None:
         return broken("results", obstacle, cure="Choose another folder with --out.")
     free_gib = shutil.disk_usage(folder).free / GIB
-    found = f"{free_gib:.1f} GiB free in {folder}"
-    cure = "Free some space, or choose a folder on another disk with --out."
-    if free_gib < LEAST_DISK_GIB:
-        return broken("results", found, cure=cure)
-    if free_gib < ENOUGH_DISK_GIB:
-        return warning("results", found, cure=cure)
-    return ok("results", found)
+    return _graded(
+        "results",
+        f"{free_gib:.1f} GiB free in {folder}",
+        free_gib,
+        bounds=(LEAST_DISK_GIB, ENOUGH_DISK_GIB),
+        cure="Free some space, or choose a folder on another disk with --out.",
+    )
 
 
 def check_scratch(place: Place) -> Finding:
@@ -140,10 +139,9 @@ def check_scratch(place: Place) -> Finding:
 
 def check_caches(place: Place) -> Finding:
     """Whether models, baselines and measured costs can be kept."""
-    folders = {
-        "HF_HOME": hub_cache(place.environ),
-        "XDG_CACHE_HOME": cache_folder(),
-    }
+    from huggingface_hub import constants  # Reads the environment once, when it is imported.
+
+    folders = {"HF_HOME": Path(constants.HF_HUB_CACHE), "XDG_CACHE_HOME": cache_folder()}
     texts = []
     for variable, folder in folders.items():
         existing = Place(folder, place.environ).existing
@@ -198,13 +196,14 @@ def _try_mlflow(place: Place) -> Sequence[Finding]:
     )
 
 
-def hub_cache(environ: Mapping[str, str]) -> Path:
-    """Return where the hub's client keeps models (docs: huggingface_hub, environment variables)."""
-    home = environ.get("HF_HOME")
-    if home is None:
-        cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
-        home = f"{cache}/huggingface"
-    return Path(environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
+def _graded(
+    name: str, found: str, value: float, *, bounds: tuple[float, float], cure: str
+) -> Finding:
+    """Return broken below the first bound, a warning below the second, else ok."""
+    least, enough = bounds
+    if value >= enough:
+        return ok(name, found)
+    return (broken if value < least else warning)(name, found, cure=cure)
 
 
 def _write_obstacle(folder: Path) -> str | None:

@@ -9,15 +9,16 @@ import os
 import time
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from huggingface_hub.constants import HF_HUB_CACHE
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import logging as transformers_logging
 from transformers.generation import ContinuousBatchingConfig
 
 from strictune.cache import cache_folder
-from strictune.doctor.checks import hub_cache
 from strictune.doctor.examination import Finding, broken, ok, print_findings, warning
 from strictune.doctor.try_device import (
     CURE,
@@ -194,7 +195,7 @@ def _local_models() -> Iterator[ModelSource]:
         for path in (cache_folder() / "models").glob("*")
         if (path / "config.json").is_file()
     }
-    for path in sorted(hub_cache(os.environ).glob("models--*/snapshots/*/tokenizer_config.json")):
+    for path in sorted(Path(HF_HUB_CACHE).glob("models--*/snapshots/*/tokenizer_config.json")):
         if len(folders) == MAX_HUB_MODELS:
             break
         name = path.parents[2].name.removeprefix("models--").replace("--", "/")

@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
@@ -14,7 +14,7 @@ from strictune.errors import StorageError
 from strictune.launch.folder import SweepFolder, refuse_other_content
 from strictune.records import write_json
 
-__all__ = ["driving", "locked"]
+__all__ = ["driving", "locked", "repeating"]
 
 STOP_POLL_S = 0.5
 
@@ -58,24 +58,29 @@ def driving(folder: SweepFolder) -> Iterator[str]:
             started = time.time()
             who = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
             write_json(folder.driver, who)
-            with _interrupted_on_request(folder):
+            with repeating(lambda: _interrupt_if_asked(folder), every_s=STOP_POLL_S):
                 yield f"{who['host']}:{who['pid']}:{started:.0f}"
         finally:
             folder.driver.unlink(missing_ok=True)
             folder.stop_request.unlink(missing_ok=True)
 
 
+def _interrupt_if_asked(folder: SweepFolder) -> None:
+    if folder.stop_request.exists():
+        folder.stop_request.unlink(missing_ok=True)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 @contextmanager
-def _interrupted_on_request(folder: SweepFolder) -> Iterator[None]:
+def repeating(action: Callable[[], None], *, every_s: float) -> Iterator[None]:
+    """Call ``action`` every ``every_s`` seconds, in a thread, while the context is open."""
     ended = threading.Event()
 
-    def listen() -> None:
-        while not ended.wait(STOP_POLL_S):
-            if folder.stop_request.exists():
-                folder.stop_request.unlink(missing_ok=True)
-                os.kill(os.getpid(), signal.SIGINT)
+    def repeat() -> None:
+        while not ended.wait(every_s):
+            action()
 
-    thread = threading.Thread(target=listen, name="stop-request", daemon=True)
+    thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
     try:
         yield

@@ -15,6 +15,7 @@ from strictune.cost_cache import CostCache
 from strictune.costs import device_of, measured_peak, trials_to_probe
 from strictune.errors import BudgetError, StrictuneError
 from strictune.launch.folder import SweepFolder
+from strictune.launch.trials import last_line
 from strictune.packing import (
     HOW_TO_TAKE_LESS,
     Grant,
@@ -153,8 +154,7 @@ def _reason(trial: TrialSpec, error: ray.exceptions.RayError) -> str:
             f"{trial.cell} needs more memory at its worst lengths than its machine had left. "
             f"{HOW_TO_TAKE_LESS}"
         )
-    last_line = (str(cause or error).strip().splitlines() or [type(error).__name__])[-1]
     return (
-        f"the memory of {trial.cell} could not be measured: {last_line}. Give numbers instead of "
-        "auto under resources."
+        f"the memory of {trial.cell} could not be measured: {last_line(cause or error)}. Give "
+        "numbers instead of auto under resources."
     )

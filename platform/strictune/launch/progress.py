@@ -1,11 +1,11 @@
 """Prints the progress of a running sweep: one line for each trial that has moved on."""
 
 import logging
-import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from strictune.errors import StorageError
+from strictune.launch.driver import repeating
 from strictune.launch.folder import SweepFolder
 from strictune.watch import SweepWatch, TrialRow
 
@@ -47,9 +47,8 @@ def reporting(
         primary_criterion: The rate of training completions that lines show.
         only: Ids of the trials to report; None is all that the folder holds.
         say: Takes a line.
-        every_s: Seconds between two looks.
+        every_s: Seconds between two lines about a trial.
     """
-    stop = threading.Event()
     watch = SweepWatch(folder.path)
 
     def lines() -> dict[str, str]:
@@ -60,23 +59,16 @@ def reporting(
             return {}
         return {row.trial_id: describe(row, primary_criterion=primary_criterion) for row in rows}
 
-    said = lines()
+    printed = lines()
 
-    def say_news() -> None:
+    def print_changes() -> None:
         for trial_id, line in lines().items():
-            if said.get(trial_id) != line:
-                said[trial_id] = line
+            if printed.get(trial_id) != line:
+                printed[trial_id] = line
                 say(line)
 
-    def watch_trials() -> None:
-        while not stop.wait(every_s):
-            say_news()
-
-    thread = threading.Thread(target=watch_trials, name="progress", daemon=True)
-    thread.start()
     try:
-        yield
+        with repeating(print_changes, every_s=every_s):
+            yield
     finally:
-        stop.set()
-        thread.join()
-        say_news()
+        print_changes()

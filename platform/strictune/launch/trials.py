@@ -26,6 +26,7 @@ __all__ = [
     "Pause",
     "Runner",
     "fit",
+    "last_line",
     "pause_of",
     "record_lost",
     "resources_of",
@@ -247,7 +248,7 @@ def pause_of(
     if error is not None:
         # Main memory ran out, and Ray or the kernel killed this process.
         if may_grow and LOW_ON_MEMORY.search(str(error)):
-            return Pause("memory", _last_line(error))
+            return Pause("memory", last_line(error))
         return None
     if "paused" not in metrics:
         return None
@@ -257,9 +258,10 @@ def pause_of(
 def record_lost(trial: Path, error: Exception | str) -> None:
     """Record the failure of a trial whose process died too often to do so itself."""
     if read_outcome(trial) is None:
-        record_failure(trial, f"its process died {MAX_RESTARTS + 1} times: {_last_line(error)}")
+        record_failure(trial, f"its process died {MAX_RESTARTS + 1} times: {last_line(error)}")
         logger.error("trial=%s failed: %s", trial.name, error)
 
 
-def _last_line(error: Exception | str) -> str:
+def last_line(error: Exception | str) -> str:
+    """Return the last line of an error's message, or its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -1,13 +1,15 @@
-"""Tables for the terminal, and for pipes, which have no width."""
+"""Tables and progress for the terminal, and for pipes, which have no width."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["table_console", "text_table"]
+__all__ = ["shown_progress", "table_console", "text_table"]
 
 PIPED_WIDTH = 200
 """Columns of a table that no terminal bounds."""
@@ -35,3 +37,15 @@ def text_table(
     for row in rows:
         table.add_row(*map(Text, row.values()))
     return table
+
+
+@contextmanager
+def shown_progress(things: str) -> Iterator[Callable[[int, int], None]]:
+    """Show progress on a terminal's error output; yields what takes the numbers done and in all."""
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not sys.stderr.isatty()
+    ) as bar:
+        task = bar.add_task(things, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
