@@ -1,8 +1,8 @@
 """Addresses of servers and databases: their passwords are hidden, SQLite files become addresses.
 
-Whoever reads an address ends its user's part somewhere else: browsers at the first ``/``, ``?``
+Readers of an address end its user part at different characters: browsers at the first ``/``, ``?``
 or ``#``, SQLAlchemy at an ``@`` only, so that ``postgresql://ann:pa#ss@db/x`` connects. Here
-everything up to the last ``@`` counts as the user's, so that too much is hidden, never too little.
+everything up to the last ``@`` belongs to the user, so that too much is hidden, never too little.
 """
 
 import re
@@ -17,7 +17,7 @@ _SQLITE = "sqlite:///"
 
 
 def has_password(address: str) -> bool:
-    """Say whether a password stands in an address; a user's name alone is none."""
+    """Return whether an address holds a password; a user name alone is none."""
     query, user = _ADDRESS
     return bool(query.search(address)) or any(found["rest"] for found in user.finditer(address))
 

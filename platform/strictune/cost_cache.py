@@ -43,7 +43,7 @@ class KnownCosts:
 
     @property
     def measured(self) -> Peak | None:
-        """The most that was ever measured, or None before the first measurement."""
+        """The largest measurement, or None before the first."""
         return _largest([*self.trials.values(), *([self.probe] if self.probe else [])])
 
     @property

@@ -104,7 +104,7 @@ def expected_costs(
 def write_costs(sweep: Path, costs: SweepCosts) -> None:
     """Write ``costs.json`` into a sweep's folder; cells that it has keep their first plan.
 
-    A sweep that is resumed is still held against what was expected when it began.
+    A resumed sweep is still compared with what was expected when it began.
     """
     document = costs.document()
     earlier = read_costs(sweep).model_dump()

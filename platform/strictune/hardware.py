@@ -32,7 +32,7 @@ CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
 
 
 def this_machine() -> Machine:
-    """Describe this machine; GPUs that CUDA_VISIBLE_DEVICES hides are left out."""
+    """Describe this machine, without the GPUs that CUDA_VISIBLE_DEVICES hides."""
     gpus = parse_gpus(nvidia_smi(QUERY), visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
     return Machine(
         cpus=float(_usable_cores()),

@@ -1,8 +1,8 @@
 """How many trials fit: from measured peaks and known machines to what each trial is granted.
 
 Pure: machines, peaks and the sweep's ``resources`` go in, numbers for the scheduler come out.
-Machines are given, never looked up, so that a test can invent a GPU and a cluster of any kind
-can be described. Measuring peaks and starting trials is done elsewhere.
+Machines are arguments, so that tests and plans can describe any GPU and cluster. Measuring peaks
+and starting trials is done elsewhere.
 
 Cells are packed one by one, as if every trial that runs beside one were of its kind; the
 scheduler then fills machines with whatever fits.
@@ -111,7 +111,7 @@ class Grant:
 def needs_peak(
     spec: "ResourcesSpec", machines: Sequence[Machine], *, num_wanted: int, num_workers: int = 1
 ) -> bool:
-    """Say whether ``grant_trial`` must be told the peak of a trial.
+    """Return whether ``grant_trial`` needs the peak of a trial.
 
     Without a GPU the peak decides how many trials share the main memory, so it is not needed
     for a single one. Of several workers, which a probe knows nothing of, each has a whole GPU.

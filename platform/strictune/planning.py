@@ -1,4 +1,4 @@
-"""What a sweep is going to do, before anything starts.
+"""The plan of a sweep, made before anything starts.
 
 A sweep and its trials go in, the document that ``plan.json`` holds comes out. What they will cost
 depends on the machine and is ``costs``' business. ``check_tasks`` alone reads anything: the files

@@ -160,8 +160,8 @@ def test_a_file_that_was_cut_back_is_read_afresh(trial: WatchedTrial) -> None:
     trial.train(5, 10)
     assert len(new_steps(tail)) == 10
     trial.roll_back(size)
-    is_afresh, lines = tail.read_new()
-    assert (is_afresh, lines.count(b"\n")) == (True, 4)
+    was_replaced, lines = tail.read_new()
+    assert (was_replaced, lines.count(b"\n")) == (True, 4)
 
 
 def test_a_file_that_was_cut_back_and_grew_past_its_old_size_is_read_afresh(
@@ -174,8 +174,8 @@ def test_a_file_that_was_cut_back_and_grew_past_its_old_size_is_read_afresh(
     assert len(new_steps(tail)) == 5
     trial.roll_back(size)
     trial.train(5, 9, **{"train/other": 1.0})
-    is_afresh, lines = tail.read_new()
-    assert (is_afresh, lines.count(b"\n")) == (True, 9)
+    was_replaced, lines = tail.read_new()
+    assert (was_replaced, lines.count(b"\n")) == (True, 9)
 
 
 def test_a_file_that_is_gone_is_forgotten(trial: WatchedTrial) -> None:

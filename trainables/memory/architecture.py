@@ -1,4 +1,4 @@
-"""The numbers of a decoder that decide how much memory it takes, without loading anything.
+"""The sizes of a decoder that determine its memory, read without loading the model.
 
 They come from the model's ``config.json`` where its files are on this machine, else from a
 table of the models that the shipped sweeps name. Dense decoders of Llama's shape only: for
@@ -37,7 +37,7 @@ class Architecture:
     ties_embeddings: bool
     """The output layer is the embedding, so its weights exist once."""
     has_sdpa: bool = True
-    """transformers gives it torch's fused attention where nobody asks for another."""
+    """transformers uses torch's fused attention by default."""
 
     @property
     def query_width(self) -> int:

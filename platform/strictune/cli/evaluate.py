@@ -57,8 +57,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task",
         metavar="TASK",
-        help="a sweep file whose task block holds data and judge, or a kind, which is then taken "
-        "as it comes (default: the suite's, else strict_json)",
+        help="a sweep file whose task block holds data and judge, or a kind with its default "
+        "settings (default: the suite's, else strict_json)",
     )
     parser.add_argument(
         "--max-prompt-tokens",

@@ -23,8 +23,8 @@ STOP_POLL_S = 0.5
 def locked(folder: SweepFolder) -> Iterator[None]:
     """Lock the sweep's folder while the context is open, before anything in it changes.
 
-    The operating system unlocks it when the process ends, however it ends; the lock's file
-    stays. The process that has the lock may take it again.
+    The operating system unlocks it when the process ends, for whatever reason; the lock file stays.
+    A process that holds the lock may take it again.
 
     Raises:
         StorageError: Another process runs the sweep, or the folder holds something else.

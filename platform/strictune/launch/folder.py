@@ -1,7 +1,7 @@
 """The folder of one sweep: what is written before the first trial starts, and resumed.
 
-The folder is the truth about a sweep. Whether a trial is done, in work or untouched is read
-from its own folder, so a sweep resumes without any state of Ray's.
+Whether a trial is done, running or untouched is read from its own folder, so a sweep resumes
+without any state of Ray's.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Reads a run's ``metrics.jsonl``, of a trial that is still writing it too.
 
-Only whole lines are read: the last one may be half written. A line that is no record of metrics
-(a full disk cut it off, say) is passed over.
+Only whole lines are read: the last one may be half written. An invalid line (say, cut off on a full
+disk) is skipped.
 """
 
 import json
@@ -45,7 +45,7 @@ def read_lines(path: Path, *, start: int = 0, end: int | None = None) -> Iterato
 
 
 def parse_line(line: bytes) -> Logged | None:
-    """Read one line; None where it is no record of metrics."""
+    """Read one line; None if it is invalid."""
     try:
         record = json.loads(line)
         time = float(record.get("time", math.nan))
@@ -63,22 +63,22 @@ class MetricsTail:
         self._last_line = b""
 
     def read_new(self) -> tuple[bool, bytes]:
-        """Return whether what was read before is gone, and the whole lines that have come since.
+        """Return whether the file was cut back or replaced, and the whole lines that are new.
 
-        Where a file was cut back or replaced, all of its lines are new.
+        Of a file that was, all lines are new.
         """
         try:
             with self.path.open("rb") as file:
                 before = self._end - len(self._last_line)
                 file.seek(before)
-                is_afresh = file.read(len(self._last_line)) != self._last_line
-                if is_afresh:  # A file may shrink and grow again past its old size.
+                was_replaced = file.read(len(self._last_line)) != self._last_line
+                if was_replaced:  # A file may shrink and grow again past its old size.
                     self._end = file.seek(0)
                 new = file.read()
         except FileNotFoundError:
-            is_afresh, new, self._end = self._end > 0, b"", 0
+            was_replaced, new, self._end = self._end > 0, b"", 0
         new = new[: new.rfind(b"\n") + 1]
         self._end += len(new)
-        if new or is_afresh:
+        if new or was_replaced:
             self._last_line = new[new.rfind(b"\n", 0, -1) + 1 :]
-        return is_afresh, new
+        return was_replaced, new

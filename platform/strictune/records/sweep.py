@@ -129,7 +129,7 @@ class PointState(StrEnum):
     STOPPED = "stopped early"
     FAILED = "failed"
     OPEN = "open"
-    """Asked for, and not told yet."""
+    """Suggested, and not finished yet."""
 
 
 class Objective(BaseModel, frozen=True):

@@ -10,7 +10,7 @@ run is and how it stands, its metrics, its artifacts. Each step exists once in a
 copied as far as the trial's checkpoints reach (to the end of the file once nothing can be rolled
 back any more), and a SQL store that gets a batch twice keeps it once. Where a trial lost what had
 been copied (it failed, the sweep was closed, and the trial resumed from an earlier checkpoint),
-its run is deleted, which MLflow can undo, and written anew.
+its run is deleted, which MLflow can undo, and written again.
 """
 
 import contextlib
@@ -45,8 +45,8 @@ __all__ = ["Mirror", "SyncReport", "replay"]
 logger = logging.getLogger(__name__)
 
 _GONE = "its folder is gone"
-_MAY_BE_TAKEN_BACK = (names.REASON, names.VERDICT, names.NOTE)
-"""A resumed trial has not failed; the other tags of a run only ever grow."""
+_REMOVABLE = (names.REASON, names.VERDICT, names.NOTE)
+"""Tags that a resumed trial loses; the others are only added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +271,7 @@ class _SweepRuns:
 
     def _write_run(self, run: StoredRun, record: RunRecord) -> None:
         tags = {**record.tags, **self._place(record)}
-        for key in _MAY_BE_TAKEN_BACK:
+        for key in _REMOVABLE:
             if key in run.tags and key not in tags:
                 self._store.remove_tag(run, key)
         tags = {key: value for key, value in tags.items() if run.tags.get(key) != value}

@@ -72,7 +72,7 @@ _DIGEST_CHARS = 16
 
 
 class RunKey(NamedTuple):
-    """What a run of the store stands for, within its sweep."""
+    """Identifies a run within its sweep."""
 
     kind: names.RunKind
     id: str

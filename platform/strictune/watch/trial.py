@@ -144,8 +144,8 @@ class TrialWatch:
 
     def _read_metrics(self) -> None:
         """Take in new lines; of many, only evaluations and the last steps are parsed, for speed."""
-        is_afresh, new = self._tail.read_new()
-        if is_afresh:
+        was_replaced, new = self._tail.read_new()
+        if was_replaced:
             self._forget()
         key = f"eval/{self._criterion}/pass_at_1"
         earlier, *recent = new.rsplit(b"\n", 2 * WINDOW + 1)

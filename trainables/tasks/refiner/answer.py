@@ -155,7 +155,7 @@ def _claims(snippets: Sequence[Snippet], *, offset: int) -> tuple[Claim, ...]:
 
 
 def _anonymous(snippets: Sequence[Snippet], offset: int) -> Iterator[Sentence]:
-    """Yield claims that name no id: whoever marks a claim says that it is one."""
+    """Yield claims that name no id: snippet tags mark a claim."""
     for snippet in snippets:
         if not snippet.ids and snippet.text.strip():
             bounds = (offset + snippet.text_start, offset + snippet.text_end)

@@ -1,4 +1,4 @@
-"""What a judge is asked and what it answers, whichever judge it is.
+"""The protocol of judges: questions and answers.
 
 A batch is asked at once, so that a judge behind a network can work on all of it together.
 An answer is a tuple of scores in [0, 1], or None when the judge could not say: a failed call

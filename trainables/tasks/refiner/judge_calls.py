@@ -35,7 +35,7 @@ class OpenCalls:
 
         Args:
             deadline_s: After so long, what is still open is given up.
-            is_patient: The time starts anew with each look that finds an answer.
+            is_patient: Each answer starts the time again.
         """
         self._deadline_s = deadline_s
         self._is_patient = is_patient

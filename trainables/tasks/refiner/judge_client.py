@@ -2,7 +2,7 @@
 
 What may pass (a busy server, a lost connection, a reply without scores) is tried again after
 a random pause that doubles; what will not (a wrong key, a wrong request) is not. A call that
-fails for good raises ``CallError``; it never returns a number that no judge gave.
+fails for good raises ``CallError``; no score is made up.
 
 The client is aiohttp, not httpx: at 256 open calls httpx's pool spends so long on finding a
 free connection that it becomes the limit.
@@ -101,7 +101,7 @@ class JudgeClient:
         raise AssertionError("the last try returns or raises")
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._http.close()
 
     async def _try(self, question: ChatQuestion, health: BatchHealth) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""How a judge is doing: counters of one batch, and the share of failures over the latest calls."""
+"""The health of a judge: counters of a batch, and the share of failures among the latest calls."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ time; the others are what is wrong with a reply."""
 
 WINDOW_CALLS = 512
 MIN_CALLS = 32
-"""Fewer calls say nothing about a judge."""
+"""With fewer calls a judge is not refused."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""A question in the words of a chat, with everything that came from elsewhere fenced as data.
+"""Questions as chat messages, with all text from outside fenced as data.
 
 Fences are tags, and in the text between them each ``<``, ``>`` and ``&`` is written as its
 XML entity. So no answer can close its fence, open another one, or write a special token of

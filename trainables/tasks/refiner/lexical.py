@@ -38,7 +38,7 @@ class LexicalJudge:
     def judge(
         self, questions: Sequence[Question], *, on_progress: Callable[[], None] | None = None
     ) -> Judgement:
-        """Answer every question; none is ever missing, and none takes its time."""
+        """Answer every question at once; no answer is missing."""
         return Judgement([_scores(question) for question in questions], {})
 
 

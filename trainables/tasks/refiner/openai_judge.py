@@ -3,7 +3,7 @@
 All calls of a process run in one event loop on a thread of its own, so that one pool and one
 limit hold for training and evaluation alike. Before the first batch a check waits for the
 judge, finds out how it can be asked for JSON, and checks that it can tell a right answer
-from a wrong one. No other judge ever takes over.
+from a wrong one. There is no fallback to another judge.
 
 A training step waits for its batch, so the batch has a deadline. An evaluation may take as long as
 answers come: only a judge that gives none for that time is given up.
@@ -55,7 +55,7 @@ T = TypeVar("T")
 
 
 class OpenAiJudge:
-    """Asks an endpoint, remembers its answers, and counts what goes wrong."""
+    """Asks an endpoint, caches its answers, and counts failures."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class OpenAiJudge:
         return Judgement([scores.get(key) for key in keys], health.metrics(usd_per_million=prices))
 
     def close(self) -> None:
-        """Let go of the connections and end the thread; the next batch opens both again."""
+        """Close the connections and end the thread; the next batch opens both again."""
         if self._loop is None:
             return
         if self._client is not None:
@@ -143,7 +143,7 @@ class OpenAiJudge:
         if asked != "auto":
             return asked
         if self._client is None and self._cache:
-            # A judge that has nothing to answer is not even checked.
+            # A judge that has nothing to answer is not contacted.
             for mode in _MODES:
                 keys = set(self._keys(calls, mode))
                 if len(self._cache.get(list(keys))) == len(keys):

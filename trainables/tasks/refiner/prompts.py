@@ -1,4 +1,4 @@
-"""The words that put a row to the policy, and the answer that a known gold text makes.
+"""The prompt of a row, and answers in the format that it asks for.
 
 A row that brings its own messages is put as it is. The system prompt shows no sample
 answer: models imitate what they are shown.

@@ -4,8 +4,8 @@ Servers that cannot force JSON answer with prose around it, fences, or an empty 
 everything in their reasoning. Neither a thought nor a quotation is a verdict: the text
 that is judged may hold an object so that it is quoted. So a reply that was cut off, that
 gives a key two values in whatever spelling, or whose only object stands within a sentence holds
-no scores. Missing is honest; choosing among several would be a guess, and whoever is judged could
-learn to steer it.
+no scores. Choosing among several would be a guess, which a policy could learn to
+steer.
 
 A number off the scale is missing too: 5 may be full marks of another scale or half of them, and
 clamping it would invent a reward.

@@ -1,4 +1,4 @@
-"""One row of refiner data: what is asked, what was found, and what a good answer does.
+"""One row of refiner data: the question, the evidence, and the rubrics of a good answer.
 
 A row comes from a file or a generator, is checked once, and travels to scoring as one JSON
 text, so that it is the same in every process. Evidence is the prompt's side only: nothing

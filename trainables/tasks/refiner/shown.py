@@ -1,4 +1,4 @@
-"""What pages show of one answer: its claims with their citations, and each rubric's score."""
+"""Details of one answer for reports: its claims with their support, and each rubric's score."""
 
 import json
 from collections.abc import Iterable, Mapping
