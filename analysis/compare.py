@@ -21,12 +21,13 @@ from analysis.measured import (
     differing_parts,
     measure,
 )
-from analysis.records import TRIALS, last_value, read_plan, read_run
+from analysis.records import last_value, read_run
 from analysis.sweep import SweepVerdicts
 from analysis.tables import Row, rate_text
 from analysis.trials import TrialVerdict
 from analysis.verdicts import Effect, Verdict, Word, compared_verdict, effect, effect_text
 from strictune.errors import SpecError, StorageError, StrictuneError
+from strictune.records import TRIALS, read_plan
 
 __all__ = [
     "Challenge",

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from analysis.differences import MIN_SEEDS, Difference, paired_difference, recipe_difference
 from analysis.families import Floats
 from analysis.measured import Measured, check_comparable
-from analysis.records import PlannedTrial
 from strictune.config.naming import short_model_name
 from strictune.errors import SpecError
+from strictune.records import PlannedTrial
 
 __all__ = [
     "ALL_DIFFICULTIES",

@@ -25,7 +25,6 @@ from analysis.groups import (
     level_texts,
 )
 from analysis.measured import Measured
-from analysis.records import Plan, PlannedTrial
 from analysis.trials import Comparison, Gain
 from analysis.verdicts import (
     Effect,
@@ -35,6 +34,7 @@ from analysis.verdicts import (
     recipe_verdict,
     undecided_verdict,
 )
+from strictune.records import Plan, PlannedTrial
 
 __all__ = [
     "CellRuns",

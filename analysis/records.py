@@ -18,12 +18,9 @@ import pandas as pd
 from strictune.errors import SpecError, StorageError
 from strictune.records import (
     BASELINES,
-    CONTROLS,
     TRIALS,
     KeyValue,
     Lock,
-    Plan,
-    PlannedTrial,
     read_lock,
     read_metrics,
     read_outcome,
@@ -32,22 +29,15 @@ from strictune.records import (
 )
 
 __all__ = [
-    "BASELINES",
-    "CONTROLS",
     "TOKENS",
-    "TRIALS",
     "Key",
-    "Plan",
-    "PlannedTrial",
     "RunRecord",
     "RunState",
     "SweepRecords",
     "check_same_prompts",
     "last_value",
     "prompt_table",
-    "read_plan",
     "read_run",
-    "read_samples",
     "samples_without_texts",
 ]
 

@@ -19,8 +19,9 @@ from analysis.recipes import (
     cell_verdicts,
     contrast_verdicts,
 )
-from analysis.records import Plan, RunState, SweepRecords
+from analysis.records import RunState, SweepRecords
 from analysis.trials import Comparison, TrialVerdict, compare_trial, trial_verdict
+from strictune.records import Plan
 
 __all__ = ["SweepVerdicts", "compared_trials", "judge", "sweep_verdicts"]
 

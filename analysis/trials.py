@@ -20,9 +20,10 @@ from analysis.measured import (
     difference,
     measure,
 )
-from analysis.records import Plan, PlannedTrial, RunRecord, RunState, SweepRecords
+from analysis.records import RunRecord, RunState, SweepRecords
 from analysis.verdicts import Effect, Verdict, adapter_verdict, effect, no_verdict
 from strictune.errors import StorageError, StrictuneError
+from strictune.records import Plan, PlannedTrial
 
 __all__ = [
     "LOW_THINK_RATE",

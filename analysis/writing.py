@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from analysis.pages import inline_text, item_lines, table_lines
-from analysis.records import TRIALS
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.trials import TrialVerdict
 from analysis.wording import (
@@ -18,7 +17,7 @@ from analysis.wording import (
     trial_sentences,
     verdict_rows,
 )
-from strictune.records import write_json, write_text
+from strictune.records import TRIALS, write_json, write_text
 
 __all__ = ["delta_document", "plain", "verdicts_markdown", "write_verdicts"]
 

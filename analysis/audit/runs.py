@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.measured import Measured, measure
-from analysis.records import BASELINES, TRIALS, read_run
+from analysis.records import read_run
 from strictune.errors import SpecError
-from strictune.records import write_text
+from strictune.records import BASELINES, TRIALS, write_text
 
 __all__ = ["Arm", "BaselineIs", "completion_table", "differing", "write_runs"]
 

@@ -29,11 +29,11 @@ from analysis.groups import (
     parts,
 )
 from analysis.measured import Measured
-from analysis.records import PlannedTrial
 from analysis.tables import Column, Row, Table, bounds, effect_in
 from analysis.trials import Comparison
 from analysis.verdicts import effect, effect_text
 from strictune.config.naming import GRPO
+from strictune.records import PlannedTrial
 
 __all__ = ["COMPARISONS", "OVER_ALL", "comparison_rows"]
 

@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.measured import Measured
-from analysis.records import BASELINES, TRIALS, RunRecord, read_run, read_samples
+from analysis.records import RunRecord, read_run
 from analysis.report.answers import Change, prompt_changes
 from analysis.report.gathering import SweepTables
 from analysis.report.trial_tables import trial_tables
 from analysis.trials import TrialVerdict
+from strictune.records import BASELINES, TRIALS, read_samples
 
 __all__ = [
     "Answers",

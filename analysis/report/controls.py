@@ -16,7 +16,7 @@ from analysis.families import Floats
 from analysis.groups import ALL_DIFFICULTIES, compare, comparison_problem, group
 from analysis.measured import Interval, Measured, difference, differing_parts, measure
 from analysis.rates import wilson_rate
-from analysis.records import CONTROLS, RunState, SweepRecords, check_same_prompts
+from analysis.records import RunState, SweepRecords, check_same_prompts
 from analysis.report.comparisons import COMPARISONS, OVER_ALL
 from analysis.report.prompts import SweepPrompts
 from analysis.sweep import SweepVerdicts
@@ -35,7 +35,7 @@ from analysis.trials import Comparison
 from analysis.verdicts import Verdict, compared_verdict, effect, effect_text
 from analysis.wording import contrast_sentences
 from strictune.config.naming import short_model_name
-from strictune.records import STUDIES
+from strictune.records import CONTROLS, STUDIES
 
 __all__ = ["ANSWERS", "ARMS", "control_note", "control_rows", "control_sentences"]
 

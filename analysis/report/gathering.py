@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import fields
+from analysis.costs import compare_costs, cost_rows
 from analysis.records import RunRecord, RunState, SweepRecords
 from analysis.report.answers import RunRows, answer_tables, trial_facts, verdict_tables
 from analysis.report.comparisons import comparison_rows
@@ -20,7 +21,6 @@ from analysis.report.stages import equal_token_rows, planned_stages, stage_table
 from analysis.report.training import (
     FAILING_ABOVE_PASSING,
     FLAT_GROUPS,
-    cost_rows,
     curve_tables,
     judge_rows,
     part_rows,
@@ -142,7 +142,7 @@ def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
     # The files are long, so those of the cells that are drawn.
     tables.update(curve_tables({name: runs[name] for name in spread(list(runs), MAX_SERIES)}))
     on_phase("reading costs and prompts")
-    tables["costs"] = cost_rows(sweep)
+    tables["costs"] = cost_rows(compare_costs(sweep))
     measured = (one.record.folder for one in compared if one.trial is not None)
     prompts = read_prompts(next(measured, None))
     search = None

@@ -14,18 +14,12 @@ from typing import NamedTuple
 
 from analysis.groups import compare, differing_factors, group, parts
 from analysis.measured import Measured, difference
-from analysis.records import (
-    TOKENS,
-    PlannedTrial,
-    RunRecord,
-    SweepRecords,
-    prompt_table,
-    samples_without_texts,
-)
+from analysis.records import TOKENS, RunRecord, SweepRecords, prompt_table, samples_without_texts
 from analysis.report.answers import Facts, RunRows, class_rates, error_class_names
 from analysis.tables import NOT_MEASURED, Column, Row, Table, bounds, effect_in, number
 from analysis.verdicts import Effect, effect, effect_text
 from strictune.config.naming import short_model_name
+from strictune.records import PlannedTrial
 
 __all__ = ["EQUAL_TOKENS", "Stage", "equal_token_rows", "planned_stages", "stage_tables"]
 

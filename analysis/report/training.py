@@ -1,4 +1,4 @@
-"""What the records of training show: curves over steps, parts of rewards, the judge, and costs.
+"""What the records of training show: curves over steps, parts of rewards, and the judge.
 
 The unit of a curve is the step: its completions come from one policy and share their prompts.
 Within a span the mean over steps has a t interval, in which drift counts as noise. Seeds of a cell
@@ -6,7 +6,6 @@ are put together.
 """
 
 import json
-import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,12 +14,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 from scipy import stats
 
-from analysis.records import RunRecord, RunState, SweepRecords
+from analysis.records import RunRecord
 from analysis.report.answers import Facts, RunRows
 from analysis.tables import Row
-from strictune.records import PlannedCosts, read_costs, reward_parts
+from strictune.records import reward_parts
 
-__all__ = ["cost_rows", "curve_tables", "judge_rows", "part_rows", "shares_at_end"]
+__all__ = ["curve_tables", "judge_rows", "part_rows", "shares_at_end"]
 
 MIN_STEPS = 5
 """Fewest steps of a span, where there are as many."""
@@ -122,45 +121,6 @@ def part_rows(facts: Facts, run: RunRecord) -> list[Row]:
     return [{**facts, "part": name, **_part_row(found)} for name, found in most]
 
 
-def cost_rows(sweep: SweepRecords) -> list[Row]:
-    """Return planned and actual memory, time a step and hours of each cell, for a figure.
-
-    What is unknown has no row, nor have planned times that were a guess: what was measured before
-    stands against what was measured now. Memory is the largest of a cell's trials, of the GPU
-    where there is one; times are medians, and hours have the spread of the finished trials.
-    """
-    planned = read_costs(sweep.folder).cells
-    rows = []
-    for cell in sweep.plan.cells:
-        runs = [sweep.trial(t.trial_id) for t in sweep.plan.trials if t.cell == cell.name]
-        expected = planned.get(cell.name, PlannedCosts())
-        is_guess = expected.step.source == "guess"
-        trained = [run for run in runs if _values(run, "time/step_s")]
-        peaks = [peak for run in trained if (peak := _peak_gib(run)) is not None]
-        steps = [statistics.median(_values(run, "time/step_s")) for run in trained]
-        finished = [run for run in runs if run.state is RunState.FINISHED]
-        seconds = [run.seconds for run in finished if run.seconds is not None]
-        measures = {
-            "peak memory, GiB": (expected.memory.peak_gib, max(peaks, default=None)),
-            "seconds a step": (
-                None if is_guess else expected.step.step_s,
-                statistics.median(steps) if steps else None,
-            ),
-            "hours a trial": (
-                None if is_guess else expected.hours,
-                statistics.median(seconds) / 3600 if seconds else None,
-            ),
-        }
-        for measure, values in measures.items():
-            for source, value in zip(("planned", "actual"), values, strict=True):
-                if value is not None:
-                    row = {"cell": cell.name, "measure": measure, "source": source, "value": value}
-                    is_spread = (measure, source) == ("hours a trial", "actual")
-                    low, high = (min(seconds), max(seconds)) if is_spread else (None, None)
-                    rows.append({**row, "low": low and low / 3600, "high": high and high / 3600})
-    return rows
-
-
 def _points(runs: Sequence[RunRecord]) -> dict[str, list[tuple[int, float]]]:
     """Return step and value of every metric that is drawn, over all trials of a cell."""
     points: dict[str, list[tuple[int, float]]] = defaultdict(list)
@@ -217,12 +177,3 @@ def _part_row(found: list[tuple[float, bool]]) -> Row:
         "last": float(np.mean(means[-third:])),
         "flat_frac": sum(is_flat for _, is_flat in found) / len(found),
     }
-
-
-def _values(run: RunRecord, key: str) -> list[float]:
-    return [metrics[key] for _, metrics in run.metrics if key in metrics]
-
-
-def _peak_gib(run: RunRecord) -> float | None:
-    found = (max(_values(run, key), default=None) for key in ("gpu/peak_gib", "memory/peak_gib"))
-    return next((peak for peak in found if peak), None)

@@ -11,11 +11,12 @@ import pytest
 from synthetic_sweep import SHARED_KEY, FakeTrial, write_run, write_sweep
 
 from analysis.measured import measure
-from analysis.records import CONTROLS, SweepRecords, read_run
+from analysis.records import SweepRecords, read_run
 from analysis.report.controls import ANSWERS, ARMS, control_rows, control_sentences
 from analysis.sweep import SweepVerdicts, compared_trials, judge
 from analysis.tables import Row, texts
 from analysis.verdicts import Word
+from strictune.records import CONTROLS
 
 SEEDS = (0, 1, 2)
 SFT_RATES, GRPO_RATES, GRAMMAR_RATES = (0.9, 0.6, 0.5), (0.9, 0.8, 0.7), (0.99, 0.95, 0.9)

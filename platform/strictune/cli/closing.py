@@ -12,7 +12,7 @@ from analysis import (
     summary_lines,
     verdict_rows,
 )
-from strictune.actual import CellCosts
+from analysis.costs import CellCosts
 from strictune.cli.cost_tables import actual_cost_notes, planned_and_actual_table
 from strictune.cli.terminal import table_console, text_table
 from strictune.config import SweepSpec, TrialSpec

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from rich.table import Table
 
-from strictune.actual import CellCosts
+from analysis.costs import CellCosts
 from strictune.cost_plan import CellPlan, SweepCosts
 
 __all__ = ["actual_cost_notes", "cost_notes", "cost_table", "planned_and_actual_table"]

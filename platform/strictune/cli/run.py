@@ -186,11 +186,12 @@ def _show(
     as_json: bool,
 ) -> None:
     """Print what helped and what it took."""
+    from analysis.costs import compare_costs
+    from analysis.records import SweepRecords
     from analysis.study import findings_document, findings_lines
-    from strictune.actual import compare_costs
     from strictune.cli.closing import closing_document, print_closing, print_costs, print_verdicts
 
-    costs = compare_costs(folder.path)
+    costs = compare_costs(SweepRecords(folder.path))
     if as_json:
         document = closing_document(ran.verdicts, costs, ran.end, seconds=ran.seconds)
         if ran.findings is not None:

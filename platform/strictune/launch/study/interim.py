@@ -21,9 +21,10 @@ from scipy import stats
 
 from analysis.differences import paired_difference
 from analysis.families import Floats
-from analysis.records import prompt_table, read_samples
+from analysis.records import prompt_table
 from strictune.config import ObjectiveSpec
 from strictune.errors import SpecError
+from strictune.records import read_samples
 
 __all__ = [
     "dominating_point",
