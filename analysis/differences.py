@@ -27,6 +27,7 @@ __all__ = [
     "is_equivalent",
     "paired_difference",
     "recipe_difference",
+    "seed_variance",
 ]
 
 MIN_SEEDS = 3
@@ -113,13 +114,31 @@ def recipe_difference(
     of_families = np.square(_clustered_se(values, estimate, families))
     if len(np.unique(families)) < 2:
         return _difference(estimate, np.sqrt(of_families), np.full(estimate.shape, np.nan))
-    seeds = [_seed_variance(side, is_noise_kept=is_theirs_baseline) for side in trained]
+    seeds = [seed_variance(side, is_noise_kept=is_theirs_baseline) for side in trained]
     terms = np.stack([of_families, *seeds])  # (J, ...)
     term_df = np.array([len(np.unique(families)) - 1, *(side.shape[-2] - 1 for side in trained)])
     term_df = term_df.reshape(-1, *(1,) * estimate.ndim)
     variance = terms.sum(axis=0)
     shares = terms / variance if is_theirs_baseline else np.square(terms / variance)
     return _difference(estimate, np.sqrt(variance), 1 / (shares / term_df).sum(axis=0))
+
+
+def seed_variance(side: Floats, *, is_noise_kept: bool = False) -> Floats:
+    """Return the variance that seeds add to a side's mean: (..., S, P) -> (...).
+
+    Args:
+        side: Each prompt's mean over its samples, at least two seeds.
+        is_noise_kept: Leave the sampling noise of the answers in it.
+    """
+    num_seeds, num_prompts = side.shape[-2:]
+    by_seed = side.mean(axis=-1, keepdims=True)
+    between = by_seed[..., 0].var(axis=-1, ddof=1)
+    if is_noise_kept:
+        return np.asarray(between / num_seeds)
+    by_prompt = side.mean(axis=-2, keepdims=True)
+    unexplained = side - by_seed - by_prompt + by_prompt.mean(axis=-1, keepdims=True)
+    noise = np.square(unexplained).sum(axis=(-2, -1)) / ((num_seeds - 1) * (num_prompts - 1))
+    return np.asarray(np.maximum(between - noise / num_prompts, 0.0) / num_seeds)
 
 
 def interval(difference: Difference, *, level: float = 0.95) -> tuple[Floats, Floats]:
@@ -192,19 +211,6 @@ def discordance(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Discordan
 def _clustered_se(values: Floats, estimate: Floats, families: Families) -> Floats:
     jackknife = jackknife_se(leave_one_family_out(values, families), estimate)
     return np.asarray(np.maximum(jackknife, 1 / values.shape[-1]), dtype=np.float64)
-
-
-def _seed_variance(side: Floats, *, is_noise_kept: bool) -> Floats:
-    """Return the variance that seeds add to a side's mean: (..., S, P) -> (...)."""
-    num_seeds, num_prompts = side.shape[-2:]
-    by_seed = side.mean(axis=-1, keepdims=True)
-    between = by_seed[..., 0].var(axis=-1, ddof=1)
-    if is_noise_kept:
-        return np.asarray(between / num_seeds)
-    by_prompt = side.mean(axis=-2, keepdims=True)
-    unexplained = side - by_seed - by_prompt + by_prompt.mean(axis=-1, keepdims=True)
-    noise = np.square(unexplained).sum(axis=(-2, -1)) / ((num_seeds - 1) * (num_prompts - 1))
-    return np.asarray(np.maximum(between - noise / num_prompts, 0.0) / num_seeds)
 
 
 def _difference(estimate: Floats, standard_error: Floats, df: Floats) -> Difference:

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from analysis.aa import FalseCalls, false_calls
 from analysis.differences import MIN_SEEDS, Difference, holm
 from analysis.groups import (
     Group,
@@ -60,6 +61,8 @@ class CellVerdict:
     """Pass@1 on the primary criterion of each seed that has a baseline beside it."""
     seed_sd_pp: float | None
     """Spread between the seeds' rates; None below two seeds."""
+    aa: FalseCalls | None
+    """The cell against itself with other seeds; None below two seeds."""
     verdict: Verdict
 
 
@@ -155,6 +158,7 @@ def cell_verdicts(plan: Plan, cells: Mapping[str, CellRuns]) -> tuple[CellVerdic
                 num_planned=len(runs.planned),
                 seed_rates=rates,
                 seed_sd_pp=spread,
+                aa=_against_itself(runs, criterion),
                 verdict=verdicts[name],
             )
         )
@@ -219,6 +223,13 @@ def _against_baseline(runs: CellRuns, criterion: str) -> _Judged | str:
     baseline = group([runs.gains[0].baseline], criterion, is_trained=False)
     num_seeds = len(runs.gains), None
     return _Judged(compare(trained, baseline), (runs.name, "its baseline"), num_seeds)
+
+
+def _against_itself(runs: CellRuns, criterion: str) -> FalseCalls | None:
+    if not runs.gains:
+        return None
+    trained = group([gain.trial for gain in runs.gains], criterion)
+    return false_calls(trained.rates, trained.families)
 
 
 def _against_each_other(ours: CellRuns, theirs: CellRuns, criterion: str) -> _Judged | str:

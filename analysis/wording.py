@@ -5,6 +5,7 @@ What the command line, the Markdown file and the tracking store show is worded h
 
 from collections.abc import Callable, Iterator, Sequence
 
+from analysis.aa import FalseCalls
 from analysis.differences import MIN_SEEDS
 from analysis.measured import Interval
 from analysis.recipes import CellVerdict
@@ -38,6 +39,8 @@ HOW_TO_READ = (
     "Rates are Pass@1 with a Wilson interval that allows for families. Tiers, other criteria and "
     "shares of a gain were not planned as comparisons: they have intervals and no p.",
     "A trial's verdict is about that run. What training again would give needs three seeds.",
+    "A/A: how often the test, at 5%, calls two trainings of one recipe different that differ in "
+    "their seeds alone; simulated from the spread between the seeds of the cell.",
 )
 """The rules of the table, for readers who meet it for the first time."""
 
@@ -179,8 +182,18 @@ def cell_sentences(verdicts: SweepVerdicts) -> list[str]:
             "" if cell.seed_sd_pp is None else f" Seeds differ by {cell.seed_sd_pp:.1f} pp (sd)."
         )
         done = f"{len(cell.seed_rates)} of {cell.num_planned} seeds"
-        lines.append(f"{cell.cell} ({done}): {cell.verdict.text}{spread}")
+        lines.append(f"{cell.cell} ({done}): {cell.verdict.text}{spread}{_aa_text(cell.aa)}")
     return lines
+
+
+def _aa_text(aa: FalseCalls | None) -> str:
+    if aa is None:
+        return ""
+    cells = "" if aa.recipes_frac is None else f", of two such cells {percent(aa.recipes_frac, 0)}"
+    return (
+        f" A/A: of two runs of this cell {percent(aa.runs_frac, 0)} are called different{cells} "
+        f"(simulated; of the pairs at hand {aa.num_called} of {aa.num_pairs})."
+    )
 
 
 def recipe_sentence(verdicts: SweepVerdicts) -> str:
