@@ -29,6 +29,7 @@ from trainables.rewards import BatchScorer
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.completion_text import stop_token_ids
 from trainables.rollouts.engines import training_engine
+from trainables.rollouts.training_engine import TrainingEngine
 from trainables.tasks.task import Prompt, Score
 from trainables.training_prompts import training_prompts
 
@@ -83,7 +84,7 @@ def build_grpo_trainer(
         callbacks=[RecordKeeper(context, stage)],
         peft_config=lora_config(spec.lora),
     )
-    trainer.records = context.records
+    trainer.engine, trainer.records = engine, context.records
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_KeepGenerationSteps(trainer))
     engine.settle(trainer)
@@ -94,15 +95,56 @@ def build_grpo_trainer(
 
 
 class _MeteredTrainer(GRPOTrainer):  # type: ignore[misc]
-    """TRL's trainer, which counts the tokens that its loss reads."""
+    """TRL's trainer, which counts the tokens that its loss reads.
 
+    It also compares, for every token, the log-probability with which it was sampled and the one
+    that the trained model gave it then. They differ by rounding: generation computes one token at
+    a time, from merged weights where ``rollouts.weights`` says so. TRL reports this for vLLM only;
+    the names are TRL's.
+    """
+
+    engine: TrainingEngine
     records: TrialRecords
+    _trained_logps: torch.Tensor
+    """Of the last tokens that were scored: (B, T)."""
+    _differences: tuple[torch.Tensor, ...] = ()
+    """Of an optimizer step, by micro-batch."""
+
+    def _generate_single_turn(self, *given: Any, **named: Any) -> tuple[Any, Any]:
+        completion_ids, logps = super()._generate_single_turn(*given, **named)
+        sampled = self.engine.sampled_logps()
+        if sampled is not None:
+            logps = [row[: len(ids)] for row, ids in zip(sampled, completion_ids, strict=True)]
+        return completion_ids, logps
+
+    def _get_per_token_logps_and_entropies(self, *given: Any, **named: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*given, **named)
+        self._trained_logps = found[0].detach()
+        return found
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         loss: torch.Tensor = super()._compute_loss(model, inputs)
-        num_read = inputs["completion_mask"].sum()
-        self.records.count_tokens(int(self.accelerator.gather(num_read).sum()))
+        mask = inputs["completion_mask"].bool()  # (B, T)
+        self.records.count_tokens(int(self.accelerator.gather(mask.sum()).sum()))
+        if not self.use_vllm and "sampling_per_token_logps" in inputs:
+            # In later passes over a batch the model is another than it was sampled from.
+            trained = inputs.get("old_per_token_logps", self._trained_logps)
+            difference = (trained - inputs["sampling_per_token_logps"]).abs()
+            self._differences += (difference[mask].float(),)
+            if self.accelerator.sync_gradients:
+                self._report_difference(torch.cat(self._differences))
+                self._differences = ()
         return loss
+
+    def _report_difference(self, found: torch.Tensor) -> None:
+        """Report one optimizer step's differences: (tokens)."""
+        if not len(found):
+            found = found.new_zeros(1)
+        numbers = torch.stack([found.mean(), found.quantile(0.99), found.max()])
+        ranks = self.accelerator.gather(numbers[None])  # (ranks, 3)
+        mean, p99, _ = ranks.mean(dim=0).tolist()
+        for name, value in (("mean", mean), ("p99", p99), ("max", float(ranks[:, 2].max()))):
+            self._metrics["train"][f"sampling/sampling_logp_difference/{name}"].append(value)
 
 
 def _row(prompt: Prompt, text: str) -> dict[str, Any]:

@@ -53,6 +53,12 @@ def trial(**changes: Any) -> TrialSpec:
             id="options-of-another-engine",
         ),
         pytest.param(
+            ["trial.rollouts.continuous_batching={use_cuda_graph: true}"],
+            "trial.rollouts.continuous_batching is set, but engine = transformers does not read "
+            "it. Set engine to continuous_batching, or remove the block.",
+            id="graphs-of-another-engine",
+        ),
+        pytest.param(
             [*VLLM, "trial.rollouts.vllm={server_port: 9000}"],
             "trial.rollouts.vllm.server_port = 9000, but mode = colocate does not read it. Set "
             "mode to server, or remove server_port.",
@@ -113,6 +119,17 @@ SERVED: dict[str, Any] = {"engine": "vllm", "vllm": {"mode": "server"}}
             {"rollouts": {"engine": "vllm", "vllm": {"memory_frac": 0.2}}},
             True,
             id="memory",
+        ),
+        pytest.param(
+            {"rollouts": {"engine": "continuous_batching"}},
+            {
+                "rollouts": {
+                    "engine": "continuous_batching",
+                    "continuous_batching": {"use_cuda_graph": True},
+                }
+            },
+            True,
+            id="graphs",
         ),
         pytest.param(
             {"rollouts": SERVED},

@@ -140,7 +140,7 @@ def _grpo_shape(spec: TrialSpec) -> Mapping[str, Any]:
         "has_reference": grpo.beta > 0,
         "has_entropy_bonus": grpo.entropy_coef > 0,
         "is_sorting": [grpo.top_p < 1, spec.evaluation.top_p < 1],
-        "rollouts": spec.rollouts.model_dump(mode="json"),
+        "rollouts": _chosen_rollouts(spec),
     }
 
 
@@ -160,6 +160,12 @@ def _chosen_attention(spec: TrialSpec) -> Mapping[str, Any]:
 def _chosen_generation(grpo: GrpoSpec) -> Mapping[str, Any]:
     batches = grpo.batches_per_generation
     return {} if batches == 1 else {"batches_per_generation": batches}
+
+
+def _chosen_rollouts(spec: TrialSpec) -> Mapping[str, Any]:
+    graphs = "continuous_batching"
+    chosen = spec.rollouts.model_dump(mode="json")
+    return {name: value for name, value in chosen.items() if name != graphs or value is not None}
 
 
 def _config_hash(model: str) -> str | None:

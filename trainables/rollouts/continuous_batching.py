@@ -10,8 +10,7 @@ starts generating before all prompts are there, so that the draws depend on timi
 """
 
 import math
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import GenerationConfig, PreTrainedModel
@@ -21,11 +20,15 @@ from transformers.generation.continuous_batching.requests import GenerationOutpu
 from trl import GRPOTrainer
 
 from strictune.errors import TrialError
+from trainables.rollouts.merged import merged_copy
 from trainables.rollouts.training_engine import TrainingEngine
 
 __all__ = ["ContinuousBatchingRollouts", "generate_all"]
 
 PAGE_TOKENS = 64
+FLASH_PAGE_TOKENS = 256
+"""Flash attention 2 takes multiples of it only (``page_block_size`` of its
+``flash_attn_with_kvcache``)."""
 BATCH_TOKENS = 512
 """Tokens of one forward pass. Scores grow with their square: of 256 to 4,096 tokens, 512 and
 pages of 64 took the least CPU time (builtin:tiny, 32 completions)."""
@@ -44,11 +47,13 @@ class ContinuousBatchingRollouts(TrainingEngine):
         and whoever else computes there.
         """
         requests = self._spec.grpo.completions_per_generation
+        is_flash = "flash" in (self._spec.attn_implementation or "")
+        page = FLASH_PAGE_TOKENS if is_flash else PAGE_TOKENS
         return {
             "use_transformers_continuous_batching": True,
             "transformers_continuous_batching_config": {
-                "page_size": PAGE_TOKENS,
-                "num_blocks": requests * math.ceil(self._max_tokens / PAGE_TOKENS),
+                "page_size": page,
+                "num_blocks": requests * math.ceil(self._max_tokens / page),
                 "max_batch_tokens": max(BATCH_TOKENS, requests),
                 "max_requests_per_batch": requests,
                 "max_memory_percent": MEMORY_FRAC,
@@ -56,17 +61,38 @@ class ContinuousBatchingRollouts(TrainingEngine):
                 "safety_margin": 0.0,
                 # Flash attention may be fetched from the model hub, as compiled code.
                 "auto_switch_to_flash": False,
+                # They are of what is left by ``top_p``, which TRL's loss does not leave out.
+                "return_logprobs": self._spec.grpo.top_p == 1,
+                **self._spec.rollouts.cuda_graph_options,
             },
         }
 
     def settle(self, trainer: GRPOTrainer) -> None:
-        """Keep the trained weights in float32, and generate with ``generate_all``."""
+        """Keep the trained weights in float32, and generate with ``generate_all``.
+
+        From a merged copy unless the trial says otherwise.
+        """
         base = trainer.model.get_base_model()
         _refuse_soft_capping(base, self._spec.model)
         # TRL casts all weights before each generation if this is set, LoRA's too, which rounds
         # small updates away. Autocast was set up with the trainer and does not read it again.
         trainer.args.bf16 = False
-        base.generate_batch = partial(generate_all, base)
+        is_merged = self._spec.rollouts.weights == "merged"
+        copied = merged_copy(trainer.model) if is_merged else None
+        self._logps: list[list[float]] = []
+
+        def generate(inputs: Sequence[Sequence[int]], **options: Any) -> Mapping[str, Any]:
+            if copied is not None:
+                copied.refresh()
+            outputs = generate_all(base if copied is None else copied.model, inputs, **options)
+            self._logps = [output.logprobs for output in outputs.values()]
+            return outputs
+
+        base.generate_batch = generate
+
+    def sampled_logps(self) -> Sequence[Sequence[float]] | None:
+        """Return the log-probabilities of the last completions' tokens; None below ``top_p`` 1."""
+        return self._logps if self._spec.grpo.top_p == 1 else None
 
 
 def generate_all(
@@ -80,7 +106,7 @@ def generate_all(
     """Do what ``model.generate_batch`` does, reproducibly, and fail where it fails.
 
     Args:
-        model: The base, adapter inside.
+        model: The base, adapter inside or merged.
         inputs: Token ids of the prompts.
         generation_config: Limits and sampling.
         continuous_batching_config: Sizes.
@@ -102,6 +128,7 @@ def generate_all(
         names = manager.add_requests(
             [list(ids) for ids in inputs], max_new_tokens=generation_config.max_new_tokens
         )
+        manager.warmup()  # Captures CUDA graphs, where they are used.
         manager.start()
         outputs = _wait_for(manager, len(names))
     finally:

@@ -7,13 +7,14 @@ of a group, are read once. Both need a cache whose rows can be chosen; other mod
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from transformers import DynamicCache, GenerationConfig, PreTrainedModel
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-__all__ = ["RowProcessor", "generate_batch"]
+__all__ = ["RowProcessor", "TokenLogps", "generate_batch"]
 
 CHUNK_TOKENS = 32
 """Of 16, 32 and 64 the one with the least CPU time by a little (builtin:tiny, 32 completions)."""
@@ -29,6 +30,41 @@ class RowProcessor(Protocol):
         """Process the scores of the rows that are left."""
 
 
+class TokenLogps(LogitsProcessor):  # type: ignore[misc]
+    """Records the log-probabilities of the tokens that are generated, changing no score.
+
+    They are those of the softmax over all tokens at the sampling temperature, as TRL's loss
+    computes them: what ``top_p`` leaves out of the sampling counts here.
+    """
+
+    def __init__(self, num_rows: int, *, temperature: float) -> None:
+        self.rows: list[list[float]] = [[] for _ in range(num_rows)]
+        """For each completion those of its tokens, and of what is padded behind them."""
+        self._temperature = temperature
+        self._scores: torch.Tensor | None = None
+        self._found: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Read the last token's, and keep the scores that the next is sampled from: (B, V)."""
+        self._read(input_ids[:, -1])
+        self._scores = scores
+        return scores
+
+    def collect(self, last_ids: torch.Tensor, rows: Sequence[int]) -> None:
+        """Read the last token's of a call of ``generate``, whose batch were these rows."""
+        self._read(last_ids)
+        self._scores = None
+        for row, found in zip(rows, torch.stack(self._found, dim=1).tolist(), strict=True):
+            self.rows[row].extend(found)
+        self._found = []
+
+    def _read(self, ids: torch.Tensor) -> None:
+        if self._scores is not None:
+            scaled = self._scores.float() / self._temperature  # (B, V)
+            chosen = scaled.gather(1, ids[:, None])[:, 0]
+            self._found.append(chosen - scaled.logsumexp(dim=1))
+
+
 def generate_batch(
     model: PreTrainedModel,
     input_ids: torch.Tensor,
@@ -36,6 +72,7 @@ def generate_batch(
     generation_config: GenerationConfig,
     *,
     processor: RowProcessor | None = None,
+    token_logps: TokenLogps | None = None,
 ) -> torch.Tensor:
     """Return prompts and completions: (B, P) -> (B, P + T), padded on the right.
 
@@ -45,8 +82,9 @@ def generate_batch(
         attention_mask: 0 where ``input_ids`` is padding.
         generation_config: Sampling, ``max_new_tokens``, ``eos_token_id`` and ``pad_token_id``.
         processor: Changes the scores of each row before sampling.
+        token_logps: Records the log-probabilities of the completions' tokens.
     """
-    processors = [] if processor is None else [processor]
+    processors = [each for each in (processor, token_logps) if each is not None]
     cache = _cache(model, generation_config)
     if cache is None:
         written: torch.Tensor = model.generate(
@@ -55,6 +93,8 @@ def generate_batch(
             generation_config=generation_config,
             logits_processor=processors,
         )
+        if token_logps is not None:
+            token_logps.collect(written[:, -1], range(len(written)))
         return written
     _read_prompts(model, input_ids, attention_mask, generation_config, cache)
     num_prompt, limit = input_ids.shape[1], generation_config.max_new_tokens
@@ -74,6 +114,8 @@ def generate_batch(
             past_key_values=cache,
         )  # (B, S)
         output[rows, start : input_ids.shape[1]] = input_ids[:, start:]
+        if token_logps is not None:
+            token_logps.collect(input_ids[:, -1], rows.tolist())
         attention_mask = torch.nn.functional.pad(
             attention_mask, (0, input_ids.shape[1] - start), value=1
         )

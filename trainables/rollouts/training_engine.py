@@ -2,10 +2,11 @@
 
 TRL generates training completions itself. An engine tells it how, and mends what TRL sets up in
 a way that a trial cannot use. All engines give the same: for each prompt of a batch, in order,
-token ids that end with a stop token unless the token limit cut them off, and the same ids again
-for the same seed.
+token ids that end with a stop token unless the token limit cut them off, the log-probabilities
+that they were sampled with, and the same again for the same seed.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -14,7 +15,7 @@ from transformers import GenerationConfig
 from trl import GRPOTrainer
 
 from strictune.config import TrialSpec
-from trainables.rollouts.decoding import generate_batch
+from trainables.rollouts.decoding import TokenLogps, generate_batch
 from trainables.rollouts.merged import merged_copy
 
 __all__ = ["TrainedGeneration", "TrainingEngine"]
@@ -49,9 +50,15 @@ class TrainingEngine:
         Raises:
             TrialError: The engine cannot generate from this model.
         """
-        trainer.model.generate = TrainedGeneration(
-            trainer.model, weights=self._spec.rollouts.weights
-        )
+        self._generation = TrainedGeneration(trainer.model, weights=self._spec.rollouts.weights)
+        trainer.model.generate = self._generation
+
+    def sampled_logps(self) -> Sequence[Sequence[float]] | None:
+        """Return the log-probabilities of the last completions' tokens, padding behind them.
+
+        None where TRL's trainer has them itself.
+        """
+        return self._generation.logps
 
 
 class TrainedGeneration:
@@ -60,6 +67,8 @@ class TrainedGeneration:
     def __init__(self, model: PeftModel, *, weights: Literal["merged", "adapter"]) -> None:
         self._base = model.get_base_model()
         self._copy = merged_copy(model) if weights == "merged" else None
+        self.logps: list[list[float]] = []
+        """Of the tokens of the last completions, see ``TokenLogps``."""
 
     def __call__(
         self,
@@ -70,10 +79,15 @@ class TrainedGeneration:
         """Return prompts and completions of the adapter as it is now: (B, P) -> (B, P + T)."""
         if self._copy is not None:
             self._copy.refresh()
-            return generate_batch(self._copy.model, input_ids, attention_mask, generation_config)
-        was_training = self._base.training
-        self._base.eval()  # An adapter's dropout is for the loss, not for what is sampled.
+        model = self._base if self._copy is None else self._copy.model
+        temperature = generation_config.temperature or 1.0
+        token_logps = TokenLogps(len(input_ids), temperature=temperature)
+        was_training = model.training
+        model.eval()  # An adapter's dropout is for the loss, not for what is sampled.
         try:
-            return generate_batch(self._base, input_ids, attention_mask, generation_config)
+            return generate_batch(
+                model, input_ids, attention_mask, generation_config, token_logps=token_logps
+            )
         finally:
-            self._base.train(was_training)
+            self.logps = token_logps.rows
+            model.train(was_training)

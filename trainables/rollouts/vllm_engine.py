@@ -78,6 +78,9 @@ class VllmRollouts(TrainingEngine):
         if self._options.mode == "colocate":
             set_seed(self._spec.seed)
 
+    def sampled_logps(self) -> None:
+        """Return None: TRL has vLLM's."""
+
 
 def keep_base_exact(model: PeftModel) -> None:
     """Put the base's weights back whenever the adapter is taken out of them.

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from strictune.config.base import Problem, Spec, refuse
 
-__all__ = ["Engine", "RolloutsSpec", "VllmSpec", "rollout_problems"]
+__all__ = ["ContinuousBatchingSpec", "Engine", "RolloutsSpec", "VllmSpec", "rollout_problems"]
 
 Engine = Literal["transformers", "continuous_batching", "vllm"]
 
@@ -69,6 +69,18 @@ class VllmSpec(Spec):
         return self.memory_frac or VLLM_MEMORY_FRAC
 
 
+class ContinuousBatchingSpec(Spec):
+    """CUDA graphs of continuous batching, by transformers' names; a CPU has none."""
+
+    use_cuda_graph: bool | None = None
+    """Replay captured kernels instead of launching each of them. Null lets transformers choose:
+    with flash attention, or where an interval is set."""
+    q_padding_interval_size: Annotated[int, Field(ge=1)] | None = None
+    """Tokens of a pass are padded to a multiple of it, each with a graph of its own; null is 64."""
+    kv_padding_interval_size: Annotated[int, Field(ge=1)] | None = None
+    """The same for cached tokens; null is 16,384."""
+
+
 class RolloutsSpec(Spec):
     """How training completions are generated; evaluations always use ``transformers``."""
 
@@ -76,29 +88,39 @@ class RolloutsSpec(Spec):
     """Generation engine. ``transformers`` and ``continuous_batching`` run everywhere; ``vllm``
     needs an NVIDIA GPU and a base that is not quantized."""
     weights: Literal["merged", "adapter"] = "merged"
-    """What ``transformers`` generates from, in evaluations too: a plain copy of the model with the
+    """What all but ``vllm`` generate from, in evaluations too: a plain copy of the model with the
     adapter merged in, or the quantized base with the adapter beside it: slower, smaller."""
     vllm: VllmSpec | None = None
     """Options of vllm; null takes their defaults."""
+    continuous_batching: ContinuousBatchingSpec | None = None
+    """Options of continuous_batching; null takes their defaults."""
 
     @model_validator(mode="after")
     def _options_fit_the_engine(self) -> Self:
-        if self.vllm is not None and self.engine != "vllm":
-            refuse(
-                [
-                    Problem(
-                        "vllm",
-                        f"is set, but engine = {self.engine} does not read it. Set engine to vllm, "
-                        "or remove the block.",
-                    )
-                ]
-            )
+        refuse(
+            [
+                Problem(
+                    name,
+                    f"is set, but engine = {self.engine} does not read it. Set engine to {name}, "
+                    "or remove the block.",
+                )
+                for name in ("vllm", "continuous_batching")
+                if getattr(self, name) is not None and self.engine != name
+            ]
+        )
         return self
 
     @property
     def vllm_options(self) -> VllmSpec:
         """The options of vllm, its defaults where the file gives none."""
         return self.vllm or VllmSpec()
+
+    @property
+    def cuda_graph_options(self) -> dict[str, bool | int]:
+        """The options of continuous batching that the file gives."""
+        if self.continuous_batching is None:
+            return {}
+        return self.continuous_batching.model_dump(exclude_none=True)
 
     @property
     def identity(self) -> dict[str, Any]:

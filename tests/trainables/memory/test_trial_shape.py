@@ -85,6 +85,14 @@ def test_what_costs_otherwise_has_another_shape(changes: dict[str, Any]) -> None
     assert shape_digest(trial(**changes)) != shape_digest(trial())
 
 
+def test_options_that_are_not_given_leave_old_shapes_as_they_are() -> None:
+    shape = shape_of(trial())
+    assert shape["rollouts"] == {"engine": "transformers", "weights": "merged", "vllm": None}
+    assert not {"batches_per_generation", "steps_per_generation"} & {*shape, *shape["grpo"]}
+    given = {"engine": "continuous_batching", "continuous_batching": {"use_cuda_graph": True}}
+    assert shape_of(trial(rollouts=given))["rollouts"]["continuous_batching"] is not None
+
+
 @pytest.mark.parametrize(
     ("changes", "is_same"),
     [

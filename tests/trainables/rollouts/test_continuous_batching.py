@@ -1,5 +1,6 @@
 """What is particular to continuous batching: the faults of TRL's use of it, and its memory."""
 
+import copy
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,15 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from peft import get_peft_model
 from tiny_llama import save_random_llama
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.generation import ContinuousBatchingConfig
 from transformers.generation.continuous_batching import ContinuousBatchingManager
 from trl import GRPOConfig
 
-from strictune.config import TrialSpec
+from strictune.config import LoraSpec, TrialSpec
 from strictune.errors import TrialError
-from trainables.models import load_base_model, load_tokenizer, resolve_model
+from trainables.models import load_base_model, load_tokenizer, lora_config, resolve_model
 from trainables.rollouts.continuous_batching import ContinuousBatchingRollouts, generate_all
 
 SIZES = {"page_size": 64, "num_blocks": 32, "max_batch_tokens": 64, "max_memory_percent": 0.9}
@@ -56,13 +58,13 @@ def generate(model: PreTrainedModel, *, seed: int = 0) -> list[list[int]]:
     return [output.generated_tokens for output in outputs.values()]
 
 
-def trial(model: str = "builtin:tiny", **grpo: Any) -> TrialSpec:
+def trial(model: str = "builtin:tiny", *, weights: str = "merged", **grpo: Any) -> TrialSpec:
     return TrialSpec.model_validate(
         {
             "task": {"kind": "strict_json"},
             "model": model,
             "grpo": {"max_steps": 1, "max_completion_length": 100, **grpo},
-            "rollouts": {"engine": "continuous_batching"},
+            "rollouts": {"engine": "continuous_batching", "weights": weights},
         }
     )
 
@@ -89,6 +91,31 @@ def test_the_model_can_be_trained_afterwards(model: PreTrainedModel) -> None:
     assert model.config._attn_implementation == before
     ids = torch.tensor([[5, 6, 7]])
     assert torch.isfinite(model(input_ids=ids, labels=ids).loss)
+
+
+def test_completions_come_from_a_merged_copy_or_through_the_adapter(model: PreTrainedModel) -> None:
+    adapted = get_peft_model(copy.deepcopy(model), lora_config(LoraSpec()))
+    base, used = adapted.get_base_model(), []
+    base.model.layers[0].register_forward_pre_hook(lambda *_: used.append(None))
+    written = {}
+    for weights in ("merged", "adapter"):
+        engine = ContinuousBatchingRollouts(trial(weights=weights), max_prompt_tokens=60)
+        engine.settle(SimpleNamespace(model=adapted, args=SimpleNamespace(bf16=True)))  # type: ignore[arg-type]
+        torch.manual_seed(0)
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.data.normal_()
+        outputs = base.generate_batch(
+            PROMPTS,
+            generation_config=GenerationConfig(max_new_tokens=6, do_sample=False, eos_token_id=-1),
+            continuous_batching_config=ContinuousBatchingConfig(**SIZES, return_logprobs=True),
+        )
+        written[weights] = [output.generated_tokens for output in outputs.values()]
+        assert bool(used) is (weights == "adapter")
+        logps = torch.tensor(engine.sampled_logps())
+        assert logps.shape == (len(PROMPTS), 6)
+        assert (logps < 0).all()
+    assert written["merged"] == written["adapter"]
 
 
 @pytest.mark.usefixtures("quiet")
@@ -147,6 +174,29 @@ def test_every_completion_of_a_large_step_gets_a_token_a_pass() -> None:
     assert sizes["max_batch_tokens"] == 1024
 
 
+def test_flash_attention_gets_pages_of_its_size_and_graphs_their_settings() -> None:
+    graphs = {"use_cuda_graph": True, "kv_padding_interval_size": 4096}
+    changed = trial(per_device_train_batch_size=16).model_dump(mode="json") | {
+        "attn_implementation": "flash_attention_2",
+        "rollouts": {"engine": "continuous_batching", "continuous_batching": graphs},
+    }
+    engine = ContinuousBatchingRollouts(TrialSpec.model_validate(changed), max_prompt_tokens=200)
+    sizes = engine.arguments()["transformers_continuous_batching_config"]
+    # 300 tokens of each of 16 completions are 2 pages of 256.
+    assert (sizes["num_blocks"], sizes["page_size"]) == (32, 256)
+    assert sizes.items() >= graphs.items()
+    assert "q_padding_interval_size" not in sizes
+    ContinuousBatchingConfig(**sizes)
+
+
+def test_the_cache_holds_all_completions_that_are_generated_together() -> None:
+    engine = ContinuousBatchingRollouts(
+        trial(per_device_train_batch_size=16, steps_per_generation=3), max_prompt_tokens=60
+    )
+    sizes = engine.arguments()["transformers_continuous_batching_config"]
+    assert (sizes["num_blocks"], sizes["max_requests_per_batch"]) == (144, 48)
+
+
 def test_trl_takes_the_arguments(tmp_path: Path) -> None:
     arguments = ContinuousBatchingRollouts(trial(), max_prompt_tokens=60).arguments()
     config = GRPOConfig(str(tmp_path), use_cpu=True, report_to="none", **arguments)
@@ -161,7 +211,8 @@ def test_capped_attention_scores_are_refused_where_they_would_be_left_out(attent
     trainer: Any = SimpleNamespace(
         model=SimpleNamespace(get_base_model=lambda: base), args=SimpleNamespace(bf16=True)
     )
-    engine = ContinuousBatchingRollouts(trial("google/gemma-2-2b-it"), max_prompt_tokens=60)
+    spec = trial("google/gemma-2-2b-it", weights="adapter")
+    engine = ContinuousBatchingRollouts(spec, max_prompt_tokens=60)
     if attention == "sdpa":
         engine.settle(trainer)
         assert not trainer.args.bf16

@@ -6,7 +6,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from strictune.config import LoraSpec
 from trainables.models import load_base_model, load_tokenizer, lora_config, resolve_model
 from trainables.rollouts import decoding, merged
-from trainables.rollouts.decoding import generate_batch
+from trainables.rollouts.decoding import TokenLogps, generate_batch
 from trainables.rollouts.merged import MergedCopy, merged_copy
 from trainables.rollouts.training_engine import TrainedGeneration
 
@@ -103,6 +103,35 @@ def test_equal_prompts_are_read_once(
     rows = [rows for rows, _ in read[1:]]
     assert rows == sorted(rows, reverse=True)
     assert rows[-1] < rows[0], "what has ended goes on being computed"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("chunk", [7, 2 * NUM_NEW])
+def test_log_probabilities_are_those_of_the_tokens_that_were_sampled(
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    monkeypatch: pytest.MonkeyPatch,
+    chunk: int,
+) -> None:
+    monkeypatch.setattr(decoding, "CHUNK_TOKENS", chunk)
+    base, (ids, mask), config = model.get_base_model(), batch(tokenizer), greedy(tokenizer)
+    config.do_sample, config.temperature, config.top_k = True, 0.7, 0
+    found = TokenLogps(len(ids), temperature=0.7)
+    torch.manual_seed(0)
+    written = generate_batch(base, ids, mask, config, token_logps=found)
+    torch.manual_seed(0)
+    assert torch.equal(written, generate_batch(base, ids, mask, config))
+    lengths = set()
+    for row, prompt_mask, logps in zip(written, mask, found.rows, strict=True):
+        new = row[ids.shape[1] :].tolist()
+        end = tokenizer.eos_token_id
+        length = new.index(end) + 1 if end in new else NUM_NEW
+        lengths.add(length)
+        kept = row[len(prompt_mask) - int(prompt_mask.sum()) : ids.shape[1] + length]
+        scored = torch.log_softmax(base(input_ids=kept[None]).logits[0, :-1] / 0.7, dim=-1)
+        expected = scored.gather(1, kept[1:, None])[-length:, 0]
+        assert torch.tensor(logps[:length]).sub(expected).abs().max() < 1e-3
+    assert len(lengths) > 1
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "none"])

@@ -31,6 +31,9 @@ MAX_TOKENS = 48
 """Some of the tiny model's answers are shorter, some are not."""
 
 
+DIFFERENCE = "train/sampling/sampling_logp_difference"
+
+
 class Rollout(NamedTuple):
     """One optimizer step: what was generated for it, and what it left."""
 
@@ -195,6 +198,8 @@ class RolloutContract:
         assert rollout.trained_dtypes == {torch.float32}
         assert rollout.is_adapter_moved
         assert rollout.metrics["train/grad_norm"] > 0
+        assert 0 < rollout.metrics[f"{DIFFERENCE}/mean"] < rollout.metrics[f"{DIFFERENCE}/p99"]
+        assert rollout.metrics[f"{DIFFERENCE}/p99"] < rollout.metrics[f"{DIFFERENCE}/max"] < 1e-3
         assert rollout.metrics["train/completions/clipped_ratio"] == pytest.approx(
             sum(completion.is_truncated for completion in rollout.completions) / GROUP / NUM_PROMPTS
         )
