@@ -88,4 +88,5 @@ def _simulated(rates: Floats, families: Sequence[str], *, num_runs: int) -> Floa
     drawn: Floats = unexplained[seeds[..., codes], np.arange(num_prompts)]
     chi_squared = rng.chisquare(num_seeds - 1, size=(NUM_REPEATS, 1, 1))
     variance = num_seeds * seed_variance(rates) * (num_seeds - 1) / chi_squared
-    return drawn + np.sqrt(variance) * rng.normal(size=(NUM_REPEATS, num_runs, 1))
+    by_run: Floats = np.sqrt(variance) * rng.normal(size=(NUM_REPEATS, num_runs, 1))
+    return drawn + by_run
