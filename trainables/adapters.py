@@ -3,12 +3,16 @@
 from pathlib import Path
 
 import torch
-from peft import PeftModel, set_peft_model_state_dict
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from strictune.errors import TrialError
 
-__all__ = ["continue_adapter", "widen_adapter"]
+__all__ = ["continue_adapter", "keep_reference", "widen_adapter"]
+
+REFERENCE = "ref"
+"""The adapter that TRL takes for its KL reference where the model has one of this name; without
+it the adapter is switched off, which leaves the base."""
 
 
 def widen_adapter(model: PeftModel) -> None:
@@ -20,6 +24,16 @@ def widen_adapter(model: PeftModel) -> None:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.float32)
+
+
+def keep_reference(model: PeftModel) -> None:
+    """Keep the adapter as it is now, beside the one that is trained, as TRL's KL reference.
+
+    Checkpoints hold it too, so that a resumed stage is held near the same model.
+    """
+    model.add_adapter(REFERENCE, model.peft_config["default"])
+    weights = get_peft_model_state_dict(model, adapter_name="default")
+    set_peft_model_state_dict(model, weights, adapter_name=REFERENCE)
 
 
 def continue_adapter(model: PeftModel, folder: Path) -> None:

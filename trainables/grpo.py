@@ -1,7 +1,4 @@
-"""TRL's ``GRPOTrainer`` for one stage of a trial, with our rewards and records.
-
-The KL reference is the base model in all stages.
-"""
+"""TRL's ``GRPOTrainer`` for one stage of a trial, with our rewards and records."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +15,7 @@ from transformers import (
 )
 from trl import GRPOTrainer
 
-from trainables.adapters import continue_adapter, widen_adapter
+from trainables.adapters import continue_adapter, keep_reference, widen_adapter
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage, order_prompts
 from trainables.grpo_arguments import grpo_arguments
@@ -91,6 +88,8 @@ def build_grpo_trainer(
     widen_adapter(trainer.model)
     if adapter is not None:
         continue_adapter(trainer.model, adapter)
+    if spec.grpo.keeps_reference:
+        keep_reference(trainer.model)
     return trainer
 
 

@@ -16,7 +16,13 @@ from trainables.trainer_arguments import on_one_gpu, trainer_arguments
 
 __all__ = ["grpo_arguments"]
 
-NOT_TRL_FIELDS = ("max_steps", "max_completion_length", "max_think_length", "temperature")
+NOT_TRL_FIELDS = (
+    "max_steps",
+    "max_completion_length",
+    "max_think_length",
+    "temperature",
+    "kl_reference",
+)
 
 
 def grpo_arguments(

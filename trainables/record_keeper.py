@@ -62,7 +62,7 @@ class RecordKeeper(TrainerCallback):  # type: ignore[misc]
         metrics = {_metric_key(name): value for name, value in logs.items()}
         metrics["train/completion_tokens"] = self._context.records.completion_tokens
         metrics |= self._peak.read()
-        _refuse_divergence(metrics, step, method=self._context.spec.method)
+        _refuse_divergence(metrics, step, method=self._context.spec.stage_method(self._stage.spec))
         self._context.records.log(step, metrics)
         measured = {name: float(value) for name, value in metrics.items() if value is not None}
         self._context.report(step, measured)

@@ -72,7 +72,10 @@ def sft_data(context: TrialContext, stage: PlannedStage) -> SftData:
     num_completions = context.spec.sft_stages[stage.index].num_completions
     if not context.spec.task.draws_golds:
         return SftData(prompts, num_completions)
-    ids = {prompt.id for one in plan_stages(context.spec) for prompt in _dealt(context, one)}
+    stages = [
+        one for one in plan_stages(context.spec) if context.spec.stage_method(one.spec) == "sft"
+    ]
+    ids = {prompt.id for one in stages for prompt in _dealt(context, one)}
     # In the split's order: seeds that deal the same prompts share their golds.
     golds = own_golds(
         context, [prompt for prompt in context.task.prompts("train") if prompt.id in ids]
@@ -206,9 +209,12 @@ class _MeteredTrainer(SFTTrainer):  # type: ignore[misc]
         """Train on one micro-batch."""
         if self._first_step is None:
             self._first_step = self.state.global_step
+            # TRL 1.16 counts from 0 at each start.
+            self._total_train_tokens = self.state.num_input_tokens_seen
         started = time.perf_counter()
         loss: torch.Tensor = super().training_step(model, inputs, *rest, **options)
         self._seconds += time.perf_counter() - started
+        self.state.num_input_tokens_seen = self._total_train_tokens
         num_read = (inputs["labels"] != IGNORED).sum()
         self.records.count_tokens(int(self.accelerator.gather(num_read).sum()))
         return loss

@@ -68,7 +68,8 @@ def _train_on(
     context: TrialContext, stage: PlannedStage, checkpoints: Path, *, adapter: Path | None
 ) -> None:
     """Train from the last checkpoint to the next interim evaluation, or to the end of the stage."""
-    build = build_sft_trainer if context.spec.method == "sft" else build_grpo_trainer
+    is_supervised = context.spec.stage_method(stage.spec) == "sft"
+    build = build_sft_trainer if is_supervised else build_grpo_trainer
     trainer = build(context, stage, checkpoints, adapter=adapter)
     resume_from = context.records.progress.checkpoint
     trainer.train(resume_from_checkpoint=str(context.folder / resume_from) if resume_from else None)

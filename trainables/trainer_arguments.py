@@ -41,10 +41,10 @@ def trainer_arguments(
         stage: Which stage.
         dtype: What it computes in; float16 brings the trainer's loss scaling.
         folder: Where its checkpoints go.
-        without: Fields of the trial's training block that are none of TRL's.
+        without: Fields of the stage's training block that are none of TRL's.
     """
     on_cpu = training_device() == "cpu"
-    settings = spec.optimization.model_dump(exclude=set(without))
+    settings = spec.stage_optimization(stage.spec).model_dump(exclude=set(without))
     if on_cpu:
         # Recomputing activations only costs time where memory is plentiful.
         settings["gradient_checkpointing"] = False

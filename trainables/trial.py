@@ -103,8 +103,8 @@ def train_trial(
 
 def _follow(spec: TrialSpec, folder: Path, ranks: Ranks, *, may_grow: bool) -> Outcome:
     """Train as a rank that writes no records, and wait while the first one evaluates."""
+    records = FollowedRecords(folder, ranks.from_first())
     try:
-        records = FollowedRecords(folder, ranks.from_first())
         dtype = trial_dtype(spec, folder)
         _train_stages(_context(spec, folder, dtype, records, ignore_report, lambda: None, ranks))
     except Exception as error:
@@ -112,7 +112,7 @@ def _follow(spec: TrialSpec, folder: Path, ranks: Ranks, *, may_grow: bool) -> O
         if has_lost_a_rank(error):
             raise
         logger.exception("trial=%s failed in rank %d", spec.trial_id, ranks.rank)
-        raise TrialError(failure_reason(error, method=spec.method)) from error
+        raise TrialError(_reason(error, spec, records)) from error
     return ranks.from_first()
 
 
@@ -140,9 +140,15 @@ def _train_locked(
         raise_if_paused(error, folder, may_grow=may_grow)
         if ranks.count > 1 and has_lost_a_rank(error):
             raise
-        return records.end("FAILED", failure_reason(error, method=spec.method))
+        return records.end("FAILED", _reason(error, spec, records))
     finally:
         records.close()
+
+
+def _reason(error: Exception, spec: TrialSpec, records: TrialRecords) -> str:
+    """Say why a trial failed, in the words of the method that its stage trains by."""
+    stage = spec.stages[min(records.progress.stage, len(spec.stages) - 1)]
+    return failure_reason(error, method=spec.stage_method(stage))
 
 
 def _describe(spec: TrialSpec, folder: Path, dtype: ComputeDtype) -> None:

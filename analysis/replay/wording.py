@@ -142,14 +142,16 @@ def how_to_read(criterion: str) -> tuple[str, ...]:
 
 
 def _cell_document(cell: Cell) -> dict[str, Any]:
-    stages = zip(cell.spec.stages, cell.spec.stage_steps, strict=True)
+    spec = cell.spec
+    stages = zip(spec.stages, spec.stage_steps, strict=True)
     return {
         "name": cell.name,
         "thinking": cell.spec.thinking,
         "multi_objective_aggregation": cell.aggregation,
         "stages": [
-            {"name": stage.name, "steps": steps, "weights": cell.spec.stage_weights(stage)}
+            {"name": stage.name, "steps": steps, "weights": spec.stage_weights(stage)}
             for stage, steps in stages
+            if stage in spec.reward_stages
         ],
         "trials": [matrix.trial_id for matrix in cell.matrices],
         "num_completions": sum(matrix.num_completions for matrix in cell.matrices),
@@ -160,7 +162,7 @@ def _cell_document(cell: Cell) -> dict[str, Any]:
 
 def _active_weights(cell: Cell) -> dict[str, str]:
     """Return the weights of what the cell can earn; an arrow leads from stage to stage."""
-    tables = [cell.spec.stage_weights(stage) for stage in cell.spec.stages]
+    tables = [cell.spec.stage_weights(stage) for stage in cell.spec.reward_stages]
     found = {}
     for name, is_active in zip(cell.components, cell.is_active, strict=True):
         texts = [f"{table[name]:.3g}" for table in tables]

@@ -120,7 +120,7 @@ def weightings_of(name: str, spec: TrialSpec) -> list[Weighting]:
     """Return what a trial is trained with: one table, or one for each stage where they differ."""
     grpo = spec.grpo
     scheme = Scheme(grpo.multi_objective_aggregation, grpo.scale_rewards)
-    tables = {stage.name: spec.stage_weights(stage) for stage in spec.stages}
+    tables = {stage.name: spec.stage_weights(stage) for stage in spec.reward_stages}
     if all(weights == next(iter(tables.values())) for weights in tables.values()):
         return [Weighting(name, next(iter(tables.values())), scheme)]
     return [Weighting(f"{name} in {stage}", weights, scheme) for stage, weights in tables.items()]

@@ -7,7 +7,7 @@ to be as long as it may be. It is right within a factor of three or so, and show
 """
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from strictune.config import ComputeDtype, TrialSpec
 from strictune.cost_plan import StepPlan
@@ -58,6 +58,32 @@ def guess_step(
     """
     if architecture is None:
         return StepPlan(step_s=None, evaluation_s=None, source="unknown")
+    num_steps = trial.method_steps
+    guesses = [_guess_part(part, architecture, device=device, dtype=dtype) for part in trial.parts]
+    step_s = sum(
+        guess.step_s * num_steps[part.method]
+        for guess, part in zip(guesses, trial.parts, strict=True)
+    )
+    return StepPlan(
+        step_s=step_s / sum(num_steps.values()),
+        evaluation_s=guesses[0].evaluation_s,
+        source="guess",
+    )
+
+
+class _Guess(NamedTuple):
+    step_s: float
+    evaluation_s: float | None
+
+
+def _guess_part(
+    trial: TrialSpec,
+    architecture: Architecture,
+    *,
+    device: Literal["cuda", "cpu"],
+    dtype: ComputeDtype,
+) -> _Guess:
+    """Guess the times of a trial of one method."""
     # Two operations for each weight and token; the embedding is looked up, the output layer not.
     num_params = architecture.num_linear_params + architecture.vocab * architecture.hidden
     token_flop = 2.0 * num_params
@@ -79,12 +105,11 @@ def guess_step(
         num_batches = math.ceil((num_evaluated or 0) / batch)
     if trial.method == "sft":
         generation_s = 0.0
-    return StepPlan(
+    return _Guess(
         step_s=generation_s / grpo.optimizer_steps_per_generation + training_s,
         evaluation_s=None
         if num_evaluated is None
         else num_evaluations(trial) * num_batches * batch_s,
-        source="guess",
     )
 
 

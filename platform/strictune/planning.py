@@ -212,7 +212,8 @@ def _cell_document(members: Sequence[TrialSpec]) -> dict[str, Any]:
             {
                 "name": stage.name,
                 "steps": steps,
-                "weights": first.stage_weights(stage) if first.method == "grpo" else {},
+                "method": first.stage_method(stage),
+                "weights": first.stage_weights(stage) if stage in first.reward_stages else {},
             }
             for stage, steps in zip(first.stages, first.stage_steps, strict=True)
         ],

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from strictune.config import GrpoSpec, TrialSpec
 from strictune.config.training import Optimizer, Scheduler
 
-OURS = {"max_steps", "max_think_length", "logging_steps", "learning_rate"}
+OURS = {"max_steps", "max_think_length", "logging_steps", "learning_rate", "kl_reference"}
 """Fields whose default, or existence, is ours and not TRL's."""
 
 ASK_TRL = """

@@ -101,6 +101,16 @@ def test_supervised_steps_generate_nothing(device: Any) -> None:
     assert 0 < gold.step_s < sampled.step_s
 
 
+def test_a_step_of_a_warm_start_is_the_mean_of_its_methods() -> None:
+    blocks = {"grpo": {"max_steps": 16}, "sft": {"per_device_train_batch_size": 8}}
+    sampled, gold, warm = (
+        guess(**blocks, **changes).step_s
+        for changes in ({}, {"method": "sft"}, {"curriculum": "warm_start"})
+    )
+    # 4 of 16 steps are supervised.
+    assert warm == pytest.approx((4 * gold + 12 * sampled) / 16)
+
+
 def test_passes_over_one_batch_share_its_generation() -> None:
     once, twice = (
         guess(model=SMOLLM, grpo=PUBLISHED | {"num_iterations": count}).step_s for count in (1, 2)

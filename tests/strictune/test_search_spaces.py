@@ -79,6 +79,7 @@ def test_the_published_preset_pins_the_published_setup() -> None:
         "max_grad_norm": 0.1,
         "optim": "paged_adamw_8bit",
         "beta": 0.04,
+        "kl_reference": "base",
         "loss_type": "grpo",
         "scale_rewards": "group",
         "epsilon": 0.2,

@@ -186,7 +186,7 @@ def test_a_resumed_trial_ends_where_an_uninterrupted_one_does(
     steps = [json.loads(line)["step"] for line in lines if "train/loss" in line]
     assert steps == [1, 2, 3, 4]
     for step in straight:
-        for key in ("train/loss", "train/grad_norm", "train/completion_tokens"):
+        for key in ("train/loss", "train/grad_norm", "train/completion_tokens", "train/num_tokens"):
             assert resumed[step][key] == pytest.approx(straight[step][key], rel=1e-4)
 
 

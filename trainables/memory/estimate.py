@@ -49,10 +49,10 @@ def estimate_gib(
     max_prompt_tokens: int,
     share_gib: float = 0.0,
 ) -> float:
-    """Guess the peak of one trial, in GiB.
+    """Guess the peak of one trial, in GiB: that of the method that takes more.
 
-    A KL term adds nothing: its reference is the base with the adapter switched off, scored
-    without gradients in the same micro-batches.
+    A KL term against the base adds nothing: its reference is the base with the adapter switched
+    off, scored without gradients in the same micro-batches.
 
     Args:
         spec: The trial.
@@ -62,7 +62,17 @@ def estimate_gib(
         max_prompt_tokens: No prompt is longer.
         share_gib: Its share of the GPU, of which vLLM takes a part.
     """
-    model = _Model(architecture, spec, device, FLOAT32_BYTES if dtype == "float32" else 2)
+    number = FLOAT32_BYTES if dtype == "float32" else 2
+    return max(
+        _peak_gib(
+            _Model(architecture, part, device, number), max_prompt_tokens, share_gib=share_gib
+        )
+        for part in spec.parts
+    )
+
+
+def _peak_gib(model: "_Model", max_prompt_tokens: int, *, share_gib: float) -> float:
+    spec = model.spec
     is_sampling = spec.method == "grpo"
     uses_vllm = is_sampling and spec.rollouts.engine == "vllm"
     # vLLM generates in memory of its own.
@@ -76,7 +86,7 @@ def estimate_gib(
     )
     rest = max(model.training(max_prompt_tokens + spec.max_completion_tokens), generating) / GIB
     held = (model.weights() + model.adapter()) / GIB
-    held += CONTEXT_GIB if device == "cuda" else LIBRARIES_GIB
+    held += CONTEXT_GIB if model.device == "cuda" else LIBRARIES_GIB
     if not uses_vllm:
         return held + rest
     vllm_gib = spec.rollouts.vllm_options.gpu_frac * share_gib
@@ -114,12 +124,16 @@ class _Model:
         return is_merged * (sizes.num_linear_params + sizes.num_embedding_params) * self.number
 
     def adapter(self) -> float:
-        """LoRA's two matrices a module: weights and gradients in float32, optimizer states."""
+        """LoRA's two matrices a module: weights and gradients in float32, optimizer states.
+
+        A KL reference other than the base is the weights once more.
+        """
         shapes, lora = self.architecture.linear_shapes, self.spec.lora
         adapted = [shapes[name] for name in lora.target_modules if name in shapes]
         optim = self.spec.optimization.optim
         moments = 2.0 if "8bit" in optim else 2.0 * FLOAT32_BYTES
-        each = 2 * FLOAT32_BYTES + OPTIMIZER_BYTES.get(optim, moments)
+        num_copies = 2 + (self.spec.method == "grpo" and self.spec.grpo.keeps_reference)
+        each = num_copies * FLOAT32_BYTES + OPTIMIZER_BYTES.get(optim, moments)
         one_layer = lora.r * sum(map(sum, adapted))
         return self.architecture.num_layers * one_layer * each
 

@@ -64,7 +64,7 @@ class Probe:
     """The largest share of the GPU in which the same work ran out of memory; None where the
     first that it was repeated in held it."""
     step_s: float
-    """The second optimizer step; a mean where not every step generates."""
+    """The second optimizer step; a mean where not every step generates or is of one method."""
     evaluation_s: float
     """One evaluation of the final split, from one batch of it."""
     prompt_tokens: int
@@ -86,7 +86,8 @@ class TrialCost:
     num_steps: int
     """Optimizer steps that were timed."""
     step_s: float
-    """Median optimizer step; the mean where not every step generates."""
+    """Median optimizer step; the mean where not every step generates. Of a trial of both methods,
+    the mean of the two by their steps."""
     evaluation_s: float
     """All of its evaluations together."""
     other_s: float
@@ -115,7 +116,8 @@ def shape_of(spec: TrialSpec) -> Mapping[str, Any]:
         "evaluation_batch": spec.evaluation.batch_size,
         "max_evaluation_tokens": spec.max_evaluation_tokens,
         "packages": {name: _version(name) for name in PACKAGES},
-        **(_sft_shape(spec) if spec.method == "sft" else _grpo_shape(spec)),
+        **(_sft_shape(spec) if "sft" in spec.methods else {}),
+        **(_grpo_shape(spec) if "grpo" in spec.methods else {}),
         **spec.distributed.identity,
     }
 
@@ -138,6 +140,7 @@ def _grpo_shape(spec: TrialSpec) -> Mapping[str, Any]:
         "grpo": {name: getattr(grpo, name) for name in SHAPING_FIELDS},
         **_chosen_generation(grpo),
         "has_reference": grpo.beta > 0,
+        **({"keeps_reference": True} if grpo.keeps_reference else {}),
         "has_entropy_bonus": grpo.entropy_coef > 0,
         "is_sorting": [grpo.top_p < 1, spec.evaluation.top_p < 1],
         "rollouts": _chosen_rollouts(spec),

@@ -2,10 +2,10 @@
 
 It does what a trial does, in the trial's order: two optimizer steps on the longest prompts,
 whose completions are forced to their full token limit, then one evaluation batch of the same
-kind on a fresh base. Rewards are computed and thrown away. A supervised trial trains on the
-prompts that are longest with their gold completions. On a GPU it does all that again, limited to
-the share that such a trial would be granted. It belongs into a process of its own
-(``measure_trial``), because a process cannot reset its peak.
+kind on a fresh base. Rewards are computed and thrown away. Supervised training is on the prompts
+that are longest with their gold completions; a trial of both methods does both. On a GPU it does
+all that again, limited to the share that such a trial would be granted. It belongs into a process
+of its own (``measure_trial``), because a process cannot reset its peak.
 """
 
 import json
@@ -184,43 +184,49 @@ class _Work:
         self._tokenizer = load_tokenizer(self._source)
         self._dtype = resolve_dtype(spec.dtype, quantization=spec.quantization)
         self._lengths = _PromptLengths(self._task, self._tokenizer, thinking=spec.thinking)
-        self._is_supervised = spec.method == "sft"
-        num_trained = (
-            NUM_STEPS * spec.sft.completions_per_step
-            if self._is_supervised
-            else spec.grpo.num_dealt_steps(NUM_STEPS) * spec.prompts_per_step
-        )
-        self._training = self._lengths.longest(
-            _trained_on(spec, self._task),
-            num_trained,
-            with_gold=self._is_supervised and not spec.task.draws_golds,
-        )
+        self._parts = [(part, self._longest(part)) for part in spec.parts]
 
     @property
     def prompt_tokens(self) -> int:
         """The longest prompt of the training."""
-        return max(map(self._lengths, self._training))
+        return max(self._lengths(prompt) for _, prompts in self._parts for prompt in prompts)
 
     def do(self, folder: Path) -> _Times:
         """Train and evaluate, with records and checkpoints in an empty ``folder``."""
-        task, steps = self._task, _StepTimes()
-        only = task if self._is_supervised else cast(Task, _OnlyPrompts(task, self._training))
-        with closing(TrialRecords(folder)) as records:
-            context = TrialContext(
-                spec=_every_step(self._spec),
-                folder=folder,
-                dtype=self._dtype,
-                task=only,
-                source=self._source,
-                tokenizer=self._tokenizer,
-                records=records,
-                report=steps,
-                beat=lambda: None,
-            )
-            adapter = _train(context, self._training)
-        free_gpu()
-        evaluation_s = _evaluate(context, adapter, self._lengths, task=task)
-        return _Times(step_s=_mean_step_s(self._spec, steps.seconds), evaluation_s=evaluation_s)
+        num_steps, seconds = self._spec.method_steps, 0.0
+        for part, prompts in self._parts:
+            method, steps = part.method, _StepTimes()
+            only = self._task if method == "sft" else cast(Task, _OnlyPrompts(self._task, prompts))
+            with closing(TrialRecords(folder / method)) as records:
+                context = TrialContext(
+                    spec=_every_step(part),
+                    folder=folder / method,
+                    dtype=self._dtype,
+                    task=only,
+                    source=self._source,
+                    tokenizer=self._tokenizer,
+                    records=records,
+                    report=steps,
+                    beat=lambda: None,
+                )
+                adapter = _train(context, prompts)
+            free_gpu()
+            seconds += num_steps[method] * _mean_step_s(part, steps.seconds)
+        evaluation_s = _evaluate(context, adapter, self._lengths, task=self._task)
+        return _Times(step_s=seconds / sum(num_steps.values()), evaluation_s=evaluation_s)
+
+    def _longest(self, spec: TrialSpec) -> Sequence[Prompt]:
+        is_supervised = spec.method == "sft"
+        num_trained = (
+            NUM_STEPS * spec.sft.completions_per_step
+            if is_supervised
+            else spec.grpo.num_dealt_steps(NUM_STEPS) * spec.prompts_per_step
+        )
+        return self._lengths.longest(
+            _trained_on(spec, self._task),
+            num_trained,
+            with_gold=is_supervised and not spec.task.draws_golds,
+        )
 
 
 def _mean_step_s(spec: TrialSpec, seconds: Sequence[float]) -> float:

@@ -45,9 +45,15 @@ class BaseSettings(BaseModel):
     """Keys that may name a file or folder; relative ones start at the sweep file's folder where it
     is there, else at the working directory."""
     curricula: ClassVar[Mapping[str, Sequence[Mapping[str, object]]]] = MappingProxyType(
-        {"standard": ({"name": "standard", "steps_frac": 1.0},)}
+        {
+            "standard": ({"name": "standard", "steps_frac": 1.0},),
+            "warm_start": (
+                {"name": "gold", "steps_frac": 0.25, "method": "sft"},
+                {"name": "rewards", "steps_frac": 0.75},
+            ),
+        }
     )
-    """Stages by name, in the words of a sweep file."""
+    """Stages by name, in the words of a sweep file; ``warm_start`` needs gold completions."""
 
     @property
     def criteria(self) -> tuple[str, ...]:

@@ -135,5 +135,9 @@ def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:
         str(cell["completions_per_step"]),
         str(cell["max_completion_tokens"]),
         str(cell["max_evaluation_tokens"]),
-        ", ".join(f"{stage['name']} {stage['steps']}" for stage in stages),
+        ", ".join(
+            f"{stage['name']} {stage['steps']}"
+            + ("" if stage["method"] == cell["method"] else f" by {stage['method']}")
+            for stage in stages
+        ),
     )

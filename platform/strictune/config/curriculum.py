@@ -7,30 +7,36 @@ sweep file's (``trial.curricula``). How a stage is trained is the trainable's.
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from strictune.config.base import Problem, Spec
 
-__all__ = ["StageSpec", "Stages", "stage_problems", "stage_steps"]
+__all__ = ["Method", "StageSpec", "Stages", "stage_problems", "stage_steps"]
 
+Method = Literal["grpo", "sft"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 SUM_TOLERANCE = 1e-6
 
 
 class StageSpec(Spec):
-    """One stage: its share of the steps, its mix of difficulties, its temperature."""
+    """One stage: its share of the steps, and where it differs from the rest of the trial."""
 
     name: Name
     """Names the stage's adapter and evaluation folders."""
     steps_frac: Annotated[float, Field(gt=0, le=1)]
     """Share of ``grpo.max_steps``; the shares of all stages add up to 1."""
+    method: Method | None = None
+    """sft trains this stage on gold completions, as many as it would have with grpo; null trains
+    by the trial's ``method``."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate of the stage; null keeps that of ``grpo`` or ``sft``."""
     mix: dict[str, Annotated[float, Field(ge=0)]] | None = None
     """Relative weight of each difficulty; null takes prompts as the data has them."""
     temperature: Annotated[float, Field(gt=0)] | None = None
-    """Sampling temperature of the stage; null keeps ``grpo.temperature``."""
+    """Sampling temperature of the stage; null keeps ``grpo.temperature``. GRPO alone samples."""
     rewards: dict[str, Annotated[float, Field(ge=0)]] | None = None
     """Reward weights of the stage, written as ``trial.rewards``; null keeps the cell's."""
 
@@ -53,7 +59,12 @@ def stage_steps(stages: Sequence[StageSpec], *, max_steps: int) -> tuple[int, ..
 
 
 def stage_problems(
-    stages: Sequence[StageSpec], *, key: str, max_steps: int, difficulties: Sequence[str]
+    stages: Sequence[StageSpec],
+    *,
+    key: str,
+    method: Method,
+    max_steps: int,
+    difficulties: Sequence[str],
 ) -> list[Problem]:
     """Say why these stages cannot be trained; an empty list when they can."""
     problems = []
@@ -63,11 +74,39 @@ def stage_problems(
     names = [stage.name for stage in stages]
     for name in sorted({name for name in names if names.count(name) > 1}):
         problems.append(Problem(key, f"has two stages named {name}; names must differ."))
+    problems += _method_problems(stages, key=key, method=method)
     for index, stage in enumerate(stages):
         problems += _mix_problems(stage, key=f"{key}.{index}.mix", difficulties=difficulties)
     if not problems:
         problems += _empty_stages(stages, key=key, max_steps=max_steps)
     return problems
+
+
+def _method_problems(stages: Sequence[StageSpec], *, key: str, method: Method) -> list[Problem]:
+    """Keep a trial of method sft one of nothing else, and a trial of grpo one that has rewards."""
+    if method == "sft":
+        text = (
+            "= grpo, but the trial's method is sft: it trains on gold completions alone. Leave the "
+            "stage's method out, or set the trial's to grpo."
+        )
+        return [
+            Problem(f"{key}.{index}.method", text)
+            for index, stage in enumerate(stages)
+            if stage.method == "grpo"
+        ]
+    if all(stage.method == "sft" for stage in stages):
+        text = "has method = sft in every stage. Set the trial's method to sft instead."
+        return [Problem(key, text)]
+    return [
+        Problem(
+            f"{key}.{index}.{name}",
+            "has no effect in a stage of method sft, which neither samples nor earns. Drop it.",
+        )
+        for index, stage in enumerate(stages)
+        if stage.method == "sft"
+        for name in ("temperature", "rewards")
+        if getattr(stage, name) is not None
+    ]
 
 
 def _mix_problems(stage: StageSpec, *, key: str, difficulties: Sequence[str]) -> list[Problem]:

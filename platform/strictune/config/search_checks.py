@@ -49,10 +49,11 @@ def _simplex_problems(sweep: SweepSpec, cell: TrialSpec) -> Iterator[Problem]:
     space = sweep.search.space
     simplices = {"rewards": space.rewards} if space.rewards is not None else {}
     simplices |= {f"stage_rewards.{name}": found for name, found in space.stage_rewards.items()}
-    stages = [stage.name for stage in cell.stages]
+    stages = [stage.name for stage in cell.reward_stages]
     for name in space.stage_rewards:
         if name not in stages:
-            text = f"is not a stage of {cell.curriculum}, expected some of {', '.join(stages)}."
+            known = ", ".join(stages)
+            text = f"is not a stage of {cell.curriculum} with rewards, expected some of {known}."
             yield Problem(f"search.space.stage_rewards.{name}", text + did_you_mean(name, stages))
     for key, simplex in simplices.items():
         yield from _weights_problems(sweep, cell, simplex, place=f"search.space.{key}")

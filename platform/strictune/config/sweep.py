@@ -6,10 +6,11 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, model_validator
 
 from strictune.config.base import Problem, Spec, refuse
+from strictune.config.curriculum import Method
 from strictune.config.evaluation import EvaluationSpec
 from strictune.config.search import SearchSpec
 from strictune.config.settings import CROSSED_KEYS, Settings
-from strictune.config.trial import Method, TrialTemplate, VariantName
+from strictune.config.trial import TrialTemplate, VariantName
 from trainables.tasks import TaskSettings
 
 __all__ = ["MATRIX_KEYS", "MatrixSpec", "ResourcesSpec", "SweepSpec"]

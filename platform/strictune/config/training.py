@@ -119,7 +119,9 @@ class GrpoSpec(OptimizationSpec):
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     """Peak learning rate; null takes the default for the model's size."""
     beta: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the KL term (k3) against the base model; 0 loads no reference."""
+    """Weight of the KL term (k3) against the reference; 0 needs none."""
+    kl_reference: Literal["base", "stage_start"] = "base"
+    """What the KL term keeps the model near: the base, or what it was when its stage began."""
     loss_type: Literal["grpo", "dr_grpo", "bnpo", "dapo"] = "dapo"
     """How token losses are averaged: per completion, by a constant, per pass, per step."""
     scale_rewards: Literal["group", "batch", "none"] = "group"
@@ -178,6 +180,11 @@ class GrpoSpec(OptimizationSpec):
     def optimizer_steps_per_generation(self) -> int:
         """Optimizer steps from one generation to the next."""
         return self.batches_per_generation * self.num_iterations
+
+    @property
+    def keeps_reference(self) -> bool:
+        """Whether a copy of the adapter is held as KL reference: the base needs none."""
+        return self.beta > 0 and self.kl_reference == "stage_start"
 
     def num_dealt_steps(self, num_steps: int) -> int:
         """Return for how many steps prompts are dealt: the last generation is a whole one."""

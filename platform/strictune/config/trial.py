@@ -7,14 +7,15 @@ say where a trial runs, not what it is.
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from strictune.config.base import Problem, Spec, did_you_mean, refuse
-from strictune.config.curriculum import Stages, StageSpec, stage_problems, stage_steps
+from strictune.config.curriculum import Method, Stages, StageSpec, stage_problems, stage_steps
 from strictune.config.distributed import DistributedSpec, distributed_problems
 from strictune.config.evaluation import EvaluationSpec
+from strictune.config.identity import identity_of
 from strictune.config.naming import SEPARATOR, cell_name, short_model_name, trial_slug
 from strictune.config.rollouts import RolloutsSpec, rollout_problems
 from strictune.config.training import (
@@ -33,7 +34,6 @@ from trainables.tasks import TaskSettings, load_task
 __all__ = [
     "Attention",
     "CheckpointSpec",
-    "Method",
     "TrialSpec",
     "TrialTemplate",
     "VariantName",
@@ -43,7 +43,6 @@ __all__ = [
 Weights = dict[str, Annotated[float, Field(ge=0)]]
 CurriculumName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,49}$")]
 VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,49}$")]
-Method = Literal["grpo", "sft"]
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4"]
 
 ID_HASH_CHARS = 8
@@ -75,7 +74,8 @@ class TrialTemplate(Spec):
     curriculum: str = "standard"
     """One of the task's curricula or of ``curricula``."""
     method: Method = "grpo"
-    """grpo learns from rewards, sft from gold completions of the same prompts: a control."""
+    """grpo learns from rewards, sft from gold completions of the same prompts: a control. Single
+    stages of a curriculum may be sft under grpo, e.g. in ``warm_start``."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     """Seed of the adapter's initial weights, the order of the data and the sampling."""
     lora: LoraSpec = LoraSpec()
@@ -83,7 +83,8 @@ class TrialTemplate(Spec):
     grpo: GrpoSpec
     """The training, in the words of TRL's ``GRPOConfig``; with sft, which prompts and how many."""
     sft: SftSpec = SftSpec()
-    """The training with ``method: sft``, in the words of TRL's ``SFTConfig``."""
+    """The training in trials and stages of ``method: sft``, in the words of TRL's
+    ``SFTConfig``."""
     trust_remote_code: bool = False
     """Run code that the model's folder or repository brings along. Read it first."""
     rollouts: RolloutsSpec = RolloutsSpec()
@@ -102,15 +103,6 @@ class TrialTemplate(Spec):
     """The checkpoints that a killed trial resumes from."""
     distributed: DistributedSpec = DistributedSpec()
     """How many processes train the trial together."""
-
-
-UNNAMED_AT_DEFAULT = (
-    "epsilon_high",
-    "importance_sampling_level",
-    "entropy_coef",
-    "steps_per_generation",
-)
-"""Fields of ``grpo`` that came after trials had their names: part of a name once they are set."""
 
 
 class TrialSpec(TrialTemplate):
@@ -161,8 +153,7 @@ class TrialSpec(TrialTemplate):
             interim_steps=self.interim_steps,
         )
         problems += self._curriculum_problems()
-        problems += self._gold_problems()
-        refuse(problems or self._stage_weight_problems())
+        refuse(problems or [*self._gold_problems(), *self._stage_weight_problems()])
         return self
 
     def _curriculum_problems(self) -> list[Problem]:
@@ -174,17 +165,24 @@ class TrialSpec(TrialTemplate):
         return stage_problems(
             known[self.curriculum],
             key=f"curricula.{self.curriculum}",
+            method=self.method,
             max_steps=self.grpo.max_steps,
             difficulties=self.task.difficulties,
         )
 
     def _gold_problems(self) -> list[Problem]:
         task = load_task(self.task)
-        if self.method != "sft" or task.has_gold:
+        if "sft" not in self.methods or task.has_gold:
             return []
         text = f"= sft, but task {self.task.kind} knows no gold completions to train on. Use grpo"
         cure = ", or let the model draw its own: task.golds = grammar." if task.has_grammar else "."
-        return [Problem("method", text + cure)]
+        if self.method == "sft":
+            return [Problem("method", text + cure)]
+        return [
+            Problem(f"curricula.{self.curriculum}.{index}.method", text + cure)
+            for index, stage in enumerate(self.stages)
+            if stage.method == "sft"
+        ]
 
     def _stage_weight_problems(self) -> list[Problem]:
         return [
@@ -224,11 +222,9 @@ class TrialSpec(TrialTemplate):
     @property
     def ties(self) -> tuple[str, ...]:
         """Decisive components with weight 0 in a stage; tables mark trials that have any."""
-        if self.method == "sft":
-            return ()
         tied = {
             name
-            for stage in self.stages
+            for stage in self.reward_stages
             for name in tied_components(
                 self.task, self.stage_weights(stage), thinking=self.thinking
             )
@@ -240,10 +236,51 @@ class TrialSpec(TrialTemplate):
         """The stages of this cell's curriculum."""
         return all_curricula(self)[self.curriculum]
 
+    def stage_method(self, stage: StageSpec) -> Method:
+        """Return what trains a stage."""
+        return stage.method or self.method
+
+    @property
+    def reward_stages(self) -> tuple[StageSpec, ...]:
+        """The stages that learn from rewards."""
+        return tuple(stage for stage in self.stages if self.stage_method(stage) == "grpo")
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """What trains the stages, each method once, in their order."""
+        return tuple(dict.fromkeys(map(self.stage_method, self.stages)))
+
+    @property
+    def method_steps(self) -> dict[Method, int]:
+        """The optimizer steps of each method."""
+        steps: dict[Method, int] = dict.fromkeys(self.methods, 0)
+        for stage, num_steps in zip(self.stages, self.stage_steps, strict=True):
+            steps[self.stage_method(stage)] += num_steps
+        return steps
+
+    @property
+    def parts(self) -> tuple[Self, ...]:
+        """The trial as each of its methods would train it alone: what its stages can cost."""
+        if len(self.methods) == 1:
+            return (self,)
+        stages = tuple(stage.model_copy(update={"method": None}) for stage in self.stages)
+        curricula = {self.curriculum: stages}
+        return tuple(
+            self.model_copy(update={"method": method, "curricula": curricula})
+            for method in self.methods
+        )
+
     @property
     def optimization(self) -> OptimizationSpec:
         """The batch, optimizer and schedule that this trial's method reads."""
         return self.sft if self.method == "sft" else self.grpo
+
+    def stage_optimization(self, stage: StageSpec) -> OptimizationSpec:
+        """Return the batch, optimizer and schedule of one stage."""
+        block = self.sft if self.stage_method(stage) == "sft" else self.grpo
+        if stage.learning_rate is None:
+            return block
+        return block.model_copy(update={"learning_rate": stage.learning_rate})
 
     @property
     def completions_per_step(self) -> int:
@@ -258,7 +295,7 @@ class TrialSpec(TrialTemplate):
 
     @property
     def sft_stages(self) -> tuple[SftStage, ...]:
-        """What each stage trains on with sft: what it has with grpo."""
+        """What each stage trains on with sft: as much as it has with grpo."""
         num_workers = self.distributed.num_workers
         return tuple(
             sft_stage(self.sft, self.grpo, grpo_steps=steps, num_workers=num_workers)
@@ -267,10 +304,14 @@ class TrialSpec(TrialTemplate):
 
     @property
     def stage_steps(self) -> tuple[int, ...]:
-        """Optimizer steps of each stage; with grpo they add up to ``grpo.max_steps``."""
-        if self.method == "sft":
-            return tuple(stage.num_steps for stage in self.sft_stages)
-        return stage_steps(self.stages, max_steps=self.grpo.max_steps)
+        """Optimizer steps of each stage; with grpo alone they add up to ``grpo.max_steps``."""
+        steps = stage_steps(self.stages, max_steps=self.grpo.max_steps)
+        return tuple(
+            supervised.num_steps if self.stage_method(stage) == "sft" else num_steps
+            for stage, num_steps, supervised in zip(
+                self.stages, steps, self.sft_stages, strict=True
+            )
+        )
 
     @property
     def max_completion_tokens(self) -> int:
@@ -325,75 +366,8 @@ class TrialSpec(TrialTemplate):
         use. So a new curriculum or a thinking cell added to a finished sweep changes no other
         trial's name. Remote code counts where it is trusted.
         """
-        text = json.dumps(self._identity(), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(identity_of(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def _identity(self) -> dict[str, Any]:
-        identity = self.model_dump(
-            mode="json",
-            exclude={
-                "model_label": True,
-                "variant": True,
-                "allow_ties": True,
-                "checkpoint": True,
-                "curricula": True,
-                "rollouts": True,
-                "method": True,
-                "sft": True,
-                "distributed": True,
-                "trust_remote_code": not self.trust_remote_code,
-                "rewards": True,
-                "rewards_no_think": True,
-                "grpo": {"logging_steps", "max_completion_length", "max_think_length"},
-                "evaluation": {"max_new_tokens", "max_think_tokens"},
-            },
-        )
-        if not self.interim_steps:
-            del identity["interim_steps"]
-        if self.attn_implementation is None:
-            del identity["attn_implementation"]
-        for name in UNNAMED_AT_DEFAULT:
-            if getattr(self.grpo, name) == GrpoSpec.model_fields[name].default:
-                del identity["grpo"][name]
-        identity |= {
-            "task": self.task.identity(),
-            "max_completion_tokens": self.max_completion_tokens,
-            "max_evaluation_tokens": self.max_evaluation_tokens,
-            **self.distributed.identity,
-        }
-        if self.method == "sft":
-            return self._sft_identity(identity)
-        return identity | {
-            "rollouts": self.rollouts.identity,
-            "weights": self.weights,
-            "stages": [self._stage_identity(stage) for stage in self.stages],
-        }
-
-    def _sft_identity(self, identity: dict[str, Any]) -> dict[str, Any]:
-        """Replace what only GRPO reads by what supervised training takes from it."""
-        del identity["grpo"]
-        if self.task.draws_golds:
-            identity["golds"] = {
-                "temperature": self.grpo.temperature,
-                "top_p": self.grpo.top_p,
-                "samples": self.grpo.num_generations,
-                "max_think_tokens": self.thinking * self.grpo.max_think_length,
-            }
-        stages = zip(self.stages, self.sft_stages, strict=True)
-        return identity | {
-            "method": self.method,
-            "sft": self.sft.model_dump(mode="json", exclude={"logging_steps", "match"}),
-            "stages": [
-                {"name": stage.name, "mix": stage.mix, **trained._asdict()}
-                for stage, trained in stages
-            ],
-        }
-
-    def _stage_identity(self, stage: StageSpec) -> dict[str, Any]:
-        identity = stage.model_dump(mode="json", exclude={"rewards"})
-        if stage.rewards is not None:
-            identity["weights"] = self.stage_weights(stage)
-        return identity
 
 
 def all_curricula(spec: TrialSpec) -> dict[str, tuple[StageSpec, ...]]:

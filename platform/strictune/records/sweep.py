@@ -54,6 +54,8 @@ class PlannedStage(BaseModel, frozen=True):
     name: str
     steps: int
     """Its own optimizer steps."""
+    method: str | None = None
+    """What trains it; None in the plan of an older version: the trial's method."""
     weights: dict[str, float] = {}
     """The reward weights that it trains with; empty where it trains without rewards."""
 
@@ -69,6 +71,11 @@ class PlannedCell(BaseModel, frozen=True):
     """Decisive reward components without weight: a wrong answer may tie with a right one."""
     config: dict[str, Any] = {}
     """The settings of its trials, without seed and names."""
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether its stages are trained by different methods, as in a warm start."""
+        return len({stage.method for stage in self.stages}) > 1
 
 
 class Plan(BaseModel, frozen=True):

@@ -132,7 +132,7 @@ def test_weights_below_the_floor_are_outside(tmp_path: Path) -> None:
         ({"settings": {"grpo.betta": {"low": 0, "high": 1}}}, "is not a setting of trial or task"),
         ({"settings": {"lora.r": {"choices": [4, 0]}}}, "makes no trial with lora.r = 0"),
         ({"settings": {"seed": {"choices": [1, 2]}}}, "is crossed by the matrix"),
-        ({"stage_rewards": {"format_basic": {}}}, "is not a stage of standard"),
+        ({"stage_rewards": {"format_basic": {}}}, "is not a stage of standard with rewards"),
         (
             {
                 "settings": {

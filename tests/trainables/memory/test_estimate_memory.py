@@ -139,8 +139,18 @@ def test_supervised_training_generates_only_in_evaluations() -> None:
     assert training(supervised) == training(sampled)
 
 
-def test_a_reference_adds_nothing() -> None:
-    assert guess(trial(grpo={"beta": 0.04})) == guess(trial(grpo={"beta": 0.0}))
+def test_a_reference_adds_nothing_unless_it_is_kept() -> None:
+    base, kept = ({"beta": 0.04, "kl_reference": name} for name in ("base", "stage_start"))
+    assert guess(trial(grpo=base)) == guess(trial(grpo={"beta": 0.0}))
+    assert guess(trial(grpo=kept)) > guess(trial(grpo=base))
+    assert guess(trial(grpo=kept | {"beta": 0.0})) == guess(trial(grpo=base))
+
+
+def test_a_warm_start_takes_what_its_larger_method_takes() -> None:
+    large, steps = {"per_device_train_batch_size": 64}, {"max_steps": 8}
+    for blocks in ({"sft": large, "grpo": steps}, {"grpo": large | steps}):
+        alone = [guess(trial(method=method, **blocks)) for method in ("sft", "grpo")]
+        assert guess(trial(curriculum="warm_start", **blocks)) == max(alone)
 
 
 def test_the_peak_is_what_is_always_held_and_the_largest_of_the_rest() -> None:

@@ -48,7 +48,8 @@ def trial(**more: object) -> TrialSpec:
 def probed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Probe]:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("probe")
-    return folder, probe(trial(), folder)
+    result = probe(trial(), folder)
+    return folder / "grpo", result
 
 
 def test_two_steps_are_taken_with_completions_of_full_length(probed: tuple[Path, Probe]) -> None:
@@ -93,7 +94,7 @@ def test_only_difficulties_that_a_stage_deals_are_probed(tmp_path: Path) -> None
     simple = "{mine: [{name: a, steps_frac: 1, mix: {simple: 1, medium: 0}}]}"
     spec = trial(**{"trial.curricula": simple, "matrix.curriculum": "[mine]"})
     assert probe(spec, tmp_path).prompt_tokens > 0
-    rows = pd.concat(pd.read_parquet(part) for part in tmp_path.glob("rewards/*.parquet"))
+    rows = pd.concat(pd.read_parquet(part) for part in tmp_path.glob("grpo/rewards/*.parquet"))
     assert set(rows["difficulty"]) == {"simple"}
 
 
@@ -101,11 +102,24 @@ def test_a_supervised_trial_is_probed_on_its_longest_golds(tmp_path: Path) -> No
     batch = {"trial.sft.per_device_train_batch_size": 3, "trial.sft.logging_steps": 10}
     result = probe(trial(**{"trial.method": "sft", **batch}), tmp_path)
     assert result.step_s > 0
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "sft" / "metrics.jsonl").read_text().splitlines()
+    ]
     tokens = [line["metrics"]["train/completion_tokens"] for line in lines]
     # Golds of 40 tokens and more are cut there.
     assert tokens == [3 * 40, 6 * 40]
-    assert not list(tmp_path.glob("rewards/*"))
+    assert not list(tmp_path.glob("*/rewards/*"))
+
+
+def test_a_warm_start_is_probed_by_both_methods(tmp_path: Path) -> None:
+    warm = {"matrix.curriculum": "[warm_start]", "trial.grpo.max_steps": 4}
+    result = probe(trial(**warm), tmp_path)
+    seconds = {}
+    for method in ("sft", "grpo"):
+        lines = (tmp_path / method / "metrics.jsonl").read_text().splitlines()
+        seconds[method] = json.loads(lines[-1])["metrics"]["time/step_s"]
+    # One of its steps is supervised.
+    assert result.step_s == pytest.approx((seconds["sft"] + 3 * seconds["grpo"]) / 4)
 
 
 def test_a_probe_runs_in_a_process_of_its_own() -> None:
@@ -161,7 +175,9 @@ def test_the_probe_ends_when_nobody_waits_for_it(tmp_path: Path) -> None:
 
 def test_continuous_batching_generates_to_the_limit_too(tmp_path: Path) -> None:
     probe(trial(**{"trial.rollouts.engine": "continuous_batching"}), tmp_path)
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "grpo" / "metrics.jsonl").read_text().splitlines()
+    ]
     shortest = [line["metrics"]["train/completions/min_length"] for line in lines]
     assert shortest == [40, 40]
 

@@ -26,6 +26,7 @@ WITHOUT_SHAPE = {
 }
 SHAPE_OTHERWISE = {
     "beta",
+    "kl_reference",
     "entropy_coef",
     "top_p",
     "steps_per_generation",
@@ -76,6 +77,7 @@ def test_what_costs_the_same_has_the_same_shape(changes: dict[str, Any]) -> None
         pytest.param({"grpo": {"max_completion_length": 64}}, id="lengths"),
         pytest.param({"grpo": {"optim": "adafactor"}}, id="optimizer"),
         pytest.param({"grpo": {"beta": 0.1}}, id="reference"),
+        pytest.param({"curriculum": "warm_start"}, id="methods"),
         pytest.param({"grpo": {"gradient_checkpointing": False}}, id="checkpointing"),
         pytest.param({"evaluation": {"batch_size": 8}}, id="evaluation-batch"),
         pytest.param({"task": {"kind": "strict_json", "data_seed": 1}}, id="prompts"),
@@ -129,3 +131,26 @@ def test_difficulties_that_no_stage_deals_are_left_out() -> None:
 
 def test_costs_that_were_measured_before_attention_could_be_chosen_are_found() -> None:
     assert "attn_implementation" not in shape_of(trial())
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_same"),
+    [
+        pytest.param({"sft": {"learning_rate": 1e-3}, "grpo": {"max_steps": 99}}, True, id="rates"),
+        pytest.param({"grpo": {"kl_reference": "stage_start"}}, True, id="no-kl"),
+        pytest.param({"sft": {"per_device_train_batch_size": 16}}, False, id="sft-batch"),
+        pytest.param({"grpo": {"per_device_train_batch_size": 16}}, False, id="grpo-batch"),
+        pytest.param({"grpo": {"beta": 0.1}}, False, id="reference"),
+        pytest.param({"method": "sft"}, False, id="method"),
+    ],
+)
+def test_a_warm_start_has_the_shape_of_both_methods(changes: dict[str, Any], is_same: bool) -> None:
+    warm = {"curriculum": "warm_start"}
+    assert (shape_digest(trial(**warm | changes)) == shape_digest(trial(**warm))) is is_same
+
+
+def test_a_reference_of_its_own_has_another_shape_than_the_base() -> None:
+    base, own = (
+        trial(grpo={"beta": 0.1, "kl_reference": name}) for name in ("base", "stage_start")
+    )
+    assert shape_digest(base) != shape_digest(own)

@@ -79,7 +79,7 @@ class CellStudy:
         self._sweep = sweep
         self._seeds = [trial.seed for trial in members]
         self._folder = folder
-        self._interim_steps = self.search.scheduler.interim_steps(self.cell.grpo.max_steps)
+        self._interim_steps = self.search.scheduler.interim_steps(sum(self.cell.stage_steps))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self.study = optuna.create_study(
