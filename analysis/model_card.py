@@ -98,7 +98,8 @@ def model_card(
         *_front_matter(spec, is_merged=is_merged),
         f"# {spec.display_name}",
         "",
-        f"{kind}: {spec.model}, trained {_HOW[spec.method]} {spec.task.kind}, thinking "
+        f"{kind}: {spec.model}, trained {', then '.join(_HOW[one] for one in spec.methods)} "
+        f"{spec.task.kind}, thinking "
         f"{'on' if spec.thinking else 'off'}. Trial `{spec.trial_id}` of strictune.",
     ]
     for title, body in sections.items():
@@ -113,7 +114,7 @@ def _front_matter(spec: TrialSpec, *, is_merged: bool) -> list[str]:
         *([f"base_model: {json.dumps(spec.model)}"] if is_hub_id else []),
         f"library_name: {'transformers' if is_merged else 'peft'}",
         "pipeline_tag: text-generation",
-        f"tags: [{spec.method}, strictune]",
+        f"tags: [{', '.join(spec.methods)}, strictune]",
         "---",
         "",
     ]

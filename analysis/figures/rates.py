@@ -51,6 +51,7 @@ _ARMS = {
     "untrained": (_GREY, "circle"),
     "grammar": ("#e69f00", "square"),
     "sft": ("#3c8d5f", "triangle-up"),
+    "sft and grpo": ("#8e5a9e", "cross"),
     "grpo": (_BLUE, "diamond"),
 }
 
@@ -104,7 +105,7 @@ def control_arms(rows: Rows) -> Any:
     """Draw what trained models are held against, one row an arm and one panel a model.
 
     Args:
-        rows: panel, name, arm (untrained, grammar, sft or grpo), rate, low, high.
+        rows: panel, name, arm (untrained, grammar, sft, grpo or both), rate, low, high.
     """
     arms = [arm for arm in _ARMS if arm in in_order(rows, "arm")]
     marks = named_channels("arm", arms, *zip(*(_ARMS[arm] for arm in arms), strict=True))

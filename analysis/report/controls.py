@@ -2,12 +2,12 @@
 
 Beside its baseline each untrained model may have been measured under the grammar of its
 prompts' answers (``strictune evaluate --sweep SWEEP --constrain``), and cells may be trained on
-gold completions instead of rewards (``method: sft``).
+gold completions instead of rewards (``method: sft``) or before them (``curriculum: warm_start``).
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +34,8 @@ from analysis.tables import (
 from analysis.trials import Comparison
 from analysis.verdicts import Verdict, compared_verdict, effect, effect_text
 from analysis.wording import contrast_sentences
-from strictune.config.naming import short_model_name
-from strictune.records import CONTROLS, STUDIES
+from strictune.config.naming import GRPO, short_model_name
+from strictune.records import CONTROLS, STUDIES, PlannedTrial
 
 __all__ = ["ANSWERS", "ARMS", "control_note", "control_rows", "control_sentences"]
 
@@ -44,6 +44,8 @@ GRAMMAR = "grammar"
 METHOD, SFT = "method", "sft"
 CONFORMANT, CORRECT = "conformant", "correct"
 """The criteria of an answer that fits its schema, and of one that is the expected one."""
+MIXED = "sft and grpo"
+"""The arm of cells whose stages are trained by both."""
 _LETTERS = 12
 """Of a part of a key: enough for words, and to tell two hashes apart."""
 
@@ -96,15 +98,18 @@ def control_rows(
     """
     controls = _read_controls(sweep)
     groups = _by_baseline(compared)
+    mixed = {cell.name for cell in sweep.plan.cells if cell.is_mixed}
     rows: list[Row] = []
     for members in groups:
         baseline = members[0].gain.baseline if members[0].gain else None
         held = [one for one in controls if baseline is not None and _is_control(one, baseline)]
-        if held or any(one.plan.method == SFT for one in members):
+        if held or any(_arm(one.plan, mixed) != GRPO for one in members):
             setting = _setting(members[0], [others[0] for others in groups])
             found = (
                 *_untrained_rows(baseline, held, sweep.plan.primary_criterion),
-                *_trained_rows(members, cells, sweep.plan.primary_criterion, held=held[:1]),
+                *_trained_rows(
+                    members, cells, sweep.plan.primary_criterion, held=held[:1], mixed=mixed
+                ),
             )
             plan = members[0].plan
             facts = {
@@ -239,14 +244,19 @@ def _trained_rows(
     criterion: str,
     *,
     held: Sequence[Measured],
+    mixed: Collection[str],
 ) -> Iterator[Row]:
     """Yield supervised cells before learned ones, else in the order of the plan."""
     by_cell: dict[str, list[Comparison]] = {}
     for one in members:
         by_cell.setdefault(one.plan.cell, []).append(one)
     for name, seeds in sorted(by_cell.items(), key=lambda item: item[1][0].plan.method != SFT):
-        kind = SFT if seeds[0].plan.method == SFT else "grpo"
+        kind = _arm(seeds[0].plan, mixed)
         yield _row(kind, name, _trials(seeds), criterion, verdict=cells.get(name), held=held)
+
+
+def _arm(plan: PlannedTrial, mixed: Collection[str]) -> str:
+    return MIXED if plan.cell in mixed else plan.method
 
 
 def _row(
@@ -261,7 +271,7 @@ def _row(
     """Return an arm; its rate is the mean over the seeds and about these runs."""
     ours = group(runs, criterion)
     rate = _rate(ours.rates.mean(axis=0), runs)
-    is_trained = kind in (SFT, "grpo")
+    is_trained = kind in (SFT, GRPO, MIXED)
     against_grammar = None
     if held:
         found = compare(ours, group(held, criterion, is_trained=False))

@@ -1,24 +1,31 @@
 """What trials reached at the ends of their stages, on the validation split.
 
 Models of one sweep take as many steps, and may write completions of other lengths meanwhile, so
-the one that ends higher may only have seen more. So two trials that differ in the model alone are
-compared at the latest two ends whose completion tokens differ by a tenth at most. Exploratory:
-intervals, without p.
+the one that ends higher may only have seen more; so may a trial that begins on gold completions.
+Two trials that differ in the model alone, or in a curriculum of both methods, are compared at the
+latest two ends whose completion tokens differ by a tenth at most. Exploratory: intervals, no p.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate, combinations
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.groups import compare, differing_factors, group, parts
+from analysis.groups import (
+    FACTORS,
+    compare,
+    differing_factors,
+    group,
+    level_text,
+    level_texts,
+    parts,
+)
 from analysis.measured import Measured, difference
 from analysis.records import TOKENS, RunRecord, SweepRecords, prompt_table, samples_without_texts
 from analysis.report.answers import Facts, RunRows, class_rates, error_class_names
 from analysis.tables import NOT_MEASURED, Column, Row, Table, bounds, effect_in, number
 from analysis.verdicts import Effect, effect, effect_text
-from strictune.config.naming import short_model_name
 from strictune.records import PlannedTrial
 
 __all__ = ["EQUAL_TOKENS", "Stage", "equal_token_rows", "planned_stages", "stage_tables"]
@@ -28,9 +35,9 @@ TOLERANCE = 0.1
 
 EQUAL_TOKENS = Table(
     "equal_tokens",
-    "Models at equal tokens",
+    "At equal tokens",
     (
-        Column("models", lambda row: f"{row['level']} against {row['against']}"),
+        Column("compared", lambda row: f"{row['level']} against {row['against']}"),
         Column("in", "within"),
         Column("after stage", "stages", lambda names: " / ".join(dict.fromkeys(names))),
         Column("tokens trained on", "tokens", lambda tokens: " / ".join(map(number, tokens))),
@@ -104,19 +111,23 @@ def stage_tables(facts: Facts, run: RunRecord, stages: Sequence[Stage], criterio
 def equal_token_rows(sweep: SweepRecords) -> list[Row]:
     """Compare trials that differ in the model alone, in the order of the plan.
 
+    So are those that differ in the curriculum alone, where one of the two has stages of both
+    methods.
+
     Returns:
-        One row a pair: delta_pp with bounds, the first model minus the second; NaN where there is
+        One row a pair: delta_pp with bounds, the first side minus the second; NaN where there is
         a ``problem``. Without ends of equal tokens the row is about the last ends.
 
     Raises:
         StorageError: Samples cannot be read.
     """
     stages = planned_stages(sweep)
+    mixed = {cell.name for cell in sweep.plan.cells if cell.is_mixed}
     rows = []
     pairs = [
         (ours, theirs)
         for theirs, ours in combinations(sweep.plan.trials, 2)
-        if differing_factors(ours, theirs) == ["model"] and ours.seed == theirs.seed
+        if ours.seed == theirs.seed and _is_compared(ours, theirs, mixed)
     ]
     for ours, theirs in pairs:
         runs = sweep.trial(ours.trial_id), sweep.trial(theirs.trial_id)
@@ -129,6 +140,13 @@ def equal_token_rows(sweep: SweepRecords) -> list[Row]:
     return rows
 
 
+def _is_compared(ours: PlannedTrial, theirs: PlannedTrial, mixed: Collection[str]) -> bool:
+    factors = differing_factors(ours, theirs)
+    return factors == ["model"] or (
+        factors == ["curriculum"] and (ours.cell in mixed or theirs.cell in mixed)
+    )
+
+
 def _equal_token_row(
     plans: tuple[PlannedTrial, PlannedTrial],
     runs: tuple[RunRecord, RunRecord],
@@ -138,6 +156,8 @@ def _equal_token_row(
 ) -> Row:
     found = _latest_equal(after, before)
     ends = found or (after[-1], before[-1])
+    (factor,) = differing_factors(*plans)
+    level, against = level_texts(*plans, factor)
     shown, problem = Effect(estimate_pp=math.nan, low_pp=math.nan, high_pp=math.nan), None
     if found is None:
         problem = f"never within {TOLERANCE:.0%}"
@@ -151,9 +171,9 @@ def _equal_token_row(
         else:
             problem = "on different prompts"
     return {
-        "level": short_model_name(plans[0].model),
-        "against": short_model_name(plans[1].model),
-        "within": _within(plans[0]),
+        "level": level,
+        "against": against,
+        "within": _within(plans[0], factor),
         "stages": [end.stage for end in ends],
         "tokens": [end.tokens for end in ends],
         **bounds(shown),
@@ -212,7 +232,6 @@ def _latest_equal(
     return max(pairs, key=lambda pair: min(pair[0].tokens, pair[1].tokens), default=None)
 
 
-def _within(plan: PlannedTrial) -> str:
-    thinking = "think" if plan.thinking else "no-think"
-    own = [plan.variant] if plan.variant is not None else []
-    return ", ".join([thinking, plan.curriculum, plan.method, *own, f"seed {plan.seed}"])
+def _within(plan: PlannedTrial, factor: str) -> str:
+    shared = [key for key in FACTORS if key != factor and getattr(plan, key) is not None]
+    return ", ".join([*(level_text(plan, key) for key in shared), f"seed {plan.seed}"])

@@ -57,6 +57,14 @@ def test_figures_are_those_of_the_verdicts(run: Path) -> None:
     assert "240 completions of 240 prompts in 60 families" in text
 
 
+def test_an_adapter_of_both_methods_says_so(tmp_path: Path) -> None:
+    run = judged_run(tmp_path / "sweep", FakeTrial(trial_id="t1"), "matrix.curriculum=[warm_start]")
+    text = card(run)
+    assert "trained on gold completions of, then by GRPO on strict_json" in text
+    assert yaml.safe_load(text.split("---")[1])["tags"] == ["sft", "grpo", "strictune"]
+    assert "reward weights: format" in section(text, "Training")
+
+
 def test_a_supervised_adapter_says_what_it_was_trained_on(tmp_path: Path) -> None:
     trial = FakeTrial(trial_id="t1", method="sft")
     text = card(judged_run(tmp_path / "sweep", trial, "trial.method=sft"))

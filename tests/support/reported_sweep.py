@@ -112,8 +112,7 @@ def _baseline(trial: TrialSpec) -> str:
 
 def _stages(trial: TrialSpec) -> tuple[str, ...]:
     """The stages that have been evaluated; the last of three has not."""
-    standard = trial.curriculum == "standard"
-    return ("standard",) if standard else ("format_basics", "progressive")
+    return tuple(stage.name for stage in trial.stages[:2])
 
 
 def _write_samples(folder: Path, samples: pd.DataFrame) -> None:

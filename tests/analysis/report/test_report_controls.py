@@ -8,6 +8,7 @@ from reported_sweep import Drawing, write_control, write_reported_sweep
 
 from analysis.report import Report, catalogue, write_report
 from analysis.report.controls import control_note
+from analysis.report.gathering import gather
 from analysis.report.prompts import SweepPrompts
 from analysis.sweep import sweep_verdicts
 
@@ -68,6 +69,23 @@ def test_the_page_has_the_same_table_and_a_figure(report: Report) -> None:
     assert arms.count("<tr>") == 5
     assert "untrained, under the grammar" in arms
     assert 'id="figure-control_arms"' in page
+
+
+def test_a_warm_start_is_an_arm_of_both_methods(tmp_path: Path) -> None:
+    overrides = [
+        "matrix={curriculum: [standard, warm_start], method: [sft, grpo]}",
+        "contrasts=[curriculum]",
+    ]
+    write_reported_sweep(tmp_path / "demo", Drawing(num_prompts=12), overrides=overrides)
+    found = gather(tmp_path / "demo").tables["controls"]
+    assert [(row["arm"], row["name"].removeprefix("tiny · no-think · ")) for row in found] == [
+        ("untrained", "untrained"),
+        ("sft", "standard · sft"),
+        ("sft", "warm-start · sft"),
+        ("grpo", "standard"),
+        ("sft and grpo", "warm-start"),
+    ]
+    assert 'id="figure-control_arms"' in write_report(tmp_path / "demo").html.read_text()
 
 
 def test_a_sweep_without_controls_says_how_to_run_one(tmp_path: Path) -> None:

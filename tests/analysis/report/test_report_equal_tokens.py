@@ -1,4 +1,4 @@
-"""Models compared where they had trained on as many tokens."""
+"""Models, and curricula of both methods, compared where they had trained on as many tokens."""
 
 import json
 from pathlib import Path
@@ -22,13 +22,13 @@ TWO_MODELS = (
 )
 
 
-def write_tokens(folder: Path, tokens: dict[str, list[float]]) -> None:
-    """Say how many tokens each model had trained on at the ends of its stages."""
+def write_tokens(folder: Path, tokens: dict[str, list[float]], *, by: str = "model") -> None:
+    """Say how many tokens each model, or curriculum, had trained on at the ends of its stages."""
     plan = json.loads((folder / "plan.json").read_text())
     for trial in plan["trials"]:
         stages = next(cell for cell in plan["cells"] if cell["name"] == trial["cell"])["stages"]
         step, lines = 0, []
-        for stage, number in zip(stages, tokens[trial["model"]], strict=False):
+        for stage, number in zip(stages, tokens[trial[by]], strict=False):
             step += stage["steps"]
             metrics = {"train/completion_tokens": number}
             lines.append(json.dumps({"step": step, "time": 1e9, "metrics": metrics}) + "\n")
@@ -59,6 +59,32 @@ def test_the_latest_ends_of_equal_tokens_are_compared(
     assert ("never within 10%" in shown["difference, validation"]) is not is_measured
 
 
+@pytest.mark.parametrize(
+    ("standard", "stages", "is_measured"),
+    [
+        pytest.param([190], ["rewards", "standard"], True, id="at-the-end"),
+        pytest.param([50], ["gold", "standard"], True, id="after-gold"),
+        pytest.param([100], ["rewards", "standard"], False, id="never"),
+    ],
+)
+def test_a_warm_start_is_compared_with_what_had_as_many_tokens(
+    tmp_path: Path, standard: list[float], stages: list[str], is_measured: bool
+) -> None:
+    folder = tmp_path / "s"
+    curricula = "matrix.curriculum=[standard, warm_start, three_stage]"
+    overrides = (curricula, "matrix.thinking=[false]", "matrix.seed=[0]", "contrasts=[curriculum]")
+    write_reported_sweep(folder, Drawing(num_prompts=30), overrides=overrides)
+    tokens = {"standard": standard, "warm_start": [50, 200], "three_stage": [1, 2, 3]}
+    write_tokens(folder, tokens, by="curriculum")
+    first, other = gather(folder).tables["equal_tokens"]
+    assert (first["level"], first["against"]) == ("warm_start", "standard")
+    assert first["stages"] == stages
+    assert (first["problem"] is None) is is_measured
+    assert first["within"] == "tiny, no-think, grpo, seed 0"
+    # Two curricula of rewards alone stand in no row.
+    assert (other["level"], other["against"]) == ("three_stage", "warm_start")
+
+
 def test_equal_tokens_on_different_prompts_are_not_called_unequal(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     write_reported_sweep(folder, Drawing(num_prompts=30), overrides=TWO_MODELS)
@@ -78,7 +104,7 @@ def test_both_pages_show_them_and_one_model_has_none(tmp_path: Path) -> None:
     report = write_report(folder)
     for page in (report.html, report.markdown):
         text = page.read_text(encoding="utf-8")
-        assert "Models at equal tokens" in text
+        assert "At equal tokens" in text
         assert "2,000,000 / 2,000,000" in text
     write_reported_sweep(tmp_path / "one", Drawing(num_prompts=30), overrides=TWO_MODELS[1:])
     assert gather(tmp_path / "one").tables["equal_tokens"] == []
