@@ -18,6 +18,7 @@ from trl import GRPOTrainer
 from trainables.adapters import continue_adapter, keep_reference, widen_adapter
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage, order_prompts
+from trainables.flat_groups import DroppingTrainer
 from trainables.grpo_arguments import grpo_arguments
 from trainables.models import load_base_model, lora_config
 from trainables.record_keeper import RecordKeeper
@@ -65,7 +66,8 @@ def build_grpo_trainer(
         if spec.task.decisive_components(spec.thinking)
         else spec.stage_weights(stage.spec),
     )
-    trainer = _MeteredTrainer(
+    trainer_of = _DroppingTrainer if spec.grpo.flat_groups == "drop" else _MeteredTrainer
+    trainer = trainer_of(
         model=model,
         reward_funcs=scorer.reward_functions(),
         args=grpo_arguments(
@@ -144,6 +146,10 @@ class _MeteredTrainer(GRPOTrainer):  # type: ignore[misc]
         mean, p99, _ = ranks.mean(dim=0).tolist()
         for name, value in (("mean", mean), ("p99", p99), ("max", float(ranks[:, 2].max()))):
             self._metrics["train"][f"sampling/sampling_logp_difference/{name}"].append(value)
+
+
+class _DroppingTrainer(_MeteredTrainer, DroppingTrainer):
+    """The same without flat groups."""
 
 
 def _row(prompt: Prompt, text: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ NOT_TRL_FIELDS = (
     "max_think_length",
     "temperature",
     "kl_reference",
+    "flat_groups",
 )
 
 

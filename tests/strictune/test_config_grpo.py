@@ -9,7 +9,14 @@ from pydantic import ValidationError
 from strictune.config import GrpoSpec, TrialSpec
 from strictune.config.training import Optimizer, Scheduler
 
-OURS = {"max_steps", "max_think_length", "logging_steps", "learning_rate", "kl_reference"}
+OURS = {
+    "max_steps",
+    "max_think_length",
+    "logging_steps",
+    "learning_rate",
+    "kl_reference",
+    "flat_groups",
+}
 """Fields whose default, or existence, is ours and not TRL's."""
 
 ASK_TRL = """
@@ -59,6 +66,11 @@ def test_optimizers_and_schedulers_exist_in_transformers(trl: dict[str, list[str
             {"multi_objective_aggregation": "normalize_then_sum", "scale_rewards": "none"},
             "scale_rewards = none has no effect",
             id="ignored-scale",
+        ),
+        pytest.param(
+            {"flat_groups": "drop", "entropy_coef": 0.01},
+            "entropy_coef = 0.01 cannot be had with flat_groups = drop",
+            id="bonus-of-dropped-groups",
         ),
         pytest.param({"learning_rate": float("nan")}, "finite", id="nan"),
         pytest.param({"temperature": 0}, "greater than 0", id="greedy-training"),

@@ -95,6 +95,7 @@ def test_the_published_preset_pins_the_published_setup() -> None:
         "use_bias_correction_kl": False,
         "multi_objective_aggregation": "sum_then_normalize",
         "mask_truncated_completions": False,
+        "flat_groups": "keep",
         "gradient_checkpointing": True,
     }
 

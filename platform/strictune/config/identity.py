@@ -16,6 +16,7 @@ UNNAMED_AT_DEFAULT = (
     "entropy_coef",
     "steps_per_generation",
     "kl_reference",
+    "flat_groups",
 )
 """Fields of ``grpo`` that came after trials had their names: part of a name once they are set."""
 

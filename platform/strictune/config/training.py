@@ -158,6 +158,10 @@ class GrpoSpec(OptimizationSpec):
     """Whether components are summed before or after their group's normalization."""
     mask_truncated_completions: bool = False
     """Leave completions that hit the token limit out of the loss."""
+    flat_groups: Literal["keep", "drop"] = "keep"
+    """What becomes of groups whose completions all earn the same. keep: they teach nothing, and
+    shrink the step of the others. drop: they leave the loss, KL term included, and what it is
+    divided by."""
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
@@ -200,6 +204,14 @@ class GrpoSpec(OptimizationSpec):
                     f"= {self.scale_rewards} has no effect with multi_objective_aggregation = "
                     "normalize_then_sum, which divides each component by its group's deviation. "
                     "Leave scale_rewards at group.",
+                )
+            ]
+        if self.flat_groups == "drop" and self.entropy_coef > 0:
+            return [
+                Problem(
+                    "entropy_coef",
+                    f"= {self.entropy_coef:g} cannot be had with flat_groups = drop: the bonus is "
+                    "a mean over all groups. Set entropy_coef to 0, or flat_groups to keep.",
                 )
             ]
         return []

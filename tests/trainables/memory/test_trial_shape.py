@@ -22,6 +22,7 @@ WITHOUT_SHAPE = {
     "use_bias_correction_kl",
     "multi_objective_aggregation",
     "mask_truncated_completions",
+    "flat_groups",
     "logging_steps",
 }
 SHAPE_OTHERWISE = {
