@@ -4,12 +4,13 @@ import argparse
 import json
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from strictune.config import SamplingSpec
@@ -17,12 +18,27 @@ from trainables.builtin import BUILTIN_MODELS
 from trainables.evaluation.suite import evaluate_suite
 from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.tasks.task import Prompt, Task
-from trainables.tiny.tokenizer import train_tokenizer
 from trainables.tiny.warm_up import DrawExample, WarmUp, new_model, warm_up
 
 __all__ = ["Recipe", "build", "run_build"]
 
 NUM_TOKENIZER_TEXTS = 8000
+VOCABULARY_SIZE = 960
+END = "<|im_end|>"
+START = "<|im_start|>"
+PAD = "<|pad|>"
+
+# Runs of letters, single digits, runs of spaces, single marks, fences in one piece.
+PIECES = r" ?\p{L}+|\p{N}|`{3}|\n +| ?[^\s\p{L}\p{N}]|\s+"
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    f"{START}{{{{ message['role'] }}}}\n{{{{ message['content'] }}}}{END}\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}"
+    f"{START}assistant\n"
+    "{% endif %}"
+)
 
 PHASE_HEAD = """\
 | phase | steps | tokens | minutes on two cores | flawed answers | factor on the learning rates |
@@ -79,7 +95,7 @@ def run_build(recipe: Recipe, *, module: str, about: str | None) -> int:
 def build(recipe: Recipe, out: Path) -> bool:
     """Train, measure and write the model; return whether its rates are in range."""
     prompts = recipe.draw_prompts()
-    tokenizer = train_tokenizer(_example_texts(prompts, recipe))
+    tokenizer = _train_tokenizer(_example_texts(prompts, recipe))
     model = new_model(tokenizer)
     efforts = [
         warm_up(model, tokenizer, prompts, phase, draw=recipe.draw_example)
@@ -110,6 +126,41 @@ def _example_texts(prompts: Sequence[Prompt], recipe: Recipe) -> list[str]:
         "\n".join([*(message["content"] for message in example.messages), example.completion])
         for example in examples
     ]
+
+
+def _train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Learn a byte-level BPE from the model's training texts, with a ChatML template.
+
+    Digits stay single, so that counts and ranges are read digit by digit, and a key between quotes
+    has the same tokens in the instruction and in the answer, so that writing it is copying.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY_SIZE,
+        special_tokens=[PAD, START, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    # Ordinary text to the scorer, but one token each for the model.
+    tokenizer.add_tokens(
+        [AddedToken(tag, normalized=False, special=False) for tag in ("<think>", "</think>")]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=PAD,
+        chat_template=CHAT_TEMPLATE,
+        padding_side="left",
+        model_max_length=1024,
+    )
 
 
 def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:

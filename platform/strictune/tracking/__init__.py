@@ -8,9 +8,13 @@ mlflow, when a store is opened.
 
 from strictune.addresses import without_password
 from strictune.tracking.background import MirrorThread
-from strictune.tracking.identity import default_tracking_uri, read_identity, tracking_uri_for
+from strictune.tracking.identity import (
+    default_tracking_uri,
+    read_identity,
+    runs_page,
+    tracking_uri_for,
+)
 from strictune.tracking.mirror import Mirror, SyncReport, replay
-from strictune.tracking.pages import runs_page
 from strictune.tracking.registry import Promotion, promote
 
 __all__ = [

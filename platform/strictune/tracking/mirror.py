@@ -30,12 +30,12 @@ from strictune.errors import StorageError
 from strictune.tracking import names
 from strictune.tracking.identity import (
     SweepIdentity,
+    experiment_tags,
     folder_tag,
     new_sweep_id,
     read_identity,
     write_identity,
 )
-from strictune.tracking.pages import experiment_tags
 from strictune.tracking.points import Point, is_copied, read_batches
 from strictune.tracking.reader import RunKey, RunRecord, SweepReader, SweepView
 from strictune.tracking.store import StoredRun, TrackingStore

@@ -1,23 +1,54 @@
-"""All trials of a sweep and the sweep's own state, at one moment."""
+"""All trials of a sweep and the sweep's own state, at one moment.
 
+The process that runs a sweep writes ``driver.json`` when it starts and removes it when it ends. A
+process that was killed leaves it behind, and its process id may have been given to another one.
+"""
+
+import json
 import shlex
+import socket
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
+
+import psutil
 
 from strictune.config import load_trial
 from strictune.errors import SpecError, StorageError
 from strictune.records import TRIALS, Plan, PointState, read_plan, read_studies
-from strictune.watch.driver import Driver, read_driver
 from strictune.watch.trial import TrialFacts, TrialRow, TrialWatch
 
-__all__ = ["SweepSnapshot", "SweepState", "SweepWatch"]
+__all__ = ["Driver", "SweepSnapshot", "SweepState", "SweepWatch", "read_driver"]
+
+CLOCK_TOLERANCE_S = 5.0
+"""How far the start of a process and what it wrote as its time may lie apart."""
 
 SweepState = Literal["running", "stopped", "ended"]
+
+
+class Driver(NamedTuple):
+    """The content of ``driver.json``."""
+
+    pid: int
+    host: str
+    started: float
+    """In seconds since the epoch."""
+
+    def status(self) -> Literal["alive", "gone", "elsewhere"]:
+        """Whether the process runs; unknown for another machine."""
+        if self.host != socket.gethostname():
+            return "elsewhere"
+        try:
+            process = psutil.Process(self.pid)
+            is_another = process.create_time() > self.started + CLOCK_TOLERANCE_S
+            has_ended = process.status() == psutil.STATUS_ZOMBIE
+        except psutil.Error:  # It may be another user's, which cannot be inspected.
+            return "alive" if psutil.pid_exists(self.pid) else "gone"
+        return "gone" if is_another or has_ended else "alive"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +71,15 @@ class SweepSnapshot:
     def num_by_state(self) -> Mapping[str, int]:
         """Trials by state."""
         return Counter(row.state for row in self.trials)
+
+
+def read_driver(folder: Path) -> Driver | None:
+    """Return the process that runs the sweep in ``folder``, None without a valid file."""
+    try:
+        content = json.loads((folder / "driver.json").read_bytes())
+        return Driver(int(content["pid"]), str(content["host"]), float(content["started"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class SweepWatch:
