@@ -88,7 +88,7 @@ VERBS = (
     ),
     Verb(
         "export",
-        "write a trial's result as a model folder with its GPU",
+        "write a trial's result as a model folder with its model card",
         "strictune export quickstart/TRIAL --merge --out models/mine",
     ),
     Verb(
