@@ -8,6 +8,8 @@ import csv
 import gzip
 import io
 import json
+import logging
+from collections import Counter
 from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
@@ -112,6 +114,8 @@ def _csv_rows(file: Path) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader(io.StringIO(_text(file), newline=""))
     header: list[str] = next(reader, [])
+    if twice := [name for name, times in Counter(header).items() if times > 1]:
+        raise SpecError(f"{file}:1: the header names {', '.join(twice)} twice. Rename one of them.")
     places, rows = [], []
     try:
         for fields in reader:
@@ -205,7 +209,10 @@ def _hub_rows(source: HubSource) -> Iterator[Row]:
     # Heavy, and only this source needs it.
     import datasets
 
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
     try:
+        hub.setLevel(logging.ERROR)  # It warns of each retry; the error says enough.
         found = datasets.load_dataset(
             source.dataset, source.name, split=source.split, revision=source.revision
         )
@@ -216,5 +223,7 @@ def _hub_rows(source: HubSource) -> Iterator[Row]:
             f"{source}: cannot be loaded from the hub ({reason[0]}). Check the name, or save the "
             "data set to a file where there is no network."
         ) from error
+    finally:
+        hub.setLevel(level)
     for number, values in enumerate(found, start=1):
         yield Row(f"{source}: row {number}", values)

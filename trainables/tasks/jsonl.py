@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 from strictune.errors import SpecError
 from trainables.tasks.task import Message
 
-__all__ = ["Row", "read_rows", "shown"]
+__all__ = ["Row", "error_line", "read_rows", "shown"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -135,11 +135,19 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
+def error_line(error: BaseException) -> str:
+    """Return an error of foreign code as messages show it: its type and its first line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 def _row(line: bytes, where: str) -> Row:
     try:
         text = line.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError as error:
-        raise SpecError(f"{where}: cannot be read as UTF-8 text ({error}).") from error
+        raise SpecError(
+            f"{where}: cannot be read as UTF-8 text ({error}). Save the file as UTF-8."
+        ) from error
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:

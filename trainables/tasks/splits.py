@@ -29,6 +29,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 ROWS_PER_REPORT = 1000
+MAX_PROMPT_CHARS = 1_000_000
 MIN_FAMILIES = 2
 """Of an evaluation split: intervals are clustered by family."""
 
@@ -97,7 +98,7 @@ def prompt_text(row: Row, column: str) -> str:
     """Return the text of a row's prompt, which is text or chat messages.
 
     Raises:
-        SpecError: It is neither.
+        SpecError: It is neither, or longer than any model reads.
     """
     if column not in row.values:
         raise SpecError(
@@ -107,8 +108,19 @@ def prompt_text(row: Row, column: str) -> str:
         )
     given: Any = row.values[column]
     if isinstance(given, str):
-        return row.text(column)
-    return "\n\n".join(message["content"] for message in row.messages(column))
+        text = row.text(column)
+    elif not isinstance(given, list | tuple):
+        raise SpecError(
+            f"{row.where}: {column} = {shown(given)}, expected text or a list of chat messages."
+        )
+    else:
+        text = "\n\n".join(message["content"] for message in row.messages(column))
+    if len(text) > MAX_PROMPT_CHARS:
+        raise SpecError(
+            f"{row.where}: {column} holds {len(text):,} characters, expected at most "
+            f"{MAX_PROMPT_CHARS:,}. Shorten it, or take the row out."
+        )
+    return text
 
 
 def text_family(text: str) -> str:

@@ -122,7 +122,13 @@ GOOD = sums(40)
             r"r.jsonl:2: column 'prompt' is missing.*Found question",
             id="no-prompt",
         ),
-        pytest.param("r.jsonl", '{"prompt": 3}', r"r.jsonl:1: prompt = 3, expected", id="number"),
+        pytest.param("r.jsonl", '{"prompt": 3}', r":1: prompt = 3, expected text or", id="number"),
+        pytest.param(
+            "r.jsonl",
+            json.dumps({"prompt": "x" * 1_000_001}),
+            r"r.jsonl:1: prompt holds 1,000,001 characters, expected at most 1,000,000",
+            id="endless",
+        ),
         pytest.param("r.jsonl", '{"prompt": " "}', "expected text that is not empty", id="blank"),
         pytest.param(
             "r.jsonl",
@@ -134,6 +140,9 @@ GOOD = sums(40)
         pytest.param("r.json", "[1]", r"r.json: row 1: found 1, expected an object", id="json"),
         pytest.param("r.json", "[{", r"r.json: is not JSON", id="half-json"),
         pytest.param("r.csv", "prompt,a\nx,1,2\n", r"r.csv:2: found 3 fields, exp", id="ragged"),
+        pytest.param(
+            "r.csv", "prompt,prompt\nx,y\n", r"r.csv:1: the header names prompt twice", id="twice"
+        ),
         pytest.param("r.csv", b"prompt\nok\n\xff\n", r"r.csv:3: cannot be read", id="utf8"),
         pytest.param("r.jsonl", b'{"prompt": "\xff"}', r"r.jsonl:1: cannot be re", id="utf8-json"),
         pytest.param("r.parquet", "no", r"r.parquet: cannot be read as Parquet", id="parquet"),
@@ -254,7 +263,7 @@ def test_files_are_found_beside_the_sweep_file(
         pytest.param("difficulty: [all]", "which tables say of all prompts", id="all"),
         pytest.param("modul: x.py", "Did you mean module", id="misspelt-key"),
         pytest.param("train: {datset: x}", "dataset", id="misspelt-hub"),
-        pytest.param("kind: function", "expected one of functions, refiner, strict", id="kind"),
+        pytest.param("kind: function", "expected one of functions, .*strict_json", id="kind"),
     ],
 )
 def test_settings_are_refused_with_their_key(tmp_path: Path, line: str, message: str) -> None:

@@ -160,13 +160,18 @@ def test_a_function_that_measures_is_no_success_without_a_threshold(tmp_path: Pa
     [
         pytest.param("pass", "[1.0]", r"returned 1 values for 2 completions", id="too-few"),
         pytest.param("pass", "1.0", r"returned float, expected a list", id="no-list"),
+        pytest.param("pass", "{0: 1.0, 1: 1.0}", r"returned dict, expected a list", id="dict"),
+        pytest.param("import sys; sys.exit(2)", "[]", r"raised SystemExit: 2 \(row", id="exits"),
+        pytest.param(
+            "raise ValueError('one\\ntwo')", "[]", r"raised ValueError: one \(row", id="lines"
+        ),
         pytest.param("pass", "['1', '2']", r"gave '1' for row .*:1, expected a fin", id="text"),
         pytest.param("pass", "[1, float('nan')]", r"gave nan for row .*, expected", id="nan"),
         pytest.param("pass", "[1, float('inf')]", r"gave inf for row", id="infinite"),
         pytest.param(
             "assert 'b' not in completions[-1]",
             "[0.0] * len(completions)",
-            r"length_reward of .*my_rewards.py raised AssertionError: .*\(row \w+/rows.jsonl:\d+\)",
+            r"length_reward of .*my_rewards.py raised AssertionError.*\(row \w+/rows.jsonl:\d+\)",
             id="raises",
         ),
     ],
@@ -211,6 +216,9 @@ def test_in_an_evaluation_metrics_are_averaged(tmp_path: Path) -> None:
     ("module", "message"),
     [
         pytest.param("def acuracy_reward(): ...", "Did you mean acuracy_reward", id="misspelt"),
+        pytest.param(
+            "raise OSError('one\\ntwo')", r"imported \(OSError: one\)", id="says-more-lines"
+        ),
         pytest.param("import no_such_thing", "ModuleNotFoundError: No module", id="import"),
         pytest.param("def broken(:", r"cannot be read as Python", id="syntax"),
         pytest.param("raise SystemExit('training')", "if __name__ == '__main__'", id="script"),

@@ -115,6 +115,13 @@ def test_chat_and_schemas_of_their_own_are_kept_as_they_are(tmp_path: Path) -> N
         pytest.param(
             [{"text": "a", "label": "{"}], SCHEMA, {}, r":1: label = .* is not JSON", id="no-json"
         ),
+        pytest.param(
+            [{"text": "a", "label": "[NaN]"}],
+            {},
+            {},
+            r":1: label = .* a number that JSON",
+            id="nan",
+        ),
         pytest.param(ROWS, {"type": "objekt"}, {}, r"schema.json: schema: .*Expected", id="schema"),
         pytest.param(ROWS, 3, {}, r"schema.json: found 3, expected a JSON Schema", id="number"),
         pytest.param(

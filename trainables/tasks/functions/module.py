@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from strictune.errors import SpecError
+from trainables.tasks.jsonl import error_line
 
 __all__ = ["load_functions", "source_files"]
 
@@ -100,7 +101,7 @@ def _imported(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise SpecError(
-            f"task.module = {path}: cannot be imported ({type(error).__name__}: {error}). It must "
+            f"task.module = {path}: cannot be imported ({error_line(error)}). It must "
             "import in every worker; a training script needs if __name__ == '__main__': before "
             "what starts the training."
         ) from error

@@ -11,7 +11,7 @@ import math
 import numbers
 import operator
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from strictune.errors import TrialError
 from trainables.tasks.functions.data import stored_row
 from trainables.tasks.functions.module import load_functions
 from trainables.tasks.functions.settings import SUCCESS, Condition, FunctionsSettings
+from trainables.tasks.jsonl import error_line
 from trainables.tasks.task import Attempt, BatchScore, Hooks, Purpose, Score
 
 __all__ = ["FunctionScorer"]
@@ -121,7 +122,7 @@ class FunctionScorer:
     def _called(self, name: str, arguments: Mapping[str, Any], attempts: Sequence[Attempt]) -> Any:
         try:
             return self._functions[name](**arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._failure(name, error, attempts) from error
 
     def _awaited(
@@ -146,9 +147,9 @@ class FunctionScorer:
                 raise output
         return outputs
 
-    def _failure(self, name: str, error: Exception, attempts: Sequence[Attempt]) -> TrialError:
+    def _failure(self, name: str, error: BaseException, attempts: Sequence[Attempt]) -> TrialError:
         return TrialError(
-            f"{self._where(name)} raised {type(error).__name__}: {error} "
+            f"{self._where(name)} raised {error_line(error)} "
             f"(row {self._failing_row(name, attempts)}). Mend the function."
         )
 
@@ -162,13 +163,15 @@ class FunctionScorer:
                     asyncio.run(function(**arguments))
                 else:
                     function(**arguments)
-            except Exception:  # noqa: BLE001
+            except (Exception, SystemExit):  # noqa: BLE001
                 return attempt.prompt.id
         ids = list(dict.fromkeys(attempt.prompt.id for attempt in attempts))
         return f"one of {', '.join(ids)}"
 
     def _checked(self, name: str, output: Any, attempts: Sequence[Attempt]) -> list[Value]:
         try:
+            if isinstance(output, Mapping | Set | str):
+                raise TypeError  # Its keys or characters are no rewards.
             values = list(output)
         except TypeError as error:
             raise TrialError(

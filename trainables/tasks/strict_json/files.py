@@ -28,7 +28,7 @@ MESSAGES = "messages"
 _SHOWN_SCHEMA = "Answer with a JSON document that conforms to this JSON Schema:\n{schema}"
 
 
-_as_text = json.JSONEncoder(ensure_ascii=False).encode
+_as_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 class _Schema(NamedTuple):
@@ -125,7 +125,13 @@ def _prompt(
                 f"{row.where}: {names.answer} = {shown(answer)} does not conform to its schema, so "
                 "no completion could be right. Correct either of them."
             )
-        gold = scored["answer"] = _as_text(answer)
+        try:
+            gold = scored["answer"] = _as_text(answer)
+        except ValueError as error:
+            raise SpecError(
+                f"{row.where}: {names.answer} = {shown(answer)} holds a number that JSON has not. "
+                "Correct it."
+            ) from error
     given = row.values[names.prompt]
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
     if settings.show_schema:
@@ -159,7 +165,10 @@ def _own_schema(row: Row, column: str, known: dict[str, _Schema]) -> _Schema:
 def _json_value(row: Row, column: str) -> Any:
     """Return a column that holds JSON, as it is or as text."""
     if row.values.get(column) is None:
-        raise SpecError(f"{row.where}: column {column!r} is missing, expected JSON.")
+        raise SpecError(
+            f"{row.where}: column {column!r} is missing, expected a JSON document. Add it, or take "
+            "the row out."
+        )
     value = row.values[column]
     if not isinstance(value, str):
         return value
