@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.records import RunRecord, RunState, SweepRecords
 from analysis.tables import Row
-from strictune.records import PlannedCosts, read_costs
+from strictune.records import PlannedCell, PlannedCosts, read_costs
 
 __all__ = ["CellCosts", "compare_costs", "cost_rows"]
 
@@ -29,7 +29,7 @@ class CellCosts:
     planned_step_s: float | None
     planned_step_source: str | None
     step_s: float | None
-    """Median of its trials' medians."""
+    """Median of its trials' medians; of their means where stages are of different methods."""
     planned_hours: float | None
     """For each trial."""
     hours: float | None
@@ -48,7 +48,10 @@ def compare_costs(sweep: SweepRecords) -> list[CellCosts]:
     runs: dict[str, list[RunRecord]] = {cell.name: [] for cell in sweep.plan.cells}
     for trial in sweep.plan.trials:
         runs[trial.cell].append(sweep.trial(trial.trial_id))
-    return [_cell(name, found, planned.get(name, PlannedCosts())) for name, found in runs.items()]
+    return [
+        _cell(cell, runs[cell.name], planned.get(cell.name, PlannedCosts()))
+        for cell in sweep.plan.cells
+    ]
 
 
 def cost_rows(cells: Sequence[CellCosts]) -> list[Row]:
@@ -79,14 +82,15 @@ def cost_rows(cells: Sequence[CellCosts]) -> list[Row]:
     return rows
 
 
-def _cell(name: str, runs: Sequence[RunRecord], planned: PlannedCosts) -> CellCosts:
+def _cell(cell: PlannedCell, runs: Sequence[RunRecord], planned: PlannedCosts) -> CellCosts:
     finished = [run for run in runs if run.state is RunState.FINISHED]
     seconds = [run.seconds for run in finished if run.seconds is not None]
     trained = [run for run in runs if _values(run, "time/step_s")]
-    steps = [statistics.median(_values(run, "time/step_s")) for run in trained]
+    typical = statistics.fmean if cell.is_mixed else statistics.median
+    steps = [typical(_values(run, "time/step_s")) for run in trained]
     peaks = [peak for run in trained if (peak := _peak_gib(run)) is not None]
     return CellCosts(
-        cell=name,
+        cell=cell.name,
         num_trials=len(runs),
         num_finished=len(finished),
         planned_peak_gib=planned.memory.peak_gib,

@@ -135,6 +135,22 @@ def test_the_kl_term_is_against_the_reference_that_the_file_names(
 
 
 @pytest.mark.slow
+def test_interim_evaluations_pause_both_methods_and_change_nothing(
+    trained: Path, tmp_path: Path
+) -> None:
+    paused = planned().model_copy(update={"interim_steps": (1, 3)})
+    told: list[float] = []
+    outcome = train_trial(
+        paused,
+        folder=tmp_path,
+        report=lambda step, found: told.append(step) if "interim_step" in found else None,
+    )
+    assert (outcome.state, told) == ("FINISHED", [1, 3])
+    found = [line for line in metric_lines(tmp_path) if not any("interim" in k for k in line[1])]
+    assert found == metric_lines(trained)
+
+
+@pytest.mark.slow
 def test_a_trial_that_is_killed_in_both_stages_and_between_them_leaves_the_same_records(
     tmp_path: Path,
 ) -> None:
