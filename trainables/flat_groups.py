@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trl import GRPOTrainer
+
+from trainables.aggregating import AggregatingTrainer
 
 __all__ = ["DroppingTrainer", "flat_completions"]
 
@@ -47,7 +48,7 @@ def flat_completions(
     return (spread <= SAME).all(dim=1).repeat_interleave(group_size)
 
 
-class DroppingTrainer(GRPOTrainer):  # type: ignore[misc]
+class DroppingTrainer(AggregatingTrainer):
     """TRL's trainer, with the loss of the groups that can teach something alone."""
 
     def _calculate_rewards(self, *batch: Any) -> Tensor:

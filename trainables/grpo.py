@@ -16,6 +16,7 @@ from transformers import (
 from trl import GRPOTrainer
 
 from trainables.adapters import continue_adapter, keep_reference, widen_adapter
+from trainables.aggregating import AggregatingTrainer
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage, order_prompts
 from trainables.flat_groups import DroppingTrainer
@@ -84,6 +85,7 @@ def build_grpo_trainer(
         peft_config=lora_config(spec.lora),
     )
     trainer.engine, trainer.records = engine, context.records
+    trainer.aggregation = spec.grpo.multi_objective_aggregation
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_KeepGenerationSteps(trainer))
     engine.settle(trainer)
@@ -95,7 +97,7 @@ def build_grpo_trainer(
     return trainer
 
 
-class _MeteredTrainer(GRPOTrainer):  # type: ignore[misc]
+class _MeteredTrainer(AggregatingTrainer):
     """TRL's trainer, which counts the tokens that its loss reads.
 
     It also compares, for every token, the log-probability with which it was sampled and the one

@@ -49,6 +49,9 @@ def grpo_arguments(
     # Between two steps of one generation its completions would be lost.
     per_batch = spec.grpo.optimizer_steps_per_generation
     shared["save_steps"] = math.ceil(shared["save_steps"] / per_batch) * per_batch
+    if spec.grpo.multi_objective_aggregation in ("saw", "dvao"):
+        # ``AggregatingTrainer`` does the rest.
+        shared["multi_objective_aggregation"] = "sum_then_normalize"
     arguments = GRPOConfig(
         max_completion_length=spec.max_completion_tokens,
         temperature=stage.spec.temperature or spec.grpo.temperature,

@@ -39,7 +39,7 @@ __all__ = [
     "read_matrix",
 ]
 
-Aggregation: TypeAlias = Literal["sum_then_normalize", "normalize_then_sum"]
+Aggregation: TypeAlias = Literal["sum_then_normalize", "normalize_then_sum", "saw", "dvao"]
 
 FULL_MARKS = 1.0
 """The most that a reward component gives in the tasks that ship."""

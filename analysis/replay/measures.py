@@ -9,7 +9,8 @@ same, only what they would have earned changes. A completion earns, as in TRL 1.
 with ``r`` its value of component k, ``w`` the weight, and ``mean`` and ``std`` (divisor n - 1)
 over its group. A component that does not apply to a completion adds nothing to its sum. Within a
 group advantages have the order of ``s``, and are 0 where it has no spread; ``scale_rewards`` only
-sets what a group weighs against the others.
+sets what a group weighs against the others, and so does what ``dvao`` divides the sum by: here it
+is the sum. ``saw`` sums with weights of each step's own (``trainables.tasks.aggregation``).
 
 Standard errors take a step of a trial as the unit, because the groups of a step come from one
 policy (the jackknife of ``analysis.families``). Drift over a training run counts as noise here,
@@ -28,6 +29,7 @@ from analysis.families import Floats, jackknife_se
 from analysis.replay.matrices import Aggregation, Cell, RewardMatrix, SweepMatrices
 from strictune.config.weights import active_weights, weight_problems
 from strictune.errors import SpecError
+from trainables.tasks.aggregation import STD_FLOOR, saw_weights
 
 __all__ = [
     "AGGREGATIONS",
@@ -45,10 +47,11 @@ __all__ = [
     "replay",
     "score_completions",
     "step_sums",
+    "step_weights",
 ]
 
 AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
-"""The values of TRL's ``multi_objective_aggregation``."""
+"""The values of ``multi_objective_aggregation``."""
 
 MEASURES = ("zero_spread_frac", "failing_above_passing_frac", "failing_level_with_passing_frac")
 """Of a replayed group, in report order; see ``group_measures``."""
@@ -61,9 +64,6 @@ ALL_CELLS = "all cells"
 
 NUM_PHASES = 4
 """Parts of equal length that tables cut the steps of a cell into."""
-
-STD_FLOOR = 1e-4
-"""What TRL adds to a standard deviation before it divides by it."""
 
 TIE = 1e-8
 """Scores no farther apart than this times the sum of the weights are equal. The arithmetic leaves
@@ -98,12 +98,23 @@ def score_completions(rewards: Floats, weights: Floats, aggregation: Aggregation
 
     Args:
         rewards: (C, N, G) raw components, NaN where one does not apply.
-        weights: (C,) for all groups or (C, G); not negative, with a positive sum.
-        aggregation: What comes first, the sum or the normalization.
+        weights: (C,) for all groups or (C, G); not negative, with a positive sum. Those of ``saw``
+            are a step's own, see ``step_weights``.
+        aggregation: How components are put together.
     """
     addends = normalized(rewards) if aggregation == "normalize_then_sum" else np.nan_to_num(rewards)
     by_group = weights.reshape(len(weights), 1, -1)  # (C, 1, G or 1)
     return Scores((by_group * addends).sum(axis=0), TIE * by_group.sum(axis=(0, 1)))
+
+
+def step_weights(matrix: RewardMatrix, weights: Floats, aggregation: Aggregation) -> Floats:
+    """Return the weights that act in each group: (C,) or (C, G) -> the same or, for saw, (C, G)."""
+    if aggregation != "saw":
+        return weights
+    by_group = np.broadcast_to(weights.reshape(len(weights), -1), (len(weights), len(matrix.steps)))
+    steps = np.split(np.arange(len(matrix.steps)), matrix.starts[1:])
+    acting = [saw_weights(matrix.rewards[:, :, step], by_group[:, step[0]]) for step in steps]
+    return np.repeat(np.stack(acting, axis=1), [len(step) for step in steps], axis=1)
 
 
 def normalized(rewards: Floats) -> Floats:
@@ -276,7 +287,8 @@ def _measured(
         if weights is None
         else np.array([weights[name] for name in cell.components])
     )
-    scores = score_completions(matrix.rewards, vector, aggregation)
+    acting = step_weights(matrix, vector, aggregation)
+    scores = score_completions(matrix.rewards, acting, aggregation)
     sums, counts = group_measures(scores, matrix.is_passing)
     return step_sums(sums, matrix.starts), step_sums(counts, matrix.starts)
 

@@ -59,7 +59,7 @@ MIN_WINDOW = 3
 
 
 class Scheme(NamedTuple):
-    """How TRL turns weighted components into advantages."""
+    """How weighted components are turned into advantages."""
 
     aggregation: Aggregation
     """``multi_objective_aggregation``."""
@@ -67,7 +67,7 @@ class Scheme(NamedTuple):
 
 
 class Weighting(NamedTuple):
-    """Weights and how TRL puts them together."""
+    """Weights and how components are put together; with saw the weights as they are given."""
 
     name: str
     """``default``, or the winner's, e.g. ``p007``; with the stage where stages differ."""

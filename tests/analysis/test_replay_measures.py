@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from analysis.families import Floats
-from analysis.replay.matrices import Aggregation
+from analysis.replay.matrices import Aggregation, RewardMatrix
 from analysis.replay.measures import (
     AGGREGATIONS,
     Scores,
@@ -23,6 +23,7 @@ from analysis.replay.measures import (
     mean_over_steps,
     score_completions,
     step_sums,
+    step_weights,
 )
 
 COARSE = st.integers(-4, 4).map(lambda quarters: quarters / 4)
@@ -154,6 +155,23 @@ def test_each_group_may_have_weights_of_its_own(aggregation: Aggregation) -> Non
         alone = score_completions(rewards[:, :, [group]], weights[:, group], aggregation)
         np.testing.assert_allclose(both.values[:, [group]], alone.values)
         assert both.tie[group] == pytest.approx(alone.tie[0])
+
+
+def test_saw_weighs_each_step_by_what_varies_in_it() -> None:
+    rewards = np.random.default_rng(0).random((2, 4, 5))
+    rewards[0, :, :2] = 1.0  # in the first step, of two groups, the first component is learned
+    matrix = RewardMatrix(
+        trial_id="t",
+        rewards=rewards,
+        is_passing=np.zeros((4, 5), dtype=np.bool_),
+        steps=np.array([1, 1, 2, 2, 2]),
+    )
+    weights = np.array([0.4, 0.6])
+    acting = step_weights(matrix, weights, "saw")
+    np.testing.assert_allclose(acting[:, :2], [[0.0, 0.0], [1.2, 1.2]])
+    np.testing.assert_allclose(acting[:, 2:], np.repeat(acting[:, [2]], 3, axis=1))
+    assert 0.2 < acting[0, 2] < 0.6
+    np.testing.assert_array_equal(step_weights(matrix, weights, "dvao"), weights)
 
 
 YES, NO = True, False

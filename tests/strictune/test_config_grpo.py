@@ -63,6 +63,11 @@ def test_optimizers_and_schedulers_exist_in_transformers(trl: dict[str, list[str
             id="warm-up-of-a-constant",
         ),
         pytest.param(
+            {"multi_objective_aggregation": "dvao", "scale_rewards": "batch"},
+            "scale_rewards = batch has no effect",
+            id="scale-of-dvao",
+        ),
+        pytest.param(
             {"multi_objective_aggregation": "normalize_then_sum", "scale_rewards": "none"},
             "scale_rewards = none has no effect",
             id="ignored-scale",

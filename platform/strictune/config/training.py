@@ -152,10 +152,11 @@ class GrpoSpec(OptimizationSpec):
     """Tokens added to ``max_completion_length`` in cells with thinking."""
     use_bias_correction_kl: bool = True
     """Weight the KL term by the importance ratio."""
-    multi_objective_aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = (
-        "sum_then_normalize"
-    )
-    """Whether components are summed before or after their group's normalization."""
+    multi_objective_aggregation: Literal[
+        "sum_then_normalize", "normalize_then_sum", "saw", "dvao"
+    ] = "sum_then_normalize"
+    """TRL's two: components are summed before or after their group's normalization. saw and dvao
+    follow what a batch shows, see ``trainables.tasks.aggregation``."""
     mask_truncated_completions: bool = False
     """Leave completions that hit the token limit out of the loss."""
     flat_groups: Literal["keep", "drop"] = "keep"
@@ -195,14 +196,13 @@ class GrpoSpec(OptimizationSpec):
         return math.ceil(num_steps / self.batches_per_generation) * self.batches_per_generation
 
     def _loss_problems(self) -> list[Problem]:
-        if self.multi_objective_aggregation == "normalize_then_sum" and (
-            self.scale_rewards != "group"
-        ):
+        scheme = self.multi_objective_aggregation
+        if scheme in ("normalize_then_sum", "dvao") and self.scale_rewards != "group":
             return [
                 Problem(
                     "scale_rewards",
                     f"= {self.scale_rewards} has no effect with multi_objective_aggregation = "
-                    "normalize_then_sum, which divides each component by its group's deviation. "
+                    f"{scheme}, which divides by the deviations of components in their group. "
                     "Leave scale_rewards at group.",
                 )
             ]
