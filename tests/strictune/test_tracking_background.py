@@ -52,10 +52,12 @@ def _threaded(mirror: Mirror) -> MirrorThread:
     return MirrorThread(mirror, interval_s=0.01, max_interval_s=0.02)
 
 
-def test_everything_delivered_is_said_so(tmp_path: Path) -> None:
+def test_at_the_end_everything_is_delivered_and_the_folder_free(tmp_path: Path) -> None:
     thread = _threaded(ScriptedMirror(tmp_path, DONE))
     thread.start()
     assert thread.stop(timeout_s=60)
+    with Mirror(tmp_path, "http://127.0.0.1:1"):
+        pass
 
 
 def test_an_outage_is_reported_once_without_the_password_and_so_is_its_end(
@@ -111,14 +113,6 @@ def test_a_sweep_in_other_hands_is_refused_at_the_start(tmp_path: Path) -> None:
     sweep = FakeSweep(tmp_path)
     with Mirror(sweep.path, sweep.uri), pytest.raises(StorageError, match="another process"):
         MirrorThread(Mirror(sweep.path, sweep.uri)).start()
-
-
-def test_the_folder_is_free_again_after_the_end(tmp_path: Path) -> None:
-    thread = _threaded(ScriptedMirror(tmp_path, DONE))
-    thread.start()
-    thread.stop(timeout_s=60)
-    with Mirror(tmp_path, "http://127.0.0.1:1"):
-        pass
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ def sweep(tmp_path: Path) -> FakeSweep:
     return FakeSweep(tmp_path)
 
 
-def test_runs_appear_while_the_sweep_goes_on(sweep: FakeSweep) -> None:
+def test_runs_appear_once_their_trials_have_started(sweep: FakeSweep) -> None:
+    (sweep.trial("t2").path / "lock.json").unlink()
     with Mirror(sweep.path, sweep.uri) as mirror:
         assert mirror.sync().num_runs == 1
         trial = sweep.trial("t1")
@@ -39,12 +40,6 @@ def test_runs_appear_while_the_sweep_goes_on(sweep: FakeSweep) -> None:
     assert run.info.status == "RUNNING"
     assert run.data.tags["mlflow.parentRunId"] == stored.one("sweep").info.run_id
     assert stored.points(run) == [(1, 1.0), (2, 2.0)]
-
-
-def test_a_trial_that_has_not_started_has_no_run(sweep: FakeSweep) -> None:
-    trial = sweep.trial("t2")
-    (trial.path / "lock.json").unlink()
-    assert replay(sweep.path, sweep.uri).num_runs == 1
 
 
 def test_tags_and_params_say_what_a_trial_is(sweep: FakeSweep) -> None:
@@ -75,7 +70,7 @@ def test_tags_and_params_say_what_a_trial_is(sweep: FakeSweep) -> None:
     assert run.data.params["rewards_no_think"] == "null"
 
 
-def test_a_second_pass_writes_nothing(sweep: FakeSweep) -> None:
+def test_a_second_pass_writes_only_what_has_changed(sweep: FakeSweep) -> None:
     trial = sweep.trial()
     trial.log([1, 2, 3])
     trial.end()
@@ -84,6 +79,8 @@ def test_a_second_pass_writes_nothing(sweep: FakeSweep) -> None:
     again = replay(sweep.path, sweep.uri)
     assert first.num_points == 6
     assert (again.num_runs, again.num_points, again.num_files) == (3, 0, 0)
+    trial.write("eval/test/summary.json", {"measured": "again"})
+    assert replay(sweep.path, sweep.uri).num_files > 0
 
 
 def test_what_may_be_rolled_back_is_not_copied(sweep: FakeSweep) -> None:
@@ -239,39 +236,41 @@ def test_a_sweep_started_anew_in_an_emptied_folder_is_another_one(sweep: FakeSwe
     assert len(StoredRuns(sweep.uri).all()) == 4
 
 
-@pytest.mark.parametrize("state", ["FINISHED", "FAILED", "KILLED"])
-def test_a_run_ends_as_its_outcome_says(sweep: FakeSweep, state: str) -> None:
-    trial = sweep.trial()
-    trial.log([1])
-    trial.end(state, reason=None if state == "FINISHED" else "why")
+def test_a_run_ends_as_its_outcome_says(sweep: FakeSweep) -> None:
+    reasons = {"FINISHED": None, "FAILED": "why", "KILLED": "why"}
+    for state, reason in reasons.items():
+        trial = sweep.trial(state)
+        trial.log([1])
+        trial.end(state, reason=reason)
     with Mirror(sweep.path, sweep.uri) as mirror:
         mirror.sync()
-    run = StoredRuns(sweep.uri).one("trial")
-    assert run.info.status == state
-    assert run.info.end_time == 1_000_000_009_000
-    assert run.data.tags.get("strictune.reason") == (None if state == "FINISHED" else "why")
-
-
-@pytest.mark.parametrize(
-    ("torn", "num_points"),
-    [
-        pytest.param(b"", 0, id="nothing-logged"),
-        pytest.param(b'{"step": 1, "ti', 0, id="first-line-cut-off"),
-        pytest.param(b'{"step": 1, "time": 1, "metrics": {"a": 1}}\n{"ste', 1, id="last-line"),
-    ],
-)
-def test_a_trial_that_fails_before_a_whole_line_is_logged_is_a_failed_run(
-    sweep: FakeSweep, torn: bytes, num_points: int
-) -> None:
-    trial = sweep.trial()
-    TrialRecords(trial.path).end("FAILED", "the model was not found")
-    (trial.path / "metrics.jsonl").write_bytes(torn)
-    report = replay(sweep.path, sweep.uri)
-    assert (report.problems, report.num_points) == ((), num_points)
     stored = StoredRuns(sweep.uri)
-    assert stored.one("trial").info.status == "FAILED"
-    assert stored.one("trial").data.tags["strictune.reason"] == "the model was not found"
-    assert stored.one("sweep").data.tags["strictune.num_trials_failed"] == "1"
+    for state, reason in reasons.items():
+        run = stored.one("trial", state)
+        assert (run.info.status, run.info.end_time) == (state, 1_000_000_009_000)
+        assert run.data.tags.get("strictune.reason") == reason
+
+
+def test_a_trial_that_fails_before_a_whole_line_is_logged_is_a_failed_run(
+    sweep: FakeSweep,
+) -> None:
+    logs = {
+        "nothing": b"",
+        "first": b'{"step": 1, "ti',
+        "second": b'{"step": 1, "time": 1, "metrics": {"a": 1}}\n{"ste',
+    }
+    for trial_id, torn in logs.items():
+        trial = sweep.trial(trial_id)
+        TrialRecords(trial.path).end("FAILED", "the model was not found")
+        (trial.path / "metrics.jsonl").write_bytes(torn)
+    report = replay(sweep.path, sweep.uri)
+    assert (report.problems, report.num_points) == ((), 1)
+    stored = StoredRuns(sweep.uri)
+    for trial_id in logs:
+        run = stored.one("trial", trial_id)
+        assert run.info.status == "FAILED"
+        assert run.data.tags["strictune.reason"] == "the model was not found"
+    assert stored.one("sweep").data.tags["strictune.num_trials_failed"] == "3"
 
 
 @pytest.mark.parametrize(
@@ -291,10 +290,9 @@ def test_a_sweep_ends_as_its_trials_did(
         trial = sweep.trial(trial_id)
         if state:
             trial.end(state)
-    replay(sweep.path, sweep.uri)
-    stored = StoredRuns(sweep.uri)
-    assert stored.one("sweep").info.status == expected
-    assert all(run.info.status != "RUNNING" for run in stored.all())
+    view = SweepReader(sweep.path).read(is_final=True)
+    assert view.sweep.status == expected
+    assert [run.status for run in view.runs] == [state or "KILLED" for state in states.values()]
 
 
 def test_the_caller_may_say_how_a_sweep_ended(sweep: FakeSweep) -> None:
@@ -342,15 +340,6 @@ def test_a_run_ends_even_where_its_artifacts_are_refused(
     stored = StoredRuns(sweep.uri)
     run = stored.one("trial")
     assert (run.info.status, stored.points(run)) == ("FINISHED", [(1, 1.0)])
-
-
-def test_artifacts_go_up_again_only_if_a_file_changed(sweep: FakeSweep) -> None:
-    trial = sweep.trial()
-    trial.end()
-    assert replay(sweep.path, sweep.uri).num_files > 0
-    assert replay(sweep.path, sweep.uri).num_files == 0
-    trial.write("eval/test/summary.json", {"measured": "again"})
-    assert replay(sweep.path, sweep.uri).num_files > 0
 
 
 def test_what_others_wrote_into_a_run_is_left_alone(sweep: FakeSweep) -> None:

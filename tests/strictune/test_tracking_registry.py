@@ -1,6 +1,7 @@
 """Data sets, logged models and the alias ``best``, against a real SQLite store."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import pytest
 from tracking_fakes import FakeSweep, StoredRuns
 
 from strictune.errors import StorageError
-from strictune.tracking import promote
+from strictune.tracking import Promotion, promote
 from strictune.tracking.mirror import replay
 from strictune.tracking.registry import Candidate
 from strictune.tracking.store import TrackingStore
@@ -36,8 +37,15 @@ def finished(root: Path, trial_id: str = "t1") -> FakeSweep:
     return sweep
 
 
-def candidate(trial_id: str = "t1") -> Candidate:
-    return Candidate("builtin:tiny", trial_id, "this run is better than its baseline.")
+def worse(ours: Path, theirs: Path) -> Said:
+    return Said(False, "")
+
+
+def promoted(
+    sweep: FakeSweep, trial_id: str = "t1", *, judge: Callable[[Path, Path], Said] = worse
+) -> list[Promotion]:
+    best = Candidate("builtin:tiny", trial_id, "this run is better than its baseline.")
+    return promote(sweep.path, sweep.uri, [best], task="strict_json", judge=judge)
 
 
 def test_a_run_names_the_data_that_it_read(tmp_path: Path) -> None:
@@ -106,13 +114,7 @@ def test_a_model_whose_upload_was_cut_short_is_taken_up_again(
 def test_the_first_candidate_is_best_and_can_be_loaded(tmp_path: Path) -> None:
     sweep = finished(tmp_path)
     for _ in range(2):
-        [done] = promote(
-            sweep.path,
-            sweep.uri,
-            [candidate()],
-            task="strict_json",
-            judge=lambda *_: Said(False, ""),
-        )
+        [done] = promoted(sweep)
         assert (done.name, done.version, done.is_best) == (NAME, "1", True)
     import mlflow
 
@@ -124,9 +126,7 @@ def test_the_first_candidate_is_best_and_can_be_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("is_better", [True, False])
 def test_the_alias_moves_by_a_verdict_alone(tmp_path: Path, is_better: bool) -> None:
     first = finished(tmp_path)
-    promote(
-        first.path, first.uri, [candidate()], task="strict_json", judge=lambda *_: Said(False, "")
-    )
+    promoted(first)
     (tmp_path / "runs" / "sweep").rename(tmp_path / "runs" / "first")
     second = finished(tmp_path, "t2")
     seen: list[tuple[Path, str]] = []
@@ -137,9 +137,7 @@ def test_the_alias_moves_by_a_verdict_alone(tmp_path: Path, is_better: bool) -> 
         return Said(is_better, "what was found")
 
     for _ in range(2):
-        [done] = promote(
-            second.path, second.uri, [candidate("t2")], task="strict_json", judge=judge
-        )
+        [done] = promoted(second, "t2", judge=judge)
         assert (done.version, done.is_best, done.text) == ("2", is_better, "what was found")
     assert seen == [(second.path / "trials" / "t2", "t1")]
     stored = StoredRuns(second.uri).client.get_registered_model(NAME)
@@ -149,10 +147,4 @@ def test_the_alias_moves_by_a_verdict_alone(tmp_path: Path, is_better: bool) -> 
 def test_a_store_without_the_adapter_is_said_so(tmp_path: Path) -> None:
     sweep = finished(tmp_path)
     with pytest.raises(StorageError, match="lacks the adapter of t9"):
-        promote(
-            sweep.path,
-            sweep.uri,
-            [candidate("t9")],
-            task="strict_json",
-            judge=lambda *_: Said(True, ""),
-        )
+        promoted(sweep, "t9")
