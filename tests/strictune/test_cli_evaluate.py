@@ -1,5 +1,7 @@
 """``strictune evaluate``: the artifacts of a trial, comparable runs, and what it refuses."""
 
+import contextlib
+import io
 import json
 import shutil
 from pathlib import Path
@@ -14,6 +16,7 @@ from tiny_llama import save_random_llama
 from transformers import AutoModelForCausalLM
 
 from strictune.cli import evaluate as evaluate_verb
+from strictune.cli import main
 from strictune.config import DTYPES, SamplingSpec
 from trainables.tasks.refiner.settings import RefinerSettings
 from trainables.tasks.strict_json.criteria import CRITERIA
@@ -40,9 +43,20 @@ def adapter(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def suite(tmp_path: Path) -> Path:
-    return write_jsonl(tmp_path / "mine.jsonl", *ROWS)
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_jsonl(tmp_path_factory.mktemp("suite") / "mine.jsonl", *ROWS)
+
+
+@pytest.fixture(scope="module")
+def run(model: Path, suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a plain run; ``printed`` beside it is what the run printed."""
+    out = tmp_path_factory.mktemp("measured") / "run"
+    args = ("--model", model, "--suite", suite, *QUICK, "--out", out, "--json")
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        assert main(["evaluate", *map(str, args)]) == 0
+    (out.parent / "printed").write_text(stdout.getvalue())
+    return out
 
 
 @pytest.fixture
@@ -60,54 +74,54 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path / "site")
 
 
-def test_a_run_leaves_what_a_trial_leaves(
-    capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "run"
-    summary = as_json(capsys, "evaluate", "--model", model, "--suite", suite, *QUICK, "--out", out)
-    samples = pd.read_parquet(out / "eval" / "mine" / "samples.parquet")
+def test_a_run_leaves_what_a_trial_leaves(run: Path) -> None:
+    summary = json.loads((run.parent / "printed").read_text())
+    samples = pd.read_parquet(run / "eval" / "mine" / "samples.parquet")
     assert list(samples["prompt_id"]) == ["a", "a", "b", "b", "c", "c"]
     assert list(samples["sample"]) == [0, 1] * 3
     assert {
         *(f"criterion/{name}" for name in CRITERIA),
         *(f"reward/{name}" for name in REWARDS),
     } < set(samples.columns)
-    written = json.loads((out / "eval" / "mine" / "summary.json").read_text())
+    written = json.loads((run / "eval" / "mine" / "summary.json").read_text())
     assert {name: summary[name] for name in written} == written
     assert (summary["num_prompts"], summary["num_completions"]) == (3, 6)
     assert set(summary["intervals"]) == set(CRITERIA)
     assert summary["dropped"] == {}
-    lock = json.loads((out / "lock.json").read_text())
+    lock = json.loads((run / "lock.json").read_text())
     assert lock["evaluation_key"]["split"] == "mine"
     assert lock["baseline_key"]["thinking"] is False
     assert lock["primary_criterion"] == "strict"
-    assert json.loads((out / "outcome.json").read_text())["state"] == "FINISHED"
-    request = yaml.safe_load((out / "evaluation.yaml").read_text())
+    assert json.loads((run / "outcome.json").read_text())["state"] == "FINISHED"
+    request = yaml.safe_load((run / "evaluation.yaml").read_text())
     assert request["sampling"]["samples_per_prompt"] == 2
 
 
 def test_two_runs_compare_with_and_without_an_adapter(
-    capsys: pytest.CaptureFixture[str], model: Path, adapter: Path, suite: Path, tmp_path: Path
+    capsys: pytest.CaptureFixture[str],
+    model: Path,
+    adapter: Path,
+    suite: Path,
+    run: Path,
+    tmp_path: Path,
 ) -> None:
-    base, ours = tmp_path / "base", tmp_path / "ours"
-    common = ("--model", model, "--suite", suite, *QUICK)
-    as_json(capsys, "evaluate", *common, "--out", base)
-    as_json(capsys, "evaluate", *common, "--adapter", adapter, "--out", ours)
-    locks = [json.loads((folder / "lock.json").read_text()) for folder in (base, ours)]
+    ours = tmp_path / "ours"
+    args = ("--model", model, "--suite", suite, *QUICK, "--adapter", adapter, "--out", ours)
+    as_json(capsys, "evaluate", *args)
+    locks = [json.loads((folder / "lock.json").read_text()) for folder in (run, ours)]
     assert locks[0]["baseline_key"] == locks[1]["baseline_key"]
     assert [lock["adapter"] for lock in locks] == [None, str(adapter)]
-    compared = as_json(capsys, "compare", ours, base)
+    compared = as_json(capsys, "compare", ours, run)
     assert (compared["criterion"], compared["num_prompts"]) == ("strict", 3)
 
 
 def test_runs_that_were_decoded_differently_are_not_compared(
-    capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], model: Path, suite: Path, run: Path, tmp_path: Path
 ) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    common = ("--model", model, "--suite", suite, *QUICK)
-    as_json(capsys, "evaluate", *common, "--out", one)
-    as_json(capsys, "evaluate", *common, "--top-p", "0.5", "--out", other)
-    assert "top_p is 0.95 in" in refusal(capsys, "compare", one, other)
+    other = tmp_path / "other"
+    args = ("--model", model, "--suite", suite, *QUICK, "--top-p", "0.5", "--out", other)
+    as_json(capsys, "evaluate", *args)
+    assert "top_p is 0.95 in" in refusal(capsys, "compare", run, other)
 
 
 def test_a_split_of_the_task_is_a_suite(
@@ -175,7 +189,20 @@ def test_greedy_decoding_takes_one_sample_and_adds_the_tokens_of_thinking(
     assert summary["completion_tokens_mean"] == 5
 
 
-def test_the_table_shows_rates_with_intervals(
+def test_several_samples_give_pass_at_k_and_pass_hat_k(
+    capsys: pytest.CaptureFixture[str], model: Path, suite: Path, run: Path, tmp_path: Path
+) -> None:
+    summary = json.loads((run.parent / "printed").read_text())
+    assert set(summary["samples"]) == set(CRITERIA)
+    one, two = summary["samples"]["strict"]
+    assert (one["k"], two["k"]) == (1, 2)
+    assert one["pass_at_k"] == one["pass_hat_k"] == summary["criteria"]["strict"]
+    args = ("--model", model, "--suite", suite, *QUICK)
+    alone = as_json(capsys, "evaluate", *args, "--samples", "1", "--out", tmp_path / "alone")
+    assert alone["samples"] == {criterion: [] for criterion in CRITERIA}
+
+
+def test_the_tables_show_rates_with_intervals_and_pass_at_k(
     capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
 ) -> None:
     asked = ("--model", model, "--suite", suite, *QUICK, "--out", tmp_path / "run")
@@ -183,26 +210,12 @@ def test_the_table_shows_rates_with_intervals(
     assert "mine: Pass@1 with 95% intervals" in out
     assert "6 completions of 3 prompts" in out
     assert f"results: {tmp_path / 'run'}" in out
-
-
-def test_several_samples_give_pass_at_k_and_pass_hat_k(
-    capsys: pytest.CaptureFixture[str], model: Path, suite: Path, tmp_path: Path
-) -> None:
-    args = ("--model", model, "--suite", suite, *QUICK)
-    summary = as_json(capsys, "evaluate", *args, "--out", tmp_path / "run")
-    assert set(summary["samples"]) == set(CRITERIA)
-    one, two = summary["samples"]["strict"]
-    assert (one["k"], two["k"]) == (1, 2)
-    assert one["pass_at_k"] == one["pass_hat_k"] == summary["criteria"]["strict"]
-    out = printed(capsys, "evaluate", *args, "--out", tmp_path / "again")
     assert "pass@k: at least one of k samples is right; pass^k: all k are." in out
     assert [line.split()[1] for line in out.splitlines() if "pass" in line and "%" in line] == [
         "pass@1",
         "pass@2",
         "pass^2",
     ]
-    alone = as_json(capsys, "evaluate", *args, "--samples", "1", "--out", tmp_path / "alone")
-    assert alone["samples"] == {criterion: [] for criterion in CRITERIA}
 
 
 def test_an_occupied_folder_is_refused_and_kept(
@@ -309,7 +322,10 @@ def test_a_task_that_is_neither_file_nor_kind_is_refused(
     capsys: pytest.CaptureFixture[str], model: Path
 ) -> None:
     said = refusal(capsys, "evaluate", "--model", model, "--suite", "x.jsonl", "--task", "chess")
-    assert "--task chess: expected a sweep file, or one of functions, refiner, strict_json" in said
+    assert (
+        "--task chess: expected a sweep file, or one of functions, ifstruct, refiner, strict_json"
+        in said
+    )
 
 
 def test_the_help_shows_the_defaults_of_the_configuration() -> None:

@@ -125,7 +125,7 @@ MISTAKES = [
     ),
     pytest.param(
         "task.kind=strict_yaml",
-        "task.kind = strict_yaml, expected one of functions, refiner, strict_json.",
+        "task.kind = strict_yaml, expected one of functions, ifstruct, refiner, strict_json.",
         id="unknown-task",
     ),
     pytest.param(
