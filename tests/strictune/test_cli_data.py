@@ -31,6 +31,14 @@ def test_generate_overwrites_nothing(capsys: pytest.CaptureFixture[str], tmp_pat
     assert (tmp_path / "test.jsonl").read_text() == "mine"
 
 
+def test_generate_sends_a_sweep_of_any_task_to_inspect(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    message = refusal(capsys, "data", "generate", "mine.yaml", "--out", tmp_path / "out")
+    assert message.endswith("whichever it is: strictune data inspect mine.yaml.")
+    assert not (tmp_path / "out").exists()
+
+
 def test_inspect_says_the_same_of_drawn_and_of_written_prompts(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -72,6 +80,8 @@ def test_inspect_describes_the_rows_of_any_task(
         "test": 2,
     }
     assert splits["test"]["samples"][0]["prompt"].endswith(" is what?")
+    assert data("inspect", sweep, "--samples", 0) == 0
+    assert "construct" not in capsys.readouterr().out
     (tmp_path / "rows.jsonl").write_text('{"question": "a"}\n')
     message = refusal(capsys, *INSPECT, sweep)
     assert "rows.jsonl:1: column 'prompt' is missing" in message

@@ -92,6 +92,12 @@ def execute(args: argparse.Namespace) -> int:
     from trainables.tasks.strict_json.audited import audited_rows, read_training
     from trainables.tasks.strict_json.settings import StrictJsonSettings
 
+    for path in (args.completions, args.schemas):
+        if path.suffix in (".yaml", ".yml"):
+            raise SpecError(
+                f"{path}: expected JSONL. An audit is of strict_json alone, whose schemas are a "
+                "file; for another task: strictune score COMPLETIONS --task SWEEP.yaml."
+            )
     baseline = None if args.baseline is None else _assignment("--baseline", args.baseline)
     _check_columns(args, baseline)
     rows = audits.completion_table(

@@ -35,6 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         description="Draws prompts with their schemas and gold documents, and writes them as "
         "JSONL. The same options give the same bytes.",
     )
+    # The other action takes one; told apart from a mistyped option in words.
+    generate.add_argument("source", nargs="?", help=argparse.SUPPRESS)
     generate.add_argument("--out", metavar="DIR", type=Path, required=True, help="where they go")
     generate.set_defaults(act=_generate)
     inspect = actions.add_parser(
@@ -85,6 +87,12 @@ def execute(args: argparse.Namespace) -> int:
 def _generate(args: argparse.Namespace) -> int:
     from trainables.tasks.strict_json.export import write_splits
 
+    if args.source is not None:
+        raise SpecError(
+            f"{args.source}: generate draws prompts of strict_json, by --seed, --num-train and "
+            "--num-eval. For the prompts of a sweep's task, whichever it is: strictune data "
+            f"inspect {args.source}."
+        )
     splits = _drawn(args)
     for split, path in write_splits(args.out, splits).items():
         print(f"{path}: {len(splits[split])} prompts")
@@ -179,7 +187,8 @@ def _token_counter(model: str, task: "Task") -> "Callable[[Prompt], int]":
 def _print_summary(summary: "DataSummary") -> None:
     console = table_console()
     console.print(_tier_table(summary.splits))
-    console.print(_construct_table(summary.splits))
+    if any(split.constructs for split in summary.splits.values()):
+        console.print(_construct_table(summary.splits))
     for pair, families in summary.num_shared_families.items():
         print(f"{pair} share {families} families and {summary.num_shared_prompts[pair]} prompts.")
     for name, split in summary.splits.items():
@@ -189,7 +198,7 @@ def _print_summary(summary: "DataSummary") -> None:
                 if label not in ("id", "difficulty", "family"):
                     is_text = isinstance(value, str)
                     text = str(value) if is_text else json.dumps(value, ensure_ascii=False)
-                    print(f"  {label + ':':<8}" + text.replace("\n", "\n" + " " * 10))
+                    print(f"  {label + ':':<10}" + text.replace("\n", "\n" + " " * 12))
 
 
 def _tier_table(splits: "Mapping[str, SplitSummary]") -> Table:

@@ -82,6 +82,11 @@ def read_references(path: Path) -> References:
     references = References(path)
     row = None
     for row in read_rows(path):
+        if "schema" not in row.values:
+            raise SpecError(
+                f"{row.where}: field 'schema' is missing, expected a JSON Schema. Completions of a "
+                "task without schemas: strictune score COMPLETIONS --task SWEEP.yaml."
+            )
         text = json.dumps(read_schema(row), separators=(",", ":"))
         columns = {name: value for name, value in row.values.items() if name != "schema"}
         references.add(row, Reference(text, row.where, columns))
