@@ -220,6 +220,16 @@ def test_in_an_evaluation_metrics_are_averaged(tmp_path: Path) -> None:
             "raise OSError('one\\ntwo')", r"imported \(OSError: one\)", id="says-more-lines"
         ),
         pytest.param("import no_such_thing", "ModuleNotFoundError: No module", id="import"),
+        pytest.param(
+            "def accuracy_reward(completions, solution, **rest): ...",
+            r"missing a required argument: 'solution'. It is given prompts, .*, answer, trainer",
+            id="no-such-column",
+        ),
+        pytest.param(
+            "async def accuracy_reward(completions, answer): ...",
+            r"unexpected keyword argument 'prompts'\. .* take \*\*kwargs at the end",
+            id="no-kwargs",
+        ),
         pytest.param("def broken(:", r"cannot be read as Python", id="syntax"),
         pytest.param("raise SystemExit('training')", "if __name__ == '__main__'", id="script"),
     ],

@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from strictune.errors import TrialError
+from strictune.errors import SpecError, TrialError
 from trainables.tasks.functions.data import stored_row
 from trainables.tasks.functions.module import load_functions
 from trainables.tasks.functions.settings import SUCCESS, Condition, FunctionsSettings
 from trainables.tasks.jsonl import error_line
-from trainables.tasks.task import Attempt, BatchScore, Hooks, Purpose, Score
+from trainables.tasks.task import Attempt, BatchScore, Hooks, Prompt, Purpose, Score
 
 __all__ = ["FunctionScorer"]
 
@@ -54,6 +54,24 @@ class FunctionScorer:
         names = list(dict.fromkeys([*settings.rewards, *asked]))
         self._functions = load_functions(Path(settings.module).expanduser(), names)
         self._runner: asyncio.Runner | None = None
+
+    def check(self, prompt: Prompt) -> None:
+        """Find out whether the functions can be called with what they are given for a prompt.
+
+        Raises:
+            SpecError: One needs what no column gives, or does not take all that it is given.
+        """
+        given = _arguments([Attempt("", prompt, False, False)], Hooks(trainer_state=object()), {})
+        for name, function in self._functions.items():
+            try:
+                inspect.signature(function).bind(**given)
+            except TypeError as error:
+                raise SpecError(
+                    f"{self._where(name)} cannot be called: {error}. It is given "
+                    f"{', '.join(given)}. Add the column, or take **kwargs at the end."
+                ) from error
+            except ValueError:
+                continue  # Compiled code may have no signature.
 
     def score_batch(
         self, attempts: Sequence[Attempt], *, purpose: Purpose, hooks: Hooks

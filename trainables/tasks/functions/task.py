@@ -33,14 +33,14 @@ class Functions(Task):
         self.max_prompt_tokens = settings.max_prompt_tokens
 
     def check(self, on_progress: OnProgress | None = None) -> None:
-        """Import the module and read all rows."""
-        assert self._scorer
-        if not self._splits:
-            self._splits.update(build_splits(self.settings, on_progress))
+        """Import the module, read all rows, and see whether the two fit together."""
+        scorer = self._scorer
+        self._read(on_progress)
+        scorer.check(self._splits["train"][0])
 
     def build_prompts(self, split: Split) -> Sequence[Prompt]:
         """Return the checked rows of a split."""
-        self.check()
+        self._read()
         return self._splits[split]
 
     def read_suite(self, path: Path) -> Sequence[Prompt]:
@@ -69,6 +69,10 @@ class Functions(Task):
     def gold_completion(self, prompt: Prompt, *, thinking: bool) -> str | None:
         """Return the row's completion; with thinking none, since rows hold no thoughts."""
         return None if thinking else prompt.gold
+
+    def _read(self, on_progress: OnProgress | None = None) -> None:
+        if not self._splits:
+            self._splits.update(build_splits(self.settings, on_progress))
 
     @cached_property
     def _scorer(self) -> FunctionScorer:
