@@ -35,7 +35,7 @@ def test_generate_sends_a_sweep_of_any_task_to_inspect(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     message = refusal(capsys, "data", "generate", "mine.yaml", "--out", tmp_path / "out")
-    assert message.endswith("whichever it is: strictune data inspect mine.yaml.")
+    assert message.endswith("whichever it is: strictune data inspect mine.yaml.\n")
     assert not (tmp_path / "out").exists()
 
 
@@ -80,8 +80,7 @@ def test_inspect_describes_the_rows_of_any_task(
         "test": 2,
     }
     assert splits["test"]["samples"][0]["prompt"].endswith(" is what?")
-    assert data("inspect", sweep, "--samples", 0) == 0
-    assert "construct" not in capsys.readouterr().out
+    assert "construct" not in printed(capsys, *INSPECT, sweep, "--samples", 0)
     (tmp_path / "rows.jsonl").write_text('{"question": "a"}\n')
     message = refusal(capsys, *INSPECT, sweep)
     assert "rows.jsonl:1: column 'prompt' is missing" in message
