@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.differences import paired_difference
-from analysis.measured import Interval, Measured
-from analysis.rates import wilson_rate
+from analysis.measured import Interval, Measured, rate_interval
 from analysis.tables import Column, Row, Table, bounds, effect_in, rate_cells, rate_column
 from analysis.verdicts import effect, effect_text
 
@@ -125,16 +124,12 @@ def _rates(shares: pd.DataFrame, run: Measured) -> Row:
     }
     for outcome in OUTCOMES:
         part = run.table if outcome == "extra" else run.table[is_expected]
-        row |= rate_cells(outcome, _rate_of(shares[outcome].loc[part.index], part))
+        found = Interval(np.nan, np.nan, np.nan)
+        if len(part):
+            found = rate_interval(
+                np.asarray(shares[outcome].loc[part.index], dtype=np.float64),
+                part["family"].to_list(),
+                num_completions=int(part["num_samples"].sum()),
+            )
+        row |= rate_cells(outcome, found)
     return row
-
-
-def _rate_of(shares: "pd.Series[float]", table: pd.DataFrame) -> Interval:
-    if table.empty:
-        return Interval(np.nan, np.nan, np.nan)
-    found = wilson_rate(
-        np.asarray(shares, dtype=np.float64),
-        table["family"].to_list(),
-        num_completions=int(table["num_samples"].sum()),
-    )
-    return Interval(float(found.estimate), float(found.low), float(found.high))

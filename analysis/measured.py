@@ -1,6 +1,6 @@
 """A run with its table of prompts, and the check that two of them may be compared."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ __all__ = [
     "difference",
     "differing_parts",
     "measure",
+    "rate_interval",
 ]
 
 
@@ -90,13 +91,9 @@ class Measured:
 
     def rate(self, criterion: str) -> Interval:
         """Return a criterion's Pass@1 with its interval."""
-        found = wilson_rate(
-            self.criterion(criterion),
-            self.families,
-            num_completions=self.num_completions,
-            level=0.95,
+        return rate_interval(
+            self.criterion(criterion), self.families, num_completions=self.num_completions
         )
-        return Interval(float(found.estimate), float(found.low), float(found.high))
 
     def sampled_rates(self, criterion: str) -> tuple[SampledRate, ...]:
         """Return a criterion's pass@k and pass^k up to the fewest samples of a prompt.
@@ -120,6 +117,14 @@ class Measured:
     def only(self, difficulty: str) -> "Measured":
         """Return the part of one difficulty."""
         return Measured(self.record, self.table[self.table["difficulty"] == difficulty])
+
+
+def rate_interval(
+    prompt_means: Floats, families: Sequence[str], *, num_completions: int
+) -> Interval:
+    """Return the mean over prompts with its interval, see ``wilson_rate``; (P,)."""
+    found = wilson_rate(prompt_means, families, num_completions=num_completions)
+    return Interval(float(found.estimate), float(found.low), float(found.high))
 
 
 def measure(record: RunRecord) -> Measured:

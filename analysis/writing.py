@@ -1,12 +1,14 @@
-"""Writes what a sweep shows into its folder: verdicts.json, verdicts.md, each delta.json."""
+"""Markdown, and what a sweep shows in its folder: verdicts.json, verdicts.md, each delta.json."""
 
 import dataclasses
 import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.pages import inline_text, item_lines, table_lines
 from analysis.sweep import SweepVerdicts, sweep_verdicts
+from analysis.tables import Shown
 from analysis.trials import TrialVerdict
 from analysis.wording import (
     HOW_TO_READ,
@@ -19,7 +21,19 @@ from analysis.wording import (
 )
 from strictune.records import TRIALS, write_json, write_text
 
-__all__ = ["delta_document", "plain", "verdicts_markdown", "write_verdicts"]
+__all__ = [
+    "delta_document",
+    "inline_text",
+    "item_lines",
+    "plain",
+    "shown_lines",
+    "table_lines",
+    "verdicts_markdown",
+    "write_verdicts",
+]
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+"""What may open a tag; ``p < 0.05`` opens none."""
 
 
 def write_verdicts(sweep_dir: Path) -> SweepVerdicts:
@@ -95,3 +109,32 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def table_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return rows, heading -> text, as a Markdown table; no lines without rows."""
+    return _grid(list(rows[0]), [list(row.values()) for row in rows]) if rows else []
+
+
+def shown_lines(shown: Shown) -> list[str]:
+    """Return a table as Markdown, each row on one line."""
+    return _grid(shown.headings, [[cell.text for cell in line] for line in shown.lines])
+
+
+def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return [f"| {' | '.join(map(_cell, line))} |" for line in lines]
+
+
+def item_lines(lines: Iterable[str]) -> list[str]:
+    """Return a Markdown list, each item on one line."""
+    return [f"- {inline_text(line)}" for line in lines]
+
+
+def inline_text(text: str) -> str:
+    """Keep text on one line, and tags in it from being tags: reasons and names are data."""
+    return _TAG.sub("&lt;", " ".join(text.split()))
+
+
+def _cell(text: str) -> str:
+    return inline_text(text).replace("|", "/")

@@ -19,7 +19,7 @@ from analysis.figures.rates import (
     rescued_and_regressed,
     think_by_curriculum,
 )
-from analysis.figures.rendering import page_scripts, specification, to_png, to_svg
+from analysis.figures.theme import page_scripts, specification, to_svg
 from analysis.figures.training import (
     curriculum_progression,
     error_classes_by_stage,
@@ -48,6 +48,5 @@ __all__ = [
     "stage_by_difficulty",
     "think_by_curriculum",
     "think_rate",
-    "to_png",
     "to_svg",
 ]

@@ -1,17 +1,24 @@
-"""How every figure looks: its data, sizes, and marks that hold without colour.
+"""How every figure looks: its data, sizes, and marks that hold without colour; and its picture.
 
 A figure is drawn from rows of plain values, column -> value.
 The two sides differ in lightness, shape and line at once, and so do the verdicts, so
 that a grey print and a colour-blind reader see the same as everyone else. Hues are from the
-palette of Okabe and Ito (2008).
+palette of Okabe and Ito (2008). Pictures and the scripts of pages are vl-convert's, which holds
+Vega-Lite, Vega and a renderer and needs no network.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
+from html import escape
 from itertools import pairwise
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import altair as alt
+import vl_convert
+
+from strictune.records import write_text
 
 __all__ = [
     "BASELINE",
@@ -21,6 +28,7 @@ __all__ = [
     "VERDICTS",
     "WIDTH",
     "Channel",
+    "Picture",
     "Rows",
     "data",
     "difference_from_zero",
@@ -30,18 +38,24 @@ __all__ = [
     "interval_marks",
     "named_channels",
     "num_columns",
+    "page_scripts",
     "percent_axis",
     "points",
     "series_channels",
     "shares",
     "side_channels",
+    "specification",
+    "to_svg",
     "verdict_channels",
+    "write_pictures",
 ]
 
 Rows = Sequence[Mapping[str, Any]]
 """A table. Rates and bounds are shares in [0, 1]; NaN is not measured."""
 Channel = dict[str, Any]
 """Keyword arguments of ``Chart.encode``."""
+
+_SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 WIDTH = 560
 """Of a figure with one panel, in pixels, labels aside."""
@@ -213,3 +227,60 @@ def finish(chart: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Picture(NamedTuple):
+    """A figure that has been drawn."""
+
+    name: str
+    """Also its file's."""
+    title: str
+    caption: str
+    document: dict[str, Any]
+    """Vega-Lite, with its data."""
+
+    def __repr__(self) -> str:
+        return f"<figure {self.name}: {self.title}>"
+
+    def _repr_html_(self) -> str:
+        """Show the figure in a notebook, which needs no network for it."""
+        picture = to_svg(self.document)
+        return f"<b>{escape(self.title)}</b><p>{escape(self.caption)}</p>{picture}"
+
+    @property
+    def chart(self) -> alt.TopLevelMixin:
+        """The figure as an altair chart, to change it."""
+        return alt.Chart.from_dict(self.document)
+
+
+def specification(figure: Any) -> dict[str, Any]:
+    """Return a figure as a Vega-Lite document with its data inside."""
+    return dict(figure.to_dict())
+
+
+def to_svg(document: Mapping[str, Any]) -> str:
+    """Draw a figure as SVG."""
+    return str(vl_convert.vegalite_to_svg(dict(document)))
+
+
+def write_pictures(folder: Path, documents: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw figures into a folder, by the names of their files; other pictures there go."""
+    folder.mkdir(exist_ok=True)
+    for name, document in documents.items():
+        write_text(folder / name, to_svg(document))
+    for old in folder.glob("*.svg"):
+        if old.name not in documents:
+            old.unlink()
+
+
+@cache
+def page_scripts() -> str:
+    """Return the JavaScript with which a page draws figures, about 0.9 MB.
+
+    It defines ``vegaEmbed`` and loads nothing. A ``</script`` inside it would end the
+    element that carries it, so one is refused.
+    """
+    script = str(vl_convert.javascript_bundle(_SNIPPET))
+    if "</script" in script.lower():
+        raise ValueError("the installed vl-convert's scripts cannot stand inside a page")
+    return script

@@ -5,12 +5,10 @@ One entry a figure. To add one, write its function in ``analysis.figures``, fill
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from html import escape
 from typing import Any, NamedTuple
 
-import altair
-
 from analysis import figures
+from analysis.figures.theme import Picture
 from analysis.groups import ALL_DIFFICULTIES
 from analysis.report.gathering import SweepTables
 from analysis.report.selection import (
@@ -25,34 +23,10 @@ from analysis.study.pictures import draw_study
 from analysis.tables import Row, bounds
 from strictune.config.naming import GRPO, short_model_name
 
-__all__ = ["FIGURES", "Figure", "ReportFigure", "draw"]
+__all__ = ["FIGURES", "Figure", "draw"]
 
 MAX_CLASSES = 12
 """Error classes in a figure, the most frequent; the tables hold all."""
-
-
-class ReportFigure(NamedTuple):
-    """A figure that has been drawn."""
-
-    name: str
-    """Also its file's."""
-    title: str
-    caption: str
-    document: dict[str, Any]
-    """Vega-Lite, with its data."""
-
-    def __repr__(self) -> str:
-        return f"<figure {self.name}: {self.title}>"
-
-    def _repr_html_(self) -> str:
-        """Show the figure in a notebook, which needs no network for it."""
-        picture = figures.to_svg(self.document)
-        return f"<b>{escape(self.title)}</b><p>{escape(self.caption)}</p>{picture}"
-
-    @property
-    def chart(self) -> "altair.TopLevelMixin":
-        """The figure as an altair chart, to change it."""
-        return altair.Chart.from_dict(self.document)
 
 
 class Figure(NamedTuple):
@@ -72,7 +46,7 @@ class Figure(NamedTuple):
         return self.draw.__name__
 
 
-def draw(sweep: SweepTables) -> list[ReportFigure]:
+def draw(sweep: SweepTables) -> list[Picture]:
     """Draw every figure that the sweep has data for."""
     found = []
     for figure in FIGURES:
@@ -80,15 +54,15 @@ def draw(sweep: SweepTables) -> list[ReportFigure]:
         if rows:
             caption = figure.caption + _left_out(sweep, rows, figure.limit)
             document = figures.specification(figure.draw(rows))
-            found.append(ReportFigure(figure.name, figure.title, caption, document))
+            found.append(Picture(figure.name, figure.title, caption, document))
     return found + _search_figures(sweep)
 
 
-def _search_figures(sweep: SweepTables) -> list[ReportFigure]:
+def _search_figures(sweep: SweepTables) -> list[Picture]:
     if sweep.search is None:
         return []
     return [
-        ReportFigure(
+        Picture(
             f"search-{number}-{picture.name}",
             f"{picture.title}: {study.study.cell}",
             picture.caption,

@@ -9,16 +9,22 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.families import Floats
 from analysis.groups import ALL_DIFFICULTIES, compare, comparison_problem, group
-from analysis.measured import Interval, Measured, difference, differing_parts, measure
-from analysis.rates import wilson_rate
+from analysis.measured import (
+    Interval,
+    Measured,
+    difference,
+    differing_parts,
+    measure,
+    rate_interval,
+)
 from analysis.records import RunState, SweepRecords, check_same_prompts
 from analysis.report.comparisons import COMPARISONS, OVER_ALL
-from analysis.report.prompts import SweepPrompts
 from analysis.sweep import SweepVerdicts
 from analysis.tables import (
     Column,
@@ -36,6 +42,9 @@ from analysis.verdicts import Verdict, compared_verdict, effect, effect_text
 from analysis.wording import contrast_sentences
 from strictune.config.naming import GRPO, short_model_name
 from strictune.records import CONTROLS, STUDIES, PlannedTrial
+
+if TYPE_CHECKING:
+    from analysis.report.gathering import SweepPrompts
 
 __all__ = ["ANSWERS", "ARMS", "control_note", "control_rows", "control_sentences"]
 
@@ -120,7 +129,7 @@ def control_rows(
     return rows
 
 
-def control_note(sweep: Path, verdicts: SweepVerdicts, prompts: SweepPrompts) -> str:
+def control_note(sweep: Path, verdicts: SweepVerdicts, prompts: "SweepPrompts") -> str:
     """Say why a sweep has no table of control arms, and how to get one where none was run.
 
     Args:
@@ -311,12 +320,8 @@ def _correctness(runs: Sequence[Measured]) -> Row:
 
 
 def _rate(prompt_means: Floats, runs: Sequence[Measured]) -> Interval:
-    found = wilson_rate(
-        prompt_means,
-        runs[0].families,
-        num_completions=sum(run.num_completions for run in runs),
-    )
-    return Interval(float(found.estimate), float(found.low), float(found.high))
+    num_completions = sum(run.num_completions for run in runs)
+    return rate_interval(prompt_means, runs[0].families, num_completions=num_completions)
 
 
 def _mean(values: Sequence[float], is_trained: bool) -> float:

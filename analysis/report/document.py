@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from analysis.fields import FIELDS
+from analysis.figures.theme import Picture
 from analysis.groups import ALL_DIFFICULTIES
 from analysis.report.answers import MEASURES
-from analysis.report.catalogue import ReportFigure
 from analysis.report.comparisons import COMPARISONS
 from analysis.report.controls import ANSWERS, ARMS, control_note, control_sentences
 from analysis.report.gathering import SweepTables, reading_rules
@@ -59,7 +59,7 @@ class Section(NamedTuple):
 
 
 def report_sections(
-    sweep: SweepTables, *, steps: Sequence[NextStep], drawn: Sequence[ReportFigure]
+    sweep: SweepTables, *, steps: Sequence[NextStep], drawn: Sequence[Picture]
 ) -> list[Section]:
     """Return the sections that have something to say, in their order."""
     verdicts = sweep.verdicts
@@ -83,7 +83,7 @@ def report_sections(
     return [section for section in sections if section.blocks]
 
 
-def _figures(drawn: Sequence[ReportFigure]) -> Iterator[Block]:
+def _figures(drawn: Sequence[Picture]) -> Iterator[Block]:
     for figure in drawn:
         yield Block("heading", figure.title)
         yield Block("text", figure.caption)

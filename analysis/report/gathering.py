@@ -6,7 +6,7 @@ is known and with it the room that is left for them.
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from analysis import fields
@@ -15,7 +15,6 @@ from analysis.records import RunRecord, RunState, SweepRecords
 from analysis.report.answers import RunRows, answer_tables, trial_facts, verdict_tables
 from analysis.report.comparisons import comparison_rows
 from analysis.report.controls import control_rows
-from analysis.report.prompts import SweepPrompts, read_prompts
 from analysis.report.selection import MAX_SERIES, spread
 from analysis.report.stages import equal_token_rows, planned_stages, stage_tables
 from analysis.report.training import (
@@ -32,10 +31,22 @@ from analysis.sweep import SweepVerdicts, compared_trials, judge
 from analysis.tables import Row
 from analysis.trials import Comparison, TrialVerdict
 from analysis.wording import HOW_TO_READ
+from strictune.config import load_trial
 from strictune.errors import StorageError, StrictuneError
-from strictune.records import METRICS, STUDIES
+from strictune.records import METRICS, STUDIES, read_lock
+from trainables.tasks import load_task
+from trainables.tasks.task import Prompt
 
-__all__ = ["TABLES", "OnPhase", "SweepTables", "gather", "reading_rules", "silent"]
+__all__ = [
+    "TABLES",
+    "OnPhase",
+    "SweepPrompts",
+    "SweepTables",
+    "gather",
+    "read_prompts",
+    "reading_rules",
+    "silent",
+]
 
 TABLES = (
     "differences",
@@ -67,6 +78,21 @@ OnPhase = Callable[[str], None]
 
 _GROUPS = ("trial_id", "stage", "factor", "level", "against", "within")
 """What rows have in common that are ordered by difficulty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPrompts:
+    """What the report shows of prompts, and of the task they come from."""
+
+    by_id: Mapping[str, Prompt] = field(default_factory=dict)
+    difficulties: Sequence[str] = ()
+    """Easiest first; empty if the task is not known."""
+    has_gold: bool = False
+    """The task knows right answers to train on."""
+    has_grammar: bool = False
+    """The task can hold answers to a grammar."""
+    problem: str | None = None
+    """Why there are no prompts, where there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,3 +265,33 @@ def _easiest_first(
 
 def _group(row: Mapping[str, object]) -> tuple[object, ...]:
     return tuple(row.get(name) for name in _GROUPS)
+
+
+def read_prompts(folder: Path | None) -> SweepPrompts:
+    """Build the prompts of a finished trial's final split; all runs of a sweep share them."""
+    if folder is None:
+        return SweepPrompts(problem="no trial has finished yet.")
+    try:
+        spec = load_trial(folder / "trial.yaml")
+        task = load_task(spec.task)
+        shared = SweepPrompts(
+            difficulties=task.difficulties,
+            has_gold=task.has_gold,
+            has_grammar=task.has_grammar,
+        )
+        found = {prompt.id: prompt for prompt in task.prompts(spec.evaluation.final_split)}
+        is_the_same = task.data_hash() == _recorded_hash(folder)
+    except (StrictuneError, OSError) as error:
+        return SweepPrompts(problem=str(error))
+    if not is_the_same:
+        problem = f"the task {task.kind} builds other prompts now than when the sweep ran."
+        return replace(shared, problem=problem)
+    return replace(shared, by_id=found)
+
+
+def _recorded_hash(folder: Path) -> str | None:
+    try:
+        lock = read_lock(folder)
+    except StorageError:
+        return None
+    return None if lock is None else lock.data_hash

@@ -5,12 +5,11 @@ Importing this module takes altair with it.
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import altair as alt
 
-from analysis.figures.rendering import specification
-from analysis.figures.theme import WIDTH, Rows, data, finish, in_order
+from analysis.figures.theme import WIDTH, Picture, Rows, data, finish, in_order, specification
 from analysis.measured import Interval
 from analysis.study.findings import StudyFindings
 from analysis.study.points import Dimension
@@ -18,7 +17,6 @@ from analysis.study.wording import value_text
 from strictune.records import Point
 
 __all__ = [
-    "Picture",
     "draw_study",
     "parallel_points",
     "pareto_front",
@@ -33,17 +31,6 @@ _COLORS = ("#0b4f8a", "#d55e00", "#8c8c8c")
 _SHAPES = ("diamond", "square", "circle")
 _DASHES = ([1, 0], [6, 3], [1, 0])
 _NOT_KNOWN = Interval(math.nan, math.nan, math.nan)
-
-
-class Picture(NamedTuple):
-    """A figure of one study."""
-
-    name: str
-    """Of its file, without the study's."""
-    title: str
-    caption: str
-    document: dict[str, Any]
-    """Vega-Lite, with its data."""
 
 
 def draw_study(found: StudyFindings) -> list[Picture]:

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import JsonValue
 
-from analysis.measured import Interval, measure
-from analysis.rates import wilson_rate
+from analysis.measured import Interval, measure, rate_interval
 from analysis.records import read_run
 from strictune.config import SweepSpec, TrialSpec, expand, resolve_point
 from strictune.config.settings import setting_at
@@ -105,13 +104,13 @@ def rate_of(sweep_dir: Path, point: Point, objective: Objective) -> Interval | N
         return None
     if not runs or any(middle[0] not in run.criteria for run in runs):
         return None
-    found = wilson_rate(
+    found = rate_interval(
         np.mean([run.criterion(middle[0]) for run in runs], axis=0),
         runs[0].families,
         num_completions=sum(run.num_completions for run in runs),
     )
     is_same = point.values is not None and math.isclose(found.estimate, point.value, abs_tol=1e-9)
-    return Interval(float(found.estimate), float(found.low), float(found.high)) if is_same else None
+    return found if is_same else None
 
 
 def cell_of(sweep: SweepSpec, study: Study) -> TrialSpec:

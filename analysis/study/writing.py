@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.pages import inline_text, item_lines, table_lines
 from analysis.study.findings import Findings, StudyFindings, study_findings
 from analysis.study.importance import NUM_RESAMPLES
 from analysis.study.wording import (
@@ -18,11 +17,11 @@ from analysis.study.wording import (
     study_sections,
     winner_sentences,
 )
-from analysis.writing import plain
+from analysis.writing import inline_text, item_lines, plain, table_lines
 from strictune.records import write_text
 
 if TYPE_CHECKING:
-    from analysis.study.pictures import Picture
+    from analysis.figures.theme import Picture
 
 __all__ = ["PICTURES", "findings_document", "findings_lines", "write_findings"]
 
@@ -42,11 +41,17 @@ def write_findings(sweep_dir: Path, *, num_resamples: int = NUM_RESAMPLES) -> Fi
         SpecError: ``sweep.yaml`` cannot be used.
     """
     # Imported here: the figures take altair with them.
+    from analysis.figures.theme import write_pictures
     from analysis.study.pictures import draw_study
 
     findings = study_findings(sweep_dir, num_resamples=num_resamples)
     pictures = {found.study.cell: draw_study(found) for found in findings.studies}
-    _write_pictures(sweep_dir / PICTURES, pictures)
+    documents = {
+        _file(cell, picture.name): picture.document
+        for cell, drawn in pictures.items()
+        for picture in drawn
+    }
+    write_pictures(sweep_dir / PICTURES, documents)
     write_text(sweep_dir / "findings.md", _markdown(findings, pictures))
     text = json.dumps(findings_document(findings), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(sweep_dir / "findings.json", text + "\n")
@@ -104,21 +109,6 @@ def _figures(found: StudyFindings, pictures: Sequence["Picture"]) -> list[str]:
             "",
         )
     ][:-1]
-
-
-def _write_pictures(folder: Path, pictures: Mapping[str, Sequence["Picture"]]) -> None:
-    from analysis.figures.rendering import to_svg
-
-    folder.mkdir(exist_ok=True)
-    written = set()
-    for cell, drawn in pictures.items():
-        for picture in drawn:
-            name = _file(cell, picture.name)
-            write_text(folder / name, to_svg(picture.document))
-            written.add(name)
-    for old in folder.glob("*.svg"):
-        if old.name not in written:
-            old.unlink()
 
 
 def _file(cell: str, name: str) -> str:

@@ -27,7 +27,7 @@ from strictune.records import BASELINES, CONTROLS, TRIALS, read_metrics, read_pl
 
 if TYPE_CHECKING:
     from analysis import SweepVerdicts
-    from analysis.report.catalogue import ReportFigure
+    from analysis.figures.theme import Picture
     from analysis.report.gathering import SweepTables
     from analysis.trials import TrialVerdict
     from analysis.verdicts import Verdict
@@ -239,7 +239,7 @@ class LoadedSweep:
         """The names that ``table`` knows."""
         return tuple(self._gathered.tables)
 
-    def figures(self) -> "Mapping[str, ReportFigure]":
+    def figures(self) -> "Mapping[str, Picture]":
         """Return the report's figures by name; a notebook shows the one that a cell ends with.
 
         ``.chart`` of a figure is an altair chart.

@@ -192,10 +192,6 @@ def test_series_stand_apart_by_less_than_the_values() -> None:
     assert max(moved[:3]) < min(moved[3:])
 
 
-def test_a_picture_can_be_a_png() -> None:
-    assert figures.to_png(specification("think_rate")).startswith(b"\x89PNG")
-
-
 def test_the_scripts_of_a_page_cannot_end_their_element() -> None:
     scripts = figures.page_scripts()
     assert "vegaEmbed" in scripts

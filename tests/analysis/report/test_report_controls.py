@@ -8,8 +8,7 @@ from reported_sweep import Drawing, write_control, write_reported_sweep
 
 from analysis.report import Report, catalogue, write_report
 from analysis.report.controls import control_note
-from analysis.report.gathering import gather
-from analysis.report.prompts import SweepPrompts
+from analysis.report.gathering import SweepPrompts, gather
 from analysis.sweep import sweep_verdicts
 
 METHODS = (

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from reported_sweep import Drawing, write_control, write_reported_sweep
 
+from analysis.figures.theme import Picture
 from analysis.report import catalogue, gather
-from analysis.report.catalogue import FIGURES, ReportFigure, draw
+from analysis.report.catalogue import FIGURES, draw
 from analysis.report.gathering import SweepTables
 from analysis.tables import Row
 
@@ -72,7 +73,7 @@ def test_every_baseline_of_a_model_is_drawn_once(tmp_path: Path) -> None:
     assert len({row["trial"] for row in rows}) == 5
 
 
-def drawn_alone(sweep: SweepTables, *names: str) -> dict[str, ReportFigure]:
+def drawn_alone(sweep: SweepTables, *names: str) -> dict[str, Picture]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalogue, "FIGURES", [f for f in FIGURES if f.name in names])
         return {figure.name: figure for figure in draw(sweep)}

@@ -16,10 +16,10 @@ from urllib.parse import parse_qs
 import pytest
 from reported_sweep import Drawing, write_control, write_reported_sweep
 
-from analysis import figures
+from analysis.figures import theme
 from analysis.report import Report, write_report
 from analysis.report.catalogue import FIGURES
-from analysis.report.page import script_json
+from analysis.report.writing import script_json
 from analysis.wording import verdict_rows
 
 HOSTILE = (
@@ -35,15 +35,16 @@ BROWSER = next(
 def pictures_drawn_once() -> Iterator[None]:
     """Draw the picture of each figure once: they are most of a report's time."""
     drawn: dict[str, str] = {}
+    draw = theme.to_svg
 
     def to_svg(document: Mapping[str, Any]) -> str:
         key = json.dumps(document)
         if key not in drawn:
-            drawn[key] = figures.rendering.to_svg(document)
+            drawn[key] = draw(document)
         return drawn[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "to_svg", to_svg)
+        patch.setattr(theme, "to_svg", to_svg)
         yield
 
 
