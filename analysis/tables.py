@@ -1,6 +1,6 @@
 """Tables as data: a name, declared columns and rows; how a value reads is its column's format.
 
-Renderers (``writing`` for Markdown, ``report.writing`` for HTML, ``strictune.cli.tables`` for the
+Renderers (``writing`` for Markdown, ``report.writing`` for HTML, ``strictune.cli.terminal`` for the
 terminal) lay out the texts of cells and format nothing themselves.
 """
 

@@ -51,8 +51,9 @@ __all__ = ["ANSWERS", "ARMS", "control_note", "control_rows", "control_sentences
 GRAMMAR = "grammar"
 """The part of the keys in which a control differs from its baseline."""
 METHOD, SFT = "method", "sft"
-CONFORMANT, CORRECT = "conformant", "correct"
-"""The criteria of an answer that fits its schema, and of one that is the expected one."""
+ANSWER_CRITERIA = ("conformant", "strict", "correct")
+"""Of a document that fits its schema, stands alone, and is the expected one; not all tasks know
+them."""
 MIXED = "sft and grpo"
 """The arm of cells whose stages are trained by both."""
 _LETTERS = 12
@@ -304,11 +305,9 @@ def _row(
 
 def _correctness(runs: Sequence[Measured]) -> Row:
     """Return how often answers conform, are strict and are right; empty where nobody knows."""
-    if CORRECT not in runs[0].criteria:
+    if not set(ANSWER_CRITERIA) <= set(runs[0].criteria):
         return {}
-    valid, strict, right = (
-        group(runs, name).rates.mean(axis=0) for name in (CONFORMANT, "strict", CORRECT)
-    )
+    valid, strict, right = (group(runs, name).rates.mean(axis=0) for name in ANSWER_CRITERIA)
     # Whatever is correct conforms; means over seeds may round below 0.
     wrong = np.clip(valid - right, 0.0, 1.0)
     found = zip(CORRECTNESS, (valid, strict, right, wrong), strict=True)

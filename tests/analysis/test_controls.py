@@ -252,3 +252,17 @@ def test_valid_and_right_stand_beside_each_other_where_answers_are_known(tmp_pat
     assert tuple(measured.rate("correct")) == (held["right"], held["right_low"], held["right_high"])
     shown = texts(ANSWERS, [held])[0]
     assert list(shown) == ["model", "arm", "valid", "strict", "right", "valid but wrong"]
+
+
+def test_a_task_with_another_ladder_says_nothing_of_valid_answers(tmp_path: Path) -> None:
+    folder = write_both_methods(tmp_path)
+    add_answers(folder, right={"baselines": 1, "controls": 10, "trials": 2})
+    plan = folder / "plan.json"
+    text = plan.read_text().replace('"conformant"', '"tagged"').replace("strict_json", "sums")
+    plan.write_text(text)
+    for file in folder.glob("*/*/eval/test/samples.parquet"):
+        samples = pd.read_parquet(file)
+        samples.columns = samples.columns.str.replace("conformant", "tagged")
+        samples.to_parquet(file, index=False)
+    arms = arms_of(folder).arms
+    assert len(arms) == 4 and not any("right" in arm for arm in arms)
