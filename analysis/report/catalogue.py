@@ -7,8 +7,8 @@ One entry a figure. To add one, write its function in ``analysis.figures``, fill
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from analysis import figures
-from analysis.figures.theme import Picture
+from analysis.figures import rates, training
+from analysis.figures.theme import Picture, specification
 from analysis.groups import ALL_DIFFICULTIES
 from analysis.report.gathering import SweepTables
 from analysis.report.selection import (
@@ -53,7 +53,7 @@ def draw(sweep: SweepTables) -> list[Picture]:
         rows = figure.rows(sweep)
         if rows:
             caption = figure.caption + _left_out(sweep, rows, figure.limit)
-            document = figures.specification(figure.draw(rows))
+            document = specification(figure.draw(rows))
             found.append(Picture(figure.name, figure.title, caption, document))
     return found + _search_figures(sweep)
 
@@ -238,7 +238,7 @@ def _most_frequent(rows: Iterable[Row]) -> list[Row]:
 
 FIGURES: tuple[Figure, ...] = (
     Figure(
-        figures.differences,
+        rates.differences,
         "What training changed",
         "Trained minus baseline on the primary criterion, with 95% intervals: each trial, and in "
         "bold each cell over its seeds. The mark is the verdict, which also allows for the number "
@@ -247,7 +247,7 @@ FIGURES: tuple[Figure, ...] = (
         MAX_ROWS,
     ),
     Figure(
-        figures.comparisons,
+        rates.comparisons,
         "Cells against each other",
         "Pairs of cells that differ in one key only, and the mean over all such pairs. Intervals "
         "speak of the recipe where both sides have three seeds, else of these runs, as they do "
@@ -256,7 +256,7 @@ FIGURES: tuple[Figure, ...] = (
         MAX_ROWS,
     ),
     Figure(
-        figures.control_arms,
+        rates.control_arms,
         "Control arms",
         "Pass@1 on the primary criterion with Wilson intervals that allow for families, over all "
         "seeds of a cell together: untrained, untrained under the grammar of the answers, trained "
@@ -265,7 +265,7 @@ FIGURES: tuple[Figure, ...] = (
         MAX_PANELS,
     ),
     Figure(
-        figures.baseline_against_trained,
+        rates.baseline_against_trained,
         "Baseline against trained, by model",
         "Pass@1 on the primary criterion with Wilson intervals that allow for families. Judge "
         "differences by the first figure: it pairs prompts, these intervals do not.",
@@ -273,7 +273,7 @@ FIGURES: tuple[Figure, ...] = (
         MAX_ROWS,
     ),
     Figure(
-        figures.think_by_curriculum,
+        rates.think_by_curriculum,
         "Thinking and curriculum",
         "Pass@1 on the primary criterion of each trial, and of the untrained model, where it was "
         "measured, on the left.",
@@ -281,21 +281,21 @@ FIGURES: tuple[Figure, ...] = (
         MAX_ROWS,
     ),
     Figure(
-        figures.criterion_ladder,
+        rates.criterion_ladder,
         "The scoring ladder",
         "Pass@1 of each criterion, lowest first: where answers are lost on the way up.",
         lambda sweep: _shown(sweep, "criteria", MAX_PANELS),
         MAX_PANELS,
     ),
     Figure(
-        figures.rates_by_difficulty,
+        rates.rates_by_difficulty,
         "By difficulty",
         "Pass@1 on the primary criterion. Exploratory: nobody planned these comparisons.",
         _difficulties,
         MAX_PANELS,
     ),
     Figure(
-        figures.rates_by_construct,
+        rates.rates_by_construct,
         "By construct",
         "Pass@1 on the primary criterion over the prompts that use a construct; a prompt may use "
         "several. Exploratory.",
@@ -303,7 +303,7 @@ FIGURES: tuple[Figure, ...] = (
         MAX_PANELS,
     ),
     Figure(
-        figures.rescued_and_regressed,
+        rates.rescued_and_regressed,
         "Rescued and regressed prompts",
         "Share of prompts that only the trained model passes (rescued) or only the baseline "
         "(regressed); a side passes a prompt with half its samples or more.",
@@ -311,21 +311,21 @@ FIGURES: tuple[Figure, ...] = (
         MAX_ROWS,
     ),
     Figure(
-        figures.error_classes,
+        rates.error_classes,
         "What went wrong",
         "Share of completions by the first thing that is wrong with them; ok: nothing is.",
         _error_classes,
         MAX_PANELS,
     ),
     Figure(
-        figures.completion_length,
+        rates.completion_length,
         "Completion length",
         "Tokens of a completion: median, 25 to 75% (thick) and 10 to 90% (thin) of completions.",
         lambda sweep: _shown(sweep, "lengths", MAX_ROWS),
         MAX_ROWS,
     ),
     Figure(
-        figures.curriculum_progression,
+        training.curriculum_progression,
         "Progress over stages",
         "Pass@1 on the validation split at the end of each stage. The baseline was not "
         "measured on this split.",
@@ -333,14 +333,14 @@ FIGURES: tuple[Figure, ...] = (
         MAX_ROWS,
     ),
     Figure(
-        figures.stage_by_difficulty,
+        training.stage_by_difficulty,
         "Stage and difficulty",
         "Pass@1 on the validation split at the end of each stage, with the 95% interval below.",
         _stage_tiers,
         MAX_PANELS,
     ),
     Figure(
-        figures.error_classes_by_stage,
+        training.error_classes_by_stage,
         "Errors over stages",
         "Share of completions on the validation split at the end of each stage, for trials "
         "with more than one.",
@@ -348,7 +348,7 @@ FIGURES: tuple[Figure, ...] = (
         MAX_SERIES,
     ),
     Figure(
-        figures.reward_components,
+        training.reward_components,
         "Reward components over training",
         "Mean of each component over spans of steps, with the 95% interval of the steps in it. "
         "A component that rises while the primary criterion does not is a warning.",
@@ -356,14 +356,14 @@ FIGURES: tuple[Figure, ...] = (
         MAX_SERIES,
     ),
     Figure(
-        figures.think_rate,
+        training.think_rate,
         "Think rate over training",
         "Share of training completions with a real think block, in cells that ask for one.",
         _think_rates,
         MAX_SERIES,
     ),
     Figure(
-        figures.plan_against_actual,
+        rates.plan_against_actual,
         "Plan and actual cost",
         "What each cell was planned to take, where trials of its shape had been measured before, "
         "and what it took; the line is the spread of its trials.",

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from analysis import figures
-from analysis.figures.theme import Picture, write_pictures
+from analysis.figures.theme import Picture, page_scripts, write_pictures
 from analysis.report.answers import Change
 from analysis.report.catalogue import draw
 from analysis.report.completions import baseline_block, blocks, trial_block
@@ -90,7 +89,7 @@ def write_report(folder: Path, *, max_bytes: int = MAX_BYTES, on_phase: OnPhase 
     on_phase("packing completions")
     page = folder / "report.html"
     before, after = page_html(
-        sweep, summary=summary, sections=sections, drawn=drawn, scripts=figures.page_scripts()
+        sweep, summary=summary, sections=sections, drawn=drawn, scripts=page_scripts()
     )
     num_bytes, num_flips_left_out = _write_page(page, before, after, sweep, max_bytes)
     return Report(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis import figures
+from analysis.figures import rates, theme, training
 from analysis.figures.theme import SERIES, dodged
 
 RATE = {"rate": 0.4, "low": 0.3, "high": 0.5}
@@ -25,7 +25,7 @@ def sided(**columns: str) -> list[dict[str, Any]]:
 
 CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
     "differences": (
-        figures.differences,
+        rates.differences,
         [
             {
                 "trial": name,
@@ -40,7 +40,7 @@ CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
         ],
     ),
     "comparisons": (
-        figures.comparisons,
+        rates.comparisons,
         [
             {
                 "name": "think against no-think",
@@ -52,29 +52,29 @@ CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
         ],
     ),
     "control_arms": (
-        figures.control_arms,
+        rates.control_arms,
         [
             {"panel": "tiny, think", "name": name, "arm": name, **RATE}
             for name in ("untrained", "grammar", "sft", "grpo")
         ],
     ),
-    "baseline_against_trained": (figures.baseline_against_trained, sided(model="tiny")),
+    "baseline_against_trained": (rates.baseline_against_trained, sided(model="tiny")),
     "criterion_ladder": (
-        figures.criterion_ladder,
+        rates.criterion_ladder,
         sided(criterion="parsed") + sided(criterion="strict"),
     ),
-    "rates_by_difficulty": (figures.rates_by_difficulty, sided(difficulty="hard")),
-    "rates_by_construct": (figures.rates_by_construct, sided(construct="enum")),
-    "error_classes": (figures.error_classes, sided(error_class="missing_key")),
+    "rates_by_difficulty": (rates.rates_by_difficulty, sided(difficulty="hard")),
+    "rates_by_construct": (rates.rates_by_construct, sided(construct="enum")),
+    "error_classes": (rates.error_classes, sided(error_class="missing_key")),
     "think_by_curriculum": (
-        figures.think_by_curriculum,
+        rates.think_by_curriculum,
         [
             {"model": "tiny", "trial": "a", "arm": arm, "curriculum": "standard", **RATE}
             for arm in ("no-think", "think")
         ],
     ),
     "rescued_and_regressed": (
-        figures.rescued_and_regressed,
+        rates.rescued_and_regressed,
         [
             {"trial": name, "change": change, "num_prompts": 3, **RATE}
             for name in TRIALS
@@ -82,7 +82,7 @@ CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
         ],
     ),
     "completion_length": (
-        figures.completion_length,
+        rates.completion_length,
         [
             {"trial": name, "side": side, "p10": 1, "p25": 2, "p50": 3, "p75": 4, "p90": 5}
             for name in TRIALS
@@ -90,7 +90,7 @@ CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
         ],
     ),
     "curriculum_progression": (
-        figures.curriculum_progression,
+        training.curriculum_progression,
         [
             {
                 "panel": "tiny",
@@ -105,15 +105,15 @@ CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
         ],
     ),
     "stage_by_difficulty": (
-        figures.stage_by_difficulty,
+        training.stage_by_difficulty,
         [{"trial": TRIALS[0], "stage": "first", "difficulty": "hard", **RATE}],
     ),
     "error_classes_by_stage": (
-        figures.error_classes_by_stage,
+        training.error_classes_by_stage,
         [{"error_class": "ok", "trial": TRIALS[0], "stage": "first", **RATE}],
     ),
     "reward_components": (
-        figures.reward_components,
+        training.reward_components,
         [
             {"component": "schema", "cell": cell, "step": step, "mean": 0.5, "low": 0.4, "high": 1}
             for cell in ("a", "b")
@@ -121,11 +121,11 @@ CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
         ],
     ),
     "think_rate": (
-        figures.think_rate,
+        training.think_rate,
         [{"cell": "a", "step": 3.0, "mean": 0.5, "low": 0.4, "high": 0.6}],
     ),
     "plan_against_actual": (
-        figures.plan_against_actual,
+        rates.plan_against_actual,
         [
             {
                 "cell": "a",
@@ -143,12 +143,12 @@ CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
 
 def specification(name: str) -> dict[str, Any]:
     draw, rows = CASES[name]
-    return figures.specification(draw(rows))
+    return theme.specification(draw(rows))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_figure_is_drawn_from_its_rows(name: str) -> None:
-    picture = figures.to_svg(specification(name))
+    picture = theme.to_svg(specification(name))
     assert picture.startswith("<svg")
     labels = set(re.findall(r">([^<>]+)</text>", picture))
     assert labels & {str(value) for row in CASES[name][1] for value in row.values()}
@@ -179,9 +179,9 @@ def test_no_two_series_look_alike() -> None:
 
 def test_what_was_not_measured_is_not_drawn() -> None:
     rows = [{**row, "low": math.nan, "high": math.nan} for row in sided(difficulty="hard")]
-    document = figures.specification(figures.rates_by_difficulty(rows))
+    document = theme.specification(rates.rates_by_difficulty(rows))
     assert "NaN" not in str(document)
-    assert figures.to_svg(document).startswith("<svg")
+    assert theme.to_svg(document).startswith("<svg")
 
 
 def test_series_stand_apart_by_less_than_the_values() -> None:
@@ -193,7 +193,7 @@ def test_series_stand_apart_by_less_than_the_values() -> None:
 
 
 def test_the_scripts_of_a_page_cannot_end_their_element() -> None:
-    scripts = figures.page_scripts()
+    scripts = theme.page_scripts()
     assert "vegaEmbed" in scripts
     assert "</script" not in scripts.lower()
 

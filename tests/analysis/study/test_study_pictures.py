@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analysis.figures import specification, to_svg
+from analysis.figures.theme import specification, to_svg
 from analysis.study.pictures import (
     parallel_points,
     pareto_front,
