@@ -3,17 +3,19 @@
 Their advantages are 0, but TRL goes on counting their completions and tokens in what it divides
 the loss by, so that a step is the smaller the more such groups it has
 (https://github.com/huggingface/trl/issues/6367); and their KL term still pulls. Here they leave
-the loss, and what is left is divided by what is left. No other prompts take their place.
+the loss, and what is left is divided by what is left. Other prompts may take their place first.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from trl import GRPOTrainer
 
 from trainables.aggregating import AggregatingTrainer
 
-__all__ = ["DroppingTrainer", "flat_completions"]
+__all__ = ["DroppingTrainer", "ResamplingTrainer", "flat_completions"]
 
 SAME = 1e-6
 """Rewards, in float32, that differ by no more are equal."""
@@ -53,13 +55,16 @@ class DroppingTrainer(AggregatingTrainer):
 
     def _calculate_rewards(self, *batch: Any) -> Tensor:
         rewards: Tensor = super()._calculate_rewards(*batch)
-        self._is_flat = flat_completions(
+        self._is_flat = self._find_flat(rewards, self.reward_weights)
+        return rewards
+
+    def _find_flat(self, rewards: Tensor, weights: Tensor) -> Tensor:
+        return flat_completions(
             rewards,
-            self.reward_weights.to(rewards.device),
+            weights.to(rewards),
             group_size=self.num_generations,
             by_component=self.multi_objective_aggregation == "normalize_then_sum",
         )
-        return rewards
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
@@ -91,3 +96,84 @@ class DroppingTrainer(AggregatingTrainer):
         counted = kept.any(dim=1) if self.loss_type == "bnpo" else kept
         frac = self.accelerator.gather(counted.float().mean()).mean()
         return frac if frac > 0 else 1.0
+
+
+class _Answer(NamedTuple):
+    """A completion as TRL passes it on."""
+
+    prompt_ids: list[int]
+    completion_ids: list[int]
+    completion: str
+    logps: list[float] | None
+    """With which its tokens were sampled, where the engine says so."""
+    rewards: Tensor
+    """Of the components: (C,)."""
+    is_flat: bool
+    """Its group is."""
+
+
+class _AnsweredTrainer(GRPOTrainer):  # type: ignore[misc]
+    """Passes on completions and rewards that are there already, where there are any."""
+
+    answers: Sequence[_Answer] = ()
+
+    def _generate(self, prompts: Sequence[str]) -> tuple[Any, ...]:
+        if not self.answers:
+            generated: tuple[Any, ...] = super()._generate(prompts)
+            return generated
+        prompt_ids, ids, completions, logps, *_ = map(list, zip(*self.answers, strict=True))
+        return prompt_ids, ids, None, completions, None if None in logps else logps, {}, None, []
+
+    def _calculate_rewards(self, *batch: Any) -> Tensor:
+        if not self.answers:
+            rewards: Tensor = super()._calculate_rewards(*batch)
+            return rewards
+        return torch.stack([answer.rewards for answer in self.answers])  # (N, C)
+
+
+class ResamplingTrainer(DroppingTrainer, _AnsweredTrainer):
+    """Lets further prompts take the place of those whose groups are flat, as long as it has any.
+
+    Each generation has spare prompts of its own, so that a resumed trial draws the same. TRL's own
+    computations see the completions that remain, once. For one process alone.
+    """
+
+    spares: Sequence[dict[str, Any]]
+    """Rows like those of the data set, generation after generation."""
+    spares_per_generation: int
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        self.answers = ()
+        rows, answers = list(inputs), self._answer(inputs)
+        spares, size, num_drawn = self._own_spares(), self.num_generations, 0
+        while spares:
+            places = [first for first in range(0, len(rows), size) if answers[first].is_flat]
+            if not places:
+                break
+            places = places[: len(spares)]
+            fresh = [row for row in spares[: len(places)] for _ in range(size)]
+            spares = spares[len(places) :]
+            found = self._answer(fresh)
+            for index, place in enumerate(places):
+                theirs, here = slice(index * size, (index + 1) * size), slice(place, place + size)
+                rows[here], answers[here] = fresh[theirs], found[theirs]
+            num_drawn += len(places)
+        self._metrics["train"]["resampled_groups"].append(float(num_drawn))
+        self.answers = answers
+        return super()._generate_and_score_completions(rows)
+
+    def _own_spares(self) -> Sequence[dict[str, Any]]:
+        number = self._step // (self.args.steps_per_generation * self.num_iterations)
+        first, count = number * self.spares_per_generation, self.spares_per_generation
+        return [self.spares[index % len(self.spares)] for index in range(first, first + count)]
+
+    def _answer(self, rows: Sequence[dict[str, Any]]) -> list[_Answer]:
+        """Generate and score."""
+        prompts = [row["prompt"] for row in rows]
+        prompt_ids, ids, _, completions, logps, *_ = self._generate(prompts)
+        # An aggregation by batch is for the batch that remains.
+        rewards = GRPOTrainer._calculate_rewards(self, rows, prompts, completions, ids)
+        is_flat = self._find_flat(rewards, torch.from_numpy(self._given_weights))
+        each = [None] * len(rows) if logps is None else logps
+        columns = (prompt_ids, ids, completions, each, rewards, is_flat.tolist())
+        return [_Answer(*found) for found in zip(*columns, strict=True)]

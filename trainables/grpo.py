@@ -1,5 +1,6 @@
 """TRL's ``GRPOTrainer`` for one stage of a trial, with our rewards and records."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from trainables.adapters import continue_adapter, keep_reference, widen_adapter
 from trainables.aggregating import AggregatingTrainer
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage, order_prompts
-from trainables.flat_groups import DroppingTrainer
+from trainables.flat_groups import DroppingTrainer, ResamplingTrainer
 from trainables.grpo_arguments import grpo_arguments
 from trainables.models import load_base_model, lora_config
 from trainables.record_keeper import RecordKeeper
@@ -67,8 +68,7 @@ def build_grpo_trainer(
         if spec.task.decisive_components(spec.thinking)
         else spec.stage_weights(stage.spec),
     )
-    trainer_of = _DroppingTrainer if spec.grpo.flat_groups == "drop" else _MeteredTrainer
-    trainer = trainer_of(
+    trainer = TRAINERS[spec.grpo.flat_groups](
         model=model,
         reward_funcs=scorer.reward_functions(),
         args=grpo_arguments(
@@ -86,6 +86,8 @@ def build_grpo_trainer(
     )
     trainer.engine, trainer.records = engine, context.records
     trainer.aggregation = spec.grpo.multi_objective_aggregation
+    if isinstance(trainer, ResamplingTrainer):
+        trainer.spares, trainer.spares_per_generation = _spares(context, stage)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_KeepGenerationSteps(trainer))
     engine.settle(trainer)
@@ -152,6 +154,31 @@ class _MeteredTrainer(AggregatingTrainer):
 
 class _DroppingTrainer(_MeteredTrainer, DroppingTrainer):
     """The same without flat groups."""
+
+
+class _ResamplingTrainer(_MeteredTrainer, ResamplingTrainer):
+    """The same with further prompts in the place of flat groups."""
+
+
+TRAINERS = {"keep": _MeteredTrainer, "drop": _DroppingTrainer, "resample": _ResamplingTrainer}
+"""By ``grpo.flat_groups``."""
+
+
+def _spares(context: TrialContext, stage: PlannedStage) -> tuple[list[dict[str, Any]], int]:
+    """Deal further prompts by the stage's mix, and say how many each generation may draw.
+
+    As many as it has prompts.
+    """
+    spec = context.spec
+    each = spec.prompts_per_step * spec.grpo.batches_per_generation
+    num_generations = math.ceil(stage.num_steps / spec.grpo.optimizer_steps_per_generation)
+    prompts = order_prompts(
+        context.task.prompts("train"),
+        stage.spec.model_copy(update={"name": f"{stage.spec.name}/spares"}),
+        num_prompts=num_generations * each,
+        seed=spec.seed,
+    )
+    return [_row(prompt, text) for prompt, text, _ in training_prompts(context, prompts)], each
 
 
 def _row(prompt: Prompt, text: str) -> dict[str, Any]:

@@ -88,6 +88,8 @@ class TrialRecords:
         sums up the components that are known, as TRL does; without any it is NaN.
         """
         triples = zip(prompts, completions, scores, strict=True)
+        # A step may generate more than once.
+        num_before = sum(row["step"] == step for row in self._rows) // group_size
         for index, (prompt, completion, score) in enumerate(triples):
             rewards = {name: score.rewards.get(name, np.nan) for name in weights}
             self._rows.append(
@@ -95,7 +97,7 @@ class TrialRecords:
                     "step": step,
                     "prompt_id": prompt.id,
                     "difficulty": prompt.difficulty,
-                    "group": index // group_size,
+                    "group": num_before + index // group_size,
                     **{f"reward/{name}": value for name, value in rewards.items()},
                     "total": _total(weights, score.rewards),
                     **{f"criterion/{name}": holds for name, holds in score.criteria.items()},

@@ -83,6 +83,12 @@ def test_a_group_may_be_spread_over_workers() -> None:
             id="continuous-batching",
         ),
         pytest.param(
+            [TWO, "trial.grpo.flat_groups=resample"],
+            "trial.grpo.flat_groups = resample, but distributed.num_workers = 2: workers would "
+            "generate for different numbers of prompts. Use drop, or one worker.",
+            id="further-prompts",
+        ),
+        pytest.param(
             ["trial.distributed.num_workers=0"],
             "trial.distributed.num_workers = 0, expected a whole number of 1 or more",
             id="nobody",

@@ -1,6 +1,7 @@
 """Groups whose completions all earn the same leave the loss, and what it is divided by."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from strictune.config import TrialSpec, expand, load_sweep
-from trainables.flat_groups import DroppingTrainer, flat_completions
+from trainables.flat_groups import DroppingTrainer, ResamplingTrainer, flat_completions
 from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.trial import train_trial
 
@@ -87,6 +88,8 @@ def trainer_of(
         processing_class=load_tokenizer(resolve_model("builtin:tiny")),
     )
     trainer.remove_callback(PrinterCallback)
+    if isinstance(trainer, ResamplingTrainer):
+        trainer.spares, trainer.spares_per_generation = [{"prompt": "["}, {"prompt": "]"}], 2
     return trainer
 
 
@@ -98,15 +101,39 @@ def trained(kind: type[GRPOTrainer], folder: Path, flat: set[str], **arguments: 
     return logged, int(masks.sum())
 
 
-@pytest.mark.parametrize("loss_type", LOSSES)
-def test_without_a_flat_group_it_is_trl(loss_type: str, tmp_path: Path) -> None:
-    (plain, _), (dropping, _) = (
-        trained(kind, tmp_path, set(), loss_type=loss_type, beta=0.1)
-        for kind in (GRPOTrainer, DroppingTrainer)
+@pytest.mark.parametrize(
+    ("kind", "loss_type"),
+    [*((DroppingTrainer, name) for name in LOSSES), (ResamplingTrainer, "dapo")],
+)
+def test_without_a_flat_group_it_is_trl(
+    kind: type[GRPOTrainer], loss_type: str, tmp_path: Path
+) -> None:
+    (plain, _), (ours, _) = (
+        trained(one, tmp_path, set(), loss_type=loss_type, beta=0.1) for one in (GRPOTrainer, kind)
     )
-    assert dropping["dropped_groups"] == 0
-    for key in ("loss", "grad_norm", "kl", "entropy"):
-        assert dropping[key] == plain[key]
+    assert ours["dropped_groups"] == ours.get("resampled_groups", 0) == 0
+    for key in ("loss", "grad_norm", "kl", "entropy", "reward", "num_tokens"):
+        assert ours[key] == plain[key]
+
+
+@pytest.mark.parametrize(
+    ("flat", "drawn", "dropped", "reward"),
+    [
+        pytest.param({"}"}, 1, 0, 1.5, id="the-first"),
+        pytest.param({"}", "["}, 2, 0, 1.5, id="the-second"),
+        pytest.param({"}", "[", "]"}, 2, 1, 1.25, id="none"),
+        pytest.param({"{", "}"}, 2, 0, 3.5, id="both-at-once"),
+    ],
+)
+def test_further_prompts_take_the_place_of_flat_groups(
+    flat: set[str], drawn: int, dropped: int, reward: float, tmp_path: Path
+) -> None:
+    logged, tokens = trained(ResamplingTrainer, tmp_path, flat)
+    assert (logged["resampled_groups"], logged["dropped_groups"]) == (drawn, dropped)
+    # What TRL is left with: a group that is not flat earns 0 to 3, or 4 to 7 behind another one.
+    assert logged["reward"] == reward
+    assert logged["grad_norm"] > 0
+    assert tokens > 0
 
 
 @pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "dapo"])
@@ -120,6 +147,16 @@ def test_a_flat_group_shrinks_the_step_of_trl_alone(loss_type: str, tmp_path: Pa
     # Of two groups one is left; dapo counts tokens.
     times = all_tokens / kept_tokens if loss_type == "dapo" else 2.0
     assert dropping["grad_norm"] == pytest.approx(times * plain["grad_norm"], rel=1e-4)
+
+
+def test_an_aggregation_by_batch_sees_the_batch_that_remains(tmp_path: Path) -> None:
+    trainer = trainer_of(ResamplingTrainer, tmp_path, {"}"})
+    trainer.aggregation = "dvao"
+    trainer.train()
+    found = torch.cat([batch["advantages"] for batch in trainer._buffered_inputs])
+    earned = torch.arange(4.0)
+    expected = (earned - earned.mean()) / (earned.std() + 1e-4)
+    assert found.sort().values.tolist() == pytest.approx(expected.repeat_interleave(2).tolist())
 
 
 def test_a_step_of_flat_groups_alone_changes_nothing(tmp_path: Path) -> None:
@@ -211,3 +248,34 @@ def test_a_trial_records_what_it_dropped_and_counts_no_tokens_of_it(tmp_path: Pa
         assert metrics["train/dropped_groups"] == is_flat[rows["step"] == step].sum() / 2
         read = rows[~is_flat & (rows["step"] <= step)]
         assert metrics["train/completion_tokens"] == read["num_tokens"].sum()
+
+
+def test_a_resumed_trial_draws_the_same_prompts(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    settings = {"trial.grpo.flat_groups": "resample", "trial.checkpoint.save_steps": 1}
+    spec = planned(**settings)
+
+    def die_at_two(step: int, metrics: Mapping[str, float]) -> None:
+        if step == 2:
+            raise KeyboardInterrupt
+
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    assert train_trial(spec, folder=straight).state == "FINISHED"
+    with pytest.raises(KeyboardInterrupt):
+        train_trial(spec, folder=resumed, report=die_at_two)
+    assert train_trial(spec, folder=resumed).state == "FINISHED"
+    rows, again = (
+        pd.concat(pd.read_parquet(part) for part in sorted(folder.glob("rewards/*.parquet")))
+        for folder in (straight, resumed)
+    )
+    pd.testing.assert_frame_equal(again, rows)
+    lines = [json.loads(line) for line in (straight / "metrics.jsonl").read_text().splitlines()]
+    steps = {line["step"]: line["metrics"] for line in lines if "train/loss" in line["metrics"]}
+    # Every group that was drawn is on record: 4 prompts a step and those in their places.
+    drawn = {step: metrics["train/resampled_groups"] for step, metrics in steps.items()}
+    assert sum(drawn.values()) > 0
+    groups = rows.groupby(["step", "group"])["prompt_id"]
+    assert (groups.nunique() == 1).all()
+    assert groups.first().groupby("step").size().to_dict() == {
+        step: 4 + number for step, number in drawn.items()
+    }

@@ -141,6 +141,7 @@ def _grpo_shape(spec: TrialSpec) -> Mapping[str, Any]:
         **_chosen_generation(grpo),
         "has_reference": grpo.beta > 0,
         **({"keeps_reference": True} if grpo.keeps_reference else {}),
+        **({"resamples": True} if grpo.flat_groups == "resample" else {}),
         "has_entropy_bonus": grpo.entropy_coef > 0,
         "is_sorting": [grpo.top_p < 1, spec.evaluation.top_p < 1],
         "rollouts": _chosen_rollouts(spec),

@@ -57,6 +57,12 @@ def distributed_problems(
             "strategy to ddp."
         )
         problems.append(Problem("distributed.strategy", text))
+    if method == "grpo" and grpo.flat_groups == "resample":
+        text = (
+            f"= resample, but distributed.num_workers = {distributed.num_workers}: workers would "
+            "generate for different numbers of prompts. Use drop, or one worker."
+        )
+        problems.append(Problem("grpo.flat_groups", text))
     if method == "grpo" and not _generates(engine, distributed.strategy):
         text = (
             f"= {engine}, which generates in no trial of several workers"

@@ -159,10 +159,11 @@ class GrpoSpec(OptimizationSpec):
     follow what a batch shows, see ``trainables.tasks.aggregation``."""
     mask_truncated_completions: bool = False
     """Leave completions that hit the token limit out of the loss."""
-    flat_groups: Literal["keep", "drop"] = "keep"
+    flat_groups: Literal["keep", "drop", "resample"] = "keep"
     """What becomes of groups whose completions all earn the same. keep: they teach nothing, and
     shrink the step of the others. drop: they leave the loss, KL term included, and what it is
-    divided by."""
+    divided by. resample: further prompts take their place, up to as many as are generated for at
+    once; groups that are still flat then are dropped."""
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
@@ -206,12 +207,13 @@ class GrpoSpec(OptimizationSpec):
                     "Leave scale_rewards at group.",
                 )
             ]
-        if self.flat_groups == "drop" and self.entropy_coef > 0:
+        if self.flat_groups != "keep" and self.entropy_coef > 0:
             return [
                 Problem(
                     "entropy_coef",
-                    f"= {self.entropy_coef:g} cannot be had with flat_groups = drop: the bonus is "
-                    "a mean over all groups. Set entropy_coef to 0, or flat_groups to keep.",
+                    f"= {self.entropy_coef:g} cannot be had with flat_groups = "
+                    f"{self.flat_groups}: the bonus is a mean over all groups. Set entropy_coef to "
+                    "0, or flat_groups to keep.",
                 )
             ]
         return []

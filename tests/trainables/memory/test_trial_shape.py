@@ -22,11 +22,11 @@ WITHOUT_SHAPE = {
     "use_bias_correction_kl",
     "multi_objective_aggregation",
     "mask_truncated_completions",
-    "flat_groups",
     "logging_steps",
 }
 SHAPE_OTHERWISE = {
     "beta",
+    "flat_groups",
     "kl_reference",
     "entropy_coef",
     "top_p",
@@ -56,6 +56,7 @@ def test_every_field_of_the_training_is_known_to_shape_a_step_or_not() -> None:
         pytest.param({"grpo": {"learning_rate": 1e-3, "max_steps": 99}}, id="rates"),
         pytest.param({"rewards_no_think": {"strictness": 2}, "allow_ties": True}, id="weights"),
         pytest.param({"lora": {"lora_alpha": 8}}, id="scale"),
+        pytest.param({"grpo": {"flat_groups": "drop"}}, id="dropped-groups"),
         pytest.param({"grpo": {"max_think_length": 64}}, id="lengths-of-other-cells"),
         pytest.param({"curriculum": "three_stage"}, id="curriculum-of-the-same-difficulties"),
     ],
@@ -79,6 +80,7 @@ def test_what_costs_the_same_has_the_same_shape(changes: dict[str, Any]) -> None
         pytest.param({"grpo": {"optim": "adafactor"}}, id="optimizer"),
         pytest.param({"grpo": {"beta": 0.1}}, id="reference"),
         pytest.param({"curriculum": "warm_start"}, id="methods"),
+        pytest.param({"grpo": {"flat_groups": "resample"}}, id="further-prompts"),
         pytest.param({"grpo": {"gradient_checkpointing": False}}, id="checkpointing"),
         pytest.param({"evaluation": {"batch_size": 8}}, id="evaluation-batch"),
         pytest.param({"task": {"kind": "strict_json", "data_seed": 1}}, id="prompts"),
