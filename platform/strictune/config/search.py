@@ -14,6 +14,7 @@ from strictune.config.base import Problem, Spec, refuse
 from strictune.config.settings import Settings
 
 __all__ = [
+    "PROMPT_MEANS",
     "ConfirmSpec",
     "DimensionSpec",
     "ObjectiveSpec",
@@ -22,6 +23,14 @@ __all__ = [
     "SimplexSpec",
     "SpaceSpec",
 ]
+
+
+PROMPT_MEANS = {
+    "eval/completion_tokens/mean": "num_tokens",
+    "eval/think_rate": "is_thinking",
+    "eval/truncated_frac": "is_truncated",
+}
+"""Metrics that are means over prompts, beside ``eval/<criterion>/pass_at_1``, by their column."""
 
 
 class SimplexSpec(Spec):

@@ -8,7 +8,7 @@ from pydantic import JsonValue, ValidationError
 
 from strictune.config.base import Problem, did_you_mean
 from strictune.config.expansion import resolve_point, start_of
-from strictune.config.search import DimensionSpec, SimplexSpec
+from strictune.config.search import PROMPT_MEANS, DimensionSpec, SimplexSpec
 from strictune.config.settings import SettingsError, setting_at
 from strictune.config.sweep import SweepSpec
 from strictune.config.trial import TrialSpec
@@ -32,7 +32,7 @@ def search_problems(sweep: SweepSpec, cells: Sequence[TrialSpec]) -> list[Proble
     """
     if sweep.search is None:
         return []
-    found: dict[Problem, None] = {}
+    found = dict.fromkeys(_objective_problems(sweep))
     for cell in {trial.cell: trial for trial in cells}.values():
         for problem in (*_simplex_problems(sweep, cell), *_setting_problems(sweep, cell)):
             found[problem] = None
@@ -42,6 +42,22 @@ def search_problems(sweep: SweepSpec, cells: Sequence[TrialSpec]) -> list[Proble
             for problem in _trial_problems(sweep, cell, settings, f"search.first.{index}"):
                 found[problem] = None
     return list(found)
+
+
+def _objective_problems(sweep: SweepSpec) -> Iterator[Problem]:
+    """Check that ``dominated`` can compare each objective prompt by prompt."""
+    assert sweep.search is not None
+    if sweep.search.scheduler.kind != "dominated":
+        return
+    known = [f"eval/{name}/pass_at_1" for name in sweep.task.criteria]
+    known += PROMPT_MEANS
+    for index, objective in enumerate(sweep.search.objectives or ()):
+        if objective.metric not in known:
+            text = (
+                f"= {objective.metric} is no mean over prompts, which scheduler.kind = dominated "
+                f"compares, expected one of {', '.join(known)}."
+            )
+            yield Problem(f"search.objectives.{index}.metric", text)
 
 
 def _simplex_problems(sweep: SweepSpec, cell: TrialSpec) -> Iterator[Problem]:

@@ -3,17 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-import pytest
 from study_fakes import write_interim
 
 from strictune.config import ObjectiveSpec
-from strictune.errors import SpecError
 from strictune.launch.study.interim import (
     dominating_point,
-    interim_folder,
     interim_table,
-    objective_column,
 )
 
 OBJECTIVES = (
@@ -114,10 +109,3 @@ def test_a_point_of_several_seeds_is_judged_by_all_of_them(tmp_path: Path) -> No
     for trials, is_stopped in (([bad], True), ([bad, good], False)):
         found = dominating_point(interim_table(trials, 4), tables, OBJECTIVES[:1], alpha=0.05)
         assert (found is not None) is is_stopped
-
-
-def test_an_objective_that_is_no_mean_over_prompts_is_refused(tmp_path: Path) -> None:
-    folder = interim_folder(answered(tmp_path / "a", rate=0.1, tokens=70, seed=0), 4)
-    table = pd.read_parquet(folder / "samples.parquet")
-    with pytest.raises(SpecError, match="reward/total/mean is no mean over prompts"):
-        objective_column(table, "reward/total/mean")

@@ -164,6 +164,18 @@ def test_an_objective_that_no_look_measures_is_refused_with_early_stopping(tmp_p
     search_sweep(tmp_path, {"objectives": objectives})
 
 
+@pytest.mark.parametrize("metric", ["eval/words/mean", "eval/strictly/pass_at_1"])
+def test_an_objective_that_is_no_mean_over_prompts_cannot_be_dominated(
+    tmp_path: Path, metric: str
+) -> None:
+    objectives = [{"metric": metric, "mode": "max"}]
+    with pytest.raises(SpecError, match=rf"objectives\.0\.metric = {metric} is no mean over"):
+        search_sweep(tmp_path, {"objectives": objectives, "scheduler": {"kind": "dominated"}})
+    for known in ("eval/clean/pass_at_1", "eval/think_rate"):
+        objectives[0]["metric"] = known
+        search_sweep(tmp_path, {"objectives": objectives, "scheduler": {"kind": "dominated"}})
+
+
 @pytest.mark.parametrize(
     "storage",
     [

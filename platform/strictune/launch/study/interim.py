@@ -23,7 +23,7 @@ from analysis.differences import paired_difference
 from analysis.families import Floats
 from analysis.records import prompt_table
 from strictune.config import ObjectiveSpec
-from strictune.errors import SpecError
+from strictune.config.search import PROMPT_MEANS
 from strictune.records import read_samples
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "interim_folder",
     "interim_table",
     "median_point",
-    "objective_column",
     "p_beaten",
 ]
 
@@ -95,8 +94,8 @@ def p_beaten(
     for objective in objectives:
         sign = _sign(objective)
         found = paired_difference(
-            sign * objective_column(theirs, objective.metric),
-            sign * objective_column(mine, objective.metric),
+            sign * _column(theirs, objective.metric),
+            sign * _column(mine, objective.metric),
             families,
         )
         p = float(stats.t.sf(float(found.estimate / found.standard_error), float(found.df)))
@@ -104,36 +103,20 @@ def p_beaten(
     return worst
 
 
-def objective_column(table: pd.DataFrame, metric: str) -> Floats:
-    """Return a metric prompt by prompt: (P,), NaN where a prompt is of another difficulty.
-
-    Raises:
-        SpecError: The metric is no mean over prompts.
-    """
-    parts = metric.split("/")
-    if parts[0] == "eval" and parts[-1] == "pass_at_1" and f"criterion/{parts[-2]}" in table:
-        return np.asarray(table[f"criterion/{parts[-2]}"], dtype=np.float64)
-    known = {
-        "eval/completion_tokens/mean": "num_tokens",
-        "eval/think_rate": "is_thinking",
-        "eval/truncated_frac": "is_truncated",
-    }
-    if metric not in known:
-        raise SpecError(
-            f"search.objectives: {metric} is no mean over prompts, which dominated needs. Use "
-            f"eval/<criterion>/pass_at_1 or one of {', '.join(known)}."
-        )
-    return np.asarray(table[known[metric]], dtype=np.float64)
-
-
 def _sign(objective: ObjectiveSpec) -> int:
     return 1 if objective.mode == "max" else -1
+
+
+def _column(table: pd.DataFrame, metric: str) -> Floats:
+    """Return a metric prompt by prompt: (P,)."""
+    column = PROMPT_MEANS.get(metric, f"criterion/{metric.split('/')[-2]}")
+    return np.asarray(table[column], dtype=np.float64)
 
 
 def _values(table: pd.DataFrame, objectives: Sequence[ObjectiveSpec]) -> list[float]:
     """Return the objectives, the greater the better."""
     return [
-        _sign(objective) * float(objective_column(table, objective.metric).mean())
+        _sign(objective) * float(_column(table, objective.metric).mean())
         for objective in objectives
     ]
 
