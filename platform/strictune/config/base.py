@@ -1,4 +1,4 @@
-"""What every part of a sweep file has in common.
+"""The base class of the parts of a sweep file, and the problems that validation reports.
 
 ``Spec`` is the frozen pydantic base: unknown keys fail, NaN and infinity are refused, and
 the text below a field is its manual entry, in the JSON Schema and in error messages.

@@ -29,10 +29,10 @@ class DistributedSpec(Spec):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What of this can change a trial's results: nothing for one worker.
+        """The options that can change a trial's results; none for one worker.
 
-        With several each draws completions with a seed of its own, so that the same batch comes
-        out otherwise.
+        Of several workers each samples completions with its own seed, so the same batch gets
+        other completions.
         """
         return {} if self.num_workers == 1 else {"distributed": self.model_dump(mode="json")}
 
@@ -105,5 +105,5 @@ def _alone_problems(distributed: DistributedSpec) -> list[Problem]:
 
 
 def _generates(engine: str, strategy: Strategy) -> bool:
-    """Whether an engine has been tried with several workers: the others are refused."""
+    """Whether an engine is supported with several workers."""
     return engine == "transformers" or (engine == "continuous_batching" and strategy == "ddp")

@@ -68,7 +68,7 @@ def expand_or_explain(sweep: SweepSpec) -> Expansion:
 
 
 def start_of(sweep: SweepSpec) -> Start:
-    """Return what settings are put on top of."""
+    """Return the blocks of a sweep that settings are applied to."""
     return Start(trial=sweep.trial, task=sweep.task)
 
 

@@ -1,4 +1,4 @@
-"""Pydantic's errors in the words of sweep files.
+"""Turns pydantic's errors into messages about a sweep file.
 
 Each error becomes a ``Problem``: the dotted key, what was found, what is allowed, and for
 an unknown key the closest known one. What is allowed is read from the JSON Schema of the
@@ -33,7 +33,7 @@ _TYPES = {
 
 
 def explain(error: ValidationError, *, data: Any, schema: Schema) -> list[Problem]:
-    """Say what each error of ``error`` means for the file that held ``data``."""
+    """Return the problems of the file that held ``data``, one for each error of ``error``."""
     found: dict[Problem, None] = {}
     for item in error.errors(include_url=False):
         if item["type"] == "too_short" and item["input"]:
@@ -44,7 +44,7 @@ def explain(error: ValidationError, *, data: Any, schema: Schema) -> list[Proble
 
 
 def describe(node: Schema, schema: Schema) -> str:
-    """Say in words what a node of ``schema`` allows."""
+    """Describe what a node of ``schema`` allows, e.g. ``a whole number of 1 or more``."""
     node = _deref(node, schema)
     choices = node.get("anyOf") or node.get("oneOf")
     if choices:
@@ -114,7 +114,7 @@ def _explain_one(item: ErrorDetails, *, data: Any, schema: Schema) -> Iterator[P
 
 
 def _misread(value: Any, node: Schema, schema: Schema) -> str:
-    """Say of which type a value is that looks like what is expected, and how to change it."""
+    """Say how to change a value that has only the wrong type, such as a number in quotes."""
     allowed = set(_kinds(node, schema))
     if not isinstance(value, str):
         kind = _kind(value)
@@ -130,7 +130,7 @@ def _misread(value: Any, node: Schema, schema: Schema) -> str:
 
 
 def _kinds(node: Schema, schema: Schema) -> Iterator[str]:
-    """Yield the JSON types that a node allows; fixed words are none."""
+    """Yield the JSON types that a node allows; an enumeration has none."""
     for option in _options(node, schema):
         if option is not node and ("anyOf" in option or "oneOf" in option):
             yield from _kinds(option, schema)
@@ -144,7 +144,7 @@ def _kind(value: Any) -> str:
 
 
 def _expected(node: Schema, schema: Schema) -> str:
-    """What is allowed, then what the key means, which often says what to do."""
+    """Return what a key allows, followed by its description."""
     purpose = node.get("description") or _deref(node, schema).get("description", "")
     meaning = " ".join(purpose.replace("``", "").split())
     return f"{describe(node, schema)}. {meaning}".strip()
@@ -173,7 +173,7 @@ def _unknown_key(path: Sequence[str | int], *, data: Any, schema: Schema) -> str
 
 
 def _path_in(data: Any, loc: Sequence[str | int]) -> list[str | int]:
-    """Drop what pydantic adds to a location: tags of unions, names of validators."""
+    """Return a location without what pydantic adds: tags of unions, names of validators."""
     path: list[str | int] = []
     node = data
     for index, part in enumerate(loc):

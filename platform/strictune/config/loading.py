@@ -1,4 +1,4 @@
-"""Reading spec files: text to a validated spec, or one message that lists every problem."""
+"""Reads sweep and trial files; an error lists every problem of the file."""
 
 import json
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _find_files(task: Any, *, folder: Path) -> None:
-    """Resolve what a task's settings name beside the sweep file, in place.
+    """Resolve, in place, the paths in a task's settings, which are relative to the sweep file.
 
     Below the working directory paths stay relative to it: workers on other machines run in a copy.
     """

@@ -1,4 +1,4 @@
-"""What trials are called: in tables, in MLflow and in folder names."""
+"""The names of cells and trials in tables, in MLflow and of folders."""
 
 import re
 
@@ -7,14 +7,14 @@ __all__ = ["GRPO", "SEPARATOR", "cell_name", "short_model_name", "trial_slug"]
 SEPARATOR = " \N{MIDDLE DOT} "
 
 GRPO = "grpo"
-"""The method that goes without saying."""
+"""The default method; names leave it out."""
 
 _CHAT_SUFFIX = re.compile(r"-(instruct|it|chat)(-v[0-9.]+)?$")
 _UNSAFE = re.compile(r"[^a-z0-9.]+")
 
 
 def short_model_name(model: str) -> str:
-    """Return what tables call a model.
+    """Return the short name of a model that tables show.
 
     ``HuggingFaceTB/SmolLM2-135M-Instruct`` and ``package:smollm2-135m`` are both
     ``smollm2-135m``; a sweep that holds both falls back to the full names.
@@ -55,7 +55,7 @@ def trial_slug(
 
 
 def _marks(method: str, variant: str | None) -> list[str]:
-    """Return what is named only where a cell has it."""
+    """Return the method and the variant, without defaults."""
     named = (method if method != GRPO else None, variant)
     return [part for part in named if part is not None]
 

@@ -92,7 +92,7 @@ def _index(items: list[Any], part: str, *, override: Override) -> int:
 
 
 def _refuse_hidden(data: Mapping[str, Any], override: Override) -> None:
-    """A value below ``trial`` that the matrix replaces in every cell would be lost in silence."""
+    """Refuse a value below ``trial`` that the matrix replaces in every cell."""
     if len(override.path) != 2 or override.path[0] != "trial":
         return
     name = override.path[1]

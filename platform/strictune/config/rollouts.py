@@ -124,7 +124,7 @@ class RolloutsSpec(Spec):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What of this can change a trial's results.
+        """The options that can change a trial's results.
 
         Left out is where a server answers and how memory is shared. Its being a server is not:
         a server may have been started with other settings than a trial would choose.

@@ -45,7 +45,7 @@ class Start(Spec):
 
 
 class SettingsError(ValueError):
-    """Settings that make no trial."""
+    """Settings from which no trial can be made."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -100,7 +100,7 @@ def setting_at(start: Spec, key: str) -> JsonValue:
 
 
 def _refuse_crossed(settings: Mapping[str, JsonValue]) -> None:
-    """Refuse settings that the cell's own values would overwrite."""
+    """Refuse settings that the values of the matrix would overwrite."""
     firsts = {key: key.partition(".")[0] for key in settings}
     crossed = {key: first for key, first in firsts.items() if first in CROSSED_KEYS}
     if crossed:
@@ -114,9 +114,9 @@ def _refuse_crossed(settings: Mapping[str, JsonValue]) -> None:
 
 
 def _with(node: Any, path: Sequence[str], value: JsonValue) -> Any:
-    """Return a document with a value at a path; what leads nowhere becomes a mapping.
+    """Return a document with a value at a path; missing mappings are created.
 
-    That a mapping is of the wrong kind there is for validation to say.
+    A mapping where none belongs is left to validation.
     """
     if not path:
         return value

@@ -1,4 +1,4 @@
-"""Which reward weights a cell trains with, and whether they keep the task's promise.
+"""The reward weights of a cell, and the checks of them.
 
 The names, the default weights and the decisive components come from the task's settings.
 A component is decisive when the primary criterion can be missed with every other component at

@@ -1,4 +1,4 @@
-"""YAML as people read it: the core types of YAML 1.2, and no key twice.
+"""Reads and writes YAML with the core types of YAML 1.2; duplicate keys are refused.
 
 PyYAML's own loader follows YAML 1.1, where ``1e-4`` is a text, ``no`` is false, ``010`` is
 eight and the second of two equal keys wins in silence. Left out: dates, binary, merge keys
