@@ -4,13 +4,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 import searched_sweep
-from watched_sweep import START, WatchedSweep, WatchedTrial
+from watched_sweep import START, WatchedSweep
 
 from strictune.config import dump_yaml, expand, load_sweep
 from strictune.watch import Driver, SweepSnapshot, SweepWatch, TrialRow, read_driver
@@ -34,10 +34,6 @@ def own_state(sweep: WatchedSweep) -> TrialRow:
     return SweepWatch(sweep.path).rows()[0]
 
 
-def begin(trial: WatchedTrial) -> None:
-    (trial.path / "lock.json").write_text("{}")
-
-
 # States of a trial.
 
 
@@ -48,13 +44,13 @@ def test_a_planned_trial_waits(sweep: WatchedSweep) -> None:
     assert (row.reward, row.held_out_frac, row.time_left_s, row.num_retries) == (None,) * 4
 
 
-def test_a_trial_that_loads_its_model_is_starting(sweep: WatchedSweep) -> None:
-    begin(sweep.trial())
+def test_a_trial_that_loads_its_model_is_starting_and_its_first_start_is_no_retry(
+    sweep: WatchedSweep,
+) -> None:
+    trial = sweep.trial()
+    (trial.path / "lock.json").write_text("{}")
     assert own_state(sweep).state == "starting"
-
-
-def test_a_first_start_is_no_retry(sweep: WatchedSweep) -> None:
-    sweep.trial().start()
+    trial.start()
     row = own_state(sweep)
     assert (row.state, row.num_retries, row.reason) == ("starting", 0, None)
 
@@ -69,19 +65,15 @@ def test_a_trial_that_logs_steps_trains(sweep: WatchedSweep) -> None:
     assert row.updated == START + 10
 
 
-@pytest.mark.parametrize(
-    ("evaluated", "state"),
-    [
-        pytest.param(0, "evaluating", id="stage-ended"),
-        pytest.param(1, "training", id="next-stage-loads"),
-    ],
-)
-def test_a_stage_ends_with_its_evaluation(sweep: WatchedSweep, evaluated: int, state: str) -> None:
+def test_a_stage_ends_with_its_evaluation(sweep: WatchedSweep) -> None:
     trial = sweep.trial()
-    trial.train(1, 10)
-    for _ in range(evaluated):
-        trial.evaluate(10, 0.5)
-    assert own_state(sweep).state == state
+    trial.train(1, 5)
+    trial.evaluate(5, 0.5)  # Within the stage.
+    assert own_state(sweep).state == "training"
+    trial.train(6, 10)
+    assert own_state(sweep).state == "evaluating"
+    trial.evaluate(10, 0.5)
+    assert own_state(sweep).state == "training"
 
 
 def test_after_the_last_stage_the_final_split_is_evaluated(sweep: WatchedSweep) -> None:
@@ -93,13 +85,6 @@ def test_after_the_last_stage_the_final_split_is_evaluated(sweep: WatchedSweep) 
     row = own_state(sweep)
     assert row.state == "evaluating"
     assert row.held_out_frac == 0.5
-
-
-def test_an_evaluation_within_a_stage_does_not_end_it(sweep: WatchedSweep) -> None:
-    trial = sweep.trial()
-    trial.train(1, 5)
-    trial.evaluate(5, 0.5)
-    assert own_state(sweep).state == "training"
 
 
 def test_a_process_that_died_is_a_retry_with_its_reason(sweep: WatchedSweep) -> None:
@@ -247,43 +232,22 @@ def test_a_sweeps_state_follows_from_its_driver_and_its_trials(
     assert seen.resume is None
 
 
-def test_a_search_has_ended_when_its_studies_have(sweep: WatchedSweep) -> None:
+def test_a_search_has_ended_when_its_studies_have(tmp_path: Path) -> None:
     """Its plan is empty until the winners are confirmed: that says nothing."""
-    sweep.plan([])
-    plan = json.loads((sweep.path / "plan.json").read_text())
-    (sweep.path / "plan.json").write_text(json.dumps(plan | {"search": {"num_trials": 2}}))
-    run_by(sweep, "gone")
-    assert snapshot(sweep).state == "stopped", "no study yet"
 
-    def study(*states: str) -> None:
+    def state(*states: str, has_studies: bool = True) -> str:
+        folder = tmp_path / f"search-{len(list(tmp_path.iterdir()))}"
         points = [searched_sweep.point(index, state=state) for index, state in enumerate(states)]
         points.append(searched_sweep.point(9, is_from_before=True))
-        objectives = [{"metric": "eval/strict/pass_at_1", "mode": "max"}]
-        study = {
-            "cell": "tiny",
-            "model": "builtin:tiny",
-            "thinking": False,
-            "sampler": "random",
-            "num_trials": 2,
-            "objectives": objectives,
-            "components": [],
-            "default_weights": {},
-            "winner": None,
-            "points": points,
-        }
-        (sweep.path / "studies.json").write_text(json.dumps({"studies": [study]}))
+        searched_sweep.write_search(folder, points, num_trials=2)
+        if not has_studies:
+            (folder / "studies.json").unlink()
+        return SweepWatch(folder).snapshot(now=START).state
 
-    study("finished")
-    assert snapshot(sweep).state == "stopped", "one point to come"
-    study("finished", "open")
-    assert snapshot(sweep).state == "stopped"
-    study("finished", "stopped early")
-    assert snapshot(sweep).state == "ended"
-
-
-def test_the_dead_driver_is_named(sweep: WatchedSweep) -> None:
-    run_by(sweep, "gone")
-    assert snapshot(sweep).why == f"driver process {2**22 + 1} on {HOST} is gone"
+    assert state(has_studies=False) == "stopped"
+    assert state("finished") == "stopped", "one point to come"
+    assert state("finished", "open") == "stopped"
+    assert state("finished", "stopped early") == "ended"
 
 
 @pytest.mark.parametrize("who", ["gone", "nobody"])
@@ -294,6 +258,7 @@ def test_what_a_dead_sweep_left_open_is_interrupted(sweep: WatchedSweep, who: st
     assert [row.state for row in seen.trials] == ["interrupted", "waiting"]
     assert seen.trials[0].time_left_s is None
     assert seen.num_by_state == {"interrupted": 1, "waiting": 1}
+    assert ("is gone" in seen.why) == (who == "gone")
 
 
 def test_what_a_resumed_sweep_has_not_taken_up_yet_waits(sweep: WatchedSweep) -> None:
@@ -302,13 +267,6 @@ def test_what_a_resumed_sweep_has_not_taken_up_yet_waits(sweep: WatchedSweep) ->
     assert snapshot(sweep).trials[0].state == "waiting"
     sweep.trial("t0").start(time=START + 1010, why="resumed")
     assert snapshot(sweep).trials[0].state == "starting"
-
-
-def test_the_command_to_resume_loads_the_same_trials(tmp_path: Path) -> None:
-    spec = load_sweep(ROOT / "search_spaces" / "quickstart.yaml")
-    (tmp_path / "sweep.yaml").write_text(dump_yaml(spec))
-    again = load_sweep(tmp_path / "sweep.yaml")
-    assert [t.trial_id for t in expand(again)] == [t.trial_id for t in expand(spec)]
 
 
 def test_the_command_to_resume_names_the_folder(sweep: WatchedSweep) -> None:
@@ -421,25 +379,16 @@ def test_evaluations_in_a_long_file_are_found_in_order(sweep: WatchedSweep) -> N
 # The process that runs the sweep.
 
 
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+def test_a_process_is_alive_until_it_ends_and_elsewhere_on_another_machine() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        yield process
+        driver = Driver(process.pid, HOST, time.time())
+        assert driver.status() == "alive"
+        # The number of a process that ended belongs to one that started later.
+        assert driver._replace(started=time.time() - 3600).status() == "gone"
+        assert driver._replace(host="elsewhere.invalid").status() == "elsewhere"
         process.kill()
-
-
-def test_a_process_that_runs_is_alive(sleeper: subprocess.Popen[bytes]) -> None:
-    assert Driver(sleeper.pid, HOST, time.time()).status() == "alive"
-
-
-def test_a_process_that_was_killed_is_gone(sleeper: subprocess.Popen[bytes]) -> None:
-    sleeper.kill()
-    sleeper.wait()
-    assert Driver(sleeper.pid, HOST, time.time()).status() == "gone"
-
-
-def test_a_number_that_another_process_has_now_is_gone(sleeper: subprocess.Popen[bytes]) -> None:
-    assert Driver(sleeper.pid, HOST, time.time() - 3600).status() == "gone"
+        process.wait()
+        assert driver.status() == "gone"
 
 
 def test_another_users_process_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -450,21 +399,14 @@ def test_another_users_process_is_alive(monkeypatch: pytest.MonkeyPatch) -> None
     assert Driver(os.getpid(), HOST, time.time()).status() == "alive"
 
 
-def test_a_process_on_another_machine_cannot_be_asked() -> None:
-    assert Driver(os.getpid(), "elsewhere.invalid", time.time()).status() == "elsewhere"
-
-
 def test_the_file_is_read(tmp_path: Path) -> None:
     content = {"pid": 7, "host": "h", "started": 1.5, "more": "is passed over"}
     (tmp_path / "driver.json").write_text(json.dumps(content))
     assert read_driver(tmp_path) == Driver(7, "h", 1.5)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 7}', '{"pid": "x"}'])
-def test_a_file_without_the_content_names_nobody(tmp_path: Path, text: str) -> None:
-    (tmp_path / "driver.json").write_text(text)
-    assert read_driver(tmp_path) is None
-
-
-def test_without_the_file_nobody_runs_the_sweep(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '{"pid": 7}', '{"pid": "x"}'])
+def test_no_file_or_one_without_the_content_names_nobody(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "driver.json").write_text(text)
     assert read_driver(tmp_path) is None
