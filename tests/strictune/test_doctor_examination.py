@@ -1,11 +1,11 @@
 import textwrap
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from command_line import HEAVY, run_python
+from processes import wait_until_ended
 
 from strictune.doctor import CHECKS, Check, Finding, Place, examine
 from strictune.doctor.examination import broken, ok, try_in_process, warning
@@ -124,21 +124,7 @@ def test_a_process_that_hangs_is_ended_with_its_children(child: Path) -> None:
     assert not awake.exists()
     assert one.status == "ok"
     assert two.found == "gave no answer within 5 s"
-    assert has_ended(int(one.found), within_s=10.0)
-
-
-def has_ended(pid: int, *, within_s: float) -> bool:
-    """Whether a process is gone, or a zombie that nobody has waited for, before the time is up."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            return True
-        if stat.rpartition(")")[2].split()[0] == "Z":
-            return True
-        time.sleep(0.05)
-    return False
+    wait_until_ended(int(one.found), seconds=10)
 
 
 def test_a_process_that_never_begins_is_broken() -> None:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import ray
 import torch
+from processes import wait_until_ended
 
 from strictune.config import ResourcesSpec, TrialSpec, expand, load_sweep
 from strictune.errors import StorageError
@@ -28,7 +29,6 @@ from trainables.devices import PRETENDED_GPUS
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
 ONE_GPU = Grant(cpus=1, gpus=1, at_once=1)
-ENDS_WITHIN_S = 30
 
 
 @pytest.fixture(autouse=True)
@@ -60,13 +60,6 @@ def opened(tmp_path: Path) -> tuple[SweepFolder, list[TrialSpec]]:
     return folder, list(trials)
 
 
-def has_ended(pid: int) -> bool:
-    deadline = time.monotonic() + ENDS_WITHIN_S
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not psutil.pid_exists(pid)
-
-
 @pytest.mark.ray
 @pytest.mark.usefixtures("one_pretended_gpu")
 @pytest.mark.parametrize("gpus", [1, 0.25, 0], ids=["whole-GPU", "share", "cpu"])
@@ -81,7 +74,7 @@ def test_the_process_of_a_baseline_is_gone_after_its_result(
     folder, [trial] = opened
     grants = {trial.cell: Grant(cpus=1, gpus=gpus, at_once=1)}
     assert baselines.measure_baselines([trial], folder, grants=grants) == []
-    assert has_ended(int((folder.trial(trial.trial_id) / "pid").read_text()))
+    wait_until_ended(int((folder.trial(trial.trial_id) / "pid").read_text()))
 
 
 @pytest.mark.ray
@@ -93,7 +86,7 @@ def test_the_process_of_a_probe_is_gone_after_its_result(
     folder, [trial] = opened
     machine = Machine(cpus=2, memory_gib=8, gpus=1)
     [(_, pid)] = grants._probe(ResourcesSpec(gpus_per_trial=1), [trial], folder, [machine])
-    assert has_ended(int(str(pid)))
+    wait_until_ended(int(str(pid)))
 
 
 @pytest.mark.ray

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import wait_for
 from recovery import Record, note_recovery
 from tiny_sweep import (
     begun_trials,
@@ -21,7 +22,6 @@ from tiny_sweep import (
     start_sweep,
     training_steps,
     trial_folders,
-    wait_for,
 )
 
 from trainables.builtin import BUILTIN_MODELS

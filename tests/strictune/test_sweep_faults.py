@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import wait_for
 from recovery import Record, note_recovery
 from tiny_sweep import (
     ROOT,
@@ -25,7 +26,6 @@ from tiny_sweep import (
     run_sweep,
     start_sweep,
     trial_folders,
-    wait_for,
 )
 from two_nodes import two_nodes
 

@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow_server import Server
+from processes import wait_for
 from recovery import Record
 from tiny_sweep import (
     begun_trials,
@@ -18,7 +19,6 @@ from tiny_sweep import (
     start_sweep,
     training_steps,
     trial_folders,
-    wait_for,
 )
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

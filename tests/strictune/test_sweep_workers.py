@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
+from processes import wait_for
 from recovery import Record, note_recovery
 from tiny_sweep import (
     ROOT,
@@ -23,7 +24,6 @@ from tiny_sweep import (
     read_json,
     start_sweep,
     trial_folders,
-    wait_for,
 )
 from two_nodes import two_nodes
 

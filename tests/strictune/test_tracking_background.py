@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from command_line import as_json, printed
-from mlflow_server import Server, eventually
+from mlflow_server import Server
+from processes import wait_for
 from tracking_fakes import FakeSweep, StoredRuns
 
 from strictune.errors import StorageError
@@ -139,12 +140,12 @@ def test_a_server_that_goes_away_and_comes_back_gets_each_step_once(
     thread = MirrorThread(Mirror(sweep.path, server.uri), interval_s=0.2, max_interval_s=0.5)
     thread.start()
     stored = StoredRuns(server.uri)
-    eventually(lambda: len(stored.all()) == 2, timeout_s=30)
+    wait_for(lambda: len(stored.all()) == 2, seconds=30)
 
     server.kill()
     trial.log([3, 4])
     trial.checkpoint(4)
-    eventually(lambda: "is away, training goes on" in caplog.text, timeout_s=60)
+    wait_for(lambda: "is away, training goes on" in caplog.text, seconds=60)
     trial.log([5])
     trial.end(steps=5)
     server.start()

@@ -6,10 +6,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from processes import wait_for
 from tracking_fakes import SPEC, FakeSweep, FakeTrial, StoredRuns
 
 from strictune.errors import StorageError
@@ -192,7 +192,8 @@ def test_a_mirror_that_was_killed_leaves_nothing_in_the_way(sweep: FakeSweep) ->
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(sweep.path), sweep.uri])
     try:
-        _wait_for_points(sweep.uri)
+        with contextlib.closing(sqlite3.connect(sweep.uri.removeprefix("sqlite:///"))) as store:
+            wait_for(lambda: store.execute("SELECT count(*) FROM metrics").fetchone()[0])
     finally:
         process.kill()
         process.wait()
@@ -201,14 +202,6 @@ def test_a_mirror_that_was_killed_leaves_nothing_in_the_way(sweep: FakeSweep) ->
     run = stored.one("trial")
     assert [step for step, _ in stored.points(run)] == list(range(600))
     assert run.info.status == "FINISHED"
-
-
-def _wait_for_points(uri: str) -> None:
-    deadline = time.monotonic() + 240
-    with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
-        while not database.execute("SELECT count(*) FROM metrics").fetchone()[0]:
-            assert time.monotonic() < deadline, "nothing was written"
-            time.sleep(0.01)
 
 
 def test_a_lost_identity_is_found_again_by_what_was_copied(sweep: FakeSweep) -> None:

@@ -5,10 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
+
+from processes import wait_for
 
 
 class Server:
@@ -31,7 +31,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=self.root, start_new_session=True
             )
-        eventually(self._answers, timeout_s=90)
+        wait_for(self._answers, seconds=90)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -45,10 +45,3 @@ class Server:
                 return bool(answer.status == 200)
         except OSError:
             return False
-
-
-def eventually(holds: Callable[[], bool], *, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)

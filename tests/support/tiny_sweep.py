@@ -8,8 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +73,6 @@ def start_sweep(tmp_path: Path, *options: str, **settings: Any) -> subprocess.Po
         text=True,
         start_new_session=True,
     )
-
-
-def wait_for(condition: Callable[[], bool], *, seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.2)
 
 
 def trial_folders(tmp_path: Path) -> list[Path]:

@@ -11,7 +11,8 @@ import optuna
 import pytest
 import yaml
 from optuna.trial import TrialState
-from tiny_sweep import ROOT, environment, mlflow_runs, read_json, wait_for
+from processes import wait_for
+from tiny_sweep import ROOT, environment, mlflow_runs, read_json
 
 from strictune.launch.trials import MAX_RESTARTS
 from strictune.records import read_attempts
