@@ -1,11 +1,14 @@
 """Tables of what a sweep costs: as planned, and afterwards beside what it took."""
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from analysis.costs import CellCosts
 from strictune.cost_plan import CellPlan, SweepCosts
+
+if TYPE_CHECKING:
+    from analysis.costs import CellCosts
 
 __all__ = ["actual_cost_notes", "cost_notes", "cost_table", "planned_and_actual_table"]
 
@@ -58,7 +61,7 @@ def cost_notes(costs: SweepCosts) -> list[str]:
     return [*notes, f"{total}."]
 
 
-def planned_and_actual_table(cells: Sequence[CellCosts]) -> Table:
+def planned_and_actual_table(cells: Sequence["CellCosts"]) -> Table:
     """Return one row a cell: planned and measured memory, seconds a step and hours."""
     table = Table(title="planned and actual costs")
     table.add_column("cell")
@@ -71,7 +74,7 @@ def planned_and_actual_table(cells: Sequence[CellCosts]) -> Table:
     return table
 
 
-def actual_cost_notes(cells: Sequence[CellCosts]) -> list[str]:
+def actual_cost_notes(cells: Sequence["CellCosts"]) -> list[str]:
     """Return what the marks in ``planned_and_actual_table`` mean, where there are any."""
     notes = []
     if any(cell.planned_peak_source == "estimated" for cell in cells):
@@ -83,7 +86,7 @@ def _time_notes(sources: Collection[str | None]) -> list[str]:
     return [note for source, note in NOTES.items() if source in sources]
 
 
-def _row_of(cell: CellCosts) -> Iterable[str]:
+def _row_of(cell: "CellCosts") -> Iterable[str]:
     yield cell.cell
     yield f"{cell.num_finished} of {cell.num_trials}"
     yield _number(cell.planned_peak_gib) + _mark(cell.planned_peak_source, "estimated", " est.")
