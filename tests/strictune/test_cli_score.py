@@ -7,15 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import (
-    HEAVY,
-    ROOT,
-    as_json,
-    imported_by,
-    printed,
-    refusal,
-    write_jsonl,
-)
+from command_line import HEAVY, ROOT, as_json, imported_by, printed, refusal, write_jsonl
 
 from trainables.tasks.strict_json.criteria import CRITERIA
 from trainables.tasks.strict_json.rewards import REWARDS
@@ -60,55 +52,32 @@ def completions(tmp_path: Path) -> Path:
     )
 
 
-def test_json_holds_counts_of_criteria_and_means_of_rewards(
-    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path
-) -> None:
-    document = as_json(capsys, "score", completions, "--schemas", schemas)
-    assert list(document) == ["num_completions", "criteria", "rewards"]
-    assert document["num_completions"] == 6
-    assert document["criteria"] == {
-        "syntax": 5,
-        "parsed": 5,
-        "conformant": 4,
-        "clean": 3,
-        "strict": 3,
-    }
-    assert list(document["rewards"]) == list(REWARDS)
-    assert document["rewards"]["format"] == pytest.approx(5 / 6)
-
-
-def test_rows_come_in_input_order_with_what_the_scorer_says(
+def test_json_holds_counts_and_means_and_rows_what_the_scorer_says(
     capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "rows.jsonl"
-    as_json(capsys, "score", completions, "--schemas", schemas, "--rows", out)
+    document = as_json(capsys, "score", completions, "--schemas", schemas, "--rows", out)
+    assert list(document) == ["num_completions", "criteria", "rewards"]
+    assert document["num_completions"] == 6
+    counts = {"syntax": 5, "parsed": 5, "conformant": 4, "clean": 3, "strict": 3}
+    assert document["criteria"] == counts
+    assert list(document["rewards"]) == list(REWARDS)
+    assert document["rewards"]["format"] == pytest.approx(5 / 6)
+
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [row["error_class"] for row in rows] == [
-        "ok",
-        "wrong_type",
-        "text_outside",
-        "ok",
-        "no_fence",
-        "ok",
-    ]
+    found = [row["error_class"] for row in rows]
+    assert found == ["ok", "wrong_type", "text_outside", "ok", "no_fence", "ok"]
     assert rows[1]["error_path"] == "/a"
     assert rows[2]["id"] == "p1"
     expected = Scorer().score(WRONG, json.dumps(SCHEMA), thinking=False, think_prefilled=False)
     assert rows[1]["criteria"] == dict(expected.criteria)
     assert rows[1]["rewards"] == dict(expected.rewards)
     assert rows[1]["reasons"] == dict(expected.reasons)
-
-
-def test_the_total_weighs_rewards_by_the_mode_of_the_row(
-    capsys: pytest.CaptureFixture[str], completions: Path, schemas: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "rows.jsonl"
-    as_json(capsys, "score", completions, "--schemas", schemas, "--rows", out)
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    # The total weighs rewards by the mode of the row.
     for row, thinking in zip(rows, (False, False, False, True, False, False), strict=True):
         weights = StrictJsonSettings().default_weights(thinking)
-        expected = sum(weights[name] * value for name, value in row["rewards"].items())
-        assert row["total"] == pytest.approx(expected)
+        total = sum(weights[name] * value for name, value in row["rewards"].items())
+        assert row["total"] == pytest.approx(total)
         assert (row["total"] == pytest.approx(1)) == row["criteria"]["strict"]
 
 
