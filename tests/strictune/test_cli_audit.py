@@ -209,9 +209,9 @@ def test_another_task_is_sent_to_the_verb_that_scores_it(
     capsys: pytest.CaptureFixture[str], completions: Path, tmp_path: Path
 ) -> None:
     sweep = tmp_path / "sweep.yaml"
-    rows = write(tmp_path / "rows.jsonl", [{"prompt": "x", "answer": 1}])
+    rows = write_jsonl(tmp_path / "rows.jsonl", {"prompt": "x", "answer": 1})
     for schemas, problem in ((sweep, "expected JSONL"), (rows, "field 'schema' is missing")):
-        [line] = refusal(capsys, completions, "--schemas", schemas).splitlines()
+        [line] = refusal(capsys, "audit", completions, "--schemas", schemas).splitlines()
         assert problem in line and "strictune score COMPLETIONS --task SWEEP.yaml" in line
 
 
