@@ -2,17 +2,22 @@
 
 A field is a path in the expected answer, ``*`` for any position of an array. Exploratory,
 whatever an interval says.
+
+Shapes: F = fields, P = prompts.
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 from analysis.differences import paired_difference
-from analysis.measured import Interval, Measured, rate_interval
+from analysis.families import Floats
+from analysis.measured import Interval, Measured
+from analysis.rates import wilson_rate
 from analysis.tables import Column, Row, Table, bounds, effect_in, rate_cells, rate_column
 from analysis.verdicts import effect, effect_text
 
@@ -59,77 +64,76 @@ def field_rows(sides: Mapping[str, Measured]) -> list[Row]:
     runs = list(sides.values())
     if any("fields" not in run.record.samples for run in runs):
         return []
-    counted = {side: _counts(run.record.samples) for side, run in sides.items()}
-    frequent = pd.concat(list(counted.values())).groupby("field", sort=False)["expected"].sum()
-    names = list(frequent.sort_values(ascending=False, kind="stable").index[:MAX_FIELDS])
-    names = [name for name in frequent.index if name in set(names)]
-    if len(names) < len(frequent):
-        names.append(OTHERS)
-    by_prompt = {side: _by_prompt(counts, set(names)) for side, counts in counted.items()}
-    rows = []
-    for name in names:
-        shares = [_shares(by_prompt[side], name, run) for side, run in sides.items()]
-        found = [
-            {"field": name or "(document)", "side": side, **_rates(share, run)}
-            for (side, run), share in zip(sides.items(), shares, strict=True)
-        ]
-        before, after = shares[0]["right"].dropna(), shares[-1]["right"].dropna()
-        if len(runs) > 1 and len(after):
-            families = runs[0].table["family"].loc[after.index].to_list()
-            change = paired_difference(after.to_numpy(), before.to_numpy(), families)
-            found[-1] |= bounds(effect(change))
-        rows += found
+    parsed = [[json.loads(text) for text in run.record.samples["fields"]] for run in runs]
+    names = _names(chain.from_iterable(parsed))
+    counts = [_counts(run, found, names) for run, found in zip(runs, parsed, strict=True)]
+    rows: list[Row] = []
+    for index, name in enumerate(names):
+        for side, run, count in zip(sides, runs, counts, strict=True):
+            rows.append({"field": name or "(document)", "side": side, **_rates(count[index], run)})
+        is_expected = _expected(counts[0][index]) > 0
+        if len(runs) > 1 and is_expected.any():
+            before, after = (
+                (count[index] / _expected(count[index]))[0, is_expected]
+                for count in (counts[0], counts[-1])
+            )
+            families = runs[0].table["family"][is_expected].to_list()
+            rows[-1] |= bounds(effect(paired_difference(after, before, families)))
     return rows
 
 
-def _counts(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each field of each completion, the columns named by ``OUTCOMES``."""
-    found = [
-        (prompt, sample, field, *counts)
-        for prompt, sample, text in zip(
-            samples["prompt_id"], samples["sample"], samples["fields"], strict=True
-        )
-        for field, counts in json.loads(text).items()
-    ]
-    table = pd.DataFrame(found, columns=["prompt_id", "sample", "field", *OUTCOMES])
-    return table.assign(expected=table[list(OUTCOMES[:3])].sum(axis=1))
+def _names(completions: Iterable[Mapping[str, Sequence[int]]]) -> list[str]:
+    """Return the fields that are shown, in the order of the answers; ``OTHERS`` last."""
+    expected: Counter[str] = Counter()
+    for fields in completions:
+        for name, counts in fields.items():
+            expected[name] += sum(counts[:3])
+    most = {name for name, _ in expected.most_common(MAX_FIELDS)}
+    names = [name for name in expected if name in most]
+    return names if len(names) == len(expected) else [*names, OTHERS]
 
 
-def _by_prompt(counts: pd.DataFrame, kept: set[str]) -> pd.DataFrame:
-    """Add up by field and prompt; ``extra`` counts completions."""
-    counts = counts.assign(field=counts["field"].where(counts["field"].isin(kept), OTHERS))
-    by_sample = counts.groupby(["field", "prompt_id", "sample"]).sum()
-    by_sample["extra"] = by_sample["extra"] > 0
-    return by_sample.groupby(["field", "prompt_id"]).sum()
+def _counts(
+    run: Measured, completions: Sequence[Mapping[str, Sequence[int]]], names: Sequence[str]
+) -> Floats:
+    """Add up by field and prompt: (F, 4, P) in the order of ``OUTCOMES``, extra by completion."""
+    rows = {name: index for index, name in enumerate(names)}
+    places = {prompt: index for index, prompt in enumerate(run.table.index)}
+    found = np.zeros((len(names), len(OUTCOMES), len(places)))
+    for prompt, fields in zip(run.record.samples["prompt_id"], completions, strict=True):
+        place, extra = places[prompt], set()
+        for name, counts in fields.items():
+            row = rows.get(name, len(names) - 1)
+            found[row, :3, place] += counts[:3]
+            if counts[3]:
+                extra.add(row)
+        found[list(extra), 3, place] += 1
+    return found
 
 
-def _shares(by_prompt: pd.DataFrame, field: str, run: Measured) -> pd.DataFrame:
-    """Return the shares of each prompt of a run: NaN where the field is not expected."""
-    known = field in by_prompt.index.get_level_values("field")
-    part = (by_prompt.loc[field] if known else by_prompt.iloc[:0].droplevel("field")).reindex(
-        run.table.index, fill_value=0
-    )
-    expected = part["expected"].where(part["expected"] > 0)
-    shares = part[list(OUTCOMES[:3])].div(expected, axis=0)
-    return shares.assign(
-        extra=part["extra"] / run.table["num_samples"], num_values=part["expected"]
-    )
+def _expected(counts: Floats) -> Floats:
+    """Return how many values of a field each prompt expects, NaN for none: (P,)."""
+    expected = counts[:3].sum(axis=0)
+    return np.where(expected > 0, expected, np.nan)
 
 
-def _rates(shares: pd.DataFrame, run: Measured) -> Row:
-    is_expected = shares["right"].notna()
-    row: dict[str, Any] = {
-        "num_prompts": int(is_expected.sum()),
-        "num_values": int(shares["num_values"].sum()),
-    }
-    for outcome in OUTCOMES:
-        part = run.table if outcome == "extra" else run.table[is_expected]
-        found = Interval(np.nan, np.nan, np.nan)
-        if len(part):
-            found = rate_interval(
-                np.asarray(shares[outcome].loc[part.index], dtype=np.float64),
-                part["family"].to_list(),
-                num_completions=int(part["num_samples"].sum()),
-            )
-        row |= rate_cells(outcome, found)
+def _rates(counts: Floats, run: Measured) -> Row:
+    expected = _expected(counts)
+    is_expected = expected > 0
+    shares = counts[:3, is_expected] / expected[is_expected]
+    extra = counts[3:] / np.asarray(run.table["num_samples"])
+    found = [*_intervals(shares, run.table[is_expected]), *_intervals(extra, run.table)]
+    row: Row = {"num_prompts": len(shares[0]), "num_values": int(np.nansum(expected))}
+    for outcome, rate in zip(OUTCOMES, found, strict=True):
+        row |= rate_cells(outcome, rate)
     return row
+
+
+def _intervals(shares: Floats, table: pd.DataFrame) -> list[Interval]:
+    """Return the rate of each row of shares over the prompts of a table."""
+    if table.empty:
+        return [Interval(np.nan, np.nan, np.nan)] * len(shares)
+    num_completions = int(table["num_samples"].sum())
+    rates = wilson_rate(shares, table["family"].to_list(), num_completions=num_completions)
+    bounds_of = zip(rates.estimate, rates.low, rates.high, strict=True)
+    return [Interval(*map(float, found)) for found in bounds_of]
