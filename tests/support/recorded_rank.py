@@ -6,8 +6,10 @@ and the completions lie in the folder, and rank 0 leaves there what it saw.
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +34,7 @@ from trainables.sft import build_sft_trainer
 from trainables.tasks import load_task
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 200
+TIMEOUT_S = 600
 
 Rollouts = dict[str, list[list[int]]]
 """Token ids of a prompt, as JSON, to those of the completions of its group."""
@@ -106,7 +108,7 @@ def train(spec: TrialSpec, folder: Path, *, rollouts: Rollouts, is_recording: bo
     return watch.seen
 
 
-def train_in_ranks(spec: TrialSpec, folder: Path, *, rollouts: Rollouts, port: int) -> Seen:
+def train_in_ranks(spec: TrialSpec, folder: Path, *, rollouts: Rollouts) -> Seen:
     """Train in as many processes as the trial has workers; returns what rank 0 saw.
 
     Where they hold the model in shards, each pretends to have a GPU.
@@ -118,28 +120,42 @@ def train_in_ranks(spec: TrialSpec, folder: Path, *, rollouts: Rollouts, port: i
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
+        "MASTER_PORT": str(_free_port()),
         "OMP_NUM_THREADS": "1",
         **({} if spec.distributed.strategy == "ddp" else PRETENDING),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "platform")]),
     }
+    logs = [(folder / f"rank-{rank}.log").open("w") for rank in range(count)]
     ranks = [
         subprocess.Popen(
             [sys.executable, "-W", "ignore", __file__, str(folder)],
             env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
+            stdout=log,
             stderr=subprocess.STDOUT,
-            text=True,
         )
-        for rank in range(count)
+        for rank, log in enumerate(logs)
     ]
+    until = time.monotonic() + TIMEOUT_S
     try:
-        said = [rank.communicate(timeout=TIMEOUT_S)[0] for rank in ranks]
+        # One that fails ends the others, as with Ray Train.
+        while set(states := [rank.poll() for rank in ranks]) <= {None, 0} and None in states:
+            assert time.monotonic() < until, f"no end after {TIMEOUT_S} s"
+            time.sleep(0.1)
     finally:
         for rank in ranks:
             rank.kill()
-    assert [rank.returncode for rank in ranks] == [0] * count, "\n".join(said)
+            rank.wait()
+        for log in logs:
+            log.close()
+    said = "\n".join(Path(log.name).read_text(errors="replace") for log in logs)
+    assert [rank.returncode for rank in ranks] == [0] * count, said
     return Seen(*torch.load(folder / "seen.pt"))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def main(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Two processes that train one trial, over gloo on this machine."""
 
 import json
-import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,12 +38,6 @@ def trial(**changes: Any) -> TrialSpec:
     return TrialSpec.model_validate(fields | changes)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Alone(NamedTuple):
     """One worker with the accumulation of two, on what it generated itself."""
 
@@ -69,7 +62,7 @@ def train_two(alone: Alone, folder: Path, strategy: str) -> Seen:
     # Of the three groups of a step each worker has one, and half of the one between them.
     workers = {"num_workers": 2, "strategy": strategy}
     spec = trial(grpo={"gradient_accumulation_steps": 2}, distributed=workers)
-    return train_in_ranks(spec, folder, rollouts=alone.rollouts, port=free_port())
+    return train_in_ranks(spec, folder, rollouts=alone.rollouts)
 
 
 def check_gradients(ours: Seen, theirs: Seen) -> None:
@@ -109,7 +102,7 @@ def test_two_workers_learn_from_golds_what_one_does(tmp_path: Path) -> None:
     alone.mkdir()
     together.mkdir()
     seen = train(one, alone, rollouts={})
-    found = train_in_ranks(two, together, rollouts={}, port=free_port())
+    found = train_in_ranks(two, together, rollouts={})
     assert found.losses == pytest.approx(seen.losses, rel=1e-4)
     check_gradients(found, seen)
     tokens = [json.loads((folder / "progress.json").read_text()) for folder in (alone, together)]
