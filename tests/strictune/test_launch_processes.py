@@ -189,16 +189,32 @@ def test_trials_that_waited_when_the_user_interrupts_are_left_open(tmp_path: Pat
     assert [read_outcome(folder) for folder in folders] == [None] * 2
 
 
-def test_a_folder_that_is_too_long_for_sockets_names_the_variable(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        pytest.param(
+            OSError("validate_socket_filename failed: AF_UNIX path length cannot exceed 107"),
+            r"^/scratch/of/a/job: .* Set RAY_TMPDIR to a short",
+            id="long-folder",
+        ),
+        pytest.param(
+            Exception("The current node timed out during startup.\nThis could happen because"),
+            r"^Ray did not start: The current node timed out during startup\. .*"
+            r"/scratch/of/a/job/ray/session_latest/logs",
+            id="raylet",
+        ),
+    ],
+)
+def test_a_ray_that_does_not_start_says_why(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
     def refuse(**_: object) -> None:
-        raise OSError("validate_socket_filename failed: AF_UNIX path length cannot exceed 107")
+        raise error
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", "/scratch/of/a/job")
     monkeypatch.setattr(ray, "init", refuse)
-    with pytest.raises(StorageError, match=r"^/scratch/of/a/job: .* Set RAY_TMPDIR to a short"):
+    with pytest.raises(StorageError, match=message):
         ray_cluster().__enter__()
 
 

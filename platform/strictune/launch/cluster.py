@@ -60,7 +60,8 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
 
     Raises:
         SpecError: Nothing answers where RAY_ADDRESS points to.
-        StorageError: The folder for temporary files has too long a name for Ray.
+        StorageError: Ray does not start, as where the folder for temporary files has too long a
+            name for its sockets.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS", "local")
@@ -159,18 +160,27 @@ def _blocking_stop_signals() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
-    except OSError as error:
-        if "AF_UNIX" not in str(error):
-            raise
-        folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-        raise StorageError(
-            f"{folder}: the name of this folder for temporary files is too long for Ray's sockets "
-            "(107 characters with what Ray adds). Set RAY_TMPDIR to a short folder on this "
-            "machine, e.g. RAY_TMPDIR=/tmp."
-        ) from error
+    except Exception as error:  # Ray raises plain ones where one of its processes does not start.
+        raise StorageError(_why_not_started(error)) from error
     finally:
         _interrupt_on_termination()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _why_not_started(error: Exception) -> str:
+    folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if "AF_UNIX" in str(error):
+        return (
+            f"{folder}: the name of this folder for temporary files is too long for Ray's sockets "
+            "(107 characters with what Ray adds). Set RAY_TMPDIR to a short folder on this "
+            "machine, e.g. RAY_TMPDIR=/tmp."
+        )
+    first_line = str(error).strip().partition("\n")[0].rstrip(".")
+    return (
+        f"Ray did not start: {first_line or type(error).__name__}. Try again when the machine has "
+        f"less to do; Ray's logs are in {folder}/ray/session_latest/logs, and `strictune doctor` "
+        "tries to start it."
+    )
 
 
 @contextmanager
