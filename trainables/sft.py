@@ -24,7 +24,6 @@ from trainables.adapters import continue_adapter, widen_adapter
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage, order_prompts, plan_stages
 from trainables.models import load_base_model, lora_config
-from trainables.own_golds import own_golds
 from trainables.prompting import end_of_turn_id
 from trainables.record_keeper import RecordKeeper
 from trainables.records import TrialRecords
@@ -72,6 +71,9 @@ def sft_data(context: TrialContext, stage: PlannedStage) -> SftData:
     num_completions = context.spec.sft_stages[stage.index].num_completions
     if not context.spec.task.draws_golds:
         return SftData(prompts, num_completions)
+    # Imported where golds are drawn: the memory probe needs no grammar engine.
+    from trainables.own_golds import own_golds
+
     stages = [
         one for one in plan_stages(context.spec) if context.spec.stage_method(one.spec) == "sft"
     ]

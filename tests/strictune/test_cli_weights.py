@@ -43,7 +43,7 @@ def test_a_sweep_is_found_by_its_name(capsys: pytest.CaptureFixture[str], sweep:
 def test_json_holds_the_figures(capsys: pytest.CaptureFixture[str], sweep: Path) -> None:
     document = as_json(capsys, *REPLAY, sweep, "--weights", "format=1")
     assert document["primary_criterion"] == "strict"
-    assert len(document["vectors"]) == 2 * 3 * 2
+    assert len(document["vectors"]) == 2 * 3 * 4  # Vectors, cells and all of them, schemes.
     default = document["vectors"][0]
     assert (default["vector"], default["failing_above_passing_frac"]) == ("default", 0)
     assert default["zero_spread_frac_n"] == 12

@@ -7,6 +7,7 @@ import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from strictune.config import TrialSpec
+from strictune.config.identity import identity_of
 from strictune.errors import TrialError
 from trainables import attention
 from trainables.attention import default_attention, refusing_attention
@@ -120,7 +121,7 @@ def test_a_name_that_transformers_does_not_know_is_refused_with_those_it_does() 
 def test_a_choice_changes_the_trial_and_its_baseline_and_none_changes_nothing() -> None:
     plain, chosen = trial(), trial(attn_implementation="sdpa")
     assert chosen.fingerprint != plain.fingerprint
-    assert "attn_implementation" not in plain._identity()
+    assert "attn_implementation" not in identity_of(plain)
     keys = [comparison_keys(spec, dtype="float32") for spec in (plain, chosen)]
     assert "attn_implementation" not in keys[0].baseline
     assert keys[1].baseline["attn_implementation"] == "sdpa"
