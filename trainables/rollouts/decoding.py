@@ -14,7 +14,13 @@ import torch
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-__all__ = ["RowProcessor", "TokenLogps", "generate_batch"]
+__all__ = [
+    "RowProcessor",
+    "TokenLogps",
+    "different_rows",
+    "generate_batch",
+    "selectable_cache",
+]
 
 CHUNK_TOKENS = 32
 """Of 16, 32 and 64 the one with the least CPU time by a little (builtin:tiny, 32 completions)."""
@@ -85,7 +91,8 @@ def generate_batch(
         token_logps: Records the log-probabilities of the completions' tokens.
     """
     processors = [each for each in (processor, token_logps) if each is not None]
-    cache = _cache(model, generation_config)
+    chosen = generation_config.cache_implementation
+    cache = selectable_cache(model) if chosen is None else None
     if cache is None:
         written: torch.Tensor = model.generate(
             input_ids=input_ids,
@@ -131,13 +138,22 @@ def generate_batch(
     return output
 
 
-def _cache(model: PreTrainedModel, generation_config: GenerationConfig) -> DynamicCache | None:
+def selectable_cache(model: PreTrainedModel) -> DynamicCache | None:
     """Return an empty cache whose rows can be chosen, or None if the model takes no such."""
-    if generation_config.cache_implementation is not None or model.config.is_encoder_decoder:
+    if model.config.is_encoder_decoder:
         return None
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     by_row = {DynamicLayer, DynamicSlidingWindowLayer}
     return cache if {type(layer) for layer in cache.layers} <= by_row else None
+
+
+def different_rows(
+    input_ids: torch.Tensor, attention_mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the different ones of B rows, with their masks, and each row's place among them."""
+    both = torch.cat([input_ids, attention_mask], dim=1)  # (B, 2 P)
+    different, place = torch.unique(both, dim=0, return_inverse=True)  # (U, 2 P), (B,)
+    return *different.chunk(2, dim=1), place
 
 
 def _read_prompts(
@@ -149,14 +165,13 @@ def _read_prompts(
 ) -> None:
     """Fill the cache with all but the last token of each prompt, reading equal prompts once."""
     num_prompt = input_ids.shape[1]
-    both = torch.cat([input_ids, attention_mask], dim=1)  # (B, 2 P)
-    different, place = torch.unique(both, dim=0, return_inverse=True)  # (U, 2 P), (B,)
-    if len(different) == len(both) or num_prompt == 1:
+    different, different_mask, place = different_rows(input_ids, attention_mask)  # (U, P), (B,)
+    if len(different) == len(input_ids) or num_prompt == 1:
         return
     # ``generate`` knows each model's positions of padded prompts; the token it writes is left out.
     model.generate(
-        input_ids=different[:, : num_prompt - 1],
-        attention_mask=different[:, num_prompt:-1],
+        input_ids=different[:, :-1],
+        attention_mask=different_mask[:, :-1],
         generation_config=GenerationConfig(
             max_new_tokens=1, do_sample=False, pad_token_id=generation_config.pad_token_id
         ),
