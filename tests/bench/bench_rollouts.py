@@ -1,20 +1,27 @@
-"""Seconds of an optimizer step by how completions are generated, on the quickstart's first cell.
+"""A training step against the same step of a bare TRL script, in CPU seconds and in seconds.
 
-Run by hand: ``python tests/bench/bench_rollouts.py [rounds]``. A round is the same trial in each
-way, one after the other, so that what else the machine does falls on all; CPU seconds do not
-count it at all.
+Run by ``make bench``, or by hand: ``python tests/bench/bench_rollouts.py --help``. Base, adapter,
+prompts and settings are those of the quickstart and of ``smollm2_cpu.yaml``, with a learning rate
+that changes nothing, so that all ways generate from one policy. A round measures each way once,
+one after the other and in turned order, so that what else the machine does falls on all; CPU
+seconds, of one thread, do not count it at all.
 """
 
 # ruff: noqa: T201 - printing is what a benchmark is for.
 
+import argparse
+import contextlib
+import io
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from bare_trl import Mark, train
 from transformers import logging as transformers_logging
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,93 +29,161 @@ sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
 
 from strictune.config import TrialSpec, expand, load_sweep  # noqa: E402
 from trainables.context import TrialContext  # noqa: E402
-from trainables.curriculum import plan_stages  # noqa: E402
+from trainables.curriculum import order_prompts, plan_stages  # noqa: E402
 from trainables.grpo import build_grpo_trainer  # noqa: E402
-from trainables.models import load_tokenizer, resolve_model  # noqa: E402
+from trainables.models import load_tokenizer, resolve_model, training_device  # noqa: E402
 from trainables.precision import resolve_dtype  # noqa: E402
 from trainables.records import TrialRecords  # noqa: E402
 from trainables.tasks import load_task  # noqa: E402
+from trainables.training_prompts import training_prompts  # noqa: E402
 
-WAYS = {
+BARE = "bare TRL"
+WAYS: Mapping[str, tuple[str, ...]] = {
     "merged": ("engine=transformers", "weights=merged"),
     "adapter": ("engine=transformers", "weights=adapter"),
     "continuous_batching": ("engine=continuous_batching",),
+    BARE: (),
 }
-NUM_STEPS = 8
-WARM_UP = 2
-QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
+MODELS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "builtin:tiny": ("quickstart", ()),
+    "package:smollm2-135m": (
+        "smollm2_cpu",
+        ("grpo.gradient_accumulation_steps=1", "grpo.max_completion_length=48"),
+    ),
+}
+"""The sweep file whose first cell is trained, and what is changed in it."""
+WARM_UP = 1
+NOT_TRL_FIELDS = {"max_think_length", "max_completion_length", "gradient_checkpointing"}
 
 
 class Cost(NamedTuple):
-    """Medians over steps."""
+    """Medians over the steps after the warm-up."""
 
-    step_s: float
+    seconds: float
     cpu_s: float
     tokens: float
-    """Of all completions of a step."""
+    """Generated for a step."""
 
 
 def main() -> None:
+    options = parse()
     torch.set_num_threads(1)
     transformers_logging.disable_progress_bar()
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 4
-    ratios: dict[str, list[float]] = {name: [] for name in WAYS}
-    for number in range(rounds):
-        costs = {}
-        for way in WAYS if number % 2 == 0 else reversed(WAYS):
-            costs[way] = cost = measure(trial(way, seed=number))
+    for model in options.models:
+        for quantization in options.quantization:
+            race(model, quantization, options)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--models", nargs="+", default=["builtin:tiny"], choices=list(MODELS))
+    parser.add_argument("--quantization", nargs="+", default=["nf4", "none"])
+    parser.add_argument("--ways", nargs="+", default=["merged"], choices=list(WAYS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=4, help="of which the first is not counted")
+    return parser.parse_args()
+
+
+def race(model: str, quantization: str, options: argparse.Namespace) -> None:
+    """Print what each way takes, round by round, and the ratios to bare TRL."""
+    ways = [*options.ways, BARE]
+    costs: dict[str, list[Cost]] = {way: [] for way in ways}
+    for number in range(options.rounds):
+        for way in ways if number % 2 == 0 else reversed(ways):
+            spec = trial(model, way, quantization=quantization, seed=number, steps=options.steps)
+            costs[way].append(cost := measure(spec, is_bare=way == BARE))
             print(
-                f"round {number}  {way:20s} {cost.step_s:6.2f} s a step, {cost.cpu_s:6.2f} s of "
-                f"CPU, {cost.tokens:5.0f} tokens",
+                f"{model} {quantization} {spec.dtype}  round {number}  {way:20s} "
+                f"{cost.cpu_s:7.2f} CPU s, {cost.seconds:7.2f} s, {cost.tokens:5.0f} tokens a step",
                 flush=True,
             )
-        for way, cost in costs.items():
-            ratios[way].append(cost.cpu_s / costs["adapter"].cpu_s)
-    for way, found in ratios.items():
-        shown = ", ".join(f"{ratio:.2f}" for ratio in found)
-        print(f"CPU seconds, {way} / adapter: {shown}; median {statistics.median(found):.2f}")
-
-
-def trial(way: str, *, seed: int) -> TrialSpec:
-    settings = [
-        f"trial.grpo.max_steps={NUM_STEPS}",
-        *(f"trial.rollouts.{setting}" for setting in WAYS[way]),
-        f"matrix.seed=[{seed}]",
-    ]
-    return expand(load_sweep(QUICKSTART, settings))[0]
-
-
-def measure(spec: TrialSpec) -> Cost:
-    """Train, and time the steps after the warm-up."""
-    marks: list[tuple[float, float, float]] = []
-
-    def mark(step: int, metrics: dict[str, float]) -> None:
-        tokens = metrics.get("train/completions/mean_length")
-        if tokens is not None:
-            total = tokens * spec.grpo.completions_per_step
-            marks.append((time.perf_counter(), time.process_time(), total))
-
-    with tempfile.TemporaryDirectory() as work:
-        folder, source = Path(work), resolve_model(spec.model)
-        context = TrialContext(
-            spec=spec,
-            folder=folder,
-            dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
-            task=load_task(spec.task),
-            source=source,
-            tokenizer=load_tokenizer(source),
-            records=TrialRecords(folder),
-            report=mark,
-            beat=lambda: None,
+    for way in options.ways:
+        pairs = list(zip(costs[way], costs[BARE], strict=True))
+        cpu, wall = ([one[i] / bare[i] for one, bare in pairs] for i in (1, 0))
+        shown = ", ".join(f"{ratio:.2f}" for ratio in cpu)
+        print(
+            f"{model} {quantization}  {way} / {BARE}: CPU {statistics.median(cpu):.2f} ({shown}), "
+            f"wall {statistics.median(wall):.2f}",
+            flush=True,
         )
-        stage = plan_stages(spec)[0]
-        build_grpo_trainer(context, stage, folder / "checkpoints", adapter=None).train()
-        context.records.close()
+
+
+def trial(model: str, way: str, *, quantization: str, seed: int, steps: int) -> TrialSpec:
+    name, changes = MODELS[model]
+    settings = [
+        f"trial.grpo.max_steps={steps}",
+        "trial.grpo.learning_rate=1e-9",
+        f"trial.quantization={quantization}",
+        f"matrix.seed=[{seed}]",
+        *(f"trial.{change}" for change in changes),
+        *(f"trial.rollouts.{setting}" for setting in WAYS[way]),
+    ]
+    return expand(load_sweep(ROOT / "search_spaces" / f"{name}.yaml", settings))[0]
+
+
+def measure(spec: TrialSpec, *, is_bare: bool) -> Cost:
+    """Train, and take the medians of the steps after the warm-up."""
+    # A bare trainer prints every step.
+    with tempfile.TemporaryDirectory() as work, contextlib.redirect_stdout(io.StringIO()):
+        marks = (train_bare if is_bare else train_ours)(spec, Path(work))
     steps = [
-        (after[0] - before[0], after[1] - before[1], after[2])
-        for before, after in zip(marks[WARM_UP:], marks[WARM_UP + 1 :], strict=False)
+        tuple(after - before for before, after in zip(*pair, strict=True))
+        for pair in zip(marks[WARM_UP - 1 :], marks[WARM_UP:], strict=False)
     ]
     return Cost(*(statistics.median(column) for column in zip(*steps, strict=True)))
+
+
+def train_ours(spec: TrialSpec, folder: Path) -> list[Mark]:
+    marks: list[Mark] = []
+
+    def mark(step: int, metrics: Mapping[str, float]) -> None:
+        tokens = metrics["train/completion_tokens"]
+        marks.append((time.perf_counter(), time.process_time(), tokens))
+
+    context = context_of(spec, folder, report=mark)
+    stage = plan_stages(spec)[0]
+    build_grpo_trainer(context, stage, folder / "checkpoints", adapter=None).train()
+    context.records.close()
+    return marks
+
+
+def train_bare(spec: TrialSpec, folder: Path) -> list[Mark]:
+    context, stage = context_of(spec, folder, report=lambda *_: None), plan_stages(spec)[0]
+    prompts = order_prompts(
+        context.task.prompts("train"),
+        stage.spec,
+        num_prompts=stage.num_steps * spec.prompts_per_step,
+        seed=spec.seed,
+    )
+    return train(
+        context.source.location,
+        [text for _, text, _ in training_prompts(context, prompts)],
+        nf4=spec.quantization == "nf4",
+        lora=spec.lora.model_dump() | {"target_modules": list(spec.lora.target_modules)},
+        output_dir=str(folder / "bare"),
+        max_completion_length=spec.max_completion_tokens,
+        gradient_checkpointing=False,
+        bf16=context.dtype == "bfloat16",
+        use_cpu=training_device() == "cpu",
+        seed=spec.seed,
+        save_strategy="no",
+        **spec.grpo.model_dump(exclude=NOT_TRL_FIELDS),
+    )
+
+
+def context_of(spec: TrialSpec, folder: Path, *, report: Any) -> TrialContext:
+    source = resolve_model(spec.model)
+    return TrialContext(
+        spec=spec,
+        folder=folder,
+        dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
+        task=load_task(spec.task),
+        source=source,
+        tokenizer=load_tokenizer(source),
+        records=TrialRecords(folder),
+        report=report,
+        beat=lambda: None,
+    )
 
 
 if __name__ == "__main__":
