@@ -276,7 +276,7 @@ def read_prompts(folder: Path | None) -> SweepPrompts:
         task = load_task(spec.task)
         shared = SweepPrompts(
             difficulties=task.difficulties,
-            has_gold=task.has_gold,
+            has_gold=task.has_gold(thinking=spec.thinking),
             has_grammar=task.has_grammar,
         )
         found = {prompt.id: prompt for prompt in task.prompts(spec.evaluation.final_split)}

@@ -178,14 +178,29 @@ def test_what_makes_no_supervised_trial_is_refused(overrides: list[str], message
     assert message in str(caught.value)
 
 
-def test_a_task_without_gold_is_refused_before_anything_starts() -> None:
-    overrides = ["matrix={method: [grpo, sft]}"]
+@pytest.mark.parametrize(
+    ("file", "override", "message"),
+    [
+        pytest.param(
+            "refiner.yaml",
+            "matrix={method: [grpo, sft]}",
+            "task refiner knows no gold completions to train on. Use grpo.",
+            id="none",
+        ),
+        pytest.param(
+            "extraction_quickstart.yaml",
+            "matrix={method: [grpo, sft], thinking: [true]}",
+            "task strict_json knows no gold completions with thoughts to train on. Use grpo, or",
+            id="none-with-thoughts",
+        ),
+    ],
+)
+def test_a_task_without_gold_is_refused_before_anything_starts(
+    file: str, override: str, message: str
+) -> None:
     with pytest.raises(SpecError) as caught:
-        load_sweep(SPACES / "refiner.yaml", overrides)
-    assert (
-        "matrix.method = sft, but task refiner knows no gold completions to train on. Use grpo."
-        in str(caught.value)
-    )
+        load_sweep(SPACES / file, [override, "contrasts=[]"])
+    assert f"matrix.method = sft, but {message}" in str(caught.value)
 
 
 def test_variants_that_only_grpo_reads_share_one_supervised_trial() -> None:

@@ -280,8 +280,7 @@ class Task:
         """
         raise SpecError(f"suite {name}: the task {self.kind} has no suites from outside.")
 
-    @property
-    def has_gold(self) -> bool:
+    def has_gold(self, *, thinking: bool) -> bool:
         """Whether it offers ``gold_completion``."""
         return type(self).gold_completion is not Task.gold_completion
 

@@ -172,9 +172,10 @@ class TrialSpec(TrialTemplate):
 
     def _gold_problems(self) -> list[Problem]:
         task = load_task(self.task)
-        if "sft" not in self.methods or task.has_gold:
+        if "sft" not in self.methods or task.has_gold(thinking=self.thinking):
             return []
-        text = f"= sft, but task {self.task.kind} knows no gold completions to train on. Use grpo"
+        golds = "gold completions" + (" with thoughts" if task.has_gold(thinking=False) else "")
+        text = f"= sft, but task {self.task.kind} knows no {golds} to train on. Use grpo"
         cure = ", or let the model draw its own: task.golds = grammar." if task.has_grammar else "."
         if self.method == "sft":
             return [Problem("method", text + cure)]

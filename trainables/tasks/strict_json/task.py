@@ -111,11 +111,12 @@ class StrictJson(Task):
             schema = f'{{"x-guidance": {options}{comma}{others}'
         return f'answer: "```json\\n" document "\\n```"\ndocument: %json {schema}\n'
 
-    @property
-    def has_gold(self) -> bool:
-        """The data have answers, or the model draws its own."""
+    def has_gold(self, *, thinking: bool) -> bool:
+        """The data have answers, which show no thoughts where they are a user's, or draw them."""
         settings = self.settings
-        return settings.golds != "none" and (settings.knows_answers or settings.draws_golds)
+        if settings.draws_golds or settings.golds == "none":
+            return settings.draws_golds
+        return settings.knows_answers and not (thinking and settings.train is not None)
 
     def gold_completion(self, prompt: Prompt, *, thinking: bool) -> str | None:
         """Return the fenced gold document behind a short thought."""
