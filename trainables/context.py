@@ -8,12 +8,14 @@ from typing import Protocol
 from transformers import PreTrainedTokenizerBase
 
 from strictune.config import ComputeDtype, TrialSpec
-from trainables.models import ModelSource
+from trainables.models import ModelSource, load_tokenizer, resolve_model
+from trainables.precision import resolve_dtype
 from trainables.ranks import Ranks
 from trainables.records import TrialRecords
+from trainables.tasks import load_task
 from trainables.tasks.task import Task
 
-__all__ = ["Report", "TrialContext"]
+__all__ = ["Report", "TrialContext", "ignore_report", "trial_context"]
 
 
 class Report(Protocol):
@@ -40,3 +42,49 @@ class TrialContext:
     """Called whenever the trial has got on; raises when it is to stop."""
     ranks: Ranks = field(default_factory=Ranks)
     """The processes that train the trial together."""
+
+
+def ignore_report(step: int, metrics: Mapping[str, float]) -> None:
+    """Take metrics that nobody waits for."""
+
+
+def trial_context(
+    spec: TrialSpec,
+    folder: Path,
+    records: TrialRecords,
+    *,
+    dtype: ComputeDtype | None = None,
+    report: Report = ignore_report,
+    beat: Callable[[], None] = lambda: None,
+    ranks: Ranks | None = None,
+) -> TrialContext:
+    """Load what a trial's parts share.
+
+    Args:
+        spec: The trial.
+        folder: Where its records and checkpoints are.
+        records: Those of the folder.
+        dtype: What ``spec.dtype`` became when the trial began; None resolves it on this device.
+        report: Where it tells its metrics.
+        beat: Called whenever it has got on.
+        ranks: The processes that train it together; None is this one alone.
+
+    Raises:
+        TrialError: The model or its tokenizer cannot be loaded.
+        SpecError: The task cannot.
+    """
+    ranks = ranks or Ranks()
+    source = resolve_model(spec.model, trust_remote_code=spec.trust_remote_code)
+    return TrialContext(
+        spec=spec,
+        folder=folder,
+        dtype=dtype or resolve_dtype(spec.dtype, quantization=spec.quantization),
+        # What the trial may use of a budget is spent by all ranks together.
+        task=load_task(spec.task.shared_by(ranks.count)),
+        source=source,
+        tokenizer=load_tokenizer(source),
+        records=records,
+        report=report,
+        beat=beat,
+        ranks=ranks,
+    )

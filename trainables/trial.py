@@ -12,7 +12,6 @@ import gc
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -22,12 +21,12 @@ from transformers import logging as transformers_logging
 from strictune.config import ComputeDtype, TrialSpec, dump_yaml
 from strictune.errors import StrictuneError, TrialError, TrialStopped
 from strictune.records import Outcome, read_outcome, write_json
-from trainables.context import Report, TrialContext
+from trainables.context import Report, TrialContext, ignore_report, trial_context
 from trainables.curriculum import PlannedStage, plan_stages
 from trainables.evaluation.keys import comparison_keys
 from trainables.evaluation.suite import SuiteResult, evaluate_suite, read_result, write_result
 from trainables.failures import failure_reason, has_lost_a_rank, raise_if_paused
-from trainables.models import load_tokenizer, resolve_adapter, resolve_model
+from trainables.models import resolve_adapter
 from trainables.precision import trial_dtype
 from trainables.provenance import lock_document
 from trainables.pulse import Pulse
@@ -35,20 +34,15 @@ from trainables.ranks import Ranks
 from trainables.records import FollowedRecords, TrialRecords, record_failure
 from trainables.rollouts.merged import load_for_generation
 from trainables.stage import train_stage
-from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
 from trainables.tasks.task import Split
 
-__all__ = ["ignore_report", "train_trial"]
+__all__ = ["train_trial"]
 
 logger = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S = 60.0
 """How long a restarted trial waits for the process that it replaces."""
-
-
-def ignore_report(step: int, metrics: Mapping[str, float]) -> None:
-    """Serve as the report of a trial that nobody watches."""
 
 
 def train_trial(
@@ -106,7 +100,7 @@ def _follow(spec: TrialSpec, folder: Path, ranks: Ranks, *, may_grow: bool) -> O
     records = FollowedRecords(folder, ranks.from_first())
     try:
         dtype = trial_dtype(spec, folder)
-        _train_stages(_context(spec, folder, dtype, records, ignore_report, lambda: None, ranks))
+        _train_stages(trial_context(spec, folder, records, dtype=dtype, ranks=ranks))
     except Exception as error:
         raise_if_paused(error, folder, may_grow=may_grow)
         if has_lost_a_rank(error):
@@ -128,7 +122,9 @@ def _train_locked(
         dtype = trial_dtype(spec, folder)
         _describe(spec, folder, dtype)
         ranks.from_first(records.progress)
-        context = _context(spec, folder, dtype, records, report, pulse.beat, ranks)
+        context = trial_context(
+            spec, folder, records, dtype=dtype, report=report, beat=pulse.beat, ranks=ranks
+        )
         pulse.beat()
         _evaluate_finally(context, _train_stages(context))
         return records.end("FINISHED")
@@ -163,31 +159,6 @@ def _describe(spec: TrialSpec, folder: Path, dtype: ComputeDtype) -> None:
             ties=list(spec.ties),
             trial_id=spec.trial_id,
         ),
-    )
-
-
-def _context(
-    spec: TrialSpec,
-    folder: Path,
-    dtype: ComputeDtype,
-    records: TrialRecords,
-    report: Report,
-    beat: Callable[[], None],
-    ranks: Ranks,
-) -> TrialContext:
-    source = resolve_model(spec.model, trust_remote_code=spec.trust_remote_code)
-    return TrialContext(
-        spec=spec,
-        folder=folder,
-        dtype=dtype,
-        # What the trial may use of a budget is spent by all ranks together.
-        task=load_task(spec.task.shared_by(ranks.count)),
-        source=source,
-        tokenizer=load_tokenizer(source),
-        records=records,
-        report=report,
-        beat=beat,
-        ranks=ranks,
     )
 
 

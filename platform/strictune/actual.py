@@ -23,7 +23,8 @@ from trainables.memory.measured import TrialCost
 __all__ = ["read_trial_cost", "remember_costs"]
 
 STEP_KEY = "time/step_s"
-STEP_KEYS = frozenset({STEP_KEY})
+GOLDS_KEY = "time/golds_s"
+"""Drawn once for many trials, so no part of what the next one takes."""
 PEAK_KEYS = frozenset({"gpu/peak_gib", "gpu/peak_reserved_gib", "memory/peak_gib"})
 
 
@@ -47,13 +48,15 @@ def remember_costs(sweep: Path, cache: CostCache) -> int:
 def read_trial_cost(folder: Path, *, gpus: float | None = None) -> TrialCost | None:
     """Read what one trial took so far, or None before its first timed step."""
     steps: dict[int, float] = {}
-    evaluation_s = 0.0
+    evaluation_s = golds_s = 0.0
     peaks: dict[str, float] = {}
     for step, metrics in read_metrics(folder):
         if STEP_KEY in metrics:
             steps[step] = metrics[STEP_KEY]
         for key, value in metrics.items():
-            if key.startswith("time/") and key not in STEP_KEYS:
+            if key == GOLDS_KEY:
+                golds_s += value
+            elif key.startswith("time/") and key != STEP_KEY:
                 evaluation_s += value
             elif key in PEAK_KEYS:
                 peaks[key] = max(value, peaks.get(key, 0.0))
@@ -63,7 +66,7 @@ def read_trial_cost(folder: Path, *, gpus: float | None = None) -> TrialCost | N
     lock, outcome = read_lock(folder), read_outcome(folder)
     seconds = outcome.seconds if outcome else None
     if seconds is None:
-        seconds = sum(steps.values()) + evaluation_s
+        seconds = sum(steps.values()) + evaluation_s + golds_s
     return TrialCost(
         device=lock.device if lock else "",
         curriculum=spec.curriculum,
@@ -72,7 +75,7 @@ def read_trial_cost(folder: Path, *, gpus: float | None = None) -> TrialCost | N
         num_steps=len(steps),
         step_s=_typical_step_s(spec, steps),
         evaluation_s=evaluation_s,
-        other_s=max(0.0, seconds - sum(steps.values()) - evaluation_s),
+        other_s=max(0.0, seconds - sum(steps.values()) - evaluation_s - golds_s),
         gpu_gib=peaks.get("gpu/peak_gib"),
         gpu_reserved_gib=peaks.get("gpu/peak_reserved_gib"),
         memory_gib=peaks.get("memory/peak_gib"),

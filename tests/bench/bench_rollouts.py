@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from bare_trl import Mark, train
@@ -28,13 +28,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
 
 from strictune.config import TrialSpec, expand, load_sweep  # noqa: E402
-from trainables.context import TrialContext  # noqa: E402
+from trainables.context import trial_context  # noqa: E402
 from trainables.curriculum import order_prompts, plan_stages  # noqa: E402
 from trainables.grpo import build_grpo_trainer  # noqa: E402
-from trainables.models import load_tokenizer, resolve_model, training_device  # noqa: E402
-from trainables.precision import resolve_dtype  # noqa: E402
+from trainables.models import training_device  # noqa: E402
 from trainables.records import TrialRecords  # noqa: E402
-from trainables.tasks import load_task  # noqa: E402
 from trainables.training_prompts import training_prompts  # noqa: E402
 
 BARE = "bare TRL"
@@ -140,7 +138,7 @@ def train_ours(spec: TrialSpec, folder: Path) -> list[Mark]:
         tokens = metrics["train/completion_tokens"]
         marks.append((time.perf_counter(), time.process_time(), tokens))
 
-    context = context_of(spec, folder, report=mark)
+    context = trial_context(spec, folder, TrialRecords(folder), report=mark)
     stage = plan_stages(spec)[0]
     build_grpo_trainer(context, stage, folder / "checkpoints", adapter=None).train()
     context.records.close()
@@ -148,7 +146,8 @@ def train_ours(spec: TrialSpec, folder: Path) -> list[Mark]:
 
 
 def train_bare(spec: TrialSpec, folder: Path) -> list[Mark]:
-    context, stage = context_of(spec, folder, report=lambda *_: None), plan_stages(spec)[0]
+    context = trial_context(spec, folder, TrialRecords(folder))
+    stage = plan_stages(spec)[0]
     prompts = order_prompts(
         context.task.prompts("train"),
         stage.spec,
@@ -168,21 +167,6 @@ def train_bare(spec: TrialSpec, folder: Path) -> list[Mark]:
         seed=spec.seed,
         save_strategy="no",
         **spec.grpo.model_dump(exclude=NOT_TRL_FIELDS),
-    )
-
-
-def context_of(spec: TrialSpec, folder: Path, *, report: Any) -> TrialContext:
-    source = resolve_model(spec.model)
-    return TrialContext(
-        spec=spec,
-        folder=folder,
-        dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
-        task=load_task(spec.task),
-        source=source,
-        tokenizer=load_tokenizer(source),
-        records=TrialRecords(folder),
-        report=report,
-        beat=lambda: None,
     )
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from cost_fakes import a_cost, a_probe, trials_of
 
+from strictune.actual import read_trial_cost
+from strictune.config import dump_yaml
 from strictune.cost_cache import HEAP_GROWTH, MAX_TRIALS, CostCache, KnownCosts
 from strictune.packing import Peak
 from trainables.devices import cpu_name
@@ -138,3 +140,23 @@ def test_a_cache_from_before_reservations_were_told_apart_is_read(
 def test_whole_trials_show_how_far_it_grows(trial_gib: float, expected: float) -> None:
     known = KnownCosts(probe=a_probe(memory_gib=2.0), trials={"t": a_cost(memory_gib=trial_gib)})
     assert known.peak == known.measured == Peak(memory_gib=expected)
+
+
+def test_drawing_golds_is_no_part_of_what_a_trial_takes_again(tmp_path: Path) -> None:
+    [trial] = trials_of()
+    (tmp_path / "trial.yaml").write_text(dump_yaml(trial))
+    lines = [
+        (0, {"time/golds_s": 100.0}),
+        (1, {"time/step_s": 2.0}),
+        (2, {"time/step_s": 4.0, "time/eval_s": 7.0}),
+    ]
+    (tmp_path / "metrics.jsonl").write_text(
+        "".join(
+            json.dumps({"step": step, "time": 0.0, "metrics": metrics}) + "\n"
+            for step, metrics in lines
+        )
+    )
+    (tmp_path / "outcome.json").write_text(json.dumps({"state": "FINISHED", "seconds": 118.0}))
+    cost = read_trial_cost(tmp_path)
+    assert cost is not None
+    assert (cost.step_s, cost.evaluation_s, cost.other_s) == (3.0, 7.0, 118.0 - 6.0 - 7.0 - 100.0)

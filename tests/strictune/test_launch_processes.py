@@ -190,28 +190,36 @@ def test_trials_that_waited_when_the_user_interrupts_are_left_open(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("error", "message"),
+    ("address", "error", "message"),
     [
         pytest.param(
+            "local",
             OSError("validate_socket_filename failed: AF_UNIX path length cannot exceed 107"),
             r"^/scratch/of/a/job: .* Set RAY_TMPDIR to a short",
             id="long-folder",
         ),
         pytest.param(
+            "local",
             Exception("The current node timed out during startup.\nThis could happen because"),
             r"^Ray did not start: The current node timed out during startup\. .*"
             r"/scratch/of/a/job/ray/session_latest/logs",
             id="raylet",
         ),
+        pytest.param(
+            "auto",
+            ConnectionError("Could not find any running Ray instance."),
+            "^RAY_ADDRESS = auto, but that cluster could not be joined: Could not find any ",
+            id="joined",
+        ),
     ],
 )
 def test_a_ray_that_does_not_start_says_why(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+    monkeypatch: pytest.MonkeyPatch, address: str, error: Exception, message: str
 ) -> None:
     def refuse(**_: object) -> None:
         raise error
 
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", address)
     monkeypatch.setenv("RAY_TMPDIR", "/scratch/of/a/job")
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(StorageError, match=message):

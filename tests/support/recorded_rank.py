@@ -23,15 +23,12 @@ from transformers import TrainerCallback
 
 from strictune.config import TrialSpec, load_trial
 from strictune.records import Progress
-from trainables.context import TrialContext
+from trainables.context import trial_context
 from trainables.curriculum import plan_stages
 from trainables.grpo import build_grpo_trainer
-from trainables.models import load_tokenizer, resolve_model
-from trainables.precision import resolve_dtype
 from trainables.ranks import Ranks
 from trainables.records import FollowedRecords, TrialRecords
 from trainables.sft import build_sft_trainer
-from trainables.tasks import load_task
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 600
@@ -70,20 +67,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
 def train(spec: TrialSpec, folder: Path, *, rollouts: Rollouts, is_recording: bool = False) -> Seen:
     """Train on completions, which are taken from ``rollouts``, or generated and put there."""
-    source, ranks = resolve_model(spec.model), Ranks.of_this_process()
+    ranks = Ranks.of_this_process()
     records = TrialRecords(folder) if ranks.is_first else FollowedRecords(folder, Progress())
-    context = TrialContext(
-        spec=spec,
-        folder=folder,
-        dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
-        task=load_task(spec.task),
-        source=source,
-        tokenizer=load_tokenizer(source),
-        records=records,
-        report=lambda step, metrics: None,
-        beat=lambda: None,
-        ranks=ranks,
-    )
+    context = trial_context(spec, folder, records, ranks=ranks)
     build = build_sft_trainer if spec.method == "sft" else build_grpo_trainer
     trainer = build(context, plan_stages(spec)[0], folder / "checkpoints", adapter=None)
     watch, generate = Watch(), getattr(trainer, "_generate_single_turn", None)

@@ -13,12 +13,10 @@ import torch
 from strictune.config import TrialSpec, expand, load_sweep
 from strictune.records import read_metrics
 from trainables import own_golds
-from trainables.context import TrialContext
+from trainables.context import TrialContext, trial_context
 from trainables.curriculum import plan_stages
-from trainables.models import load_tokenizer, resolve_model
 from trainables.records import TrialRecords
 from trainables.sft import IGNORED, sft_data, sft_trainer
-from trainables.tasks import load_task
 from trainables.tasks.task import Attempt
 from trainables.trial import train_trial
 
@@ -47,18 +45,7 @@ def planned(**changes: Any) -> TrialSpec:
 
 def context_of(spec: TrialSpec, folder: Path) -> TrialContext:
     torch.set_num_threads(1)
-    source = resolve_model(spec.model)
-    return TrialContext(
-        spec=spec,
-        folder=folder,
-        dtype="float32",
-        task=load_task(spec.task),
-        source=source,
-        tokenizer=load_tokenizer(source),
-        records=TrialRecords(folder),
-        report=lambda step, metrics: None,
-        beat=lambda: None,
-    )
+    return trial_context(spec, folder, TrialRecords(folder))
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,10 @@ from safetensors.torch import load_file
 
 from strictune.config import TrialSpec, expand, load_sweep
 from strictune.records import read_outcome
-from trainables.context import TrialContext
+from trainables.context import TrialContext, trial_context
 from trainables.curriculum import PlannedStage, order_prompts, plan_stages
-from trainables.models import load_tokenizer, resolve_model
 from trainables.records import TrialRecords
 from trainables.sft import IGNORED, SftData, sft_data, sft_trainer
-from trainables.tasks import load_task
 from trainables.tasks.strict_json.task import StrictJson
 from trainables.tasks.task import Attempt, Prompt
 from trainables.trial import train_trial
@@ -50,18 +48,7 @@ def planned(**changes: Any) -> TrialSpec:
 
 def context_of(spec: TrialSpec, folder: Path) -> TrialContext:
     torch.set_num_threads(1)
-    source = resolve_model(spec.model)
-    return TrialContext(
-        spec=spec,
-        folder=folder,
-        dtype="float32",
-        task=load_task(spec.task),
-        source=source,
-        tokenizer=load_tokenizer(source),
-        records=TrialRecords(folder),
-        report=lambda step, metrics: None,
-        beat=lambda: None,
-    )
+    return trial_context(spec, folder, TrialRecords(folder))
 
 
 def only_stage(num_steps: int) -> PlannedStage:

@@ -15,12 +15,10 @@ from safetensors.torch import load_file
 
 from strictune.config import TrialSpec, dump_yaml, expand, load_sweep
 from strictune.records import read_outcome
-from trainables.context import TrialContext
+from trainables.context import trial_context
 from trainables.curriculum import plan_stages
 from trainables.grpo import build_grpo_trainer
-from trainables.models import load_tokenizer, resolve_model
 from trainables.records import TrialRecords
-from trainables.tasks import load_task
 from trainables.trial import train_trial
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,18 +100,7 @@ def test_the_kl_term_is_against_the_reference_that_the_file_names(
     reference: str, trained: Path, tmp_path: Path
 ) -> None:
     spec = planned(trial__grpo__kl_reference=reference)
-    source = resolve_model(spec.model)
-    context = TrialContext(
-        spec=spec,
-        folder=tmp_path,
-        dtype="float32",
-        task=load_task(spec.task),
-        source=source,
-        tokenizer=load_tokenizer(source),
-        records=TrialRecords(tmp_path),
-        report=lambda step, metrics: None,
-        beat=lambda: None,
-    )
+    context = trial_context(spec, tmp_path, TrialRecords(tmp_path))
     adapter = trained / "adapter" / "stage-gold"
     rewards = plan_stages(spec)[1]
     trainer = build_grpo_trainer(context, rewards, tmp_path / "checkpoints", adapter=adapter)

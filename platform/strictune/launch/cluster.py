@@ -61,7 +61,7 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
     Raises:
         SpecError: Nothing answers where RAY_ADDRESS points to.
         StorageError: Ray does not start, as where the folder for temporary files has too long a
-            name for its sockets.
+            name for its sockets, or a cluster cannot be joined.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS", "local")
@@ -75,13 +75,16 @@ def ray_cluster(*, num_gpus: float | None = None) -> Iterator[None]:
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     _redirect_log()
     with _blocking_stop_signals():
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            configure_logging=False,
-            runtime_env={"env_vars": _worker_environment()},
-            **own,
-        )
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                configure_logging=False,
+                runtime_env={"env_vars": _worker_environment()},
+                **own,
+            )
+        except Exception as error:  # Ray raises plain ones where a process does not start.
+            raise StorageError(_why_no_ray(address, error)) from error
     try:
         yield
     finally:
@@ -160,14 +163,15 @@ def _blocking_stop_signals() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
-    except Exception as error:  # Ray raises plain ones where one of its processes does not start.
-        raise StorageError(_why_not_started(error)) from error
     finally:
         _interrupt_on_termination()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _why_not_started(error: Exception) -> str:
+def _why_no_ray(address: str, error: Exception) -> str:
+    reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    if address != "local":
+        return f"RAY_ADDRESS = {address}, but that cluster could not be joined: {reason}."
     folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     if "AF_UNIX" in str(error):
         return (
@@ -175,9 +179,8 @@ def _why_not_started(error: Exception) -> str:
             "(107 characters with what Ray adds). Set RAY_TMPDIR to a short folder on this "
             "machine, e.g. RAY_TMPDIR=/tmp."
         )
-    first_line = str(error).strip().partition("\n")[0].rstrip(".")
     return (
-        f"Ray did not start: {first_line or type(error).__name__}. Try again when the machine has "
+        f"Ray did not start: {reason}. Try again when the machine has "
         f"less to do; Ray's logs are in {folder}/ray/session_latest/logs, and `strictune doctor` "
         "tries to start it."
     )

@@ -60,6 +60,17 @@ def run(tmp_path: Path, *options: str, **search: Any) -> subprocess.CompletedPro
     )
 
 
+def started(tmp_path: Path) -> subprocess.Popen[bytes]:
+    """Start the search in a process group of its own."""
+    return subprocess.Popen(
+        command(tmp_path),
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 def points(tmp_path: Path) -> list[optuna.trial.FrozenTrial]:
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'runs' / 'quick' / 'study.db'}")
     [name] = optuna.study.get_all_study_names(storage)
@@ -82,13 +93,7 @@ def check_whole(tmp_path: Path, *, num_points: int = NUM_POINTS) -> None:
 
 @pytest.mark.slow
 def test_a_search_whose_driver_is_killed_ends_with_each_point_once(tmp_path: Path) -> None:
-    driver = subprocess.Popen(
-        command(tmp_path),
-        env=environment(tmp_path),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    driver = started(tmp_path)
     try:
         done = tmp_path / "runs" / "quick" / "trials"
         wait_for(lambda: len(list(done.glob("*/outcome.json"))) >= 2)
@@ -114,13 +119,7 @@ def test_a_search_whose_driver_is_killed_ends_with_each_point_once(tmp_path: Pat
 @pytest.mark.slow
 def test_a_point_whose_processes_died_before_the_interrupt_is_resumed(tmp_path: Path) -> None:
     """A signal to all processes of a sweep may reach its trials before its driver."""
-    driver = subprocess.Popen(
-        command(tmp_path),
-        env=environment(tmp_path),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    driver = started(tmp_path)
     sweep = tmp_path / "runs" / "quick"
     try:
         wait_for(lambda: any(sweep.glob("trials/*/attempts.jsonl")))

@@ -13,11 +13,10 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from strictune.config import TrialSpec
-from trainables.context import TrialContext
+from trainables.context import trial_context
 from trainables.curriculum import plan_stages
 from trainables.grpo import build_grpo_trainer
 from trainables.models import load_base_model, load_tokenizer, resolve_model
-from trainables.precision import resolve_dtype
 from trainables.prompting import render_prompt
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
@@ -93,18 +92,8 @@ class HeardRecords:
 
 def one_step(spec: TrialSpec, folder: Path) -> Rollout:
     torch.set_num_threads(1)
-    source, heard = resolve_model(spec.model), HeardRecords()
-    context = TrialContext(
-        spec=spec,
-        folder=folder,
-        dtype=resolve_dtype(spec.dtype, quantization=spec.quantization),
-        task=load_task(spec.task),
-        source=source,
-        tokenizer=load_tokenizer(source),
-        records=heard,  # type: ignore[arg-type]
-        report=lambda step, metrics: None,
-        beat=lambda: None,
-    )
+    heard = HeardRecords()
+    context = trial_context(spec, folder, heard)  # type: ignore[arg-type]
     trainer = build_grpo_trainer(
         context, plan_stages(spec)[0], folder / "checkpoints", adapter=None
     )

@@ -77,8 +77,8 @@ def replay_stops(studies: Sequence[Study], trials: Path, *, seed: int = 0) -> li
         ]
     if not found:
         raise SpecError(
-            "no study has looked at two points or more and stopped none. Run a search with "
-            "search.scheduler.kind = watch."
+            "no study has evaluated two points or more in between and stopped none. Run a search "
+            "with search.scheduler.kind = watch."
         )
     return found
 
