@@ -13,7 +13,7 @@ import torch
 from strictune.config import TrialSpec, expand, load_sweep
 from strictune.errors import TrialError, TrialPaused
 from strictune.records import read_outcome
-from trainables import trial as trial_module
+from trainables import context as context_module
 from trainables.failures import failure_reason, is_out_of_memory
 from trainables.pulse import STOP_FILE
 from trainables.records import durable_step
@@ -65,7 +65,7 @@ def break_scores(
         monkeypatch.setattr(task, "score", score)
         return task
 
-    monkeypatch.setattr(trial_module, "load_task", load_broken)
+    monkeypatch.setattr(context_module, "load_task", load_broken)
 
 
 def raise_error(error: BaseException) -> Break:

@@ -44,20 +44,21 @@ class BreakingFinder(importlib.abc.MetaPathFinder):
 
 def break_trials(trial: Any) -> None:
     faults = json.loads(os.environ["BROKEN_TRIALS"])
-    context, load = trial._context, trial.load_task
+    load = trial.trial_context
 
-    def broken_context(spec: Any, folder: Any, *rest: Any) -> Any:
+    def broken_context(spec: Any, folder: Any, *rest: Any, **named: Any) -> Any:
+        context = load(spec, folder, *rest, **named)
         fault = faults.get(str(spec.seed))
         is_first = len((folder / "attempts.jsonl").read_text().splitlines()) == 1
-        is_here = rest[-1].rank == int(os.environ.get("BROKEN_RANK", 0))
+        is_here = context.ranks.rank == int(os.environ.get("BROKEN_RANK", 0))
         if is_here and fault is not None and (fault != "hang" or is_first):
-            trial.load_task = lambda settings: break_task(load(settings), fault)
-        return context(spec, folder, *rest)
+            break_task(context.task, fault)
+        return context
 
-    trial._context = broken_context
+    trial.trial_context = broken_context
 
 
-def break_task(task: Any, fault: str) -> Any:
+def break_task(task: Any, fault: str) -> None:
     score, calls = task.score, 0
 
     def broken(*args: Any, **kwargs: Any) -> Any:
@@ -73,7 +74,6 @@ def break_task(task: Any, fault: str) -> Any:
         return dataclasses.replace(found, rewards={**found.rewards, "format": float("nan")})
 
     task.score = broken
-    return task
 
 
 if "BROKEN_TRIALS" in os.environ:
