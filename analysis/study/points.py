@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ __all__ = [
     "point_spec",
     "ranked_points",
     "rate_of",
+    "undominated",
 ]
 
 INFEASIBLE = "infeasible"
@@ -77,16 +78,24 @@ def pareto_front(study: Study) -> list[Point]:
     In the order of ``ranked_points``. Points of equal values are all on the front.
     """
     ranked = ranked_points(study)
-    gains = {point.number: _gains(point, study) for point in ranked}
+    front = undominated({point.number: _gains(point, study) for point in ranked})
+    return [point for point in ranked if point.number in front]
 
-    def is_beaten(point: Point) -> bool:
-        mine = gains[point.number]
+
+def undominated(values: Mapping[int, Sequence[float]]) -> list[int]:
+    """Return the keys of the values on the Pareto front; equal ones are all on it.
+
+    Args:
+        values: The greater the better, in one order.
+    """
+
+    def is_beaten(mine: Sequence[float]) -> bool:
         return any(
             theirs != mine and all(a >= b for a, b in zip(theirs, mine, strict=True))
-            for theirs in gains.values()
+            for theirs in values.values()
         )
 
-    return [point for point in ranked if not is_beaten(point)]
+    return [number for number, mine in values.items() if not is_beaten(mine)]
 
 
 def rate_of(sweep_dir: Path, point: Point, objective: Objective) -> Interval | None:

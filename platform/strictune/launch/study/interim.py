@@ -22,6 +22,7 @@ from scipy import stats
 from analysis.differences import paired_difference
 from analysis.families import Floats
 from analysis.records import prompt_table
+from analysis.study.points import undominated
 from strictune.config import ObjectiveSpec
 from strictune.config.search import PROMPT_MEANS
 from strictune.records import read_samples
@@ -68,7 +69,7 @@ def dominating_point(
     if len(objectives) == 1:
         opponents = median_point({number: value for number, (value,) in values.items()})
     else:
-        opponents = _front(values)
+        opponents = undominated(values)
     for number in opponents:
         if p_beaten(mine, others[number], objectives) < alpha / len(opponents):
             return number
@@ -119,15 +120,3 @@ def _values(table: pd.DataFrame, objectives: Sequence[ObjectiveSpec]) -> list[fl
         _sign(objective) * float(_column(table, objective.metric).mean())
         for objective in objectives
     ]
-
-
-def _front(values: Mapping[int, Sequence[float]]) -> list[int]:
-    def is_beaten(number: int) -> bool:
-        mine = values[number]
-        return any(
-            all(a >= b for a, b in zip(theirs, mine, strict=True)) and theirs != mine
-            for other, theirs in values.items()
-            if other != number
-        )
-
-    return [number for number in values if not is_beaten(number)]
