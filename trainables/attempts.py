@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from strictune.records import ATTEMPTS, Attempt, read_attempts
-from trainables.pulse import HANG_FILE
+from trainables.pulse import has_hung
 from trainables.records import durable_step
 
 __all__ = ["DIED", "HUNG", "RESUMED", "begin_attempt"]
@@ -53,6 +53,4 @@ def _why(folder: Path, attempts: list[Attempt], *, driver: str) -> str | None:
     last = attempts[-1]
     if last.driver != driver:
         return RESUMED
-    hangs = folder / HANG_FILE
-    has_hung = hangs.exists() and hangs.stat().st_size and hangs.stat().st_mtime >= last.time
-    return HUNG if has_hung else DIED
+    return HUNG if has_hung(folder, since=last.time) else DIED

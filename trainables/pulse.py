@@ -13,14 +13,24 @@ from typing import Self
 
 from strictune.errors import TrialStopped
 
-__all__ = ["HANG_FILE", "STOP_FILE", "Pulse"]
+__all__ = ["HANG_FILE", "STOP_FILE", "Pulse", "has_hung"]
 
 logger = logging.getLogger(__name__)
 
 HANG_FILE = "hangs.txt"
-"""In the trial's folder: one traceback for each time that the trial hung."""
+"""One traceback for each time that the process hung: in the trial's folder, or in that of a sweep's
+baselines."""
 STOP_FILE = "stop"
 """In the trial's folder: its presence asks the trial to stop, its text says why."""
+
+
+def has_hung(folder: Path, *, since: float) -> bool:
+    """Tell whether a process that watches itself in ``folder`` hung after ``since`` (Unix time)."""
+    hangs = folder / HANG_FILE
+    if not hangs.exists():
+        return False
+    found = hangs.stat()
+    return found.st_size > 0 and found.st_mtime >= since
 
 
 class Pulse:

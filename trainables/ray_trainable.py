@@ -194,14 +194,15 @@ def _hangs_again(folder: Path, attempt: Attempt) -> bool:
     return True
 
 
-def measure_baseline_of(trial: Path, baselines: Path) -> str:
+def measure_baseline_of(trial: Path, baselines: Path, step_timeout_s: float | None) -> str:
     """Measure the baseline of the trial in the folder ``trial``; return the baseline's name."""
     _prepare_process()
     from trainables.evaluation.baseline import measure_baseline
     from trainables.precision import trial_dtype
 
     spec = load_trial(trial / "trial.yaml")
-    return measure_baseline(spec, baselines, dtype=trial_dtype(spec, trial)).name
+    dtype = trial_dtype(spec, trial)
+    return measure_baseline(spec, baselines, dtype=dtype, step_timeout_s=step_timeout_s).name
 
 
 def measure_probe_of(trial: Path) -> Probe:

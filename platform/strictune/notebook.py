@@ -261,8 +261,7 @@ class LoadedSweep:
         return gather(self.folder)
 
     def _runs(self, kind: str) -> Iterator[Path]:
-        folder = self.folder / kind
-        yield from sorted(folder.iterdir()) if folder.is_dir() else ()
+        yield from sorted((self.folder / kind).glob("*/"))
 
     def _trial_row(self, trial: "TrialVerdict") -> dict[str, Any]:
         result, beside, criterion = trial.result, trial.comparison, self._judged.primary_criterion

@@ -16,6 +16,7 @@ import pytest
 import ray
 import torch
 from processes import wait_until_ended
+from transformers.integrations import is_mlflow_available
 
 from strictune.config import ResourcesSpec, TrialSpec, expand, load_sweep
 from strictune.errors import StorageError
@@ -26,6 +27,7 @@ from strictune.launch.trials import GrantedTrial, Runner, run_trials
 from strictune.packing import Grant, Machine
 from strictune.records import read_outcome
 from trainables.devices import PRETENDED_GPUS
+from trainables.pulse import Pulse
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
 ONE_GPU = Grant(cpus=1, gpus=1, at_once=1)
@@ -66,15 +68,35 @@ def opened(tmp_path: Path) -> tuple[SweepFolder, list[TrialSpec]]:
 def test_the_process_of_a_baseline_is_gone_after_its_result(
     opened: tuple[SweepFolder, list[TrialSpec]], monkeypatch: pytest.MonkeyPatch, gpus: float
 ) -> None:
-    def measure(trial: Path, folder: Path) -> str:
+    def measure(trial: Path, folder: Path, step_timeout_s: float | None) -> str:
         (trial / "pid").write_text(str(os.getpid()))
         return "measured"
 
     monkeypatch.setattr(baselines, "measure_baseline_of", measure)
     folder, [trial] = opened
     grants = {trial.cell: Grant(cpus=1, gpus=gpus, at_once=1)}
-    assert baselines.measure_baselines([trial], folder, grants=grants) == []
+    assert baselines.measure_baselines([trial], folder, grants=grants, step_timeout_s=None) == []
     wait_until_ended(int((folder.trial(trial.trial_id) / "pid").read_text()))
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("one_pretended_gpu")
+def test_a_baseline_that_hangs_ends_and_says_where(
+    opened: tuple[SweepFolder, list[TrialSpec]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(trial: Path, folder: Path, step_timeout_s: float | None) -> None:
+        folder.mkdir(exist_ok=True)
+        with Pulse(folder, timeout_s=step_timeout_s):
+            time.sleep(600)
+
+    monkeypatch.setattr(baselines, "measure_baseline_of", hang)
+    folder, [trial] = opened
+    grants = {trial.cell: Grant(cpus=1, gpus=0, at_once=1)}
+    [problem] = baselines.measure_baselines([trial], folder, grants=grants, step_timeout_s=1.0)
+    assert "no sign of life for 1 s, twice" in problem
+    hangs = folder.baselines / "hangs.txt"
+    assert f"where it hung is in {hangs}" in problem
+    assert hangs.read_text().count("in hang") == 2
 
 
 @pytest.mark.ray
@@ -109,7 +131,9 @@ def test_what_was_granted_a_gpu_that_torch_cannot_use_fails_and_says_why(
     assert outcome.state == "FAILED"
     assert "granted a GPU" in str(outcome.reason)
     assert len((folder.trial(trial.trial_id) / "attempts.jsonl").read_text().splitlines()) == 1
-    [problem] = baselines.measure_baselines([trial], folder, grants={trial.cell: ONE_GPU})
+    [problem] = baselines.measure_baselines(
+        [trial], folder, grants={trial.cell: ONE_GPU}, step_timeout_s=None
+    )
     assert "granted a GPU" in problem
     resources = ResourcesSpec(gpus_per_trial=1)
     [(_, found)] = grants._probe(resources, [trial], folder, runner.machines)
@@ -242,3 +266,10 @@ def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     cluster._interrupt_on_termination()
     signal.raise_signal(signal.SIGHUP)
+
+
+def test_trials_do_not_import_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_mlflow_available()
+    for name, value in cluster.WORKER_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    assert not is_mlflow_available()  # what TRL asks before it imports it

@@ -20,16 +20,21 @@ from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import baseline_measurement
 from trainables.evaluation.recording import record_measurement
 from trainables.models import training_device
+from trainables.pulse import Pulse
 
 __all__ = ["circumstances", "measure_baseline"]
 
 logger = logging.getLogger(__name__)
 
 
-def measure_baseline(spec: TrialSpec, baselines: Path, *, dtype: ComputeDtype) -> Path:
+def measure_baseline(
+    spec: TrialSpec, baselines: Path, *, dtype: ComputeDtype, step_timeout_s: float | None = None
+) -> Path:
     """Put the baseline of a trial's cell into ``baselines/<key digest>/`` and return that folder.
 
-    Two processes that need the same baseline measure it once: the second waits.
+    Two processes that need the same baseline measure it once: the second waits. The process ends
+    itself when an evaluated batch takes longer than ``step_timeout_s``; where it hung is then in
+    ``baselines/hangs.txt``.
     """
     measurement = baseline_measurement(spec, dtype=dtype)
     keys = measurement_keys(measurement)
@@ -43,7 +48,11 @@ def measure_baseline(spec: TrialSpec, baselines: Path, *, dtype: ComputeDtype) -
             shutil.rmtree(cached, ignore_errors=True)
             cached.mkdir()
             (cached / "trial.yaml").write_text(dump_yaml(spec), encoding="utf-8")
-            result = record_measurement(measurement, keys, cached, facts={})
+            baselines.mkdir(parents=True, exist_ok=True)
+            with Pulse(baselines, timeout_s=step_timeout_s) as pulse:
+                result = record_measurement(
+                    measurement, keys, cached, facts={}, on_progress=lambda *_: pulse.beat()
+                )
             logger.info("baseline=%s measured in %.0f s", keys.baseline_digest, result.seconds)
     target = baselines / keys.baseline_digest
     shutil.copytree(cached, target, dirs_exist_ok=True)

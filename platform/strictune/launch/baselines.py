@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 
 import ray
@@ -9,6 +10,7 @@ import ray
 from strictune.config import TrialSpec
 from strictune.launch.folder import SweepFolder
 from strictune.packing import Grant
+from trainables.pulse import HANG_FILE, has_hung
 from trainables.ray_trainable import measure_baseline_of
 
 __all__ = ["measure_baselines"]
@@ -17,7 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 def measure_baselines(
-    trials: Sequence[TrialSpec], folder: SweepFolder, *, grants: Mapping[str, Grant]
+    trials: Sequence[TrialSpec],
+    folder: SweepFolder,
+    *,
+    grants: Mapping[str, Grant],
+    step_timeout_s: float | None,
 ) -> list[str]:
     """Measure every baseline that the trials need; cached ones cost a few seconds.
 
@@ -27,10 +33,12 @@ def measure_baselines(
         trials: Whose baselines.
         folder: The sweep's.
         grants: What a process of each cell is granted, by the cell's name.
+        step_timeout_s: A process that takes longer for a batch of completions ends itself.
 
     Returns:
         One message for each baseline that failed.
     """
+    begun = time.time()
     pending = {}
     for trial in _one_for_each_baseline(trials):
         resources = grants[trial.cell].ray_resources()
@@ -42,14 +50,23 @@ def measure_baselines(
             memory=resources.get("memory"),
             max_retries=1,
         )
-        pending[trial.cell] = measure.remote(folder.trial(trial.trial_id), folder.baselines)
+        pending[trial.cell] = measure.remote(
+            folder.trial(trial.trial_id), folder.baselines, step_timeout_s
+        )
     failures = []
     for cell, reference in pending.items():
         try:
             logger.info("baseline=%s measured for %s", ray.get(reference), cell)
         except ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None) or error
             logger.warning("baseline of %s failed", cell, exc_info=error)
+            cause = getattr(error, "cause", None) or error
+            if isinstance(error, ray.exceptions.WorkerCrashedError) and has_hung(
+                folder.baselines, since=begun
+            ):
+                cause = (
+                    f"no sign of life for {step_timeout_s:g} s, twice; where it hung is in "
+                    f"{folder.baselines / HANG_FILE}. Mend it, or raise resources.step_timeout_s."
+                )
             failures.append(f"the baseline of {cell} could not be measured: {cause}")
     return failures
 

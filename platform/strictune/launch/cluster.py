@@ -29,6 +29,8 @@ from trainables.ray_trainable import describe_gpu
 __all__ = ["cluster_machines", "ray_cluster"]
 
 WORKER_ENVIRONMENT = {
+    # Else TRL imports MLflow into each trial, for two CPU seconds; the driver alone writes to it.
+    "DISABLE_MLFLOW_INTEGRATION": "TRUE",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     # Files of models and prompts are UTF-8, whatever the terminal shows.
     "PYTHONUTF8": "1",

@@ -152,7 +152,7 @@ def _search(
         write_trial(cells, with_share(trial, num_at_once(granted)))
     grants = {study.name: granted[trial.cell] for study, trial in zip(studies, plain, strict=True)}
     say("measuring baselines")
-    warnings = measure_baselines(plain, cells, grants=granted)
+    warnings = measure_baselines(plain, cells, grants=granted, step_timeout_s=runner.step_timeout_s)
     for warning in warnings:
         say(warning)
     say(f"searching {len(studies)} cells, {sweep.search.num_trials} points each")

@@ -130,7 +130,9 @@ def train_on(
     for trial in trials:
         write_trial(folder, with_share(trial, num_at_once(grants)))
     say("measuring baselines")
-    warnings = measure_baselines(trials, folder, grants=grants)
+    warnings = measure_baselines(
+        trials, folder, grants=grants, step_timeout_s=runner.step_timeout_s
+    )
     for warning in warnings:
         say(warning)
     say(f"running {len(trials)} trials")
