@@ -1,12 +1,19 @@
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.cache_utils import DynamicLayer
 
 from strictune.config import LoraSpec
 from trainables.models import load_base_model, load_tokenizer, lora_config, resolve_model
 from trainables.rollouts import decoding, merged
-from trainables.rollouts.decoding import TokenLogps, generate_batch
+from trainables.rollouts.decoding import NucleusFilter, RoomyLayer, TokenLogps, generate_batch
 from trainables.rollouts.merged import MergedCopy, merged_copy
 from trainables.rollouts.training_engine import TrainedGeneration
 
@@ -72,6 +79,61 @@ def test_chunks_change_no_completion(
     assert (found[:, expected.shape[1] :] == tokenizer.pad_token_id).all()
     lengths = {(row != tokenizer.pad_token_id).sum().item() for row in found[:, ids.shape[1] :]}
     assert len(lengths) > 1, "completions of one length would leave the batch together"
+
+
+def test_a_cache_with_room_holds_what_the_one_of_transformers_does() -> None:
+    roomy, plain = RoomyLayer(), DynamicLayer()
+    generator = torch.Generator().manual_seed(0)
+    copies, before = 0, None
+    for rows, kept in ((4, [0, 1, 3]), (3, [2, 0]), (2, [0, 1])):
+        for num_tokens in (5, *[1] * 20):
+            new = torch.randn(2, rows, 2, num_tokens, 3, generator=generator)
+            found, expected = roomy.update(*new), plain.update(*new)
+            assert torch.equal(found[0], expected[0])
+            assert torch.equal(found[1], expected[1])
+            copies += found[0].data_ptr() != before
+            before = found[0].data_ptr()
+        for layer in (roomy, plain):
+            layer.batch_select_indices(torch.tensor(kept))
+    assert roomy.get_seq_length() == plain.get_seq_length() == 75
+    assert copies == 3, "one at the start, and one after each choice of rows"
+
+
+@pytest.mark.parametrize("candidates", [1, 8, 1000])
+@pytest.mark.parametrize(("temperature", "top_p"), [(0.7, 0.95), (1.0, 0.5), (1.3, 0.999)])
+def test_a_nucleus_is_that_of_transformers(
+    monkeypatch: pytest.MonkeyPatch, candidates: int, temperature: float, top_p: float
+) -> None:
+    monkeypatch.setattr(decoding, "NUCLEUS_CANDIDATES", candidates)
+    spread = torch.tensor([[0.01], [1.0], [5.0], [40.0]])  # nearly uniform to nearly certain
+    scores = torch.randn(4, 300, generator=torch.Generator().manual_seed(0)) * spread
+    ids = torch.zeros(4, 1, dtype=torch.long)
+    expected = TopPLogitsWarper(top_p)(ids, TemperatureLogitsWarper(temperature)(ids, scores))
+    found = NucleusFilter(temperature=temperature, top_p=top_p)(ids, scores)
+    assert torch.equal(found, expected)
+    sizes = expected.isfinite().sum(dim=1).tolist()
+    assert sizes[0] > 100
+    assert sizes[-1] < 8
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("more", [{}, {"min_p": 0.2}, {"top_k": 3}])
+def test_a_nucleus_is_sampled_as_by_transformers(
+    model: PeftModel, tokenizer: PreTrainedTokenizerBase, more: dict[str, float]
+) -> None:
+    base, (ids, mask) = model.get_base_model(), batch(tokenizer)
+    options = {"do_sample": True, "temperature": 1.2, "top_p": 0.6, "top_k": 0, **more}
+    config = GenerationConfig(
+        max_new_tokens=decoding.CHUNK_TOKENS,  # in one chunk, so that no row leaves the batch
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        **options,
+    )
+    torch.manual_seed(0)
+    expected = base.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+    torch.manual_seed(0)
+    assert torch.equal(generate_batch(base, ids, mask, config)[:, : expected.shape[1]], expected)
+    assert (config.temperature, config.top_p) == (1.2, 0.6)
 
 
 @torch.no_grad()
