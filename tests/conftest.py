@@ -1,7 +1,12 @@
 """What all tests share: few figures where none is looked at, and no limits in seconds."""
 
+import os
+
 import hypothesis
 import pytest
+
+# As in the processes of trials: TRL would import MLflow into each that tests start.
+os.environ["DISABLE_MLFLOW_INTEGRATION"] = "TRUE"
 
 # A slow machine is no fault of an example.
 hypothesis.settings.register_profile(

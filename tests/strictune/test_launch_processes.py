@@ -269,6 +269,7 @@ def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
 
 
 def test_trials_do_not_import_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISABLE_MLFLOW_INTEGRATION")
     assert is_mlflow_available()
     for name, value in cluster.WORKER_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
