@@ -51,7 +51,7 @@ def order_prompts(
         ValueError: The mix asks for a difficulty that has no prompts.
     """
     generator = random.Random(f"{seed}/{stage.name}")
-    if stage.mix is None:
+    if not isinstance(stage.mix, dict):
         decks = {"": _Deck(prompts, generator)}
         names, weights = [""], [1.0]
     else:

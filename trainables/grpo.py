@@ -17,6 +17,8 @@ from transformers import (
 from trl import GRPOTrainer
 
 from trainables.adapters import continue_adapter, keep_reference, widen_adapter
+from trainables.adaptive import AdaptivePool
+from trainables.adaptive_trainer import AdaptiveTrainer
 from trainables.aggregating import AggregatingTrainer
 from trainables.completion_logps import completion_logps
 from trainables.context import TrialContext
@@ -43,13 +45,20 @@ def build_grpo_trainer(
     """Load the base and set up one stage's training, from ``adapter`` where there is one."""
     spec, task = context.spec, context.task
     engine = training_engine(spec, max_prompt_tokens=task.max_prompt_tokens)
-    prompts = order_prompts(
-        task.prompts("train"),
-        stage.spec,
-        num_prompts=spec.grpo.num_dealt_steps(stage.num_steps) * spec.prompts_per_step,
-        seed=spec.seed,
-    )
+    num_prompts = spec.grpo.num_dealt_steps(stage.num_steps) * spec.prompts_per_step
+    prompts = task.prompts("train")
+    if not stage.spec.is_adaptive:
+        prompts = order_prompts(prompts, stage.spec, num_prompts=num_prompts, seed=spec.seed)
     dealt = training_prompts(context, prompts)
+    rows = [_row(prompt, text) for prompt, text, _ in dealt]
+    pool = None
+    if stage.spec.is_adaptive:
+        pool = AdaptivePool(
+            [one.prompt for one in dealt],
+            group_size=spec.grpo.num_generations,
+            num_completions=num_prompts * spec.grpo.num_generations // spec.grpo.num_iterations,
+            seed=f"{spec.seed}/{stage.spec.name}",
+        )
     model = load_base_model(
         context.source,
         quantization=spec.quantization,
@@ -62,7 +71,7 @@ def build_grpo_trainer(
         thinking=spec.thinking,
         think_prefilled=dealt[0].think_prefilled,
         stop_ids=stop_token_ids(context.tokenizer, model.generation_config),
-        sink=_RewardRecorder(context, stage),
+        sink=_RewardRecorder(context, stage, pool),
         ranks=context.ranks,
         # Where the weights make sure that it cannot be, it is not counted.
         weights=None
@@ -80,14 +89,16 @@ def build_grpo_trainer(
             folder=checkpoints,
             rollouts=engine.arguments(),
         ),
-        train_dataset=Dataset.from_list([_row(prompt, text) for prompt, text, _ in dealt]),
+        # Of a pool's data set only the length counts.
+        train_dataset=Dataset.from_list(rows if pool is None else rows[:1] * num_prompts),
         processing_class=context.tokenizer,
         callbacks=[RecordKeeper(context, stage)],
         peft_config=lora_config(spec.lora),
     )
     trainer.engine, trainer.records = engine, context.records
     trainer.aggregation = spec.grpo.multi_objective_aggregation
-    if isinstance(trainer, ResamplingTrainer):
+    trainer.pool, trainer.pool_rows = pool, rows
+    if isinstance(trainer, ResamplingTrainer) and pool is None:
         trainer.spares, trainer.spares_per_generation = _spares(context, stage)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_KeepGenerationSteps(trainer))
@@ -100,7 +111,7 @@ def build_grpo_trainer(
     return trainer
 
 
-class _MeteredTrainer(AggregatingTrainer):
+class _MeteredTrainer(AdaptiveTrainer, AggregatingTrainer):
     """TRL's trainer, which counts the tokens that its loss reads.
 
     It also compares, for every token, the log-probability with which it was sampled and the one
@@ -247,9 +258,13 @@ class _KeepGenerationSteps(TrainerCallback):  # type: ignore[misc]
 
 
 class _RewardRecorder:
-    """Writes scored training completions to the trial's reward matrix."""
+    """Writes scored training completions to the trial's reward matrix, and tells the pool."""
 
-    def __init__(self, context: TrialContext, stage: PlannedStage) -> None:
+    def __init__(
+        self, context: TrialContext, stage: PlannedStage, pool: AdaptivePool | None
+    ) -> None:
+        self._pool = pool
+        self._criterion = context.task.primary_criterion
         self._records = context.records
         self._weights = context.spec.stage_weights(stage.spec)
         self._group_size = context.spec.grpo.num_generations
@@ -270,3 +285,6 @@ class _RewardRecorder:
             weights=self._weights,
             group_size=self._group_size,
         )
+        if self._pool is not None:
+            passed = [score.criteria.get(self._criterion) for score in scores]
+            self._pool.observe(prompts, passed)

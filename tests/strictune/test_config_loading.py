@@ -146,8 +146,8 @@ MISTAKES = [
     ),
     pytest.param(
         "matrix.curriculum=[standard, thre_stage]",
-        "matrix.curriculum = thre_stage, expected one of standard, warm_start, three_stage. "
-        "Did you mean three_stage?",
+        "matrix.curriculum = thre_stage, expected one of standard, adaptive, warm_start, "
+        "three_stage. Did you mean three_stage?",
         id="unknown-curriculum",
     ),
     pytest.param(

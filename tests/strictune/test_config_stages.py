@@ -8,6 +8,7 @@ import pytest
 from strictune.config import TrialSpec, expand, load_sweep
 from strictune.errors import SpecError
 from strictune.planning import plan_document
+from trainables.memory.measured import trained_difficulties
 
 SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 GOLD: dict[str, Any] = {"name": "gold", "steps_frac": 0.25, "method": "sft"}
@@ -61,6 +62,13 @@ def test_what_acts_on_a_stage_names_the_trial(
     assert (trial(*stages, **changes).fingerprint == trial().fingerprint) is is_same
 
 
+def test_a_warm_start_may_go_on_adaptively() -> None:
+    spec = trial(GOLD, {**REWARDS, "mix": "adaptive"})
+    assert [stage.is_adaptive for stage in spec.stages] == [False, True]
+    assert spec.fingerprint != trial().fingerprint
+    assert trained_difficulties(spec) == trained_difficulties(trial())
+
+
 def test_the_reference_names_trials_where_it_is_not_the_base() -> None:
     spec, base, start = (
         trial(grpo={"max_steps": 20, "beta": 0.1} | given)
@@ -96,6 +104,18 @@ def test_the_reference_names_trials_where_it_is_not_the_base() -> None:
             "curricula.own.1.method = grpo, but the trial's method is sft",
             id="grpo-under-sft",
         ),
+        pytest.param(
+            [{**GOLD, "mix": "adaptive"}, REWARDS],
+            "grpo",
+            "curricula.own.0.mix = adaptive in a stage of method sft, which answers nothing",
+            id="adaptive-golds",
+        ),
+        pytest.param(
+            [{**REWARDS, "steps_frac": 1.0, "mix": "adaptive"}],
+            "sft",
+            "curricula.own.0.mix = adaptive in a stage of method sft, which answers nothing",
+            id="adaptive-under-sft",
+        ),
     ],
 )
 def test_what_a_stage_cannot_be_is_refused(
@@ -104,6 +124,23 @@ def test_what_a_stage_cannot_be_is_refused(
     with pytest.raises(ValueError, match="own") as caught:
         trial(*stages, method=method)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("mix", "message"),
+    [
+        pytest.param(
+            "adaptve", "= adaptve, expected a mapping of keys to values, or adaptive", id="word"
+        ),
+        pytest.param("{hard: -1}", ".hard = -1, expected a number of 0 or more.", id="weight"),
+    ],
+)
+def test_a_mix_is_weights_or_a_word(mix: str, message: str) -> None:
+    own = f"trial.curricula.own=[{{name: a, steps_frac: 1, mix: {mix}}}]"
+    with pytest.raises(SpecError) as caught:
+        load_sweep(SPACES / "warm_start.yaml", [own])
+    [line] = str(caught.value).splitlines()
+    assert f"trial.curricula.own.0.mix{' ' * (mix[0] != '{')}{message}" in line
 
 
 def test_a_warm_start_without_gold_is_refused_before_anything_starts() -> None:

@@ -85,6 +85,29 @@ def test_two_workers_learn_and_record_what_one_does_with_twice_the_accumulation(
     pd.testing.assert_frame_equal(rows, reward_rows(alone.folder))
 
 
+@pytest.mark.slow
+def test_two_workers_draw_from_their_pools_what_one_does(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    one, two = (
+        trial(
+            curriculum="adaptive",
+            grpo={"gradient_accumulation_steps": 4 // count},
+            distributed={"num_workers": count},
+        )
+        for count in (1, 2)
+    )
+    rollouts: Rollouts = {}
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+    train(one, alone, rollouts=rollouts, is_recording=True)
+    train_in_ranks(two, together, rollouts=rollouts)
+    rows = reward_rows(alone)
+    assert rows["criterion/strict"].nunique() == 2
+    assert rows["prompt_id"].nunique() == STEPS * PER_STEP / GROUP
+    pd.testing.assert_frame_equal(reward_rows(together), rows)
+
+
 def test_two_workers_learn_from_golds_what_one_does(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     batch = {"per_device_train_batch_size": 3, "optim": "adamw_torch"}

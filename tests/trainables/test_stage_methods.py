@@ -23,7 +23,7 @@ from trainables.trial import train_trial
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED = ROOT / "tests" / "support" / "killed_trial.py"
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "matrix.curriculum": "[warm_start]",
     "matrix.seed": "[0]",
     "contrasts": "[]",
@@ -142,7 +142,10 @@ def test_a_trial_that_is_killed_in_both_stages_and_between_them_leaves_the_same_
     tmp_path: Path,
 ) -> None:
     spec = tmp_path / "spec.yaml"
-    spec.write_text(dump_yaml(planned(trial__grpo__max_steps=6, trial__checkpoint__save_steps=2)))
+    stages = SETTINGS["trial.curricula.warm_start"]
+    adaptive = stages.replace("name: rewards,", "name: rewards, mix: adaptive,")
+    settings = {"trial__grpo__max_steps": 6, "trial__checkpoint__save_steps": 2}
+    spec.write_text(dump_yaml(planned(**settings, trial__curricula__warm_start=adaptive)))
 
     def run(folder: str, place: str) -> int:
         return subprocess.run(
@@ -163,6 +166,7 @@ def test_a_trial_that_is_killed_in_both_stages_and_between_them_leaves_the_same_
 
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     assert metric_lines(killed) == metric_lines(straight)
+    assert any("train/adaptive/prompts_frac/mid" in found for _, found in metric_lines(straight))
     pd.testing.assert_frame_equal(reward_rows(killed), reward_rows(straight))
     for split in ("eval/stages/gold/validation", "eval/stages/rewards/validation", "eval/test"):
         samples = [

@@ -130,7 +130,8 @@ def shape_digest(spec: TrialSpec) -> str:
 
 def trained_difficulties(spec: TrialSpec) -> tuple[str, ...]:
     """Name the difficulties that some stage trains on; they decide the longest prompt."""
-    mixes = [stage.mix or dict.fromkeys(spec.task.difficulties, 1.0) for stage in spec.stages]
+    every = dict.fromkeys(spec.task.difficulties, 1.0)
+    mixes = [stage.mix if isinstance(stage.mix, dict) else every for stage in spec.stages]
     return tuple(sorted({name for mix in mixes for name, weight in mix.items() if weight > 0}))
 
 

@@ -47,6 +47,7 @@ class BaseSettings(BaseModel):
     curricula: ClassVar[Mapping[str, Sequence[Mapping[str, object]]]] = MappingProxyType(
         {
             "standard": ({"name": "standard", "steps_frac": 1.0},),
+            "adaptive": ({"name": "adaptive", "steps_frac": 1.0, "mix": "adaptive"},),
             "warm_start": (
                 {"name": "gold", "steps_frac": 0.25, "method": "sft"},
                 {"name": "rewards", "steps_frac": 0.75},

@@ -33,12 +33,18 @@ class StageSpec(Spec):
     by the trial's ``method``."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     """Peak learning rate of the stage; null keeps that of ``grpo`` or ``sft``."""
-    mix: dict[str, Annotated[float, Field(ge=0)]] | None = None
-    """Relative weight of each difficulty; null takes prompts as the data has them."""
+    mix: dict[str, Annotated[float, Field(ge=0)]] | Literal["adaptive"] | None = None
+    """Relative weight of each difficulty; null takes prompts as the data has them; adaptive, with
+    GRPO, those whose groups are likely to have both passes and failures."""
     temperature: Annotated[float, Field(gt=0)] | None = None
     """Sampling temperature of the stage; null keeps ``grpo.temperature``. GRPO alone samples."""
     rewards: dict[str, Annotated[float, Field(ge=0)]] | None = None
     """Reward weights of the stage, written as ``trial.rewards``; null keeps the cell's."""
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether its prompts follow what the model passes."""
+        return self.mix == "adaptive"
 
 
 Stages = Annotated[tuple[StageSpec, ...], Field(min_length=1)]
@@ -76,7 +82,12 @@ def stage_problems(
         problems.append(Problem(key, f"has two stages named {name}; names must differ."))
     problems += _method_problems(stages, key=key, method=method)
     for index, stage in enumerate(stages):
-        problems += _mix_problems(stage, key=f"{key}.{index}.mix", difficulties=difficulties)
+        problems += _mix_problems(
+            stage,
+            key=f"{key}.{index}.mix",
+            method=stage.method or method,
+            difficulties=difficulties,
+        )
     if not problems:
         problems += _empty_stages(stages, key=key, max_steps=max_steps)
     return problems
@@ -109,9 +120,17 @@ def _method_problems(stages: Sequence[StageSpec], *, key: str, method: Method) -
     ]
 
 
-def _mix_problems(stage: StageSpec, *, key: str, difficulties: Sequence[str]) -> list[Problem]:
+def _mix_problems(
+    stage: StageSpec, *, key: str, method: Method, difficulties: Sequence[str]
+) -> list[Problem]:
     if stage.mix is None:
         return []
+    if stage.mix == "adaptive":
+        text = (
+            "= adaptive in a stage of method sft, which answers nothing and so has no pass rates. "
+            "Use grpo, or weights of difficulties."
+        )
+        return [Problem(key, text)] if method == "sft" else []
     known = ", ".join(difficulties)
     unknown = [name for name in stage.mix if name not in difficulties]
     if unknown:

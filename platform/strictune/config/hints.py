@@ -38,6 +38,8 @@ def explain(error: ValidationError, *, data: Any, schema: Schema) -> list[Proble
     for item in error.errors(include_url=False):
         if item["type"] == "too_short" and item["input"]:
             continue  # Only because its items failed, which are reported themselves.
+        if "literal[" in str(item["loc"][-1:]) and isinstance(item["input"], dict):
+            continue  # A word in place of a mapping, whose keys are reported themselves.
         for problem in _explain_one(item, data=data, schema=schema):
             found[problem] = None
     return list(found)
