@@ -19,6 +19,7 @@ from analysis.figures.theme import (
 
 __all__ = [
     "curriculum_progression",
+    "dealt_prompts",
     "error_classes_by_stage",
     "reward_components",
     "stage_by_difficulty",
@@ -103,6 +104,18 @@ def reward_components(rows: Rows) -> Any:
     apart = dodged(rows, "step", "cell")
     chart = panel.properties(data=data(apart)).facet(facet=facet, columns=3)
     return finish(chart.resolve_scale(y="independent").resolve_axis(x="independent"))
+
+
+def dealt_prompts(rows: Rows) -> Any:
+    """Draw what adaptive stages dealt, and by which pass rates, one panel a share.
+
+    Args:
+        rows: panel, cell, step, mean, low, high.
+    """
+    panel = _curves(rows, percent_axis(None), domain=(0, 1)).properties(width=250, height=130)
+    facet = alt.Facet("panel:N", sort=in_order(rows, "panel"), title=None)
+    apart = dodged(rows, "step", "cell")
+    return finish(panel.properties(data=data(apart)).facet(facet=facet, columns=3))
 
 
 def think_rate(rows: Rows) -> Any:

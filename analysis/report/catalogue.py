@@ -356,6 +356,15 @@ FIGURES: tuple[Figure, ...] = (
         MAX_SERIES,
     ),
     Figure(
+        training.dealt_prompts,
+        "What an adaptive stage dealt",
+        "Share of the drawn prompts by difficulty, the running pass rates that they were drawn by, "
+        "and the share of all training prompts whose families have a low (below 20%), middle or "
+        "high (from 80% on) one. Pass rates are those of training, of prompts that were drawn.",
+        lambda sweep: sweep.tables["dealt"],
+        MAX_SERIES,
+    ),
+    Figure(
         training.think_rate,
         "Think rate over training",
         "Share of training completions with a real think block, in cells that ask for one.",

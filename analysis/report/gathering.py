@@ -69,6 +69,7 @@ TABLES = (
     "rewards",
     "think_rates",
     "zero_std_groups",
+    "dealt",
     "costs",
 )
 

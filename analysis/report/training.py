@@ -35,27 +35,43 @@ _REWARD, _MEAN = "reward/", "/mean"
 _THINK = "train/think_rate"
 FLAT_GROUPS = "reward/zero_std_groups_frac"
 FAILING_ABOVE_PASSING = "train/failing_above_passing_frac"
-_SHARES = (_THINK, FLAT_GROUPS)
+_ADAPTIVE = "train/adaptive/"
+_DEALT = {
+    "drawn_frac": "drawn: {}",
+    "pass_rate": "pass rate: {}",
+    "prompts_frac": "prompts of {} pass rate",
+}
+"""Panels of what a stage with ``mix: adaptive`` logs."""
 
 
 def curve_tables(cells: Mapping[str, Sequence[RunRecord]]) -> RunRows:
-    """Return the tables ``rewards``, ``think_rates`` and ``zero_std_groups`` of cells.
+    """Return the tables ``rewards``, ``think_rates``, ``zero_std_groups`` and ``dealt`` of cells.
 
     Args:
         cells: The trials of each cell; one without metrics adds nothing.
     """
-    tables: RunRows = {"rewards": [], "think_rates": [], "zero_std_groups": []}
+    tables: RunRows = {"rewards": [], "think_rates": [], "zero_std_groups": [], "dealt": []}
     for cell, runs in cells.items():
         for key, points in _points(runs).items():
-            for row in _spans(points, is_share=key in _SHARES):
-                if key == _THINK:
-                    tables["think_rates"].append({"cell": cell, **row})
-                elif key == FLAT_GROUPS:
-                    tables["zero_std_groups"].append({"cell": cell, **row})
-                else:
-                    component = key.removeprefix(_REWARD).removesuffix(_MEAN)
-                    tables["rewards"].append({"cell": cell, "component": component, **row})
+            if (home := _home(key)) is not None:
+                table, names = home
+                rows = _spans(points, is_share=table != "rewards")
+                tables[table] += [{"cell": cell, **names, **row} for row in rows]
     return tables
+
+
+def _home(key: str) -> tuple[str, Row] | None:
+    """Return the table of a metric, and what tells its rows from others; None if it is in none."""
+    if key == _THINK:
+        return "think_rates", {}
+    if key == FLAT_GROUPS:
+        return "zero_std_groups", {}
+    if key.startswith(_ADAPTIVE):
+        kind, _, name = key.removeprefix(_ADAPTIVE).partition("/")
+        return "dealt", {"panel": _DEALT[kind].format(name)}
+    if key.startswith(_REWARD) and key.endswith(_MEAN):
+        return "rewards", {"component": key.removeprefix(_REWARD).removesuffix(_MEAN)}
+    return None
 
 
 def shares_at_end(metric: str, cells: Mapping[str, Sequence[RunRecord]]) -> dict[str, float]:
@@ -122,14 +138,12 @@ def part_rows(facts: Facts, run: RunRecord) -> list[Row]:
 
 
 def _points(runs: Sequence[RunRecord]) -> dict[str, list[tuple[int, float]]]:
-    """Return step and value of every metric that is drawn, over all trials of a cell."""
+    """Return step and value of every metric, over all trials of a cell."""
     points: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for run in runs:
         for step, metrics in run.metrics:
             for key, value in metrics.items():
-                is_component = key.startswith(_REWARD) and key.endswith(_MEAN)
-                if is_component or key in _SHARES:
-                    points[key].append((step, value))
+                points[key].append((step, value))
     return points
 
 

@@ -128,6 +128,8 @@ def _write_metrics(folder: Path, drawing: Drawing, draw: int) -> None:
         metrics |= {
             "reward/zero_std_groups_frac": 0.25,
             "train/think_rate": float(rng.random()),
+            "train/adaptive/drawn_frac/hard": float(rng.random()),
+            "train/adaptive/prompts_frac/mid": float(rng.random()),
             "time/step_s": 2.0,
             "memory/peak_gib": 1.5,
         }

@@ -120,6 +120,10 @@ CASES: Mapping[str, tuple[Draw, list[dict[str, Any]]]] = {
             for step in (3.0, 8.0)
         ],
     ),
+    "dealt_prompts": (
+        training.dealt_prompts,
+        [{"panel": "drawn: hard", "cell": "a", "step": 3.0, "mean": 0.5, "low": 0.4, "high": 0.6}],
+    ),
     "think_rate": (
         training.think_rate,
         [{"cell": "a", "step": 3.0, "mean": 0.5, "low": 0.4, "high": 0.6}],

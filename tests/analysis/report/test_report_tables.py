@@ -156,6 +156,19 @@ def test_a_share_stays_a_share(tmp_path: Path) -> None:
     assert not math.isnan(row["low"])
 
 
+def test_what_an_adaptive_stage_dealt_has_a_panel_each(tmp_path: Path) -> None:
+    kinds = {"drawn_frac/hard": 0.5, "pass_rate/hard": 0.25, "prompts_frac/low": 1.0}
+    metrics = {f"train/adaptive/{name}": value for name, value in kinds.items()}
+    lines = [json.dumps({"step": step, "metrics": metrics}) for step in range(1, 6)]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    rows = curve_tables({"cell": [read_run(tmp_path)]})["dealt"]
+    assert {row["panel"]: row["mean"] for row in rows} == {
+        "drawn: hard": 0.5,
+        "pass rate: hard": 0.25,
+        "prompts of low pass rate": 1.0,
+    }
+
+
 def test_of_many_trials_both_ends_are_shown(sweep: SweepTables) -> None:
     gains = {
         trial.plan.trial_id: trial.verdict.effect.estimate_pp
