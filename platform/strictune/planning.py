@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from strictune.config import SweepSpec, TrialSpec, expand
+from strictune.config import StageSpec, SweepSpec, TrialSpec, expand
 from strictune.config.base import did_you_mean
 from strictune.config.sweep import MATRIX_KEYS
 from strictune.config.training import SftSpec, grpo_learning_rate
@@ -171,17 +171,19 @@ def search_sentence(sweep: SweepSpec) -> str | None:
 
 
 def low_rate_sentences(trials: Sequence[TrialSpec]) -> list[str]:
-    """Warn of cells whose learning rate is below a tenth of the default for their model."""
-    cells: dict[tuple[str, float, float], list[str]] = {}
+    """Warn of cells with a stage whose learning rate is below a tenth of its default."""
+    cells: dict[tuple[str, float, float], dict[str, None]] = {}
     for trial in trials:
-        own, default = _learning_rates(trial)
-        if own < default / 10:
-            names = cells.setdefault((f"{trial.method}.learning_rate", own, default), [])
-            if trial.cell not in names:
-                names.append(trial.cell)
+        for index, stage in enumerate(trial.stages):
+            key, own, default = _learning_rates(trial, stage)
+            if stage.learning_rate is not None:
+                key = f"curricula.{trial.curriculum}.{index}.learning_rate"
+                own = stage.learning_rate
+            if own < default / 10:
+                cells.setdefault((key, own, default), {})[trial.cell] = None
     return [
         f"{key} = {own:g} is below a tenth of {default:g}, the default for an adapter on a model "
-        f"of this size: expect little to be learned in {_first(names)}."
+        f"of this size: expect little to be learned in {_first(list(names))}."
         for (key, own, default), names in cells.items()
     ]
 
@@ -190,12 +192,12 @@ def _first(cells: Sequence[str]) -> str:
     return cells[0] + (f" and {len(cells) - 1} more cells" if len(cells) > 1 else "")
 
 
-def _learning_rates(trial: TrialSpec) -> tuple[float, float]:
-    """Return the rate that a trial's method reads, and its default."""
-    if trial.method == "sft":
-        return trial.sft.learning_rate, SftSpec().learning_rate
+def _learning_rates(trial: TrialSpec, stage: StageSpec) -> tuple[str, float, float]:
+    """Return the rate of a stage without one of its own: its key, its value and its default."""
+    if trial.stage_method(stage) == "sft":
+        return "sft.learning_rate", trial.sft.learning_rate, SftSpec().learning_rate
     assert trial.grpo.learning_rate is not None
-    return trial.grpo.learning_rate, grpo_learning_rate(trial.model)
+    return "grpo.learning_rate", trial.grpo.learning_rate, grpo_learning_rate(trial.model)
 
 
 def _search_document(sweep: SweepSpec) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ import pytest
 
 from strictune.config import SweepSpec, expand
 from strictune.errors import SpecError
-from strictune.planning import parse_only, plan_document, select
+from strictune.planning import low_rate_sentences, parse_only, plan_document, select
 from strictune.records import read_plan, write_json
 
 
@@ -125,6 +125,43 @@ def test_the_plan_holds_the_weights_that_each_stage_trains_with(tmp_path: Path) 
     first, second = cell.stages
     assert (first.weights["schema"], first.weights["format"]) == (1, 0)
     assert second.weights == cell.weights
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        pytest.param({}, [], id="defaults"),
+        pytest.param({"grpo": 1e-6}, ["grpo.learning_rate = 1e-06"], id="block"),
+        pytest.param({"sft": 1e-6}, ["sft.learning_rate = 1e-06"], id="block-of-a-stage"),
+        pytest.param({"grpo": 1e-6, "rewards": 1e-3}, [], id="block-that-no-stage-reads"),
+        pytest.param(
+            {"gold": 1e-6, "rewards": 2e-6},
+            [f"curricula.own.{i}.learning_rate = {i + 1}e-06" for i in range(2)],
+            id="stages",
+        ),
+    ],
+)
+def test_learning_rates_that_are_too_low_are_told_stage_by_stage(
+    changes: dict[str, float], keys: list[str]
+) -> None:
+    rates = {name: {"learning_rate": value} for name, value in changes.items()}
+    gold = {"name": "gold", "method": "sft", "steps_frac": 0.5, **rates.get("gold", {})}
+    rewards = {"name": "rewards", "steps_frac": 0.5, **rates.get("rewards", {})}
+    sweep = SweepSpec.model_validate(
+        {
+            "name": "s",
+            "task": {"kind": "strict_json"},
+            "trial": {
+                "model": "builtin:tiny",
+                "grpo": {"max_steps": 10, **rates.get("grpo", {})},
+                "sft": rates.get("sft", {}),
+                "curriculum": "own",
+                "curricula": {"own": [gold, rewards]},
+            },
+        }
+    )
+    found = low_rate_sentences(expand(sweep))
+    assert [line.split(" is below a tenth of")[0] for line in found] == keys
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from study_fakes import write_interim
@@ -11,6 +12,7 @@ from strictune.launch.study.wrong_stops import replay_stops, stop_sentences
 from strictune.records import Objective, Point, PointState, Study
 
 NO_TRIALS = Path("no-trials")
+TRIAL = {"task": {"kind": "strict_json"}, "model": "builtin:tiny", "grpo": {"max_steps": 8}}
 
 
 def point(
@@ -34,7 +36,7 @@ def point(
     )
 
 
-def study(points: Iterable[Point]) -> Study:
+def study(points: Iterable[Point], **config: Any) -> Study:
     return Study(
         cell="tiny",
         model="builtin:tiny",
@@ -44,7 +46,7 @@ def study(points: Iterable[Point]) -> Study:
         objectives=(Objective(metric="eval/strict/pass_at_1", mode="max"),),
         components=(),
         default_weights={},
-        config={"grpo": {"max_steps": 8}},
+        config=TRIAL | config,
         winner=None,
         points=tuple(points),
     )
@@ -66,6 +68,17 @@ def test_looks_that_rank_against_the_end_stop_the_winner() -> None:
     for stops in replay_stops([study(map(point, interim, values))], NO_TRIALS):
         assert stops.winner_stopped_frac > 0.4
         assert stops.lost > 0
+
+
+def test_steps_are_those_of_all_stages() -> None:
+    """Golds of a warm start come in batches of their own: 3 steps and 15, where GRPO has 20."""
+    values = [0.1 * index for index in range(8)]
+    points = [point({9: value}, value) for value in values]
+    mixed = {"grpo": {"max_steps": 20}, "sft": {"per_device_train_batch_size": 16}}
+    warm = replay_stops([study(points, **mixed, curriculum="warm_start")], NO_TRIALS)
+    plain = replay_stops([study(points, grpo={"max_steps": 18})], NO_TRIALS)
+    assert warm == plain
+    assert all(stops.saved_steps_frac > 0.1 for stops in warm)
 
 
 def test_a_study_that_stopped_its_points_cannot_tell() -> None:

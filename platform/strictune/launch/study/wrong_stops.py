@@ -17,7 +17,7 @@ from typing import TypeAlias
 import optuna
 import pandas as pd
 
-from strictune.config import ObjectiveSpec, SchedulerSpec
+from strictune.config import ObjectiveSpec, SchedulerSpec, TrialSpec
 from strictune.errors import SpecError
 from strictune.launch.study.interim import interim_folder, interim_table, median_point, p_beaten
 from strictune.launch.study.samplers import pruner_for
@@ -109,7 +109,7 @@ def _replay(
     interim = [
         {step: sign * value for step, value in point.interim_values.items()} for point in points
     ]
-    max_steps = int(study.config["grpo"]["max_steps"])
+    max_steps = sum(TrialSpec.model_validate(study.config).stage_steps)
     first = min(min(found) for found in interim)
     scheduler = SchedulerSpec(kind=kind, min_steps=first, reduction_factor=_factor(interim))  # type: ignore[arg-type]
     rule = (
