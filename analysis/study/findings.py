@@ -16,6 +16,7 @@ import numpy as np
 from analysis.measured import Interval
 from analysis.recipes import ContrastVerdict
 from analysis.records import RunState, last_value, read_run
+from analysis.study.earlier import RankAgreement, rank_agreements
 from analysis.study.importance import NUM_RESAMPLES, ImportanceTable, importance_of
 from analysis.study.points import (
     NOT_ASKED,
@@ -137,6 +138,8 @@ class StudyFindings:
     front: tuple[int, ...]
     """Numbers on the Pareto front; empty for one objective."""
     importance: ImportanceTable
+    agreements: tuple[RankAgreement, ...]
+    """With the studies of other models that it began with."""
     confirmation: Confirmation
     audit: RewardAudit
 
@@ -175,6 +178,7 @@ def study_findings(sweep_dir: Path, *, num_resamples: int = NUM_RESAMPLES) -> Fi
                 intervals={number: rate for number, rate in rates.items() if rate is not None},
                 front=tuple(point.number for point in front),
                 importance=importance_of(study, dimensions, num_resamples=num_resamples),
+                agreements=rank_agreements(sweep, study),
                 confirmation=confirm(sweep_dir, study, verdicts),
                 audit=_audit(sweep_dir, sweep, study),
             )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from analysis.recipes import ContrastVerdict
+from analysis.study.earlier import agreement_sentence
 from analysis.study.findings import DEFAULT, Confirmation, Retrained, RewardAudit, StudyFindings
 from analysis.study.importance import ALPHA
 from analysis.study.points import INFEASIBLE
@@ -38,6 +39,8 @@ HOW_TO_READ = (
     "Sensitivity: standard deviations that the reward moves when the component moves by one, both "
     "within groups; after ±, its standard error over steps. A component saturates where it is the "
     "same for all completions of 95% of the groups, to the end of training.",
+    "Rank correlation: Spearman's, over the points of equal settings that both studies finished, "
+    "with a 95% interval from a bootstrap over points. Noise in the values pulls it towards 0.",
     "Crafted answers stand in one group with the right answer to the same prompt. Their reward is "
     "a share of the right answer's, averaged over the prompts to which they are wrong.",
 )
@@ -69,6 +72,7 @@ def study_sections(found: StudyFindings) -> list[StudySection]:
             "The winner", (*winner_sentences(confirmation), *selection_sentences(confirmation))
         ),
         StudySection("Best points", rows=best_rows(found)),
+        StudySection("The other model", [agreement_sentence(one) for one in found.agreements]),
         StudySection("What mattered", importance_sentences(found), importance_rows(found)),
         StudySection("What each component pays for", [recorded] if components else [], components),
         StudySection("Crafted answers", crafted_sentences(audit), crafted_rows(audit)),

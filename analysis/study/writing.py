@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.study.earlier import agreement_sentence
 from analysis.study.findings import Findings, StudyFindings, study_findings
 from analysis.study.importance import NUM_RESAMPLES
 from analysis.study.wording import (
@@ -77,6 +78,7 @@ def findings_lines(findings: Findings) -> list[str]:
             count_sentence(found),
             *winner_sentences(found.confirmation),
             *selection_sentences(found.confirmation),
+            *map(agreement_sentence, found.agreements),
             *importance_sentences(found),
             *crafted_sentences(found.audit),
         ]

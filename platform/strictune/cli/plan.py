@@ -58,19 +58,26 @@ def execute(args: argparse.Namespace) -> int:
     costs = expected_costs(sweep.resources, costed_trials(sweep, trials), [machine], CostCache())
     budgets = shared_budgets(trials, at_once=costs.at_once)
     warnings = low_rate_sentences(trials)
+    begins: list[str] = []
+    if sweep.search is not None and sweep.search.warm_start:
+        # Imported here: it takes pandas with it.
+        from analysis.study.earlier import earlier_sentences
+
+        begins = earlier_sentences(sweep, trials)
     if args.json:
         shares = {
             "costs": costs.document(),
             "budgets": [found._asdict() for found in budgets],
             "warnings": warnings,
+            "warm_start": begins,
         }
         print(json.dumps(plan | shares, indent=2, ensure_ascii=False))
     else:
         _print_tables(plan, costs, search=search_sentence(sweep))
         for found in budgets:
             print(_budget_sentence(found, at_once=costs.at_once))
-        for warning in warnings:
-            print(warning)
+        for sentence in [*begins, *warnings]:
+            print(sentence)
     return 0
 
 

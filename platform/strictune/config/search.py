@@ -185,7 +185,9 @@ class SearchSpec(Spec):
     scheduler: SchedulerSpec = SchedulerSpec()
     """Early stopping."""
     warm_start: tuple[str, ...] = ()
-    """Folders of earlier sweeps whose finished points the studies begin with."""
+    """Folders of earlier sweeps whose finished points the studies begin with. Of a sweep in which
+    only the model differs, ``num_startup_trials`` points, from its best to its worst, are measured
+    again in the place of even draws."""
     storage: str | None = None
     """Optuna storage URL, without a password; null is ``study.db`` in the sweep's folder."""
     confirm: ConfirmSpec | None = ConfirmSpec()

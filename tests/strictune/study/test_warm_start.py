@@ -4,16 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import printed
 from optuna.trial import TrialState
 from study_fakes import RATE, end_trial, open_study, search_sweep
 
-from strictune.config import SweepSpec, dump_yaml, load_trial
+from strictune.config import SweepSpec, dump_yaml, expand, load_trial
 from strictune.errors import SpecError
 from strictune.launch.folder import SweepFolder
 from strictune.launch.grants import with_share
+from strictune.launch.search import open_studies
 from strictune.launch.study.cell_study import CellStudy
 from strictune.launch.study.document import best_point, study_document, write_studies
 from strictune.launch.study.warm_start import add_earlier_points
+from strictune.records import read_studies
 
 
 def earlier_sweep(path: Path, **blocks: Any) -> Path:
@@ -66,6 +69,46 @@ def test_values_under_other_settings_are_refused(tmp_path: Path) -> None:
     study = later_study(tmp_path, search_sweep(tmp_path))
     with pytest.raises(SpecError, match=r"were measured under another grpo\.max_steps"):
         add_earlier_points(study, [str(earlier)])
+
+
+OTHER_MODEL = {"model": "builtin:tiny_citing", "grpo": {"max_steps": 8}}
+
+
+def test_points_of_another_model_are_measured_again_from_the_best_down(tmp_path: Path) -> None:
+    earlier = earlier_sweep(tmp_path / "earlier")
+    values = {str(p.settings): p.value for p in read_studies(earlier)[0].points if p.values}
+    first = {"grpo.beta": 0.05}
+    search = {"num_startup_trials": 3, "first": [first], "seed": 5, "warm_start": [str(earlier)]}
+    sweep = search_sweep(tmp_path, search, trial=OTHER_MODEL)
+    folder = SweepFolder(tmp_path / "later")
+    folder.path.mkdir()
+    (study,) = open_studies(sweep, expand(sweep), folder)
+    (study,) = open_studies(sweep, expand(sweep), folder)  # Resumed: nothing is queued twice.
+    points = [study.next_point() for _ in range(5)]
+    assert points[0].settings == first, "its own first points stay the first"
+    assert [values.get(str(point.settings)) for point in points] == [None, 0.4, 0.2, 0.1, None]
+    assert {trial.model for point in points for trial in point.trials} == {"builtin:tiny_citing"}
+    assert all(not found["is_from_before"] for found in study_document(study)["points"])
+
+
+def test_another_model_may_differ_in_nothing_else(tmp_path: Path) -> None:
+    earlier = earlier_sweep(tmp_path / "earlier")
+    trial = OTHER_MODEL | {"quantization": "none"}
+    study = later_study(tmp_path, search_sweep(tmp_path, trial=trial))
+    with pytest.raises(SpecError, match="were measured under another quantization"):
+        add_earlier_points(study, [str(earlier)])
+
+
+def test_the_plan_says_that_points_are_another_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = earlier_sweep(tmp_path / "earlier")
+    for trial, expected in (
+        (OTHER_MODEL, f"{earlier} is of another model, builtin:tiny. 4 of its 4 finished points"),
+        (OTHER_MODEL | {"model": "builtin:tiny"}, f"begins with 4 finished points of {earlier}."),
+    ):
+        search_sweep(tmp_path, {"warm_start": [str(earlier)]}, trial=trial)
+        assert expected in printed(capsys, "plan", str(tmp_path / "search.yaml"))
 
 
 def judged_by(url: str = "http://a/v1", model: str = "m", **more: Any) -> dict[str, Any]:

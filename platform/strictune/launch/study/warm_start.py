@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 
-from strictune.config import TrialSpec, load_trial
-from strictune.errors import SpecError, StorageError
+from analysis.study.earlier import earlier_study
+from strictune.config import Settings, TrialSpec, load_trial
+from strictune.errors import SpecError
 from strictune.launch.study.cell_study import ORIGIN, REASON, SETTINGS, TRIALS, CellStudy
-from strictune.records import Point, PointState, Study, read_studies
+from strictune.records import Point, PointState, Study
 
 __all__ = ["add_earlier_points"]
 
@@ -29,8 +31,11 @@ MEANS_NOTHING: dict[str, bool | set[str]] = {
 def add_earlier_points(study: CellStudy, sweeps: Sequence[str]) -> int:
     """Give a new study the finished points of the same cell in earlier sweeps.
 
-    Their bounds may be others; points outside this study's space are left out. Returns how many
-    points were added. A study that has points already gets none.
+    Their bounds may be others; points outside this study's space are left out. Where an earlier
+    sweep has the cell with another model only, its values mean nothing here: of its points, from
+    the best to the worst, as many as ``num_startup_trials`` are measured again behind the study's
+    own first ones. Returns how many points were added with their values. A study that has points
+    already gets none.
 
     Raises:
         SpecError: A folder holds no study of this cell, or one whose values mean something else.
@@ -38,43 +43,51 @@ def add_earlier_points(study: CellStudy, sweeps: Sequence[str]) -> int:
     if study.study.get_trials(deepcopy=False):
         return 0
     num_added = 0
+    queued: list[Settings] = []
     for name in sweeps:
-        for point in _points_of(Path(name), study):
-            try:
-                params = study.space.params(point.settings)
-            except SpecError as error:
-                logger.info("point %s of %s is left out: %s", point.number, name, error)
-                continue
-            study.study.add_trial(
-                optuna.trial.create_trial(
-                    params=params,
-                    distributions=study.space.distributions(params),
-                    values=point.values,
-                    constraints=point.constraints or None,
-                    user_attrs={
-                        ORIGIN: name,
-                        SETTINGS: point.settings,
-                        REASON: None,
-                        TRIALS: [],
-                    },
-                )
-            )
-            num_added += 1
+        found = earlier_study(name, study.name)
+        points = [point for point in found.points if point.state is PointState.FINISHED]
+        _check_same_meaning(Path(name), found, points, study)
+        points = [point for point in points if _lies_inside(point, study, name)]
+        if found.cell != study.name:
+            queued += _spread(points, found, count=study.search.num_startup_trials)
+            continue
+        for point in points:
+            _add(study, point, name)
+        num_added += len(points)
+    first = study.search.first
+    study.enqueue([*first, *(settings for settings in queued if settings not in first)])
     return num_added
 
 
-def _points_of(sweep: Path, study: CellStudy) -> list[Point]:
+def _lies_inside(point: Point, study: CellStudy, sweep: str) -> bool:
     try:
-        studies = read_studies(sweep)
-    except StorageError as error:
-        raise SpecError(f"search.warm_start: {error}") from error
-    for found in studies:
-        if found.cell == study.name:
-            finished = [point for point in found.points if point.state is PointState.FINISHED]
-            _check_same_meaning(sweep, found, finished, study)
-            return finished
-    cells = ", ".join(found.cell for found in studies)
-    raise SpecError(f"search.warm_start: {sweep} has no study of {study.name}, only of {cells}.")
+        study.space.params(point.settings)
+    except SpecError as error:
+        logger.info("point %s of %s is left out: %s", point.number, sweep, error)
+        return False
+    return True
+
+
+def _add(study: CellStudy, point: Point, sweep: str) -> None:
+    params = study.space.params(point.settings)
+    study.study.add_trial(
+        optuna.trial.create_trial(
+            params=params,
+            distributions=study.space.distributions(params),
+            values=point.values,
+            constraints=point.constraints or None,
+            user_attrs={ORIGIN: sweep, SETTINGS: point.settings, REASON: None, TRIALS: []},
+        )
+    )
+
+
+def _spread(points: Sequence[Point], study: Study, *, count: int) -> list[Settings]:
+    """Return the settings of so many points, the best first, then evenly down to the worst."""
+    sign = study.objectives[0].sign
+    ranked = sorted(points, key=lambda point: sign * point.value, reverse=True)
+    places = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
+    return [ranked[place].settings for place in places.tolist()]
 
 
 def _check_same_meaning(
@@ -88,7 +101,8 @@ def _check_same_meaning(
         return
     theirs = load_trial(sweep / "trials" / ids[0] / "trial.yaml")
     ours = study.trial_spec({}, "cell", study.cell.seed)
-    different = _differences(theirs, ours, but=_searched(study))
+    may_differ = _searched(study) | ({"model"} if found.cell != study.name else set())
+    different = _differences(theirs, ours, but=may_differ)
     if different:
         raise SpecError(
             f"search.warm_start: the points of {sweep} were measured under another "
