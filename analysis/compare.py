@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.differences import Discordance, discordance, paired_difference
+from analysis.differences import Discordance, paired_difference
 from analysis.fields import field_rows
 from analysis.measured import (
     Interval,
@@ -24,7 +24,7 @@ from analysis.measured import (
 from analysis.records import last_value, read_run
 from analysis.sweep import SweepVerdicts
 from analysis.tables import Row, rate_text
-from analysis.trials import TrialVerdict
+from analysis.trials import TrialVerdict, run_discordance
 from analysis.verdicts import Effect, Verdict, Word, compared_verdict, effect, effect_text
 from strictune.errors import SpecError, StorageError, StrictuneError
 from strictune.records import TRIALS, read_plan
@@ -92,7 +92,6 @@ def compare_runs(
     judged = _judged_criterion(first, second, criterion)
     found = difference(first, second, judged)
     names = _names(first, second)
-    one_each = all(side.num_completions == len(side.table) for side in (first, second))
     parts = differing_parts(first.record.baseline_key, second.record.baseline_key)
     return RunComparison(
         runs=names,
@@ -107,11 +106,7 @@ def compare_runs(
             for name in first.criteria
             if name in second.criteria
         },
-        discordance=(
-            discordance(first.criterion(judged) > 0.5, second.criterion(judged) > 0.5)
-            if one_each
-            else None
-        ),
+        discordance=run_discordance(first, second, judged),
         contrast_parts=parts,
         gain_effect=_gain_effect(first, second, judged) if parts else None,
         fields=field_rows({names[1]: second, names[0]: first}),

@@ -16,8 +16,7 @@ import pandas as pd
 
 from analysis.differences import paired_difference
 from analysis.families import Floats
-from analysis.measured import Interval, Measured
-from analysis.rates import wilson_rate
+from analysis.measured import Interval, Measured, rate_intervals
 from analysis.tables import Column, Row, Table, bounds, effect_in, rate_cells, rate_column
 from analysis.verdicts import effect, effect_text
 
@@ -134,6 +133,4 @@ def _intervals(shares: Floats, table: pd.DataFrame) -> list[Interval]:
     if table.empty:
         return [Interval(np.nan, np.nan, np.nan)] * len(shares)
     num_completions = int(table["num_samples"].sum())
-    rates = wilson_rate(shares, table["family"].to_list(), num_completions=num_completions)
-    bounds_of = zip(rates.estimate, rates.low, rates.high, strict=True)
-    return [Interval(*map(float, found)) for found in bounds_of]
+    return rate_intervals(shares, table["family"].to_list(), num_completions=num_completions)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.measured import Measured, measure
-from analysis.recipes import CellVerdict
 from analysis.records import read_run
-from analysis.sweep import sweep_verdicts
+from analysis.sweep import CellVerdict, sweep_verdicts
 from analysis.tables import rate_text
 from analysis.trials import LOW_THINK_RATE, TrialVerdict
 from analysis.verdicts import effect_text

@@ -26,6 +26,7 @@ __all__ = [
     "rate_cells",
     "rate_column",
     "rate_in",
+    "rate_row",
     "rate_text",
     "shown",
     "shown_texts",
@@ -120,8 +121,13 @@ def pivot(rows: Iterable[Row], index: Sequence[str], across: str) -> tuple[list[
     return list(found.values()), list(names)
 
 
+def rate_row(rate: Interval) -> Row:
+    """Return a rate as the columns ``rate``, ``low`` and ``high`` of a row."""
+    return {"rate": rate.estimate, "low": rate.low, "high": rate.high}
+
+
 def rate_in(row: Mapping[str, Any] | None) -> Interval | None:
-    """Return the rate that a row holds with its bounds."""
+    """Return the rate of a ``rate_row``."""
     return None if row is None else Interval(row["rate"], row["low"], row["high"])
 
 

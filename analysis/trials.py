@@ -28,13 +28,11 @@ from strictune.records import Plan, PlannedTrial
 __all__ = [
     "LOW_THINK_RATE",
     "Comparison",
-    "ComparisonTable",
     "Gain",
-    "GainShare",
-    "Tier",
     "TrialResult",
     "TrialVerdict",
     "compare_trial",
+    "run_discordance",
     "trial_verdict",
 ]
 
@@ -161,6 +159,13 @@ def compare_trial(sweep: SweepRecords, planned: PlannedTrial) -> Comparison:
     return Comparison(plan=planned, record=record, trial=trial, gain=gain)
 
 
+def run_discordance(ours: Measured, theirs: Measured, criterion: str) -> Discordance | None:
+    """Count the prompts that one run alone answers rightly; None with several samples a prompt."""
+    if any(run.num_completions != len(run.table) for run in (ours, theirs)):
+        return None
+    return discordance(ours.criterion(criterion) > 0.5, theirs.criterion(criterion) > 0.5)
+
+
 def trial_verdict(
     compared: Comparison, plan: Plan, *, adjusted_p: float, ties: tuple[str, ...] = ()
 ) -> TrialVerdict:
@@ -236,7 +241,7 @@ def _table(gain: Gain, plan: Plan, *, thinking: bool) -> ComparisonTable:
         },
         tiers=_tiers(trial, baseline, plan.criteria),
         shares=_shares(trial, baseline, plan, thinking=thinking),
-        discordance=_discordance(trial, baseline, plan.primary_criterion),
+        discordance=run_discordance(trial, baseline, plan.primary_criterion),
     )
 
 
@@ -245,17 +250,9 @@ def _tiers(trial: Measured, baseline: Measured, criteria: Sequence[str]) -> tupl
     for name in trial.table["difficulty"].unique():
         ours, theirs = trial.only(name), baseline.only(name)
         for criterion in criteria:
+            rates = theirs.rate(criterion), ours.rate(criterion)
             delta = effect(difference(ours, theirs, criterion))
-            found.append(
-                Tier(
-                    str(name),
-                    criterion,
-                    len(ours.table),
-                    theirs.rate(criterion),
-                    ours.rate(criterion),
-                    delta,
-                )
-            )
+            found.append(Tier(str(name), criterion, len(ours.table), *rates, delta))
     return tuple(found)
 
 
@@ -277,9 +274,3 @@ def _shares(
         difference = Difference(np.asarray(share.estimate), error, df, p=np.asarray(np.nan))
         found.append(GainShare(share.part, effect(difference)))
     return tuple(found)
-
-
-def _discordance(trial: Measured, baseline: Measured, criterion: str) -> Discordance | None:
-    if trial.num_completions != len(trial.table) or baseline.num_completions != len(baseline.table):
-        return None
-    return discordance(trial.criterion(criterion) > 0.5, baseline.criterion(criterion) > 0.5)

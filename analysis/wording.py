@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from analysis.aa import FalseCalls
 from analysis.differences import MIN_SEEDS
 from analysis.measured import Interval
-from analysis.recipes import CellVerdict
-from analysis.sweep import SweepVerdicts
+from analysis.sweep import CellVerdict, SweepVerdicts
 from analysis.tables import Column, Table, percent, rate_text, texts
 from analysis.trials import LOW_THINK_RATE, TrialResult, TrialVerdict
 from analysis.verdicts import DECIDED, effect_text

@@ -14,10 +14,8 @@ import pandas as pd
 from analysis.differences import interval, paired_difference
 from analysis.families import Floats
 from analysis.fields import field_rows
-from analysis.groups import parts
-from analysis.measured import Interval, Measured
-from analysis.rates import wilson_rate
-from analysis.tables import Column, Row, Table, bounds
+from analysis.measured import Interval, Measured, parts, rate_intervals
+from analysis.tables import Column, Row, Table, bounds, rate_row
 from analysis.trials import Comparison, TrialVerdict
 
 __all__ = [
@@ -173,22 +171,11 @@ def class_rates(measured: Measured, samples: pd.DataFrame, names: Sequence[str])
     if not names or "error_class" not in samples:
         return []
     is_class = pd.DataFrame({name: samples["error_class"] == name for name in names})
-    counts = is_class.sum()
-    means = is_class.groupby(samples["prompt_id"], sort=True).mean()
-    rates = wilson_rate(
-        means.to_numpy(dtype=np.float64).T,
-        measured.families,
-        num_completions=measured.num_completions,
-    )
+    means = is_class.groupby(samples["prompt_id"], sort=True).mean().to_numpy(dtype=np.float64).T
+    rates = rate_intervals(means, measured.families, num_completions=measured.num_completions)
     return [
-        {
-            "error_class": name,
-            "num_completions": int(counts.iloc[index]),
-            "rate": float(rates.estimate[index]),
-            "low": float(rates.low[index]),
-            "high": float(rates.high[index]),
-        }
-        for index, name in enumerate(names)
+        {"error_class": name, "num_completions": int(count), **rate_row(rate)}
+        for name, count, rate in zip(names, is_class.sum(), rates, strict=True)
     ]
 
 
@@ -236,8 +223,8 @@ def _construct_rows(run: Measured, criterion: str) -> list[Row]:
     rows = []
     for name in sorted(set(map(str, exploded))):
         part = Measured(run.record, run.table.loc[exploded.index[exploded == name]])
-        rate = _rate_columns(part.rate(criterion))
-        rows.append({"construct": name, "num_prompts": len(part.table), **rate})
+        rate = part.rate(criterion)
+        rows.append({"construct": name, "num_prompts": len(part.table), **rate_row(rate)})
     return rows
 
 
@@ -251,30 +238,22 @@ def _length_row(samples: pd.DataFrame) -> Row:
 
 
 def _change_rows(ours: Measured, theirs: Measured, criterion: str) -> Iterator[Row]:
-    """Count the prompts that training rescued or lost, over all and by difficulty."""
+    """Count the prompts of each change, over all and by difficulty."""
     found = np.asarray([change.value for change in prompt_changes(ours, theirs, criterion)])
     for difficulty, part in parts(ours):
         families = np.asarray(ours.families)[part].tolist()
-        indicators = np.stack([found[part] == change.value for change in Change])
-        rates = wilson_rate(indicators.astype(np.float64), families, num_completions=len(families))
-        for index, change in enumerate(Change):
-            yield {
-                "difficulty": difficulty,
-                "change": change.value,
-                "num_prompts": int(indicators[index].sum()),
-                "rate": float(rates.estimate[index]),
-                "low": float(rates.low[index]),
-                "high": float(rates.high[index]),
-            }
+        is_change = np.stack([found[part] == change.value for change in Change])
+        rates = rate_intervals(
+            is_change.astype(np.float64), families, num_completions=len(families)
+        )
+        for change, count, rate in zip(Change, is_change.sum(axis=1), rates, strict=True):
+            facts = {"difficulty": difficulty, "change": change.value, "num_prompts": int(count)}
+            yield {**facts, **rate_row(rate)}
 
 
 def _sided(facts: Row, before: Interval | None, after: Interval) -> list[Row]:
     return [
-        {**facts, "side": side, **_rate_columns(rate)}
+        {**facts, "side": side, **rate_row(rate)}
         for side, rate in (("baseline", before), ("trained", after))
         if rate is not None
     ]
-
-
-def _rate_columns(rate: Interval) -> Row:
-    return {"rate": rate.estimate, "low": rate.low, "high": rate.high}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from analysis.figures import rates, training
 from analysis.figures.theme import Picture, specification
-from analysis.groups import ALL_DIFFICULTIES
+from analysis.measured import ALL_DIFFICULTIES
 from analysis.report.gathering import SweepTables
 from analysis.report.selection import (
     MAX_PANELS,

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from analysis.groups import (
+from analysis.measured import (
     ALL_DIFFICULTIES,
     FACTORS,
     Group,
+    Measured,
     average,
     compare,
     compare_gains,
@@ -28,7 +29,6 @@ from analysis.groups import (
     level_texts,
     parts,
 )
-from analysis.measured import Measured
 from analysis.tables import Column, Row, Table, bounds, effect_in
 from analysis.trials import Comparison
 from analysis.verdicts import effect, effect_text

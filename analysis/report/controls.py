@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.families import Floats
-from analysis.groups import ALL_DIFFICULTIES, compare, comparison_problem, group
 from analysis.measured import (
+    ALL_DIFFICULTIES,
     Interval,
     Measured,
+    compare,
+    comparison_problem,
     difference,
     differing_parts,
+    group,
     measure,
-    rate_interval,
+    rate_intervals,
 )
 from analysis.records import RunState, SweepRecords, check_same_prompts
 from analysis.report.comparisons import COMPARISONS, OVER_ALL
@@ -34,6 +37,7 @@ from analysis.tables import (
     rate_cells,
     rate_column,
     rate_in,
+    rate_row,
     rate_text,
     texts,
 )
@@ -280,7 +284,7 @@ def _row(
 ) -> Row:
     """Return an arm; its rate is the mean over the seeds and about these runs."""
     ours = group(runs, criterion)
-    rate = _rate(ours.rates.mean(axis=0), runs)
+    (rate,) = _rates(ours.rates.mean(axis=0), runs=runs)
     is_trained = kind in (SFT, GRPO, MIXED)
     against_grammar = None
     if held:
@@ -291,9 +295,7 @@ def _row(
         "arm": kind,
         "name": name,
         "num_seeds": len(runs) if is_trained else None,
-        "rate": rate.estimate,
-        "low": rate.low,
-        "high": rate.high,
+        **rate_row(rate),
         **_correctness(runs),
         **_against_baseline(verdict, is_planned=is_trained),
         "against_grammar": against_grammar,
@@ -310,17 +312,13 @@ def _correctness(runs: Sequence[Measured]) -> Row:
     valid, strict, right = (group(runs, name).rates.mean(axis=0) for name in ANSWER_CRITERIA)
     # Whatever is correct conforms; means over seeds may round below 0.
     wrong = np.clip(valid - right, 0.0, 1.0)
-    found = zip(CORRECTNESS, (valid, strict, right, wrong), strict=True)
-    return {
-        name: value
-        for key, means in found
-        for name, value in rate_cells(key, _rate(means, runs)).items()
-    }
+    found = zip(CORRECTNESS, _rates(valid, strict, right, wrong, runs=runs), strict=True)
+    return {name: value for key, rate in found for name, value in rate_cells(key, rate).items()}
 
 
-def _rate(prompt_means: Floats, runs: Sequence[Measured]) -> Interval:
+def _rates(*prompt_means: Floats, runs: Sequence[Measured]) -> list[Interval]:
     num_completions = sum(run.num_completions for run in runs)
-    return rate_interval(prompt_means, runs[0].families, num_completions=num_completions)
+    return rate_intervals(np.stack(prompt_means), runs[0].families, num_completions=num_completions)
 
 
 def _mean(values: Sequence[float], is_trained: bool) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from analysis.fields import FIELDS
 from analysis.figures.theme import Picture
-from analysis.groups import ALL_DIFFICULTIES
+from analysis.measured import ALL_DIFFICULTIES
 from analysis.report.answers import MEASURES
 from analysis.report.comparisons import COMPARISONS
 from analysis.report.controls import ANSWERS, ARMS, control_note, control_sentences

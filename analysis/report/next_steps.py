@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from analysis.differences import MIN_SEEDS
-from analysis.recipes import CellVerdict, ContrastVerdict
 from analysis.records import RunState
-from analysis.sweep import SweepVerdicts
+from analysis.sweep import CellVerdict, ContrastVerdict, SweepVerdicts
 from analysis.trials import TrialVerdict
 from analysis.verdicts import DECIDED, Verdict, Word
 from analysis.wording import NAMED

@@ -12,19 +12,20 @@ from itertools import accumulate, combinations
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.groups import (
+from analysis.measured import (
     FACTORS,
+    Measured,
     compare,
+    difference,
     differing_factors,
     group,
     level_text,
     level_texts,
     parts,
 )
-from analysis.measured import Measured, difference
 from analysis.records import TOKENS, RunRecord, SweepRecords, prompt_table, samples_without_texts
 from analysis.report.answers import Facts, RunRows, class_rates, error_class_names
-from analysis.tables import NOT_MEASURED, Column, Row, Table, bounds, effect_in, number
+from analysis.tables import NOT_MEASURED, Column, Row, Table, bounds, effect_in, number, rate_row
 from analysis.verdicts import Effect, effect, effect_text
 from strictune.records import PlannedTrial
 
@@ -191,13 +192,7 @@ def _rates(measured: Measured, criterion: str) -> Iterator[Row]:
     for name, part in parts(measured):
         found = Measured(measured.record, measured.table[part])
         rate = found.rate(criterion)
-        yield {
-            "difficulty": name,
-            "num_prompts": len(found.table),
-            "rate": rate.estimate,
-            "low": rate.low,
-            "high": rate.high,
-        }
+        yield {"difficulty": name, "num_prompts": len(found.table), **rate_row(rate)}
 
 
 def _differences(measured: Measured, before: Measured, criterion: str) -> Iterator[Row]:

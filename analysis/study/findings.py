@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from analysis.measured import Interval
-from analysis.recipes import ContrastVerdict
 from analysis.records import RunState, last_value, read_run
 from analysis.study.earlier import RankAgreement, rank_agreements
 from analysis.study.importance import NUM_RESAMPLES, ImportanceTable, importance_of
@@ -38,7 +37,7 @@ from analysis.study.reward_audit import (
     read_cell,
     weightings_of,
 )
-from analysis.sweep import SweepVerdicts, sweep_verdicts
+from analysis.sweep import ContrastVerdict, SweepVerdicts, sweep_verdicts
 from strictune.config import SweepSpec, load_sweep
 from strictune.config.naming import SEPARATOR
 from strictune.records import (

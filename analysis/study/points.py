@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import JsonValue
 
-from analysis.measured import Interval, measure, rate_interval
+from analysis.measured import Interval, measure, rate_intervals
 from analysis.records import read_run
 from strictune.config import SweepSpec, TrialSpec, expand, resolve_point
 from strictune.config.settings import setting_at
@@ -113,8 +113,8 @@ def rate_of(sweep_dir: Path, point: Point, objective: Objective) -> Interval | N
         return None
     if not runs or any(middle[0] not in run.criteria for run in runs):
         return None
-    found = rate_interval(
-        np.mean([run.criterion(middle[0]) for run in runs], axis=0),
+    (found,) = rate_intervals(
+        np.mean([run.criterion(middle[0]) for run in runs], axis=0)[np.newaxis],
         runs[0].families,
         num_completions=sum(run.num_completions for run in runs),
     )

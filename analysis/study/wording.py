@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from analysis.recipes import ContrastVerdict
 from analysis.study.earlier import agreement_sentence
 from analysis.study.findings import DEFAULT, Confirmation, Retrained, RewardAudit, StudyFindings
 from analysis.study.importance import ALPHA
 from analysis.study.points import INFEASIBLE
 from analysis.study.reward_audit import AnswerAudit
+from analysis.sweep import ContrastVerdict
 from analysis.tables import NOT_MEASURED
 from strictune.records import Point
 

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import pytest
 from synthetic_sweep import SHARED_KEY, FakeTrial, write_sweep
 
-from analysis.recipes import ContrastVerdict
 from analysis.records import SweepRecords
 from analysis.report.comparisons import OVER_ALL, comparison_rows
-from analysis.sweep import compared_trials, judge
+from analysis.sweep import ContrastVerdict, compared_trials, judge
 from analysis.tables import Row
 
 
