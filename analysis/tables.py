@@ -64,6 +64,8 @@ class Table(NamedTuple):
     name: str
     title: str
     columns: Sequence[Column]
+    filters: Callable[[Any], Mapping[str, str] | None] | None = None
+    """Those of columns without their own."""
 
 
 class Cell(NamedTuple):
@@ -89,10 +91,11 @@ def texts(table: Table, rows: Iterable[Any]) -> list[dict[str, str]]:
 
 def shown(table: Table, rows: Iterable[Any]) -> Shown:
     """Return a table with the cells of rows."""
+    filters = [column.filters or table.filters or (lambda row: None) for column in table.columns]
     lines = [
         [
-            Cell(column.text(row), column.filters(row) if column.filters else None)
-            for column in table.columns
+            Cell(column.text(row), following(row))
+            for column, following in zip(table.columns, filters, strict=True)
         ]
         for row in rows
     ]

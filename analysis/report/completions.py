@@ -23,8 +23,8 @@ import pandas as pd
 from analysis.measured import Measured
 from analysis.records import RunRecord, read_run
 from analysis.report.answers import Change, prompt_changes
+from analysis.report.document import trial_tables
 from analysis.report.gathering import SweepTables
-from analysis.report.trial_tables import trial_tables
 from analysis.trials import TrialVerdict
 from strictune.records import BASELINES, TRIALS, read_samples
 

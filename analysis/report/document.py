@@ -1,23 +1,36 @@
-"""What a report says, section by section, for both of its pages.
+"""The sections of a report, for both of its pages, and the tables of one trial.
 
-Sections hold blocks of a few kinds; ``page`` and ``markdown`` lay them out. What only one of the
-pages shows is marked so.
+Sections hold blocks of a few kinds, which ``writing`` lays out. Tables of sides or difficulties are
+wide: rows that agree on all else stand in one line.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from analysis.fields import FIELDS
 from analysis.figures.theme import Picture
 from analysis.measured import ALL_DIFFICULTIES
 from analysis.report.answers import MEASURES
-from analysis.report.comparisons import COMPARISONS
+from analysis.report.comparisons import COMPARISONS, EQUAL_TOKENS
 from analysis.report.controls import ANSWERS, ARMS, control_note, control_sentences
 from analysis.report.gathering import SweepTables, reading_rules
 from analysis.report.next_steps import NextStep
-from analysis.report.stages import EQUAL_TOKENS
 from analysis.study.wording import count_sentence, study_sections
-from analysis.tables import Row, Table, shown, shown_texts
+from analysis.tables import (
+    Column,
+    Row,
+    Shown,
+    Table,
+    effect_in,
+    percent,
+    pivot,
+    rate_in,
+    rate_text,
+    shown,
+    shown_texts,
+)
+from analysis.verdicts import effect_text
 from analysis.wording import (
     TIERS,
     cell_sentences,
@@ -26,7 +39,7 @@ from analysis.wording import (
     verdict_table,
 )
 
-__all__ = ["Block", "Section", "report_sections"]
+__all__ = ["Block", "Section", "report_sections", "trial_tables"]
 
 OPENING = "differences"
 """The figure above the verdict table."""
@@ -38,7 +51,7 @@ Page = Literal["html", "markdown"]
 
 
 class Block(NamedTuple):
-    """A piece of a section."""
+    """A piece of a section; what only one of the pages shows is marked so."""
 
     kind: Literal[
         "heading", "subheading", "text", "note", "items", "steps", "table", "figure", "folded"
@@ -174,3 +187,155 @@ def _by_trial(table: Table, trials: Sequence[tuple[str, Sequence[Any]]]) -> list
             Block("table", shown(table, rows), only="markdown"),
         )
     ]
+
+
+SIDES = ("baseline", "trained")
+
+
+def trial_tables(tables: Mapping[str, Sequence[Row]]) -> list[Shown]:
+    """Lay out every table of a trial that has rows, by the names of ``gathering.TABLES``."""
+    return [shown(*table_of(tables[name])) for name, table_of in _TABLES.items() if tables[name]]
+
+
+def _of(line: Row) -> dict[str, str]:
+    return {"trial": line["trial_id"]}
+
+
+def _tier(line: Row, **more: str) -> dict[str, str]:
+    """Filter by a line's difficulty, unless it is about all of them."""
+    whole = line["difficulty"] == ALL_DIFFICULTIES
+    return {**_of(line), **({} if whole else {"difficulty": line["difficulty"]}), **more}
+
+
+def _across(
+    names: Sequence[str],
+    value: Callable[[Row | None], Any],
+    text: Callable[[Any], str],
+    filters: Callable[[Row, str], Mapping[str, str]] | None = None,
+) -> Iterator[Column]:
+    """Yield a column for each of the values that ``pivot`` has put across."""
+    for name in names:
+        yield Column(
+            name,
+            lambda line, name=name: value(line["cells"].get(name)),
+            text,
+            (lambda line, name=name: filters(line, name)) if filters else None,
+        )
+
+
+def _difficulties(rows: Sequence[Row]) -> tuple[Table, Sequence[Row]]:
+    lines, criteria = pivot(rows, ("difficulty", "side"), "criterion")
+
+    def failing(line: Row, criterion: str) -> Mapping[str, str]:
+        return _tier(line, criterion=f"-{criterion}", side=line["side"])
+
+    columns = (
+        Column("difficulty, side", lambda line: f"{line['difficulty']}, {line['side']}"),
+        Column("prompts", "num_prompts"),
+        *_across(criteria, rate_in, rate_text, failing),
+    )
+    return Table("difficulties", "Criteria by difficulty", columns, _tier), lines
+
+
+def _changes(rows: Sequence[Row]) -> tuple[Table, Sequence[Row]]:
+    def counted(row: Row) -> str:
+        rate = rate_in(row)
+        return f"{row['num_prompts']} ({rate_text(rate)})" if rate else str(row["num_prompts"])
+
+    lines, changes = pivot(rows, ("difficulty",), "change")
+    found = _across(changes, lambda row: row, counted, lambda line, name: _tier(line, change=name))
+    columns = (Column("difficulty", "difficulty"), *found)
+    return Table("changes", "What became of the prompts", columns, _tier), lines
+
+
+def _sided(
+    column: str, title: str, filter_name: str, rows: Sequence[Row]
+) -> tuple[Table, Sequence[Row]]:
+    """Put the sides of each value of a column beside each other."""
+    lines, _ = pivot(rows, (column,), "side")
+
+    def following(line: Row, side: str = "trained") -> dict[str, str]:
+        of_side = {"side": side} if filter_name == "error" else {}
+        return {**_of(line), filter_name: line[column], **of_side}
+
+    columns = (
+        Column(column.replace("_", " "), column),
+        *([Column("prompts", "num_prompts")] if "num_prompts" in rows[0] else ()),
+        *_across(SIDES, rate_in, rate_text, following),
+    )
+    return Table(column, title, columns, following), lines
+
+
+def _by_stage(
+    title: str,
+    suffix: Callable[[Row], str],
+    value: Callable[[Row | None], Any],
+    text: Callable[[Any], str],
+    rows: Sequence[Row],
+) -> tuple[Table, Sequence[Row]]:
+    """Put the difficulties of each stage beside each other."""
+    lines, tiers = pivot(rows, ("stage",), "difficulty")
+    first = Column("stage, validation split", lambda row: f"{row['stage']} {suffix(row)}")
+    return Table("stages", title, (first, *_across(tiers, value, text))), lines
+
+
+_tokens: Callable[[float], str] = "{:.0f}".format
+
+_LENGTHS = Table(
+    "lengths",
+    "Completion length",
+    (
+        Column("tokens of a completion", "side"),
+        *(Column(name, name, _tokens) for name in ("p10", "p25", "p50", "p75", "p90", "mean")),
+        Column("truncated", "truncated", percent),
+    ),
+    _of,
+)
+_PARTS = Table(
+    "parts",
+    "Parts of the reward in training",
+    (
+        Column("part of the reward", "part"),
+        Column("groups", "num_groups"),
+        Column("first third", "first", "{:.2f}".format),
+        Column("last third", "last", "{:.2f}".format),
+        Column("groups without spread", "flat_frac", percent),
+    ),
+)
+_JUDGE = Table(
+    "judge",
+    "The judge in training",
+    (
+        Column("judge, by step", "fact", lambda name: name.replace("_", " ")),
+        *(
+            Column(name, name, lambda value: f"{float(f'{value:.3g}'):.15g}")
+            for name in ("mean", "largest", "total")
+        ),
+    ),
+)
+
+_TABLES: Mapping[str, Callable[[Sequence[Row]], tuple[Table, Sequence[Row]]]] = {
+    "difficulties": _difficulties,
+    "changes": _changes,
+    "error_classes": partial(_sided, "error_class", "Error classes, share of completions", "error"),
+    "constructs": partial(_sided, "construct", "Primary criterion by construct", "construct"),
+    **{
+        table.name: partial(lambda table, rows: (table, rows), table)
+        for table in (MEASURES, FIELDS, _PARTS, _JUDGE, _LENGTHS)
+    },
+    "stages": partial(
+        _by_stage,
+        "Primary criterion after each stage",
+        lambda row: f"(to step {row['step']})",
+        rate_in,
+        rate_text,
+    ),
+    "stage_differences": partial(
+        _by_stage,
+        "Stage against stage, exploratory",
+        lambda row: "minus the stage before",
+        effect_in,
+        effect_text,
+    ),
+}
+"""By the name of their rows, in the order of the page."""

@@ -13,17 +13,18 @@ from analysis import fields
 from analysis.costs import compare_costs, cost_rows
 from analysis.records import RunRecord, RunState, SweepRecords
 from analysis.report.answers import RunRows, answer_tables, trial_facts, verdict_tables
-from analysis.report.comparisons import comparison_rows
+from analysis.report.comparisons import comparison_rows, equal_token_rows
 from analysis.report.controls import control_rows
 from analysis.report.selection import MAX_SERIES, spread
-from analysis.report.stages import equal_token_rows, planned_stages, stage_tables
 from analysis.report.training import (
     FAILING_ABOVE_PASSING,
     FLAT_GROUPS,
     curve_tables,
     judge_rows,
     part_rows,
+    planned_stages,
     shares_at_end,
+    stage_tables,
 )
 from analysis.study import Findings, study_findings
 from analysis.study import wording as study_wording

@@ -1,4 +1,4 @@
-"""What the records of training show: curves over steps, parts of rewards, and the judge.
+"""What training shows: stages, curves over steps, parts of rewards, and the judge.
 
 The unit of a curve is the step: its completions come from one policy and share their prompts.
 Within a span the mean over steps has a t interval, in which drift counts as noise. Seeds of a cell
@@ -8,18 +8,34 @@ are put together.
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from scipy import stats
 
-from analysis.records import RunRecord
-from analysis.report.answers import Facts, RunRows
-from analysis.tables import Row
+from analysis.measured import Measured, compare, group, parts
+from analysis.records import RunRecord, SweepRecords, prompt_table, samples_without_texts
+from analysis.report.answers import Facts, RunRows, class_rates, error_class_names
+from analysis.tables import Row, bounds, rate_row
+from analysis.verdicts import effect
 from strictune.records import reward_parts
 
-__all__ = ["curve_tables", "judge_rows", "part_rows", "shares_at_end"]
+__all__ = [
+    "FAILING_ABOVE_PASSING",
+    "FLAT_GROUPS",
+    "Stage",
+    "curve_tables",
+    "judge_rows",
+    "part_rows",
+    "planned_stages",
+    "shares_at_end",
+    "stage_samples",
+    "stage_tables",
+]
 
 MIN_STEPS = 5
 """Fewest steps of a span, where there are as many."""
@@ -42,6 +58,59 @@ _DEALT = {
     "prompts_frac": "prompts of {} pass rate",
 }
 """Panels of what a stage with ``mix: adaptive`` logs."""
+
+
+class Stage(NamedTuple):
+    """One stage of a cell's curriculum, as planned."""
+
+    name: str
+    step: int
+    """The optimizer step at its end."""
+
+
+def planned_stages(sweep: SweepRecords) -> dict[str, tuple[Stage, ...]]:
+    """Return the stages of each cell."""
+    return {
+        cell.name: tuple(
+            Stage(stage.name, step)
+            for stage, step in zip(
+                cell.stages, accumulate(stage.steps for stage in cell.stages), strict=True
+            )
+        )
+        for cell in sweep.plan.cells
+    }
+
+
+def stage_tables(facts: Facts, run: RunRecord, stages: Sequence[Stage], criterion: str) -> RunRows:
+    """Return ``stages``, ``stage_errors`` and ``stage_differences`` of a trial, finished or not.
+
+    A stage that has not been evaluated yet has no rows.
+
+    Raises:
+        StorageError: Samples cannot be read.
+    """
+    tables: RunRows = {"stages": [], "stage_errors": [], "stage_differences": []}
+    before: Measured | None = None
+    paths = [(stage, stage_samples(run, stage.name)) for stage in stages]
+    found = [(stage, samples_without_texts(path)) for stage, path in paths if path is not None]
+    classes = error_class_names(*(samples for _, samples in found))
+    for stage, samples in found:
+        measured = Measured(run, prompt_table(samples))
+        shared = {**facts, "stage": stage.name, "step": stage.step}
+        errors = class_rates(measured, samples, classes)
+        tables["stages"] += [{**shared, **row} for row in _stage_rates(measured, criterion)]
+        tables["stage_errors"] += [{**shared, **row} for row in errors]
+        if before is not None:
+            changed = _stage_differences(measured, before, criterion)
+            tables["stage_differences"] += [{**shared, **row} for row in changed]
+        before = measured
+    return tables
+
+
+def stage_samples(run: RunRecord, stage: str) -> Path | None:
+    """Return the file of a trial's samples at the end of a stage; None before."""
+    files = sorted((run.folder / "eval" / "stages" / stage).glob("*/samples.parquet"))
+    return files[0] if files else None
 
 
 def curve_tables(cells: Mapping[str, Sequence[RunRecord]]) -> RunRows:
@@ -128,8 +197,8 @@ def part_rows(facts: Facts, run: RunRecord) -> list[Row]:
     """
     groups: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for table in _tables_of_parts(run):
-        for _, group in table.groupby(["step", "prompt_id", "group"], sort=True):
-            for name, values in _parts(group["parts"]).items():
+        for _, rows in table.groupby(["step", "prompt_id", "group"], sort=True):
+            for name, values in _parts(rows["parts"]).items():
                 if len(values) > 1:
                     is_flat = max(values) - min(values) <= SAME
                     groups[name].append((float(np.mean(values)), is_flat))
@@ -191,3 +260,19 @@ def _part_row(found: list[tuple[float, bool]]) -> Row:
         "last": float(np.mean(means[-third:])),
         "flat_frac": sum(is_flat for _, is_flat in found) / len(found),
     }
+
+
+def _stage_rates(measured: Measured, criterion: str) -> Iterator[Row]:
+    for name, part in parts(measured):
+        found = Measured(measured.record, measured.table[part])
+        rate = found.rate(criterion)
+        yield {"difficulty": name, "num_prompts": len(found.table), **rate_row(rate)}
+
+
+def _stage_differences(measured: Measured, before: Measured, criterion: str) -> Iterator[Row]:
+    """Compare a stage with the one before it, where both answered the same prompts."""
+    if not measured.table.index.equals(before.table.index):
+        return
+    ours, theirs = group([measured], criterion), group([before], criterion)
+    for name, part in parts(measured):
+        yield {"difficulty": name, **bounds(effect(compare(ours, theirs, part=part)))}

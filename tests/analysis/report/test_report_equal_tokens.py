@@ -8,8 +8,8 @@ import pytest
 from reported_sweep import Drawing, write_reported_sweep
 
 from analysis.report import write_report
+from analysis.report.comparisons import EQUAL_TOKENS
 from analysis.report.gathering import gather
-from analysis.report.stages import EQUAL_TOKENS
 from analysis.tables import texts
 
 pytestmark = pytest.mark.usefixtures("one_figure")
