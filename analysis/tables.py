@@ -6,7 +6,7 @@ terminal) lay out the texts of cells and format nothing themselves.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from analysis.measured import Interval
 from analysis.verdicts import Effect
@@ -30,6 +30,7 @@ __all__ = [
     "rate_text",
     "shown",
     "shown_texts",
+    "spread",
     "texts",
 ]
 
@@ -37,6 +38,8 @@ Row = dict[str, Any]
 """Column -> value; NaN and None are not measured."""
 
 NOT_MEASURED = "-"
+
+_T = TypeVar("_T")
 
 
 class Column(NamedTuple):
@@ -122,6 +125,13 @@ def pivot(rows: Iterable[Row], index: Sequence[str], across: str) -> tuple[list[
         line["cells"][row[across]] = row
         names[row[across]] = None
     return list(found.values()), list(names)
+
+
+def spread(items: Sequence[_T], limit: int) -> list[_T]:
+    """Return all items, or ``limit`` of them at even distances."""
+    if len(items) <= limit:
+        return list(items)
+    return [items[index * len(items) // limit] for index in range(limit)]
 
 
 def rate_row(rate: Interval) -> Row:

@@ -1,30 +1,28 @@
-"""The figures of a report: which function draws which table, and what to see in it.
+"""The figures of a report: which function draws which table, of which trials, and what to see.
 
 One entry a figure. To add one, write its function in ``analysis.figures``, fill its table in
-``gathering``, and name both here.
+``gathering``, and name both here. Tables hold all trials; figures show as many as can be read.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from analysis.figures import rates, training
 from analysis.figures.theme import Picture, specification
 from analysis.measured import ALL_DIFFICULTIES
 from analysis.report.gathering import SweepTables
-from analysis.report.selection import (
-    MAX_PANELS,
-    MAX_ROWS,
-    MAX_SERIES,
-    shown_trials,
-    spread,
-    trials_left_out,
-)
+from analysis.report.training import MAX_SERIES
 from analysis.study.pictures import draw_study
-from analysis.tables import Row, bounds
+from analysis.sweep import SweepVerdicts
+from analysis.tables import Row, bounds, spread
 from strictune.config.naming import GRPO, short_model_name
 
-__all__ = ["FIGURES", "Figure", "draw"]
+__all__ = ["FIGURES", "MAX_PANELS", "MAX_ROWS", "Figure", "draw", "shown_trials"]
 
+MAX_PANELS = 12
+"""Trials with a panel of their own."""
+MAX_ROWS = 40
+"""Trials with a row of their own."""
 MAX_CLASSES = 12
 """Error classes in a figure, the most frequent; the tables hold all."""
 
@@ -42,7 +40,7 @@ class Figure(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What files and anchors call it."""
+        """The name of its file and anchor."""
         return self.draw.__name__
 
 
@@ -55,34 +53,99 @@ def draw(sweep: SweepTables) -> list[Picture]:
             caption = figure.caption + _left_out(sweep, rows, figure.limit)
             document = specification(figure.draw(rows))
             found.append(Picture(figure.name, figure.title, caption, document))
-    return found + _search_figures(sweep)
+    for number, study in enumerate(sweep.search.studies if sweep.search is not None else ()):
+        found += [
+            picture._replace(
+                name=f"search-{number}-{picture.name}", title=f"{picture.title}: {study.study.cell}"
+            )
+            for picture in draw_study(study)
+        ]
+    return found
 
 
-def _search_figures(sweep: SweepTables) -> list[Picture]:
-    if sweep.search is None:
-        return []
-    return [
-        Picture(
-            f"search-{number}-{picture.name}",
-            f"{picture.title}: {study.study.cell}",
-            picture.caption,
-            picture.document,
-        )
-        for number, study in enumerate(sweep.search.studies)
-        for picture in draw_study(study)
-    ]
+def shown_trials(verdicts: SweepVerdicts, limit: int) -> tuple[str, ...]:
+    """Return the ids of the trials that a figure shows, in the order of the plan.
+
+    All that have a result, as long as they fit; else those that gained most and those that
+    gained least, so that neither end is hidden. Trials without a baseline to gain over come last.
+    """
+    finished = [trial for trial in verdicts.trials if trial.result is not None]
+    gains = {
+        trial.plan.trial_id: trial.verdict.effect.estimate_pp
+        for trial in finished
+        if trial.verdict.effect is not None
+    }
+    ranked = sorted(gains, key=lambda name: gains[name])
+    if len(ranked) > limit:
+        half = limit // 2
+        chosen = {*ranked[:half], *ranked[half - limit :]}
+    else:
+        others = [trial.plan.trial_id for trial in finished if trial.plan.trial_id not in gains]
+        chosen = {*ranked, *others[: limit - len(ranked)]}
+    return tuple(trial.plan.trial_id for trial in finished if trial.plan.trial_id in chosen)
 
 
 def _left_out(sweep: SweepTables, rows: Sequence[Row], limit: int) -> str:
-    """Say which trials or cells a figure does not show; empty if it shows all."""
-    if "trial" in rows[0]:
-        return trials_left_out(sweep.verdicts, {row["trial_id"] for row in rows}, limit)
+    """Return a sentence on the trials or cells that a figure does not show; empty if it shows all.
+
+    Args:
+        sweep: All of them.
+        rows: Those of the figure.
+        limit: Trials that it shows at most.
+    """
     if "within" in rows[0]:
-        num_pairs = len(_whole_comparisons(sweep))
+        num_pairs = len(_whole(sweep.tables["comparisons"]))
         return f" {len(rows)} of {num_pairs} comparisons are shown." * (len(rows) < num_pairs)
-    shown = {row["cell"] for row in rows if "cell" in row}
-    num_cells = len(sweep.verdicts.cells)
-    return f" {len(shown)} of {num_cells} cells are shown." if 0 < len(shown) < num_cells else ""
+    if "trial" not in rows[0]:
+        shown = {row["cell"] for row in rows if "cell" in row}
+        num_cells = len(sweep.verdicts.cells)
+        left_out = 0 < len(shown) < num_cells
+        return f" {len(shown)} of {num_cells} cells are shown." if left_out else ""
+    finished = [trial for trial in sweep.verdicts.trials if trial.result is not None]
+    others = [trial.plan.trial_id for trial in finished if trial.verdict.effect is None]
+    if len(finished) - len(others) > limit:
+        half = limit // 2
+        return (
+            f" Of {len(finished)} finished trials the {half} with the smallest and the "
+            f"{limit - half} with the largest gain are shown; the tables hold all."
+        )
+    num_left_out = len(set(others) - {row["trial_id"] for row in rows})
+    if not num_left_out:
+        return ""
+    return (
+        f" Not shown: {num_left_out} of {len(finished)} finished trials, without a gain over a "
+        "baseline; the tables hold all."
+    )
+
+
+def _shown(sweep: SweepTables, table: str, limit: int) -> list[Row]:
+    chosen = set(shown_trials(sweep.verdicts, limit))
+    return [row for row in sweep.tables[table] if row["trial_id"] in chosen]
+
+
+def _staged(sweep: SweepTables, table: str, limit: int) -> list[Row]:
+    """Return rows of stages; those of trials that still run count too."""
+    chosen = set(shown_trials(sweep.verdicts, limit))
+    running = dict.fromkeys(
+        row["trial_id"] for row in sweep.tables[table] if row["trial_id"] not in chosen
+    )
+    chosen.update(list(running)[: max(0, limit - len(chosen))])
+    return [row for row in sweep.tables[table] if row["trial_id"] in chosen]
+
+
+def _whole(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["difficulty"] == ALL_DIFFICULTIES]
+
+
+def _primary(sweep: SweepTables, table: str, limit: int) -> list[Row]:
+    rows = _shown(sweep, table, limit)
+    return [row for row in rows if row["criterion"] == sweep.verdicts.primary_criterion]
+
+
+def _first(rows: Sequence[Row], column: str, limit: int) -> list[Row]:
+    """Keep the rows of the first ``limit`` values of a column."""
+    names = list(dict.fromkeys(row[column] for row in rows))[:limit]
+    return [row for row in rows if row[column] in names]
 
 
 def _differences(sweep: SweepTables) -> list[Row]:
@@ -103,10 +166,6 @@ def _differences(sweep: SweepTables) -> list[Row]:
     return rows
 
 
-def _whole_comparisons(sweep: SweepTables) -> list[Row]:
-    return [row for row in sweep.tables["comparisons"] if row["difficulty"] == ALL_DIFFICULTIES]
-
-
 def _comparisons(sweep: SweepTables) -> list[Row]:
     return [
         {
@@ -114,33 +173,22 @@ def _comparisons(sweep: SweepTables) -> list[Row]:
             "name": f"{row['level']} against {row['against']}: {row['within']}",
             "kind": "planned" if row["is_planned"] else "exploratory",
         }
-        for row in spread(_whole_comparisons(sweep), MAX_ROWS)
+        for row in spread(_whole(sweep.tables["comparisons"]), MAX_ROWS)
     ]
 
 
 def _control_arms(sweep: SweepTables) -> list[Row]:
-    rows = [
-        {**row, "panel": f"{row['model']}, {row['thinking']}"} for row in sweep.tables["controls"]
-    ]
-    panels = list(dict.fromkeys(row["panel"] for row in rows))[:MAX_PANELS]
-    return [row for row in rows if row["panel"] in panels]
-
-
-def _primary(sweep: SweepTables) -> list[Row]:
-    rows = _shown(sweep, "criteria", MAX_ROWS)
-    return [row for row in rows if row["criterion"] == sweep.verdicts.primary_criterion]
-
-
-def _difficulties(sweep: SweepTables) -> list[Row]:
-    rows = _shown(sweep, "difficulties", MAX_PANELS)
-    return [row for row in rows if row["criterion"] == sweep.verdicts.primary_criterion]
+    controls = sweep.tables["controls"]
+    rows = [{**row, "panel": f"{row['model']}, {row['thinking']}"} for row in controls]
+    return _first(rows, "panel", MAX_PANELS)
 
 
 def _think_by_curriculum(sweep: SweepTables) -> list[Row]:
     trials = {trial.plan.trial_id: trial for trial in sweep.verdicts.trials}
     rows, seen = [], set()
     # Baselines first: the axis keeps the order of the rows.
-    for row in sorted(_primary(sweep), key=lambda row: str(row["side"] != "baseline")):
+    shown = _primary(sweep, "criteria", MAX_ROWS)
+    for row in sorted(shown, key=lambda row: str(row["side"] != "baseline")):
         found = trials[row["trial_id"]]
         plan, baseline = found.plan, None
         if found.comparison is not None and row["side"] == "baseline":
@@ -157,32 +205,24 @@ def _think_by_curriculum(sweep: SweepTables) -> list[Row]:
     return rows
 
 
-def _error_classes(sweep: SweepTables) -> list[Row]:
-    return _most_frequent(_shown(sweep, "error_classes", MAX_PANELS))
-
-
 def _changes(sweep: SweepTables) -> list[Row]:
-    return [
-        row
-        for row in _shown(sweep, "changes", MAX_ROWS)
-        if row["difficulty"] == ALL_DIFFICULTIES and row["change"] in ("rescued", "regressed")
-    ]
+    rows = _whole(_shown(sweep, "changes", MAX_ROWS))
+    return [row for row in rows if row["change"] in ("rescued", "regressed")]
 
 
 def _progression(sweep: SweepTables) -> list[Row]:
-    rows = [row for row in _staged(sweep, "stages", MAX_ROWS) if row["difficulty"] == "all"]
     return [
         {
             **row,
             "panel": f"{short_model_name(str(row['model']))}, {row['thinking']}"
             f"{_method_text(str(row['method']))}",
         }
-        for row in rows
+        for row in _whole(_staged(sweep, "stages", MAX_ROWS))
     ]
 
 
 def _method_text(method: str) -> str:
-    """Return what names a method beside others; GRPO goes without saying."""
+    """Return the suffix that names a method; GRPO has none."""
     return "" if method == GRPO else f", {method}"
 
 
@@ -204,36 +244,14 @@ def _think_rates(sweep: SweepTables) -> list[Row]:
     return [row for row in sweep.tables["think_rates"] if row["cell"] in thinking]
 
 
-def _costs(sweep: SweepTables) -> list[Row]:
-    cells = list(dict.fromkeys(row["cell"] for row in sweep.tables["costs"]))[:MAX_ROWS]
-    return [row for row in sweep.tables["costs"] if row["cell"] in cells]
-
-
-def _shown(sweep: SweepTables, table: str, limit: int) -> list[Row]:
-    chosen = set(shown_trials(sweep.verdicts, limit))
-    return [row for row in sweep.tables[table] if row["trial_id"] in chosen]
-
-
-def _staged(sweep: SweepTables, table: str, limit: int) -> list[Row]:
-    """Return rows of stages; those of trials that still run count too."""
-    chosen = set(shown_trials(sweep.verdicts, limit))
-    running = [row for row in sweep.tables[table] if row["trial_id"] not in chosen]
-    if len(chosen) < limit:
-        more = list(dict.fromkeys(str(row["trial_id"]) for row in running))
-        chosen.update(more[: limit - len(chosen)])
-    return [row for row in sweep.tables[table] if row["trial_id"] in chosen]
-
-
-def _most_frequent(rows: Iterable[Row]) -> list[Row]:
+def _most_frequent(rows: Sequence[Row]) -> list[Row]:
     """Keep the rows of the most frequent error classes, in the order of their frequency."""
-    listed = list(rows)
     totals: dict[str, float] = {}
-    for row in listed:
+    for row in rows:
         totals[row["error_class"]] = totals.get(row["error_class"], 0.0) + row["rate"]
     names = sorted(totals, key=lambda name: -totals[name])[:MAX_CLASSES]
-    place = {name: index for index, name in enumerate(names)}
-    kept = [row for row in listed if row["error_class"] in place]
-    return sorted(kept, key=lambda row: place[row["error_class"]])
+    kept = [row for row in rows if row["error_class"] in names]
+    return sorted(kept, key=lambda row: names.index(row["error_class"]))
 
 
 FIGURES: tuple[Figure, ...] = (
@@ -269,7 +287,7 @@ FIGURES: tuple[Figure, ...] = (
         "Baseline against trained, by model",
         "Pass@1 on the primary criterion with Wilson intervals that allow for families. Judge "
         "differences by the first figure: it pairs prompts, these intervals do not.",
-        _primary,
+        lambda sweep: _primary(sweep, "criteria", MAX_ROWS),
         MAX_ROWS,
     ),
     Figure(
@@ -291,7 +309,7 @@ FIGURES: tuple[Figure, ...] = (
         rates.rates_by_difficulty,
         "By difficulty",
         "Pass@1 on the primary criterion. Exploratory: nobody planned these comparisons.",
-        _difficulties,
+        lambda sweep: _primary(sweep, "difficulties", MAX_PANELS),
         MAX_PANELS,
     ),
     Figure(
@@ -314,7 +332,7 @@ FIGURES: tuple[Figure, ...] = (
         rates.error_classes,
         "What went wrong",
         "Share of completions by the first thing that is wrong with them; ok: nothing is.",
-        _error_classes,
+        lambda sweep: _most_frequent(_shown(sweep, "error_classes", MAX_PANELS)),
         MAX_PANELS,
     ),
     Figure(
@@ -376,7 +394,7 @@ FIGURES: tuple[Figure, ...] = (
         "Plan and actual cost",
         "What each cell was planned to take, where trials of its shape had been measured before, "
         "and what it took; the line is the spread of its trials.",
-        _costs,
+        lambda sweep: _first(sweep.tables["costs"], "cell", MAX_ROWS),
         MAX_ROWS,
     ),
 )

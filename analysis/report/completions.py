@@ -15,7 +15,6 @@ import gzip
 import json
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -31,7 +30,6 @@ from strictune.records import BASELINES, TRIALS, read_samples
 __all__ = [
     "Answers",
     "Block",
-    "PackedBlock",
     "baseline_block",
     "blocks",
     "read_answers",
@@ -44,51 +42,35 @@ BASELINE_SHARE = 0.3
 
 TEXT_LIMITS = (None, 6000, 2000, 800, 300, 100)
 """Characters of a completion, tried in order."""
-_FLAGS = ("is_truncated", "is_thinking")
-_DETAILS = ("spans", "scores")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """What one run answered on its final split."""
+class Answers(NamedTuple):
+    """The completions of one run on its final split."""
 
     measured: Measured
     samples: pd.DataFrame
     """One row a completion, all columns of ``samples.parquet``."""
 
-    @property
-    def components(self) -> list[str]:
-        """The reward components that were recorded."""
-        names = (str(name) for name in self.samples.columns)
-        return [name.removeprefix("reward/") for name in names if name.startswith("reward/")]
-
-
-class PackedBlock(NamedTuple):
-    """A block and the name of the element that carries it."""
-
-    name: str
-    content: str
-    num_flips_left_out: int = 0
-
 
 class Block(NamedTuple):
-    """One run's completions, packed."""
+    """One element of the page."""
 
     content: str
-    """Base64 of compressed JSON. It says itself what it lacks: ``num_prompts`` of the run,
-    ``num_flips_left_out``, and ``text_limit``, beyond which completions are shortened."""
-    num_prompts: int
+    """Base64 of compressed JSON, which says ``num_prompts`` of the run, ``num_flips_left_out``, and
+    ``text_limit``, beyond which completions are shortened."""
+    num_prompts: int = 0
     """How many are in it."""
-    num_flips_left_out: int
-    text_limit: int | None
+    num_flips_left_out: int = 0
+    text_limit: int | None = None
     """None: all texts are whole."""
+    name: str = ""
+    """Of the element."""
 
 
 def read_answers(record: RunRecord) -> Answers:
-    """Read a run's final answers with their texts."""
+    """Read a run's final completions with their texts."""
     samples = read_samples(record.samples_file, with_texts=True)
-    ordered = samples.sort_values(["prompt_id", "sample"])
-    return Answers(measured=Measured(record, record.table), samples=ordered)
+    return Answers(Measured(record, record.table), samples.sort_values(["prompt_id", "sample"]))
 
 
 def run_block(
@@ -102,9 +84,9 @@ def run_block(
 
     Args:
         answers: The run.
-        changes: What became of each prompt, in the order of ``answers.measured``; None for a
-            baseline, all of whose prompts are needed beside some trial.
-        max_chars: The largest content. What ``extra`` holds goes in whatever it is.
+        changes: Of each prompt, in the order of ``answers.measured``; None for a baseline, all of
+            whose prompts are needed beside some trial.
+        max_chars: The largest content; ``extra`` goes in whatever it is.
         extra: Goes into the block beside the completions.
     """
     run = _Run(answers, changes, extra)
@@ -118,12 +100,6 @@ def run_block(
     return run.between(run.block(0, TEXT_LIMITS[-1]), needed, max_chars)
 
 
-def pack(document: Any) -> str:
-    """Compress a JSON document, the same way each time."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 6, mtime=0)).decode()
-
-
 def trial_block(trial: TrialVerdict) -> str:
     """Return the name of a trial's block."""
     return f"trial-{trial.plan.trial_id}"
@@ -134,74 +110,61 @@ def baseline_block(baseline: str) -> str:
     return f"baseline-{baseline}"
 
 
-def blocks(sweep: SweepTables, *, max_chars: int) -> Iterator[PackedBlock]:
+def blocks(sweep: SweepTables, *, max_chars: int) -> Iterator[Block]:
     """Yield the blocks of a sweep: its prompts, each baseline, each trial with its tables.
 
     Runs are read one at a time and not kept, but for what judging a change needs of baselines.
     """
-    left = max_chars
-    prompts = PackedBlock("prompts", pack(_prompts(sweep)))
-    left -= len(prompts.content)
+    prompts = Block(_pack(_prompts(sweep)), name="prompts")
+    left = max_chars - len(prompts.content)
     yield prompts
-    verdicts = sweep.verdicts
-    names = list(
-        dict.fromkeys(trial.comparison.baseline for trial in verdicts.trials if trial.comparison)
-    )
+    compared = (trial.comparison for trial in sweep.verdicts.trials if trial.comparison)
+    names = list(dict.fromkeys(comparison.baseline for comparison in compared))
     baselines: dict[str, Measured] = {}
     room = int(BASELINE_SHARE * left)
     for index, name in enumerate(names):
         answers = read_answers(read_run(sweep.folder / BASELINES / name))
         baselines[name] = answers.measured
-        share = room // (len(names) - index)
-        found = run_block(answers, None, max_chars=share, extra={})
+        found = run_block(answers, None, max_chars=room // (len(names) - index), extra={})
         room -= len(found.content)
         left -= len(found.content)
-        yield PackedBlock(baseline_block(name), found.content)
-    yield from _trial_blocks(sweep, baselines, left)
-
-
-def _trial_blocks(
-    sweep: SweepTables, baselines: dict[str, Measured], left: int
-) -> Iterator[PackedBlock]:
+        yield found._replace(name=baseline_block(name))
     tables = sweep.by_trial()
     waiting = [trial for trial in sweep.verdicts.trials if trial.plan.trial_id in tables]
     for index, trial in enumerate(waiting):
-        found = trial_tables(tables[trial.plan.trial_id])
-        extra: dict[str, Any] = {"tables": [table._asdict() for table in found]}
-        if trial.result is None:
-            packed = PackedBlock(trial_block(trial), pack(extra))
-        else:
-            share = left // (len(waiting) - index)
-            packed = _answered(sweep, trial, baselines, extra, max_chars=share)
-        left -= len(packed.content)
-        yield packed
+        shown = [table._asdict() for table in trial_tables(tables[trial.plan.trial_id])]
+        share = left // (len(waiting) - index)
+        found = _trial_block(sweep, trial, baselines, {"tables": shown}, max_chars=share)
+        left -= len(found.content)
+        yield found._replace(name=trial_block(trial))
 
 
-def _answered(
+def _pack(document: Any) -> str:
+    """Compress a JSON document, the same way each time."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 6, mtime=0)).decode()
+
+
+def _trial_block(
     sweep: SweepTables,
     trial: TrialVerdict,
-    baselines: dict[str, Measured],
-    extra: dict[str, Any],
+    baselines: Mapping[str, Measured],
+    extra: Mapping[str, Any],
     *,
     max_chars: int,
-) -> PackedBlock:
+) -> Block:
+    if trial.result is None:
+        return Block(_pack(extra))
     answers = read_answers(read_run(sweep.folder / TRIALS / trial.plan.trial_id))
-    changes = _changes(answers, trial, baselines, sweep.verdicts.primary_criterion)
-    found = run_block(answers, changes, max_chars=max_chars, extra=extra)
-    return PackedBlock(trial_block(trial), found.content, found.num_flips_left_out)
-
-
-def _changes(
-    answers: Answers, trial: TrialVerdict, baselines: dict[str, Measured], criterion: str
-) -> list[Change] | None:
-    if trial.comparison is None:
-        return None
-    theirs = baselines[trial.comparison.baseline]
-    return list(prompt_changes(answers.measured, theirs, criterion))
+    changes = None
+    if trial.comparison is not None:
+        theirs = baselines[trial.comparison.baseline]
+        changes = prompt_changes(answers.measured, theirs, sweep.verdicts.primary_criterion)
+    return run_block(answers, changes, max_chars=max_chars, extra=extra)
 
 
 def _prompts(sweep: SweepTables) -> dict[str, Any]:
-    """Return what is shown of each prompt; all trials of a sweep answer the same ones."""
+    """Return what is shown of each prompt; all trials of a sweep have the same ones."""
     finished = next((trial for trial in sweep.verdicts.trials if trial.result is not None), None)
     if finished is None:
         return {}
@@ -226,20 +189,21 @@ class _Run:
     def __init__(
         self, answers: Answers, changes: Sequence[Change] | None, extra: Mapping[str, Any]
     ) -> None:
-        ids = [str(prompt_id) for prompt_id in answers.measured.table.index]
+        measured, samples = answers
+        ids = [str(prompt_id) for prompt_id in measured.table.index]
         self.changes = dict(zip(ids, changes, strict=True)) if changes is not None else {}
         flips = [name for name in ids if name in self.changes and self.changes[name].is_flip]
         self.num_flips = len(flips)
         self.num_needed = len(ids) if changes is None else len(flips)
         """Texts are shortened before one of these is left out."""
-        self.ordered = [*flips, *_in_turns(answers, ids, self.changes)]
+        self.ordered = [*flips, *_in_turns(samples, ids, self.changes)]
         """Prompts in the order in which they are taken."""
-        measures = answers.measured.measures
-        self.extra = {**extra, "components": answers.components, "measures": measures}
+        names = (str(name) for name in samples.columns)
+        components = [name.removeprefix("reward/") for name in names if name.startswith("reward/")]
+        self.extra = {**extra, "components": components, "measures": measured.measures}
         self.samples: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        criteria, components = answers.measured.criteria, answers.components
-        for row in answers.samples.to_dict("records"):
-            sample = _sample(row, criteria, components, measures)
+        for row in samples.to_dict("records"):
+            sample = _sample(row, measured.criteria, components, measured.measures)
             self.samples[str(row["prompt_id"])].append(sample)
 
     def block(self, num_prompts: int, limit: int | None) -> Block:
@@ -251,7 +215,7 @@ class _Run:
             "text_limit": limit,
         }
         answers = {name: self._answer(name, limit) for name in self.ordered[:num_prompts]}
-        content = pack({**self.extra, **facts, "answers": answers})
+        content = _pack({**self.extra, **facts, "answers": answers})
         return Block(content, num_prompts, left_out, limit)
 
     def between(self, fits: Block, fails: Block, max_chars: int) -> Block:
@@ -274,9 +238,7 @@ class _Run:
 
     def _answer(self, name: str, limit: int | None) -> dict[str, Any]:
         change = self.changes.get(name)
-        samples = self.samples[name]
-        if limit is not None:
-            samples = [_shortened_sample(sample, limit) for sample in samples]
+        samples = [_shortened(sample, limit) for sample in self.samples[name]]
         return {"change": change.value if change else "", "samples": samples}
 
 
@@ -286,32 +248,28 @@ def _sample(
     components: Sequence[str],
     measures: Sequence[str],
 ) -> dict[str, Any]:
+    details = json.loads(row.get("details") or "{}")
+    found = [_rounded(row[f"measure/{name}"]) for name in measures]
     return {
         "text": str(row.get("completion", "")),
         "criteria": [name for name in criteria if row[f"criterion/{name}"]],
         "rewards": [_rounded(row[f"reward/{name}"]) for name in components],
-        **(
-            {"measures": [_rounded(row[f"measure/{name}"]) for name in measures]}
-            if measures
-            else {}
-        ),
-        **_details(str(row.get("details") or "")),
+        **({"measures": found} if found else {}),
+        # Marked spans and named scores, see ``Score.details``.
+        **{name: details[name] for name in ("spans", "scores") if details.get(name)},
         "error": str(row.get("error_class", "")),
         "path": str(row.get("error_path", "")),
         "tokens": int(row["num_tokens"]),
-        **{flag: bool(row[flag]) for flag in _FLAGS},
+        "is_truncated": bool(row["is_truncated"]),
+        "is_thinking": bool(row["is_thinking"]),
     }
 
 
-def _details(text: str) -> dict[str, Any]:
-    """Return marked spans and named scores, see ``Score.details``; empty without any."""
-    details = json.loads(text) if text else {}
-    return {name: details[name] for name in _DETAILS if details.get(name)}
-
-
-def _in_turns(answers: Answers, ids: Sequence[str], changes: Mapping[str, Change]) -> list[str]:
+def _in_turns(
+    samples: pd.DataFrame, ids: Sequence[str], changes: Mapping[str, Change]
+) -> list[str]:
     """Order the prompts that did not flip so that every stratum gives its share at any length."""
-    first = answers.samples.drop_duplicates("prompt_id")
+    first = samples.drop_duplicates("prompt_id")
     column = "error_class" if "error_class" in first else "difficulty"
     facts = zip(first["prompt_id"], first["difficulty"], first[column], strict=True)
     classes = {str(name): (str(difficulty), str(found)) for name, difficulty, found in facts}
@@ -328,20 +286,14 @@ def _in_turns(answers: Answers, ids: Sequence[str], changes: Mapping[str, Change
     return [name for _, name in sorted(turns)]
 
 
-def _shortened_sample(sample: dict[str, Any], limit: int) -> dict[str, Any]:
-    """Shorten a sample's text; what was marked in it then no longer lies where it did."""
-    text = _shortened(sample["text"], limit)
-    if text == sample["text"]:
+def _shortened(sample: dict[str, Any], limit: int | None) -> dict[str, Any]:
+    """Shorten a sample's text; spans that were marked in it no longer lie where they did."""
+    text = sample["text"]
+    if limit is None or len(text) <= limit:
         return sample
-    return {name: value for name, value in sample.items() if name != "spans"} | {"text": text}
-
-
-def _shortened(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    head = limit * 3 // 4
-    left_out = len(text) - limit
-    return f"{text[:head]}\n[... {left_out} characters left out ...]\n{text[head - limit :]}"
+    head, left_out = limit * 3 // 4, len(text) - limit
+    short = f"{text[:head]}\n[... {left_out} characters left out ...]\n{text[head - limit :]}"
+    return {name: value for name, value in sample.items() if name != "spans"} | {"text": short}
 
 
 def _rounded(value: float) -> float | None:

@@ -15,10 +15,10 @@ from analysis.records import RunRecord, RunState, SweepRecords
 from analysis.report.answers import RunRows, answer_tables, trial_facts, verdict_tables
 from analysis.report.comparisons import comparison_rows, equal_token_rows
 from analysis.report.controls import control_rows
-from analysis.report.selection import MAX_SERIES, spread
 from analysis.report.training import (
     FAILING_ABOVE_PASSING,
     FLAT_GROUPS,
+    MAX_SERIES,
     curve_tables,
     judge_rows,
     part_rows,
@@ -29,7 +29,7 @@ from analysis.report.training import (
 from analysis.study import Findings, study_findings
 from analysis.study import wording as study_wording
 from analysis.sweep import SweepVerdicts, compared_trials, judge
-from analysis.tables import Row
+from analysis.tables import Row, spread
 from analysis.trials import Comparison, TrialVerdict
 from analysis.wording import HOW_TO_READ
 from strictune.config import load_trial

@@ -27,6 +27,7 @@ from strictune.records import reward_parts
 __all__ = [
     "FAILING_ABOVE_PASSING",
     "FLAT_GROUPS",
+    "MAX_SERIES",
     "Stage",
     "curve_tables",
     "judge_rows",
@@ -40,6 +41,8 @@ __all__ = [
 MIN_STEPS = 5
 """Fewest steps of a span, where there are as many."""
 MAX_SPANS = 24
+MAX_SERIES = 6
+"""Cells whose curves are read and drawn: so many series do marks keep apart."""
 SAME = 1e-9
 MAX_PARTS = 40
 """Those of most groups; names may be as many as prompts."""

@@ -10,7 +10,7 @@ from reported_sweep import Drawing, write_reported_sweep
 
 from analysis.records import RunState
 from analysis.report import NextStep, next_steps, write_report
-from analysis.report.selection import MAX_SERIES
+from analysis.report.training import MAX_SERIES
 from analysis.sweep import SweepVerdicts, sweep_verdicts
 from analysis.trials import TrialVerdict
 from analysis.verdicts import Effect, Verdict, Word

@@ -10,9 +10,10 @@ from reported_sweep import CONSTRUCTS, Drawing, write_control, write_reported_sw
 
 from analysis.records import read_run
 from analysis.report import gather, gathering
+from analysis.report.catalogue import shown_trials
 from analysis.report.gathering import TABLES, SweepTables
-from analysis.report.selection import shown_trials, spread
 from analysis.report.training import curve_tables
+from analysis.tables import spread
 from strictune.errors import SpecError
 
 
