@@ -5,22 +5,12 @@ neither torch nor ray nor trl. ``analysis.figures`` and ``analysis.report`` are 
 are needed, since they take altair with them.
 """
 
-from analysis.compare import (
-    Challenge,
-    RunComparison,
-    best_adapters,
-    challenge,
-    compare_runs,
-    comparison_lines,
-)
+from analysis.compare import best_adapters, challenge, compare_runs, comparison_lines
 from analysis.sweep import SweepVerdicts, sweep_verdicts
-from analysis.wording import HOW_TO_READ, summary_lines, verdict_rows
-from analysis.writing import plain, verdicts_markdown, write_verdicts
+from analysis.tables import plain
+from analysis.wording import summary_lines, verdict_rows, write_verdicts
 
 __all__ = [
-    "HOW_TO_READ",
-    "Challenge",
-    "RunComparison",
     "SweepVerdicts",
     "best_adapters",
     "challenge",
@@ -30,6 +20,5 @@ __all__ = [
     "summary_lines",
     "sweep_verdicts",
     "verdict_rows",
-    "verdicts_markdown",
     "write_verdicts",
 ]

@@ -1,10 +1,12 @@
 """Tables as data: a name, declared columns and rows; how a value reads is its column's format.
 
-Renderers (``writing`` for Markdown, ``report.writing`` for HTML, ``strictune.cli.terminal`` for the
+Renderers (here for Markdown, ``report.writing`` for HTML, ``strictune.cli.terminal`` for the
 terminal) lay out the texts of cells and format nothing themselves.
 """
 
+import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,17 +22,22 @@ __all__ = [
     "Table",
     "bounds",
     "effect_in",
+    "inline_text",
+    "item_lines",
     "number",
     "percent",
     "pivot",
+    "plain",
     "rate_cells",
     "rate_column",
     "rate_in",
     "rate_row",
     "rate_text",
     "shown",
+    "shown_lines",
     "shown_texts",
     "spread",
+    "table_lines",
     "texts",
 ]
 
@@ -38,6 +45,9 @@ Row = dict[str, Any]
 """Column -> value; NaN and None are not measured."""
 
 NOT_MEASURED = "-"
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+"""What may open a tag; ``p < 0.05`` opens none."""
 
 _T = TypeVar("_T")
 
@@ -194,3 +204,50 @@ def percent(share: float, digits: int = 1) -> str:
 def number(value: float) -> str:
     """Return e.g. ``12,345``."""
     return f"{value:,.0f}"
+
+
+def plain(value: Any) -> Any:
+    """Turn dataclasses, models and named tuples into plain objects, and NaN into None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {field.name: plain(getattr(value, field.name)) for field in fields}
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "_asdict"):
+        return {key: plain(item) for key, item in value._asdict().items()}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def table_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return rows, heading -> text, as a Markdown table; no lines without rows."""
+    return _grid(list(rows[0]), [list(row.values()) for row in rows]) if rows else []
+
+
+def shown_lines(shown: Shown) -> list[str]:
+    """Return a table as Markdown, each row on one line."""
+    return _grid(shown.headings, [[cell.text for cell in line] for line in shown.lines])
+
+
+def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return [f"| {' | '.join(map(_cell, line))} |" for line in lines]
+
+
+def item_lines(lines: Iterable[str]) -> list[str]:
+    """Return a Markdown list, each item on one line."""
+    return [f"- {inline_text(line)}" for line in lines]
+
+
+def inline_text(text: str) -> str:
+    """Keep text on one line, and tags in it from being tags: reasons and names are data."""
+    return _TAG.sub("&lt;", " ".join(text.split()))
+
+
+def _cell(text: str) -> str:
+    return inline_text(text).replace("|", "/")

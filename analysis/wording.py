@@ -1,17 +1,31 @@
-"""The verdicts of a sweep as tables and in plain sentences.
+"""The verdicts of a sweep in tables, sentences and files: verdicts.json, verdicts.md, delta.json.
 
 What the command line, the Markdown file and the tracking store show is worded here, once.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from analysis.aa import FalseCalls
 from analysis.differences import MIN_SEEDS
 from analysis.measured import Interval
-from analysis.sweep import CellVerdict, SweepVerdicts
-from analysis.tables import Column, Table, percent, rate_text, texts
+from analysis.sweep import CellVerdict, SweepVerdicts, sweep_verdicts
+from analysis.tables import (
+    Column,
+    Table,
+    inline_text,
+    item_lines,
+    percent,
+    plain,
+    rate_text,
+    table_lines,
+    texts,
+)
 from analysis.trials import LOW_THINK_RATE, TrialResult, TrialVerdict
 from analysis.verdicts import DECIDED, effect_text
+from strictune.records import TRIALS, write_json, write_text
 
 __all__ = [
     "HOW_TO_READ",
@@ -21,10 +35,10 @@ __all__ = [
     "count_sentence",
     "recipe_sentence",
     "summary_lines",
-    "tier_rows",
     "trial_sentences",
     "verdict_rows",
     "verdict_table",
+    "write_verdicts",
 ]
 
 NAMED = 3
@@ -72,10 +86,9 @@ def verdict_table(primary: str, criteria: Sequence[str]) -> Table:
             {"trial": trial.plan.trial_id, **chosen} if trial.result is not None else None
         )
 
-    flips, anything = filters(change="flips"), filters()
     columns = (
-        Column("trial", _name, filters=anything),
-        Column("state", lambda trial: trial.state.word, filters=anything),
+        Column("trial", lambda trial: f"{trial.plan.name}{' (ties)' if trial.ties else ''}"),
+        Column("state", lambda trial: trial.state.word),
         Column(f"{primary} Pass@1", _rate_of(primary), rate_text, filters(criterion=primary)),
         Column(
             "baseline",
@@ -83,8 +96,12 @@ def verdict_table(primary: str, criteria: Sequence[str]) -> Table:
             rate_text,
             filters(criterion=primary, side="baseline"),
         ),
-        Column("delta", lambda trial: trial.verdict.effect, effect_text, flips),
-        Column("verdict", lambda trial: trial.verdict.word or "not compared", str, flips),
+        Column("delta", lambda trial: trial.verdict.effect, effect_text, filters(change="flips")),
+        Column(
+            "verdict",
+            lambda trial: trial.verdict.word or "not compared",
+            filters=filters(change="flips"),
+        ),
         *(
             Column(
                 criterion,
@@ -95,16 +112,15 @@ def verdict_table(primary: str, criteria: Sequence[str]) -> Table:
             for criterion in criteria
             if criterion != primary
         ),
-        Column("think", lambda trial: trial.result, _think_text, anything),
+        Column("think", lambda trial: trial.result, _think_text),
         Column(
             "tokens",
             lambda trial: trial.result and trial.result.completion_tokens_mean,
             "{:.0f}".format,
-            anything,
         ),
-        Column("seconds", lambda trial: trial.seconds, "{:.0f}".format, anything),
+        Column("seconds", lambda trial: trial.seconds, "{:.0f}".format),
     )
-    return Table("verdicts", "Verdicts", columns)
+    return Table("verdicts", "Verdicts", columns, filters())
 
 
 def verdict_rows(verdicts: SweepVerdicts) -> list[dict[str, str]]:
@@ -112,7 +128,7 @@ def verdict_rows(verdicts: SweepVerdicts) -> list[dict[str, str]]:
     return texts(verdict_table(verdicts.primary_criterion, verdicts.criteria), verdicts.trials)
 
 
-def tier_rows(trial: TrialVerdict) -> list[dict[str, str]]:
+def _tier_rows(trial: TrialVerdict) -> list[dict[str, str]]:
     """Return every criterion per difficulty before and after; empty without a comparison."""
     return texts(TIERS, trial.comparison.tiers if trial.comparison is not None else ())
 
@@ -237,10 +253,6 @@ def _why_open(cell: CellVerdict) -> str:
     return f"fewer than {MIN_SEEDS} seeds with a result"
 
 
-def _name(trial: TrialVerdict) -> str:
-    return f"{trial.plan.name} (ties)" if trial.ties else trial.plan.name
-
-
 def _rate_of(criterion: str) -> Callable[[TrialVerdict], Interval | None]:
     return lambda trial: trial.result.rates[criterion] if trial.result else None
 
@@ -248,3 +260,60 @@ def _rate_of(criterion: str) -> Callable[[TrialVerdict], Interval | None]:
 def _think_text(result: TrialResult) -> str:
     mark = " (low)" if result.is_think_rate_low else ""
     return f"{percent(result.think_rate, 0)}{mark}"
+
+
+def write_verdicts(sweep_dir: Path) -> SweepVerdicts:
+    """Judge a sweep and write the result into its folder; what was there is replaced.
+
+    A trial without a difference has no ``delta.json``; one from an earlier look is removed.
+
+    Raises:
+        StorageError: ``plan.json`` is missing or cannot be understood.
+    """
+    verdicts = sweep_verdicts(sweep_dir)
+    write_json(sweep_dir / "verdicts.json", plain(verdicts))
+    write_text(sweep_dir / "verdicts.md", _verdicts_markdown(verdicts))
+    for trial in verdicts.trials:
+        path = sweep_dir / TRIALS / trial.plan.trial_id / "delta.json"
+        delta = _delta_document(trial, primary_criterion=verdicts.primary_criterion)
+        if delta is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_json(path, delta)
+    return verdicts
+
+
+def _delta_document(trial: TrialVerdict, *, primary_criterion: str) -> dict[str, Any] | None:
+    """Return what ``delta.json`` says of a trial; None where there is no difference."""
+    found, word = trial.verdict.effect, trial.verdict.word
+    if found is None:
+        return None
+    key = f"delta/{primary_criterion}/pass_at_1_pp"
+    metrics = {key: found.estimate_pp, f"{key}_lo": found.low_pp, f"{key}_hi": found.high_pp}
+    return {
+        "metrics": {name: value for name, value in metrics.items() if not math.isnan(value)},
+        "verdict": None if word is None else word.value,
+        "text": trial.verdict.text,
+    }
+
+
+def _verdicts_markdown(verdicts: SweepVerdicts) -> str:
+    """Return the sweep's page: table, sentences, tiers, and how to read them."""
+    tiers: list[str] = []
+    for trial in verdicts.trials:
+        if rows := _tier_rows(trial):
+            title = f"### {inline_text(trial.plan.name)}"
+            tiers += [*([""] if tiers else []), title, "", *table_lines(rows)]
+    sections = [
+        (
+            f"# {inline_text(verdicts.sweep)}",
+            [count_sentence(verdicts), "", *table_lines(verdict_rows(verdicts))],
+        ),
+        ("## Trials", item_lines(line for t in verdicts.trials for line in trial_sentences(t))),
+        ("## Cells", item_lines(cell_sentences(verdicts))),
+        ("## Contrasts", item_lines(contrast_sentences(verdicts))),
+        ("## By difficulty", tiers),
+        ("## How to read this", item_lines(HOW_TO_READ)),
+    ]
+    lines = [line for title, body in sections if body for line in (title, "", *body, "")]
+    return "\n".join(lines).rstrip() + "\n"

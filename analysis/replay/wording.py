@@ -6,8 +6,7 @@ from typing import Any
 
 from analysis.replay.matrices import Cell, SweepMatrices
 from analysis.replay.measures import DEFAULT, MEASURES, NUM_PHASES
-from analysis.tables import NOT_MEASURED
-from analysis.writing import plain
+from analysis.tables import NOT_MEASURED, plain
 
 __all__ = [
     "component_rows",

@@ -22,8 +22,8 @@ from analysis.report.document import Block, Section, report_sections
 from analysis.report.gathering import OnPhase, SweepTables, gather, silent
 from analysis.report.next_steps import NextStep, next_steps
 from analysis.sweep import SweepVerdicts
+from analysis.tables import inline_text, item_lines, plain, shown_lines
 from analysis.wording import count_sentence, recipe_sentence
-from analysis.writing import inline_text, item_lines, plain, shown_lines
 from strictune.records import STUDIES, replacing, write_text
 
 __all__ = [

@@ -18,7 +18,7 @@ from analysis.study.wording import (
     study_sections,
     winner_sentences,
 )
-from analysis.writing import inline_text, item_lines, plain, table_lines
+from analysis.tables import inline_text, item_lines, plain, table_lines
 from strictune.records import write_text
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.writing import inline_text, item_lines, table_lines
+from analysis.tables import inline_text, item_lines, table_lines
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from analysis.wording import (
     summary_lines,
     trial_sentences,
     verdict_rows,
+    write_verdicts,
 )
-from analysis.writing import write_verdicts
 from strictune.errors import StorageError
 
 

@@ -87,7 +87,7 @@ def execute(args: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
     # The scorer is one task's; pandas and scipy take a second to import.
     from analysis import audit as audits
-    from analysis.writing import plain
+    from analysis.tables import plain
     from trainables.tasks import load_task
     from trainables.tasks.strict_json.audited import audited_rows, read_training
     from trainables.tasks.strict_json.settings import StrictJsonSettings
