@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from analysis.differences import MIN_SEEDS
 from analysis.records import RunState
-from analysis.sweep import CellVerdict, ContrastVerdict, SweepVerdicts
+from analysis.sweep import ContrastVerdict, SweepVerdicts
 from analysis.trials import TrialVerdict
 from analysis.verdicts import DECIDED, Verdict, Word
 from analysis.wording import NAMED
@@ -34,13 +34,6 @@ class NextStep(NamedTuple):
     command: str | None = None
 
 
-class _Judged(NamedTuple):
-    """A planned comparison, whatever it is of."""
-
-    name: str
-    verdict: Verdict
-
-
 def next_steps(
     verdicts: SweepVerdicts,
     folder: Path,
@@ -49,7 +42,7 @@ def next_steps(
     failing_above: Mapping[str, float] | None = None,
     is_search: bool = False,
 ) -> list[NextStep]:
-    """Say what to do next.
+    """Return what to do next.
 
     Args:
         verdicts: The sweep's.
@@ -64,7 +57,11 @@ def next_steps(
         *_unreadable(verdicts),
         *_without_signal(flat_groups or {}),
         *_mispaid(failing_above or {}, verdicts.primary_criterion),
-        *_deciding(verdicts, folder, is_search=is_search),
+        *_measured_apart(verdicts),
+        *_few_seeds(verdicts, folder, is_search=is_search),
+        *_of_one_family(verdicts),
+        *_wide_trials(verdicts),
+        *_wide_recipes(verdicts),
         *_worse(verdicts),
         *_better(verdicts, folder),
     ]
@@ -73,23 +70,24 @@ def next_steps(
 
 def _missing(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
     counts = verdicts.states
-    is_open = counts[RunState.PENDING] + counts[RunState.RUNNING]
+    num_open = counts[RunState.PENDING] + counts[RunState.RUNNING]
     lost = [trial for trial in verdicts.trials if trial.state in (RunState.FAILED, RunState.KILLED)]
+    resume = _run_command(verdicts, folder, "--resume")
     if not verdicts.trials:
         yield NextStep(
             "The study has not come to its confirmation, so nothing is decided. If nothing runs "
             "the sweep, go on with it; then make this report again.",
-            _run_command(verdicts, folder, "--resume"),
+            resume,
         )
-    if is_open:
+    if num_open:
         yield NextStep(
-            f"{_count(is_open, 'trial')} of {len(verdicts.trials)} {_verb(is_open, 'has', 'have')} "
+            f"{_count(num_open)} of {len(verdicts.trials)} {_verb(num_open, 'has', 'have')} "
             "not ended. If nothing runs the sweep, go on with it; then make this report again.",
-            _run_command(verdicts, folder, "--resume"),
+            resume,
         )
     if lost:
         yield NextStep(
-            f"{_count(len(lost), 'trial')} did not finish: {_reasons(lost)}. Run again what can be "
+            f"{_count(len(lost))} did not finish: {_reasons(lost)}. Run again what can be "
             "mended: a missing trial keeps its place among the planned comparisons and makes the "
             "others harder to decide.",
             _run_command(verdicts, folder, "--resume", "--retry"),
@@ -98,14 +96,14 @@ def _missing(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
     alone = [trial for trial in finished if trial.comparison is None]
     if alone:
         yield NextStep(
-            f"{_count(len(alone), 'trial')} finished but cannot be compared: {_reasons(alone)}. "
+            f"{_count(len(alone))} finished but cannot be compared: {_reasons(alone)}. "
             "Resuming the sweep measures baselines that are missing.",
-            _run_command(verdicts, folder, "--resume"),
+            resume,
         )
 
 
 def _out_of_reach(verdicts: SweepVerdicts) -> Iterator[NextStep]:
-    """Say so where nobody, trained or not, ever reaches the primary criterion."""
+    """Look for a primary criterion that nobody, trained or not, ever reaches."""
     finished = [trial for trial in verdicts.trials if trial.result is not None]
     missed = [
         criterion
@@ -135,11 +133,10 @@ def _reaches(trial: TrialVerdict, criterion: str) -> bool:
 
 
 def _unreadable(verdicts: SweepVerdicts) -> Iterator[NextStep]:
-    finished = [trial for trial in verdicts.trials if trial.result is not None]
-    lazy = [trial for trial in finished if trial.result and trial.result.is_think_rate_low]
+    lazy = [t for t in verdicts.trials if t.result is not None and t.result.is_think_rate_low]
     if lazy:
         yield NextStep(
-            f"{_trial_names(lazy)} {_verb(len(lazy), 'was', 'were')} asked to think and "
+            f"{_names(lazy)} {_verb(len(lazy), 'was', 'were')} asked to think and "
             "mostly did not. Read them as trials without thinking; a model that cannot "
             "write a think block has to be shown some before a reward can strengthen them."
         )
@@ -147,16 +144,20 @@ def _unreadable(verdicts: SweepVerdicts) -> Iterator[NextStep]:
     if tied:
         parts = sorted({part for trial in tied for part in trial.ties})
         yield NextStep(
-            f"{_trial_names(tied)} put no weight on {', '.join(parts)}. Give it some, unless that "
+            f"{_names(tied)} put no weight on {', '.join(parts)}. Give it some, unless that "
             "is what the sweep is about: without it training cannot tell some wrong answers from "
             "right ones."
         )
-    cut = [trial for trial in finished if trial.result and _truncated(trial) > MANY_TRUNCATED]
-    if cut:
-        worst = max(_truncated(trial) for trial in cut)
+    shares = {
+        trial.plan.trial_id: trial.result.truncated_frac
+        for trial in verdicts.trials
+        if trial.result is not None and trial.result.truncated_frac > MANY_TRUNCATED
+    }
+    if shares:
+        cut = [trial for trial in verdicts.trials if trial.plan.trial_id in shares]
         yield NextStep(
-            f"Up to {worst:.0%} of the completions of {_trial_names(cut)} reach the token limit. "
-            "Raise evaluation.max_new_tokens, so that the limit is not what is measured."
+            f"Up to {max(shares.values()):.0%} of the completions of {_names(cut)} reach the token "
+            "limit. Raise evaluation.max_new_tokens, so that the limit is not what is measured."
         )
 
 
@@ -181,113 +182,29 @@ def _mispaid(failing_above: Mapping[str, float], criterion: str) -> Iterator[Nex
         )
 
 
-def _worse(verdicts: SweepVerdicts) -> Iterator[NextStep]:
-    worse = [trial for trial in verdicts.trials if trial.verdict.word is Word.WORSE]
-    if worse:
-        yield NextStep(
-            f"{_trial_names(worse)} ended worse than untrained. Read the regressed prompts in the "
-            "completion browser and compare their error classes before training it again: a "
-            "lower learning_rate or fewer steps is the usual remedy."
-        )
-
-
-def _better(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
-    cells = [cell for cell in verdicts.cells if cell.verdict.word is Word.BETTER]
-    trials = [trial for trial in verdicts.trials if trial.verdict.word is Word.BETTER]
-    if not trials:
-        return
-    best = max(trials, key=lambda t: t.verdict.effect.estimate_pp if t.verdict.effect else 0.0)
-    holds = _verb(len(cells), "holds", "hold")
-    confirmed = f" {_cell_names(cells)} {holds} over seeds." if cells else ""
-    yield NextStep(
-        f"{_trial_names(trials)} ended better than untrained.{confirmed} The gain is measured on "
-        "the task's own prompts: try the adapter of the one that gained most on prompts of yours.",
-        shlex.join(
-            [
-                "strictune",
-                "evaluate",
-                "--model",
-                best.plan.model,
-                "--adapter",
-                str(folder / "trials" / best.plan.trial_id / "adapter" / "final"),
-                "--suite",
-                "YOURS.jsonl",
-                *(["--thinking"] if best.plan.thinking else []),
-            ]
-        ),
-    )
-
-
-def _truncated(trial: TrialVerdict) -> float:
-    return trial.result.truncated_frac if trial.result else 0.0
-
-
-def _reasons(trials: Sequence[TrialVerdict]) -> str:
-    reasons = sorted({str(trial.reason).rstrip(".") for trial in trials})
-    return "; ".join(reasons[:NAMED]) + ("; ..." if len(reasons) > NAMED else "")
-
-
-def _verb(number: int, one: str, many: str) -> str:
-    return one if number == 1 else many
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _deciding(verdicts: SweepVerdicts, folder: Path, *, is_search: bool) -> Iterator[NextStep]:
-    """Say what would decide what finished trials leave open."""
-    yield from _measured_apart(verdicts)
-    yield from _few_seeds(verdicts, folder, is_search=is_search)
-    yield from _of_one_family(verdicts)
-    yield from _wide_trials(verdicts)
-    yield from _wide_recipes(verdicts)
-
-
-def _closing_step(verdicts: SweepVerdicts) -> NextStep:
-    """Say how things stand where no rule asks for anything."""
-    judged = [
-        *(_Judged(trial.plan.name, trial.verdict) for trial in verdicts.trials),
-        *_recipes(verdicts),
-    ]
-    is_open = [one.name for one in judged if one.verdict.word not in DECIDED]
-    if not is_open:
-        return NextStep("Nothing is left open: every planned comparison is decided.")
-    return NextStep(
-        f"{_listed(is_open, 'comparisons')} {_verb(len(is_open), 'is', 'are')} undecided, "
-        f"although a difference of {WANTED_PP:.0f} points would have been found in "
-        "four of five cases. More seeds and more prompts are worth their time only where a "
-        "smaller one matters."
-    )
-
-
 def _measured_apart(verdicts: SweepVerdicts) -> Iterator[NextStep]:
-    """Name what cannot be judged although its trials have results: they do not fit together.
-
-    Where results are missing another rule says so, and only they are missing.
-    """
+    """Name what cannot be judged although its trials have results: they do not fit together."""
     compared = {trial.plan.cell for trial in verdicts.trials if trial.comparison is not None}
     finished = {trial.plan.cell for trial in verdicts.trials if trial.result is not None}
-    apart = [
-        _Judged(cell.cell, cell.verdict)
+    apart = {
+        cell.cell: cell.verdict
         for cell in verdicts.cells
         if cell.verdict.effect is None and cell.cell in compared
-    ]
-    apart += [
-        _contrast(contrast)
+    } | {
+        _contrast_name(contrast): contrast.verdict
         for contrast in verdicts.contrasts
         if contrast.verdict.effect is None and {contrast.cell, contrast.against_cell} <= finished
-    ]
+    }
     if apart:
         yield NextStep(
-            f"{_listed([one.name for one in apart], 'comparisons')}: {apart[-1].verdict.text} What "
+            f"{_listed(list(apart), 'comparisons')}: {list(apart.values())[-1].text} What "
             "was measured in different ways is not put together. Run the sweep with another --out, "
             "where all of it is measured alike."
         )
 
 
 def _few_seeds(verdicts: SweepVerdicts, folder: Path, *, is_search: bool) -> Iterator[NextStep]:
-    few = [cell for cell in verdicts.cells if cell.seed_rates and cell.num_planned < MIN_SEEDS]
+    few = [cell.cell for cell in verdicts.cells if cell.seed_rates and cell.num_planned < MIN_SEEDS]
     if not few:
         return
     seeds = sorted({trial.plan.seed for trial in verdicts.trials})
@@ -297,7 +214,7 @@ def _few_seeds(verdicts: SweepVerdicts, folder: Path, *, is_search: bool) -> Ite
     while len(seeds) < MIN_SEEDS:
         seeds.append(next(fresh))
     yield NextStep(
-        f"{_cell_names(few)} {_verb(len(few), 'has', 'have')} fewer than {MIN_SEEDS} seeds. "
+        f"{_listed(few, 'cells')} {_verb(len(few), 'has', 'have')} fewer than {MIN_SEEDS} seeds. "
         "What helped may have been luck of one run: train more seeds, and the report says what "
         "the recipe gives. Trials that have finished are kept.",
         _run_command(verdicts, folder, "--set", f"{key}={seeds}".replace(" ", ""), "--resume"),
@@ -312,38 +229,36 @@ def _of_one_family(verdicts: SweepVerdicts) -> Iterator[NextStep]:
     ]
     if alone:
         yield NextStep(
-            f"All prompts of {_trial_names(alone)} belong to one family, which shows nothing about "
+            f"All prompts of {_names(alone)} belong to one family, which shows nothing about "
             "others, so that no number of seeds decides. Evaluate on prompts of several families."
         )
 
 
 def _wide_trials(verdicts: SweepVerdicts) -> Iterator[NextStep]:
-    unclear = [
-        trial
+    wide = [
+        (detectable, trial.result, trial)
         for trial in verdicts.trials
-        if trial.result is not None and _wide_pp(trial.verdict) is not None
+        if trial.result is not None and (detectable := _wide_pp(trial.verdict)) is not None
     ]
-    if not unclear:
+    if not wide:
         return
-    widest = max(unclear, key=lambda trial: _wide_pp(trial.verdict) or 0.0)
-    detectable, result = _wide_pp(widest.verdict), widest.result
-    assert detectable is not None and result is not None
+    detectable, result, _ = max(wide, key=lambda found: found[0])
     factor = (detectable / WANTED_PP) ** 2
     more = f"about {factor:.1f} times as many prompts, of as many new families"
     if math.isinf(factor):
         more = "many more prompts, of new families"
     yield NextStep(
-        f"{_trial_names(unclear)} {_verb(len(unclear), 'shows', 'show')} no clear difference, and "
-        f"this design sees {_below(detectable)}. To see {WANTED_PP:.0f} points, evaluate on {more} "
-        f"(now {result.num_prompts} prompts of {result.num_families} families)."
+        f"{_names([trial for *_, trial in wide])} {_verb(len(wide), 'shows', 'show')} no clear "
+        f"difference, and this design sees {_below(detectable)}. To see {WANTED_PP:.0f} points, "
+        f"evaluate on {more} (now {result.num_prompts} prompts of {result.num_families} families)."
     )
 
 
 def _wide_recipes(verdicts: SweepVerdicts) -> Iterator[NextStep]:
     wide = {
-        one.name: detectable
-        for one in _recipes(verdicts)
-        if (detectable := _wide_pp(one.verdict)) is not None
+        name: detectable
+        for name, verdict in _recipes(verdicts)
+        if (detectable := _wide_pp(verdict)) is not None
     }
     if wide:
         yield NextStep(
@@ -352,6 +267,49 @@ def _wide_recipes(verdicts: SweepVerdicts) -> Iterator[NextStep]:
             "Train more seeds where seeds differ much, and evaluate on more prompts of new "
             "families where they agree."
         )
+
+
+def _worse(verdicts: SweepVerdicts) -> Iterator[NextStep]:
+    worse = [trial for trial in verdicts.trials if trial.verdict.word is Word.WORSE]
+    if worse:
+        yield NextStep(
+            f"{_names(worse)} ended worse than untrained. Read the regressed prompts in the "
+            "completion browser and compare their error classes before training it again: a "
+            "lower learning_rate or fewer steps is the usual remedy."
+        )
+
+
+def _better(verdicts: SweepVerdicts, folder: Path) -> Iterator[NextStep]:
+    cells = [cell.cell for cell in verdicts.cells if cell.verdict.word is Word.BETTER]
+    trials = [trial for trial in verdicts.trials if trial.verdict.word is Word.BETTER]
+    if not trials:
+        return
+    best = max(trials, key=lambda t: t.verdict.effect.estimate_pp if t.verdict.effect else 0.0)
+    holds = _verb(len(cells), "holds", "hold")
+    confirmed = f" {_listed(cells, 'cells')} {holds} over seeds." if cells else ""
+    adapter = folder / "trials" / best.plan.trial_id / "adapter" / "final"
+    parts = ["strictune", "evaluate", "--model", best.plan.model, "--adapter", str(adapter)]
+    parts += ["--suite", "YOURS.jsonl", *(["--thinking"] if best.plan.thinking else [])]
+    yield NextStep(
+        f"{_names(trials)} ended better than untrained.{confirmed} The gain is measured on "
+        "the task's own prompts: try the adapter of the one that gained most on prompts of yours.",
+        shlex.join(parts),
+    )
+
+
+def _closing_step(verdicts: SweepVerdicts) -> NextStep:
+    """Describe a sweep for which no rule asks for anything."""
+    judged = [(trial.plan.name, trial.verdict) for trial in verdicts.trials]
+    judged += _recipes(verdicts)
+    is_open = [name for name, verdict in judged if verdict.word not in DECIDED]
+    if not is_open:
+        return NextStep("Nothing is left open: every planned comparison is decided.")
+    return NextStep(
+        f"{_listed(is_open, 'comparisons')} {_verb(len(is_open), 'is', 'are')} undecided, "
+        f"although a difference of {WANTED_PP:.0f} points would have been found in "
+        "four of five cases. More seeds and more prompts are worth their time only where a "
+        "smaller one matters."
+    )
 
 
 def _wide_pp(verdict: Verdict) -> float | None:
@@ -366,29 +324,36 @@ def _below(detectable_pp: float) -> str:
     return "none at all" if math.isinf(detectable_pp) else f"none below {detectable_pp:.1f} points"
 
 
-def _recipes(verdicts: SweepVerdicts) -> Iterator[_Judged]:
-    yield from (_Judged(cell.cell, cell.verdict) for cell in verdicts.cells)
-    yield from map(_contrast, verdicts.contrasts)
+def _recipes(verdicts: SweepVerdicts) -> list[tuple[str, Verdict]]:
+    cells = [(cell.cell, cell.verdict) for cell in verdicts.cells]
+    return cells + [(_contrast_name(found), found.verdict) for found in verdicts.contrasts]
 
 
-def _contrast(contrast: ContrastVerdict) -> _Judged:
-    name = f"{contrast.level} against {contrast.against_level} ({contrast.cell})"
-    return _Judged(name, contrast.verdict)
+def _contrast_name(contrast: ContrastVerdict) -> str:
+    return f"{contrast.level} against {contrast.against_level} ({contrast.cell})"
 
 
-def _trial_names(trials: Sequence[TrialVerdict]) -> str:
+def _names(trials: Sequence[TrialVerdict]) -> str:
     """Return e.g. ``tiny · think · standard · seed 0``, or ``12 trials``."""
     return _listed([trial.plan.name for trial in trials], "trials")
-
-
-def _cell_names(cells: Sequence[CellVerdict]) -> str:
-    """Return e.g. ``tiny · think · standard``, or ``4 cells``."""
-    return _listed([cell.cell for cell in cells], "cells")
 
 
 def _listed(names: Sequence[str], what: str) -> str:
     """Return the names, or how many there are."""
     return ", ".join(names) if len(names) <= NAMED else f"{len(names)} {what}"
+
+
+def _reasons(trials: Sequence[TrialVerdict]) -> str:
+    reasons = sorted({str(trial.reason).rstrip(".") for trial in trials})
+    return "; ".join(reasons[:NAMED]) + ("; ..." if len(reasons) > NAMED else "")
+
+
+def _verb(number: int, one: str, many: str) -> str:
+    return one if number == 1 else many
+
+
+def _count(number: int) -> str:
+    return f"{number} {_verb(number, 'trial', 'trials')}"
 
 
 def _run_command(verdicts: SweepVerdicts, folder: Path, *options: str) -> str | None:

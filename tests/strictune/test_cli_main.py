@@ -8,9 +8,10 @@ import pytest
 import yaml
 from command_line import HEAVY, ROOT, imported_by, refusal, run_python
 
-from strictune import __version__, cli
+from strictune import __version__
 from strictune.cli import VERBS, main, make_parser
 from strictune.cli import run as run_verb
+from strictune.cli.terminal import print_json
 
 QUICKSTART = str(ROOT / "search_spaces" / "quickstart.yaml")
 UNHELPFUL = HEAVY | {"pydantic", "pandas", "scipy", "altair", "sqlalchemy", "strictune.config"}
@@ -184,12 +185,13 @@ def test_errors_with_characters_that_a_terminal_cannot_show_are_one_message() ->
     assert done.stderr.startswith("error: ?.yaml: ")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
 def test_documents_keep_characters_of_every_kind(
+    encoding: str,
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    sys.stdout.reconfigure(encoding="latin-1")  # type: ignore[union-attr]
-    cli._escape_in_json()
-    sys.stdout.write(json.dumps({"text": "é · \U0001f600 \ud83d"}, ensure_ascii=False))
+    sys.stdout.reconfigure(encoding=encoding)  # type: ignore[union-attr]
+    print_json({"text": "é · \U0001f600 \ud83d"})
     sys.stdout.flush()
     shown = capsysbinary.readouterr().out
     assert json.loads(shown) == {"text": "é · \U0001f600 \ud83d"}

@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 from cost_fakes import a_cost, a_probe, trials_of
 
-from strictune.actual import read_trial_cost
 from strictune.config import dump_yaml
-from strictune.cost_cache import HEAP_GROWTH, MAX_TRIALS, CostCache, KnownCosts
+from strictune.cost_cache import (
+    HEAP_GROWTH,
+    MAX_TRIALS,
+    CostCache,
+    KnownCosts,
+    read_trial_cost,
+)
 from strictune.packing import Peak
 from trainables.devices import cpu_name
 

@@ -204,17 +204,6 @@ def test_a_mirror_that_was_killed_leaves_nothing_in_the_way(sweep: FakeSweep) ->
     assert run.info.status == "FINISHED"
 
 
-def test_a_lost_identity_is_found_again_by_what_was_copied(sweep: FakeSweep) -> None:
-    trial = sweep.trial()
-    trial.log([1, 2])
-    trial.end()
-    replay(sweep.path, sweep.uri)
-    (sweep.path / "tracking.json").unlink()
-    again = replay(sweep.path, sweep.uri)
-    assert (again.num_runs, again.num_points) == (2, 0)
-    assert len(StoredRuns(sweep.uri).all()) == 2
-
-
 def test_a_sweep_started_anew_in_an_emptied_folder_is_another_one(sweep: FakeSweep) -> None:
     trial = sweep.trial()
     trial.log([1, 2])

@@ -6,10 +6,8 @@ exit code: 0 done, 1 some trials failed, 2 bad input or a file that cannot be us
 """
 
 import argparse
-import codecs
 import importlib
 import io
-import json
 import logging
 import os
 import sys
@@ -117,7 +115,6 @@ VERBS = (
 
 EXIT_FAILED_TRIALS = 1
 EXIT_BAD_INPUT = 2
-_AS_IN_JSON = "strictune.as_in_json"
 EXIT_INTERRUPTED = 130
 """128 and the number of SIGINT, as shells have it."""
 
@@ -127,8 +124,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     _replace_unencodable()
     parser = make_parser()
     args = parser.parse_args(argv)
-    if getattr(args, "json", False):
-        _escape_in_json()
     if args.execute is None:
         parser.print_help()
         return EXIT_BAD_INPUT
@@ -158,23 +153,6 @@ def _replace_unencodable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-
-
-def _escape_in_json() -> None:
-    """Write what standard output cannot encode as JSON escapes, so that documents lose nothing.
-
-    JSON is UTF-8: in another encoding all but ASCII is escaped.
-    """
-    codecs.register_error(_AS_IN_JSON, _as_in_json)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
-        sys.stdout.reconfigure(encoding=None if is_utf8 else "ascii", errors=_AS_IN_JSON)
-
-
-def _as_in_json(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def _print_error(text: str) -> None:

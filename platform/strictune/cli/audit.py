@@ -2,13 +2,12 @@
 
 import argparse
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from strictune.cli.terminal import table_console, text_table
+from strictune.cli.terminal import print_json, table_console, text_table
 from strictune.errors import SpecError
 
 __all__ = ["configure", "execute"]
@@ -124,7 +123,7 @@ def execute(args: argparse.Namespace) -> int:
         )
         audit = audits.audit_arms(arms, criterion=criterion, contrast_columns=args.contrast)
     if args.json:
-        print(json.dumps(plain(audit), indent=2, ensure_ascii=False))
+        print_json(plain(audit))
         return 0
     console = table_console()
     for title, table in audits.audit_tables(audit).items():

@@ -1,10 +1,9 @@
 """``strictune compare``: one paired comparison of two runs."""
 
 import argparse
-import json
 from pathlib import Path
 
-from strictune.cli.terminal import table_console, text_table
+from strictune.cli.terminal import print_json, table_console, text_table
 
 __all__ = ["configure", "execute"]
 
@@ -36,7 +35,7 @@ def execute(args: argparse.Namespace) -> int:
 
     compared = compare_runs(args.ours, args.theirs, args.criterion, across=args.across)
     if args.json:
-        print(json.dumps(plain(compared), indent=2, ensure_ascii=False))
+        print_json(plain(compared))
     else:
         print("\n".join(comparison_lines(compared)))
         if compared.fields:

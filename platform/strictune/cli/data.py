@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from strictune.cli.arguments import spec_from_options
-from strictune.cli.terminal import shown_progress, table_console
+from strictune.cli.terminal import print_json, shown_progress, table_console
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _inspect(args: argparse.Namespace) -> int:
         token_counters={model: _token_counter(model, task) for model in args.tokenizers},
     )
     if args.json:
-        print(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
+        print_json(asdict(summary))
     else:
         _print_summary(summary)
     return 0

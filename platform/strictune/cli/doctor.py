@@ -1,7 +1,6 @@
 """``strictune doctor``: what works on this machine, and the cure for what does not."""
 
 import argparse
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from strictune.cli.terminal import table_console
+from strictune.cli.terminal import print_json, table_console
 from strictune.doctor import CHECKS, Finding, Place, examine
 
 __all__ = ["configure", "doctor_document", "execute"]
@@ -47,7 +46,7 @@ def execute(args: argparse.Namespace) -> int:
             if not args.json:
                 _print_finding(console, finding)
     if args.json:
-        print(json.dumps(doctor_document(findings), indent=2, ensure_ascii=False))
+        print_json(doctor_document(findings))
     else:
         console.print(_summary(findings))
     return EXIT_BROKEN if any(finding.status == "broken" for finding in findings) else 0

@@ -1,12 +1,11 @@
 """``strictune evaluate``: the scoring ladder for any model on any suite."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strictune.cli.arguments import spec_from_options
-from strictune.cli.terminal import shown_progress, table_console, text_table
+from strictune.cli.terminal import print_json, shown_progress, table_console, text_table
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ def execute(args: argparse.Namespace) -> int:
         raise SpecError(str(error)) from error
     measured = measure(read_run(folder.resolve()))
     if args.json:
-        print(json.dumps(_document(folder, evaluation, measured), indent=2))
+        print_json(_document(folder, evaluation, measured))
     else:
         _print_summary(evaluation, measured)
         print(f"results: {folder}")

@@ -5,13 +5,12 @@ beside its baselines and its trained arms in the report.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from strictune.cli.arguments import sweep_folder
-from strictune.cli.terminal import shown_progress, table_console, text_table
+from strictune.cli.terminal import print_json, shown_progress, table_console, text_table
 from strictune.config import TrialSpec, load_trial
 from strictune.errors import SpecError, TrialError
 from strictune.records import CONTROLS
@@ -53,7 +52,7 @@ def evaluate_sweep(args: argparse.Namespace, given: Sequence[str]) -> int:
             raise SpecError(str(error)) from error
         found.append(_document(trial, control))
     if args.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
         return 0
     title = "untrained, under the grammar of each prompt's answers"
     table_console().print(text_table(title, list(map(_row, found)), num_left=2))

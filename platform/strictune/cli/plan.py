@@ -1,7 +1,6 @@
 """``strictune plan``: the cells and trials of a sweep and what they cost; starts nothing."""
 
 import argparse
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from strictune.cli.arguments import add_sweep_options
-from strictune.cli.terminal import shown_progress, table_console
+from strictune.cli.terminal import print_json, shown_progress, table_console
 from strictune.hardware import this_machine
 from strictune.packing import Gpu, Machine
 
@@ -71,7 +70,7 @@ def execute(args: argparse.Namespace) -> int:
             "warnings": warnings,
             "warm_start": begins,
         }
-        print(json.dumps(plan | shares, indent=2, ensure_ascii=False))
+        print_json(plan | shares)
     else:
         _print_tables(plan, costs, search=search_sentence(sweep))
         for found in budgets:

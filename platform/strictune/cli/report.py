@@ -1,11 +1,11 @@
 """``strictune report``: tables, figures, verdicts and completions as HTML and Markdown."""
 
 import argparse
-import json
 
 from rich.console import Console
 
 from strictune.cli.arguments import add_sweep_folder, sweep_folder
+from strictune.cli.terminal import print_json
 
 __all__ = ["configure", "execute"]
 
@@ -26,7 +26,7 @@ def execute(args: argparse.Namespace) -> int:
     with Console(stderr=True).status("reading the sweep") as status:
         report = write_report(folder, on_phase=status.update)
     if args.json:
-        print(json.dumps(report_document(report), indent=2, ensure_ascii=False))
+        print_json(report_document(report))
         return 0
     print(f"{report.html}: {report.html_bytes / 1e6:.1f} MB, {report.num_figures} figures")
     print(report.markdown)

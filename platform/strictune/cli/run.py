@@ -1,7 +1,6 @@
 """``strictune run``: start or resume a sweep, and say what helped."""
 
 import argparse
-import json
 import logging
 import os
 import shlex
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO
 
 from strictune.cli.arguments import add_sweep_options
-from strictune.cli.terminal import shown_progress
+from strictune.cli.terminal import print_json, shown_progress
 from strictune.errors import SpecError
 
 if TYPE_CHECKING:
@@ -151,8 +150,7 @@ def _run(
 ) -> _Ran:
     from analysis import write_verdicts
     from analysis.study import write_findings
-    from strictune.actual import remember_costs
-    from strictune.cost_cache import CostCache
+    from strictune.cost_cache import CostCache, remember_costs
     from strictune.launch.search import run_search
     from strictune.launch.sweep import run_sweep
     from strictune.tracking import Mirror, MirrorThread
@@ -196,7 +194,7 @@ def _show(
         document = closing_document(ran.verdicts, costs, ran.end, seconds=ran.seconds)
         if ran.findings is not None:
             document["findings"] = findings_document(ran.findings)
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
         return
     print_verdicts(ran.verdicts)
     for line in findings_lines(ran.findings) if ran.findings is not None else ():

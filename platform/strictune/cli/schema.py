@@ -1,7 +1,8 @@
 """``strictune schema``: the JSON Schema of sweep files, so that editors complete them."""
 
 import argparse
-import json
+
+from strictune.cli.terminal import print_json
 
 __all__ = ["configure", "execute"]
 
@@ -17,5 +18,5 @@ def execute(args: argparse.Namespace) -> int:
     from strictune.config import SweepSpec
 
     schema = {"$schema": DIALECT, **SweepSpec.model_json_schema()}
-    print(json.dumps(schema, indent=2))
+    print_json(schema)
     return 0

@@ -1,7 +1,6 @@
 """``strictune score``: the ladder and the rewards of recorded completions."""
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from strictune.cli.terminal import shown_progress, table_console
+from strictune.cli.terminal import print_json, shown_progress, table_console
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def execute(args: argparse.Namespace) -> int:
     groups = {name: tally.document() for name, tally in scores.by_group.items()}
     if args.json:
         by = {} if args.by is None else {"by": {args.by: groups}}
-        print(json.dumps(document | by, indent=2, ensure_ascii=False))
+        print_json(document | by)
     else:
         _print_tables({**groups, "all": document}, by=args.by or "")
     return 0

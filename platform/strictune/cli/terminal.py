@@ -1,5 +1,7 @@
-"""Tables and progress for the terminal, and for pipes, which have no width."""
+"""Tables, JSON and progress for the terminal, and for pipes, which have no width."""
 
+import codecs
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +11,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["shown_progress", "table_console", "text_table"]
+__all__ = ["print_json", "shown_progress", "table_console", "text_table"]
 
 PIPED_WIDTH = 200
 """Columns of a table that no terminal bounds."""
@@ -18,6 +20,14 @@ PIPED_WIDTH = 200
 def table_console() -> Console:
     """Return where tables are printed."""
     return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+
+
+def print_json(document: object) -> None:
+    """Print a document as JSON; characters that the output cannot encode become escapes."""
+    is_utf8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    text = json.dumps(document, indent=2, ensure_ascii=not is_utf8)
+    # Half a surrogate pair, which UTF-8 cannot encode, becomes its escape in JSON.
+    print(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def text_table(

@@ -1,13 +1,13 @@
 """``strictune track``: copies a sweep into a tracking store after the fact; finds its pages."""
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from strictune.cli.arguments import add_sweep_folder, sweep_folder
+from strictune.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from strictune.tracking import SyncReport
@@ -68,7 +68,7 @@ def _replay(args: argparse.Namespace) -> int:
 
         promote_best(sweep_dir, uri, sweep_verdicts(sweep_dir), tell=_tell_aside)
     if args.json:
-        print(json.dumps({"tracking_uri": without_password(uri), **asdict(report)}, indent=2))
+        print_json({"tracking_uri": without_password(uri), **asdict(report)})
     else:
         _print(report, sweep_dir, without_password(uri))
     return 0 if report.is_complete else 1

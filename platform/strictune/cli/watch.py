@@ -2,14 +2,13 @@
 
 import argparse
 import contextlib
-import json
 import sys
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from strictune.cli.arguments import add_sweep_folder, sweep_folder
-from strictune.cli.terminal import table_console
+from strictune.cli.terminal import print_json, table_console
 
 if TYPE_CHECKING:
     from strictune.watch import SweepSnapshot, SweepWatch
@@ -41,7 +40,7 @@ def execute(args: argparse.Namespace) -> int:
 
     watch = SweepWatch(sweep_folder(args))
     if args.json:
-        print(json.dumps(watch_document(watch.snapshot()), indent=2, ensure_ascii=False))
+        print_json(watch_document(watch.snapshot()))
     elif args.once or not sys.stdout.isatty():
         from strictune.cli.watch_table import WatchTable
 

@@ -1,7 +1,6 @@
 """``strictune weights replay``: other reward weights on the completions of a finished sweep."""
 
 import argparse
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from strictune.cli.arguments import add_sweep_folder, sweep_folder
-from strictune.cli.terminal import table_console, text_table
+from strictune.cli.terminal import print_json, table_console, text_table
 from strictune.errors import SpecError, StorageError
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def execute(args: argparse.Namespace) -> int:
         _write(args.steps, [row for cell in sweep.cells for row in offline.component_steps(cell)])
     if args.json:
         document = offline.replay_document(sweep, phases, vectors)
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
     else:
         _print(sweep, phases, vectors)
     return 0
@@ -86,7 +85,7 @@ def _print_stops(folder: Path, *, as_json: bool) -> int:
         raise StorageError(f"{folder} holds no search; give the folder of a sweep with one.")
     found = replay_stops(read_studies(folder), folder / TRIALS)
     if as_json:
-        print(json.dumps({"stops": [asdict(stops) for stops in found]}, indent=2))
+        print_json({"stops": [asdict(stops) for stops in found]})
         return 0
     for sentence in stop_sentences(found):
         print(f"- {sentence}")

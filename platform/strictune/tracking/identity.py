@@ -102,8 +102,8 @@ def read_identity(sweep_dir: Path) -> SweepIdentity | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(
-            f"{path}: cannot be read ({type(error).__name__}: {error}). Delete it: the sweep's "
-            "runs are then found again by their content."
+            f"{path}: cannot be read ({type(error).__name__}: {error}). Delete it: the sweep is "
+            "then mirrored anew, to runs of its own."
         ) from error
 
 

@@ -179,8 +179,7 @@ class Mirror:
         store = self._store = self._store or self._open_store()
         experiment_id = store.experiment(names.experiment_name(view.task))
         identity = read_identity(self.sweep_dir)
-        sweep_id = identity.sweep_id if identity else _find_sweep_id(store, experiment_id, view)
-        sweep_id = sweep_id or new_sweep_id(view.sweep.name)
+        sweep_id = identity.sweep_id if identity else new_sweep_id(view.sweep.name)
         wanted = SweepIdentity(sweep_id, self.tracking_uri, experiment_id)
         if identity != wanted:
             write_identity(self.sweep_dir, wanted)
@@ -341,26 +340,6 @@ class _SweepRuns:
         self.written = SyncReport(
             num_points=done.num_points + num_points, num_files=done.num_files + num_files
         )
-
-
-def _find_sweep_id(store: TrackingStore, experiment_id: str, view: SweepView) -> str | None:
-    """Find the id of a sweep without ``tracking.json``, by the metrics that were copied of it.
-
-    The same name and folder are no proof: the folder may have been emptied and the sweep
-    started anew. The proof is a run that holds the beginning of a trial's metrics, which
-    carry the time of their writing.
-    """
-    paths = {record.key: record.metrics_path for record in view.runs}
-    wanted = (view.sweep.name, folder_tag(view.sweep.path))
-    for parent in reversed(store.find_runs(experiment_id, {names.KIND: "sweep"})):
-        sweep_id = parent.tags.get(names.SWEEP_ID, "")
-        if (parent.tags.get(names.SWEEP), parent.tags.get(names.FOLDER)) != wanted or not sweep_id:
-            continue
-        for run in store.find_runs(experiment_id, {names.SWEEP_ID: sweep_id}):
-            path = paths.get(_key(run))
-            if path is not None and run.mark.num_bytes and is_copied(path, run.mark):
-                return sweep_id
-    return None
 
 
 def _key(run: StoredRun) -> RunKey:

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from strictune.config.naming import short_model_name
 from strictune.errors import StorageError
@@ -23,7 +23,10 @@ from strictune.tracking import names
 from strictune.tracking.identity import read_identity
 from strictune.tracking.store import StoredRun, TrackingStore
 
-__all__ = ["Candidate", "Promotion", "Ruling", "promote"]
+if TYPE_CHECKING:
+    from analysis.compare import Challenge
+
+__all__ = ["Candidate", "Promotion", "promote"]
 
 BEST = "best"
 
@@ -35,18 +38,6 @@ class Candidate(NamedTuple):
     trial_id: str
     text: str
     """The verdict that makes it a candidate."""
-
-
-class Ruling(Protocol):
-    """The comparison of a candidate with the version that holds the alias."""
-
-    @property
-    def is_better(self) -> bool:
-        """Whether the alias moves."""
-
-    @property
-    def text(self) -> str:
-        """Why."""
 
 
 class Promotion(NamedTuple):
@@ -67,7 +58,7 @@ def promote(
     candidates: Sequence[Candidate],
     *,
     task: str,
-    judge: Callable[[Path, Path], Ruling],
+    judge: Callable[[Path, Path], "Challenge"],
 ) -> list[Promotion]:
     """Register the candidates of a sweep that the store holds, and move aliases by verdict.
 
@@ -148,7 +139,7 @@ def _version(store: TrackingStore, name: str, candidate: Candidate, run: StoredR
 
 
 def _ruled(
-    store: TrackingStore, folder: Path, holder: Any, judge: Callable[[Path, Path], Ruling]
+    store: TrackingStore, folder: Path, holder: Any, judge: Callable[[Path, Path], "Challenge"]
 ) -> tuple[bool, str]:
     """Fetch the holder's records and have the candidate in ``folder`` judged against them."""
 

@@ -1,8 +1,7 @@
 """The state of one trial, read from its folder repeatedly; of its metrics only what is new."""
 
-import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,8 +23,8 @@ __all__ = ["HeldOut", "TrialFacts", "TrialRow", "TrialWatch"]
 
 WINDOW = 10
 """Logged steps over which speeds are taken."""
-EVALUATION_MARKS = (b'"eval/', b'"final/')
-"""Marks of the lines of evaluations."""
+EVALUATED = ("eval/", "final/")
+"""Metrics of evaluations begin so."""
 MEMORY_KEYS = ("gpu/peak_gib", "memory/peak_gib")
 """The device's peak where there is one, else the process's."""
 
@@ -143,20 +142,13 @@ class TrialWatch:
         self._last: Logged | None = None
 
     def _read_metrics(self) -> None:
-        """Take in new lines; of many, only evaluations and the last steps are parsed, for speed."""
         was_replaced, new = self._tail.read_new()
         if was_replaced:
             self._forget()
         key = f"eval/{self._criterion}/pass_at_1"
-        earlier, *recent = new.rsplit(b"\n", 2 * WINDOW + 1)
-        if len(recent) <= 2 * WINDOW:
-            earlier, recent = b"", new.splitlines()
-        for line in (*_lines_with(json.dumps(key).encode(), earlier), *recent):
-            logged = parse_line(line)
-            if logged is None:
-                continue
+        for logged in filter(None, map(parse_line, new.splitlines())):
             self._last = logged
-            if not any(mark in line for mark in EVALUATION_MARKS):
+            if not any(name.startswith(EVALUATED) for name in logged.metrics):
                 self._steps.append(logged)
                 self._num_evaluations = 0
                 continue
@@ -206,16 +198,6 @@ class TrialWatch:
         left_s = (ends[-1] - step) * step_s + (max(0, num_evaluations) * timed[-1] if timed else 0)
         # A step takes moments, an evaluation minutes without a sign.
         return max(0.0, left_s - (now - self._last.time)) if is_evaluating else left_s
-
-
-def _lines_with(needle: bytes, block: bytes) -> Iterator[bytes]:
-    """Yield the lines that hold ``needle``."""
-    at = block.find(needle)
-    while at >= 0:
-        end = block.find(b"\n", at)
-        end = len(block) if end < 0 else end
-        yield block[block.rfind(b"\n", 0, at) + 1 : end]
-        at = block.find(needle, end)
 
 
 class _End(NamedTuple):
