@@ -1,9 +1,8 @@
-"""One paired comparison of two runs: two trials, two baselines, or a trial and its baseline.
+"""Compares two runs on the same prompts, and chooses the best adapter of each base model.
 
-Also which adapter of a sweep may call itself the best of its base model. Only verdicts count: a
-candidate must be better than its baseline; among several the one with the best validation rate is
-taken, so that the final split, on which the verdict stands, has not chosen it. It replaces an
-earlier best only where a paired comparison of the two says better.
+A candidate must be better than its baseline by its verdict; among several the one with the best
+validation rate is taken, so that the final split, on which the verdict stands, has not chosen it.
+It replaces an earlier best only where a comparison of the two says better.
 """
 
 from collections.abc import Collection
@@ -50,11 +49,11 @@ class RunComparison:
     num_completions: tuple[int, int]
     rates: tuple[Interval, Interval]
     verdict: Verdict
-    """About these two runs, as one comparison that nobody planned."""
+    """About these two runs; the comparison was not planned."""
     deltas: dict[str, Effect]
     """All criteria, with intervals; exploratory but for ``criterion``."""
     discordance: Discordance | None
-    """With one sample per prompt on both sides; a description only."""
+    """With one sample per prompt on both sides."""
     contrast_parts: dict[str, tuple[str, str]]
     """Parts of the baseline keys that differ, with both values: the runs did not start equal."""
     gain_effect: Effect | None
@@ -88,10 +87,14 @@ def compare_runs(
         StorageError: A run has no result.
     """
     first, second = (_measured(folder) for folder in (ours, theirs))
-    _check(first, second, across)
+    check_comparable(first, second, is_gain=False, across=across)
+    if first.record.is_baseline != second.record.is_baseline:
+        check_baseline_key(first.record, second.record, across=across)
     judged = _judged_criterion(first, second, criterion)
     found = difference(first, second, judged)
-    names = _names(first, second)
+    names = first.record.folder.name, second.record.folder.name
+    if names[0] == names[1]:
+        names = str(first.record.folder), str(second.record.folder)
     parts = differing_parts(first.record.baseline_key, second.record.baseline_key)
     return RunComparison(
         runs=names,
@@ -189,17 +192,8 @@ def _measured(folder: Path) -> Measured:
     return found
 
 
-def _check(first: Measured, second: Measured, across: Collection[str]) -> None:
-    check_comparable(first, second, is_gain=False, across=across)
-    if first.record.is_baseline != second.record.is_baseline:
-        check_baseline_key(first.record, second.record, across=across)
-
-
 def _judged_criterion(first: Measured, second: Measured, criterion: str | None) -> str:
-    if criterion is None:
-        criterion = first.record.locked.primary_criterion or _planned_criterion(
-            first, ", ".join(first.criteria)
-        )
+    criterion = criterion or first.record.locked.primary_criterion or _planned_criterion(first)
     for run in (first, second):
         if criterion not in run.criteria:
             scored = ", ".join(run.criteria)
@@ -210,20 +204,14 @@ def _judged_criterion(first: Measured, second: Measured, criterion: str | None) 
     return criterion
 
 
-def _planned_criterion(run: Measured, scored: str) -> str:
+def _planned_criterion(run: Measured) -> str:
     sweep_dir = run.record.folder.parents[1]
     if not (sweep_dir / "plan.json").exists():
         raise SpecError(
             f"{run.record.name} belongs to no sweep that names a primary criterion. "
-            f"Add --criterion, one of {scored}."
+            f"Add --criterion, one of {', '.join(run.criteria)}."
         )
     return read_plan(sweep_dir).primary_criterion
-
-
-def _names(first: Measured, second: Measured) -> tuple[str, str]:
-    """Name both runs as shortly as keeps them apart."""
-    names = first.record.folder.name, second.record.folder.name
-    return names if names[0] != names[1] else (str(first.record.folder), str(second.record.folder))
 
 
 def _gain_effect(first: Measured, second: Measured, criterion: str) -> Effect | None:

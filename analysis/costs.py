@@ -1,4 +1,4 @@
-"""What the cells of a sweep took, beside what was planned: memory, seconds a step and hours."""
+"""Planned and actual costs of the cells of a sweep: memory, seconds a step and hours."""
 
 import statistics
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ GUESS = "guess"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellCosts:
-    """One cell: planned and actual. None is not known, or not measured."""
+    """One cell; None is not known, or not measured."""
 
     cell: str
     num_trials: int
@@ -43,7 +43,7 @@ class CellCosts:
 
 
 def compare_costs(sweep: SweepRecords) -> list[CellCosts]:
-    """Put plan and actual of every cell of a sweep side by side."""
+    """Compare plan and actual of every cell of a sweep."""
     planned = read_costs(sweep.folder).cells
     runs: dict[str, list[RunRecord]] = {cell.name: [] for cell in sweep.plan.cells}
     for trial in sweep.plan.trials:
@@ -55,10 +55,10 @@ def compare_costs(sweep: SweepRecords) -> list[CellCosts]:
 
 
 def cost_rows(cells: Sequence[CellCosts]) -> list[Row]:
-    """Return planned and actual values of each cell one below the other, for a figure.
+    """Return planned and actual values of each cell as rows, for a figure.
 
-    What is unknown has no row, nor have planned times that were a guess: what was measured before
-    stands against what was measured now. Actual hours have the spread of the finished trials.
+    Unknown values have no row, nor have planned times that were a guess. Actual hours have the
+    spread of the finished trials.
     """
     rows = []
     for cell in cells:

@@ -1,7 +1,6 @@
-"""Rates by field of expected documents: which values a model gets right, wrong, not at all.
+"""Rates by field of expected documents: values that are right, wrong, missing or extra.
 
-A field is a path in the expected answer, ``*`` for any position of an array. Exploratory,
-whatever an interval says.
+A field is a path in the expected answer, ``*`` for any position of an array. Exploratory.
 
 Shapes: F = fields, P = prompts.
 """

@@ -1,7 +1,7 @@
-"""The card of an exported trial: data, training, criteria with intervals, verdict and limits.
+"""Writes the model card of an exported trial: results, verdict, data, training and limits.
 
-Figures come from the trial's records and its sweep's verdicts; nothing is measured here. What a
-sweep cannot know (general ability, safety, licences) is said to be unknown.
+Figures come from the trial's records and its sweep's verdicts. What a sweep cannot know (general
+ability, safety, licences) is said to be unknown.
 """
 
 import json
@@ -27,7 +27,7 @@ _DECODING = ("engine", "temperature", "top_p", "max_new_tokens", "max_think_toke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardSource:
-    """Everything that a card says about a finished trial."""
+    """A finished trial."""
 
     spec: TrialSpec
     lock: Lock
@@ -40,7 +40,7 @@ class CardSource:
 
     @property
     def dtype(self) -> ComputeDtype:
-        """What the trial computed in."""
+        """The precision of the computation."""
         assert self.lock.dtype is not None
         return self.lock.dtype
 
@@ -180,7 +180,7 @@ def _data(source: CardSource) -> list[str]:
 
 
 def _is_split_by_family(spec: TrialSpec) -> bool:
-    """Whether the task drew the splits itself; files of a user's own divide them as they may."""
+    """Whether the task drew the splits itself, not from files of a user's own."""
     return not any(getattr(spec.task, split, None) for split in ("train", "validation", "test"))
 
 

@@ -1,7 +1,7 @@
-"""A sweep's runs as their folders tell: state, keys, samples and metrics, each file read once.
+"""The runs of a sweep, read from their folders: state, keys, samples and metrics.
 
-The files themselves are ``strictune.records``'s; here they become runs that can be compared. A
-file that is missing because a trial never got so far is a state of that trial.
+Each file is read once, by ``strictune.records``. A file that is missing since a trial never got so
+far is a state of that trial.
 """
 
 import json
@@ -50,7 +50,7 @@ _SCORED = ("criterion/", "measure/")
 
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """The state of a run."""
 
     FINISHED = "FINISHED"
     FAILED = "FAILED"
@@ -62,7 +62,7 @@ class RunState(StrEnum):
 
     @property
     def word(self) -> str:
-        """What tables call it."""
+        """The state in tables."""
         return "stopped" if self is RunState.KILLED else self.value.lower()
 
 
@@ -79,12 +79,12 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """What messages call the run."""
+        """The run's name in messages."""
         return f"{self.folder.parent.name}/{self.folder.name}"
 
     @property
     def standing(self) -> str:
-        """How it stands, e.g. ``failed (out of memory)``."""
+        """State and reason, e.g. ``failed (out of memory)``."""
         return f"{self.state.word} ({self.reason})" if self.reason else self.state.word
 
     @property
@@ -120,7 +120,7 @@ class RunRecord:
 
     @property
     def baseline_folder(self) -> Path:
-        """Where the baseline of this trial lies."""
+        """The folder of this trial's baseline."""
         return self.folder.parents[1] / BASELINES / self.locked.baseline
 
     @property
@@ -149,7 +149,7 @@ class RunRecord:
 
     @cached_property
     def summary(self) -> Mapping[str, Any]:
-        """What ``summary.json`` says of the final evaluation; empty if there is none."""
+        """The content of ``summary.json`` of the final evaluation; empty if there is none."""
         path = self.samples_file.parent / "summary.json"
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
@@ -168,9 +168,8 @@ class RunRecord:
     def missing_frac(self) -> float:
         """Share of the completions that could not be scored; 0 if not recorded.
 
-        They have no row and count in no rate. With all of them scored, a rate might be so much
-        higher or lower, and no more (the worst case of Manski, "Nonparametric
-        Bounds on Treatment Effects", 1990).
+        They count in no rate. With all of them scored, a rate would be at most so much higher or
+        lower (Manski, "Nonparametric Bounds on Treatment Effects", 1990).
         """
         missing = self.summary.get("num_missing", 0)
         return float(missing / (missing + self.summary["num_completions"])) if missing else 0.0
@@ -224,10 +223,7 @@ class SweepRecords:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Read how a run ended and what it may be compared with.
-
-    A run that has written nothing yet is PENDING: a planned trial has its folder and spec before
-    anything starts.
+    """Read the state and the keys of a run; one that has written nothing yet is PENDING.
 
     Raises:
         StorageError: A file is there but cannot be understood.
@@ -266,7 +262,7 @@ def last_value(folder: Path, metric: str) -> float | None:
 
 
 def prompt_table(samples: pd.DataFrame) -> pd.DataFrame:
-    """Average over the samples of each prompt: the unit of every comparison.
+    """Average over the samples of each prompt, the unit of every comparison.
 
     Returns:
         One row per prompt, sorted by prompt_id (the index): family, difficulty,

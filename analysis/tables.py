@@ -236,7 +236,8 @@ def shown_lines(shown: Shown) -> list[str]:
 
 def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [headings, ["---"] * len(headings), *rows]
-    return [f"| {' | '.join(map(_cell, line))} |" for line in lines]
+    cells = ([inline_text(text).replace("|", "/") for text in line] for line in lines)
+    return [f"| {' | '.join(line)} |" for line in cells]
 
 
 def item_lines(lines: Iterable[str]) -> list[str]:
@@ -247,7 +248,3 @@ def item_lines(lines: Iterable[str]) -> list[str]:
 def inline_text(text: str) -> str:
     """Keep text on one line, and tags in it from being tags: reasons and names are data."""
     return _TAG.sub("&lt;", " ".join(text.split()))
-
-
-def _cell(text: str) -> str:
-    return inline_text(text).replace("|", "/")

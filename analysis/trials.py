@@ -1,7 +1,7 @@
-"""One trial against its baseline: rates, gain, where it came from, and everything shown with it.
+"""One trial against its baseline: rates, the gain, and where it came from.
 
-Only the gain on the primary criterion carries a verdict. Other criteria and difficulties are shown
-with intervals and without p: nobody planned those comparisons.
+Only the gain on the primary criterion carries a verdict. Other criteria and difficulties have
+intervals and no p: these comparisons were not planned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ class Tier(NamedTuple):
 
 
 class GainShare(NamedTuple):
-    """What one part contributed to the gain on the primary criterion; exploratory."""
+    """One part's share of the gain on the primary criterion; exploratory."""
 
     part: str
     effect: Effect
@@ -60,7 +60,7 @@ class GainShare(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """What a finished trial answered."""
+    """The results of a finished trial."""
 
     num_prompts: int
     num_families: int
@@ -73,7 +73,7 @@ class TrialResult:
     completion_tokens_mean: float
     truncated_frac: float
     dtype: str
-    """What it computed in."""
+    """The precision of the computation."""
     missing_frac: float
     """Completions that could not be scored, e.g. as a judge failed: they count in no rate."""
     samples: tuple[SampledRate, ...]
@@ -96,7 +96,7 @@ class ComparisonTable:
     shares: tuple[GainShare, ...]
     """Empty for a task that declares no chain of criteria."""
     discordance: Discordance | None
-    """Of the primary criterion, with one sample per prompt on both sides; a description only."""
+    """Of the primary criterion, with one sample per prompt on both sides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ class Gain(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A planned trial on its way to a verdict: the Holm family must be complete first."""
+    """A planned trial with its baseline, before the verdict, which needs all trials."""
 
     plan: PlannedTrial
     record: RunRecord
@@ -139,7 +139,7 @@ class Comparison:
 
 
 def compare_trial(sweep: SweepRecords, planned: PlannedTrial) -> Comparison:
-    """Put a planned trial beside its baseline, and take their difference where there is one.
+    """Compare a planned trial with its baseline.
 
     A run that was not scored on all criteria of the plan cannot be used.
     """

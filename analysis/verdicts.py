@@ -1,9 +1,8 @@
-"""What a difference is called: better, worse, equivalent, or no clear difference.
+"""Turns a difference into a word: better, worse, equivalent, or no clear difference.
 
-Numbers come from ``differences``; here they become a word and a sentence. Two questions are
-kept apart. An adapter verdict is about one run and says "this run". A recipe verdict is
-about what training again would give, needs three seeds on each trained side, and without
-them is "one run, recipe undecided".
+An adapter verdict is about one run and says "this run". A recipe verdict is about what training
+again would give, needs three seeds on each trained side, and without them is "one run, recipe
+undecided".
 """
 
 import math
@@ -54,7 +53,7 @@ class Word(StrEnum):
 
 
 DECIDED = (Word.BETTER, Word.WORSE, Word.EQUIVALENT)
-"""Outcomes that say how the two sides stand; the other one says that this is not known."""
+"""Outcomes that decide a comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A word, the sentence that carries it, and the numbers behind both."""
+    """A word, its sentence, and the numbers behind both."""
 
     word: Word | None
     """None: nothing was decided, and ``text`` says why."""
@@ -98,7 +97,7 @@ def adapter_verdict(difference: Difference, *, adjusted_p: float, num_planned: i
 
 
 def compared_verdict(difference: Difference, *, sides: tuple[str, str]) -> Verdict:
-    """Judge one run against another, as a single comparison that nobody planned."""
+    """Judge one run against another, as a single comparison that was not planned."""
     return _decide(difference, sides=sides, adjusted_p=float(difference.p), num_planned=1)
 
 
@@ -127,7 +126,7 @@ def recipe_verdict(
 
 
 def undecided_verdict(difference: Difference, *, num_seeds: tuple[int, int | None]) -> Verdict:
-    """Show the difference between these runs, and say that it does not judge the recipe."""
+    """Return the difference between runs of too few seeds to judge the recipe."""
     fewest = min(seeds for seeds in num_seeds if seeds is not None)
     runs = "one run" if fewest == 1 else f"{fewest} runs"
     found = effect(difference)
@@ -139,7 +138,7 @@ def undecided_verdict(difference: Difference, *, num_seeds: tuple[int, int | Non
 
 
 def no_verdict(reason: str) -> Verdict:
-    """Say why there is no comparison."""
+    """Return the reason why there is no comparison."""
     return Verdict(word=None, text=f"not compared: {reason}")
 
 
@@ -166,7 +165,7 @@ def effect_text(found: Effect) -> str:
 
 
 def detectable_text(detectable_pp: float, *, few: str = "families") -> str:
-    """Return what an unclear verdict says of its design; ``few`` names what it lacks."""
+    """Return the sentence on what a design detects; ``few`` names what it lacks."""
     if math.isnan(detectable_pp):
         return "all prompts belong to one family, which shows nothing about others."
     if math.isinf(detectable_pp):

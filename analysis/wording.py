@@ -128,11 +128,6 @@ def verdict_rows(verdicts: SweepVerdicts) -> list[dict[str, str]]:
     return texts(verdict_table(verdicts.primary_criterion, verdicts.criteria), verdicts.trials)
 
 
-def _tier_rows(trial: TrialVerdict) -> list[dict[str, str]]:
-    """Return every criterion per difficulty before and after; empty without a comparison."""
-    return texts(TIERS, trial.comparison.tiers if trial.comparison is not None else ())
-
-
 def summary_lines(verdicts: SweepVerdicts) -> list[str]:
     """Return the sentences below the table: counts, trials, cells, contrasts."""
     trials = [line for trial in verdicts.trials for line in trial_sentences(trial)]
@@ -301,7 +296,7 @@ def _verdicts_markdown(verdicts: SweepVerdicts) -> str:
     """Return the sweep's page: table, sentences, tiers, and how to read them."""
     tiers: list[str] = []
     for trial in verdicts.trials:
-        if rows := _tier_rows(trial):
+        if rows := texts(TIERS, trial.comparison.tiers if trial.comparison else ()):
             title = f"### {inline_text(trial.plan.name)}"
             tiers += [*([""] if tiers else []), title, "", *table_lines(rows)]
     sections = [

@@ -252,7 +252,14 @@ def _vector_rows(
     scopes: Mapping[str, Sequence[Cell]],
 ) -> Iterator[dict[str, Any]]:
     for scope, cells in scopes.items():
-        acting = [None if table is None else _acting(table, cell) for cell in cells]
+        acting = [
+            None
+            if table is None
+            else active_weights(
+                cell.spec.task, thinking=cell.spec.thinking, rewards=table, rewards_no_think=None
+            )
+            for cell in cells
+        ]
         parts = [
             _measured(matrix, cell, weights, aggregation)
             for cell, weights in zip(cells, acting, strict=True)
@@ -291,12 +298,6 @@ def _measured(
     scores = score_completions(matrix.rewards, acting, aggregation)
     sums, counts = group_measures(scores, matrix.is_passing)
     return step_sums(sums, matrix.starts), step_sums(counts, matrix.starts)
-
-
-def _acting(table: Mapping[str, float], cell: Cell) -> dict[str, float]:
-    return active_weights(
-        cell.spec.task, thinking=cell.spec.thinking, rewards=table, rewards_no_think=None
-    )
 
 
 def _steps(cell: Cell) -> NDArray[np.int64]:

@@ -127,7 +127,7 @@ def _staged(sweep: SweepTables, table: str, limit: int) -> list[Row]:
     """Return rows of stages; those of trials that still run count too."""
     chosen = set(shown_trials(sweep.verdicts, limit))
     running = dict.fromkeys(
-        row["trial_id"] for row in sweep.tables[table] if row["trial_id"] not in chosen
+        str(row["trial_id"]) for row in sweep.tables[table] if row["trial_id"] not in chosen
     )
     chosen.update(list(running)[: max(0, limit - len(chosen))])
     return [row for row in sweep.tables[table] if row["trial_id"] in chosen]

@@ -212,15 +212,14 @@ def _across(
     value: Callable[[Row | None], Any],
     text: Callable[[Any], str],
     filters: Callable[[Row, str], Mapping[str, str]] | None = None,
-) -> Iterator[Column]:
-    """Yield a column for each of the values that ``pivot`` has put across."""
-    for name in names:
-        yield Column(
-            name,
-            lambda line, name=name: value(line["cells"].get(name)),
-            text,
-            (lambda line, name=name: filters(line, name)) if filters else None,
-        )
+) -> list[Column]:
+    """Return a column for each of the values that ``pivot`` has put across."""
+
+    def column(name: str) -> Column:
+        following = None if filters is None else (lambda line: filters(line, name))
+        return Column(name, lambda line: value(line["cells"].get(name)), text, following)
+
+    return [column(name) for name in names]
 
 
 def _difficulties(rows: Sequence[Row]) -> tuple[Table, Sequence[Row]]:

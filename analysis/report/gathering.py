@@ -11,6 +11,7 @@ from pathlib import Path
 
 from analysis import fields
 from analysis.costs import compare_costs, cost_rows
+from analysis.measured import level_text
 from analysis.records import RunRecord, RunState, SweepRecords
 from analysis.report.answers import RunRows, answer_tables, trial_facts, verdict_tables
 from analysis.report.comparisons import comparison_rows, equal_token_rows
@@ -30,7 +31,7 @@ from analysis.study import Findings, study_findings
 from analysis.study import wording as study_wording
 from analysis.sweep import SweepVerdicts, compared_trials, judge
 from analysis.tables import Row, spread
-from analysis.trials import Comparison, TrialVerdict
+from analysis.trials import Comparison
 from analysis.wording import HOW_TO_READ
 from strictune.config import load_trial
 from strictune.errors import StorageError, StrictuneError
@@ -215,28 +216,21 @@ def _trial_tables(
             found.append(
                 {"parts": part_rows(facts, one.record), "judge": judge_rows(facts, one.record)}
             )
+        staged = {
+            **facts,
+            "curriculum": trial.plan.curriculum,
+            "method": trial.plan.method,
+            "thinking": level_text(trial.plan, "thinking"),
+        }
+        planned = stages.get(trial.plan.cell, ())
         try:
-            planned = stages.get(trial.plan.cell, ())
-            found.append(
-                stage_tables(
-                    _staged(facts, trial), one.record, planned, sweep.plan.primary_criterion
-                )
-            )
+            found.append(stage_tables(staged, one.record, planned, sweep.plan.primary_criterion))
         except StorageError as error:
             problems.append(str(error))
         for part in found:
             for name, rows in part.items():
                 tables[name] += rows
     return tables
-
-
-def _staged(facts: Mapping[str, str | int], trial: TrialVerdict) -> Mapping[str, str | int]:
-    return {
-        **facts,
-        "curriculum": trial.plan.curriculum,
-        "method": trial.plan.method,
-        "thinking": "think" if trial.plan.thinking else "no-think",
-    }
 
 
 def _runs_by_cell(compared: Sequence[Comparison]) -> dict[str, list[RunRecord]]:

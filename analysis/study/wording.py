@@ -9,7 +9,6 @@ from analysis.study.findings import DEFAULT, Confirmation, Retrained, RewardAudi
 from analysis.study.importance import ALPHA
 from analysis.study.points import INFEASIBLE
 from analysis.study.reward_audit import AnswerAudit
-from analysis.sweep import ContrastVerdict
 from analysis.tables import NOT_MEASURED
 from strictune.records import Point
 
@@ -96,7 +95,11 @@ def winner_sentences(confirmation: Confirmation) -> list[str]:
     """Return what the winner is worth after training again, or why nothing is said."""
     if confirmation.note is not None:
         return [f"No verdict on the winner: {confirmation.note}"]
-    return [_verdict_sentence(contrast) for contrast in confirmation.contrasts]
+    return [
+        f"{found.level}, the winner, against {_NAMES.get(found.against_level, found.against_level)}"
+        f", trained again with fresh seeds, on the final split: {found.verdict.text}"
+        for found in confirmation.contrasts
+    ]
 
 
 def selection_sentences(confirmation: Confirmation) -> list[str]:
@@ -234,37 +237,25 @@ def _point_row(point: Point, found: StudyFindings) -> dict[str, str]:
     if interval is not None and not math.isnan(interval.low):
         first = study.objectives[0].metric
         values[first] += f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
-    return {
-        "point": point.name,
-        "is": ", ".join(_roles(point, found)),
-        **values,
-        **{one.name: _dimension_text(one.values.get(point.number)) for one in found.dimensions},
-    }
-
-
-def _roles(point: Point, found: StudyFindings) -> Sequence[str]:
     roles = {
-        "the winner": point.number == found.study.winner,
+        "the winner": point.number == study.winner,
         "the default": point.is_default,
         "on the front": point.number in found.front,
         "infeasible": not point.is_feasible,
         "from an earlier sweep": point.is_from_before,
     }
-    return [role for role, holds in roles.items() if holds]
+    return {
+        "point": point.name,
+        "is": ", ".join(role for role, holds in roles.items() if holds),
+        **values,
+        **{one.name: _dimension_text(one.values.get(point.number)) for one in found.dimensions},
+    }
 
 
 def _dimension_text(value: float | str | None) -> str:
     if value is None:
         return NOT_MEASURED
     return value if isinstance(value, str) else f"{value:.3g}"
-
-
-def _verdict_sentence(contrast: ContrastVerdict) -> str:
-    against = _NAMES.get(contrast.against_level, contrast.against_level)
-    return (
-        f"{contrast.level}, the winner, against {against}, trained again with fresh seeds, on "
-        f"the final split: {contrast.verdict.text}"
-    )
 
 
 def _retrained_sentence(one: Retrained, metric: str) -> str:

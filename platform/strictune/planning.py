@@ -111,12 +111,21 @@ def plan_document(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> dict[str, An
         "primary_criterion": sweep.task.primary_criterion,
         "criteria": list(sweep.task.criteria),
         "contrasts": list(sweep.contrasts),
-        "search": _search_document(sweep),
+        "search": None if sweep.search is None else sweep.search.model_dump(mode="json"),
         "resources": sweep.resources.model_dump(mode="json"),
         "num_cells": len(cells),
         "num_trials": len(trials),
         "cells": [_cell_document(members) for members in cells],
-        "trials": [_trial_document(trial) for trial in trials],
+        "trials": [
+            {
+                "trial_id": trial.trial_id,
+                "name": trial.display_name,
+                "cell": trial.cell,
+                **_settings(trial),
+                "seed": trial.seed,
+            }
+            for trial in trials
+        ],
     }
 
 
@@ -200,10 +209,6 @@ def _learning_rates(trial: TrialSpec, stage: StageSpec) -> tuple[str, float, flo
     return "grpo.learning_rate", trial.grpo.learning_rate, grpo_learning_rate(trial.model)
 
 
-def _search_document(sweep: SweepSpec) -> dict[str, Any] | None:
-    return None if sweep.search is None else sweep.search.model_dump(mode="json")
-
-
 def _cell_document(members: Sequence[TrialSpec]) -> dict[str, Any]:
     first = members[0]
     return {
@@ -225,16 +230,6 @@ def _cell_document(members: Sequence[TrialSpec]) -> dict[str, Any]:
         "weights": first.weights if first.method == "grpo" else {},
         "ties": list(first.ties),
         "config": first.model_dump(mode="json", exclude={"seed", "model_label", "variant"}),
-    }
-
-
-def _trial_document(trial: TrialSpec) -> dict[str, Any]:
-    return {
-        "trial_id": trial.trial_id,
-        "name": trial.display_name,
-        "cell": trial.cell,
-        **_settings(trial),
-        "seed": trial.seed,
     }
 
 

@@ -110,15 +110,17 @@ def execute(args: argparse.Namespace) -> int:
         )
     )
     if rows.empty:
-        raise SpecError(f"{args.completions}: holds no completion{_that_only_keeps(args.only)}.")
+        kept = f" with {' and '.join(args.only)}" if args.only else ""
+        raise SpecError(f"{args.completions}: holds no completion{kept}.")
     settings = StrictJsonSettings()
     criterion = args.criterion or settings.primary_criterion
+    suite = hashlib.sha256(args.schemas.read_bytes()).hexdigest()[:16]
     with _folder(args.out) as folder:
         arms = audits.write_runs(
             rows,
             folder,
             criterion=criterion,
-            key={"suite": _digest(args.schemas), "scorer": load_task(settings).scorer_hash()},
+            key={"suite": suite, "scorer": load_task(settings).scorer_hash()},
             baseline=None if baseline is None else audits.BaselineIs(*baseline),
         )
         audit = audits.audit_arms(arms, criterion=criterion, contrast_columns=args.contrast)
@@ -164,10 +166,6 @@ def _folder(out: Path | None) -> Iterator[Path]:
     yield out
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
 def _columns(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
@@ -185,7 +183,3 @@ def _assignment(option: str, text: str) -> tuple[str, str]:
     if not (column and equals and value):
         raise SpecError(f"{option} {text}: expected COLUMN=VALUE, e.g. stage=baseline.")
     return column, value
-
-
-def _that_only_keeps(options: Sequence[str]) -> str:
-    return f" with {' and '.join(options)}" if options else ""

@@ -17,7 +17,7 @@ from strictune.cli.cost_tables import actual_cost_notes, planned_and_actual_tabl
 from strictune.cli.terminal import table_console, text_table
 from strictune.config import SweepSpec, TrialSpec
 from strictune.errors import StorageError
-from strictune.tracking import Promotion, promote
+from strictune.tracking import promote
 from strictune.tracking.registry import Candidate
 from trainables.builtin import BUILTIN_MODELS
 
@@ -88,13 +88,9 @@ def promote_best(
     except StorageError as error:
         tell(f"registered models were not changed: {error}")
         return
-    for promotion in promotions:
-        tell(_sentence(promotion))
-
-
-def _sentence(done: Promotion) -> str:
-    state = "holds" if done.is_best else "does not get"
-    return (
-        f"registered model {done.name}: version {done.version} ({done.trial_id}) {state} the "
-        f"alias best: {done.text}"
-    )
+    for done in promotions:
+        state = "holds" if done.is_best else "does not get"
+        tell(
+            f"registered model {done.name}: version {done.version} ({done.trial_id}) {state} the "
+            f"alias best: {done.text}"
+        )

@@ -89,7 +89,7 @@ def _time_notes(sources: Collection[str | None]) -> list[str]:
 def _row_of(cell: "CellCosts") -> Iterable[str]:
     yield cell.cell
     yield f"{cell.num_finished} of {cell.num_trials}"
-    yield _number(cell.planned_peak_gib) + _mark(cell.planned_peak_source, "estimated", " est.")
+    yield _number(cell.planned_peak_gib) + " est." * (cell.planned_peak_source == "estimated")
     yield _number(cell.peak_gib)
     yield _time(cell.planned_step_s, cell.planned_step_source)
     yield _number(cell.step_s)
@@ -112,10 +112,6 @@ def _cells_of(cell: CellPlan, *, on_gpu: bool) -> Iterable[str]:
     yield _time(None if evaluation_s is None else evaluation_s / 60, source, unit=" min")
     yield _time(cell.hours, source, digits=2)
     yield str(cell.num_trials)
-
-
-def _mark(source: str | None, value: str, text: str) -> str:
-    return text if source == value else ""
 
 
 def _time(value: float | None, source: str | None, *, digits: int = 1, unit: str = "") -> str:

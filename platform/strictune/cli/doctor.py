@@ -4,7 +4,7 @@ import argparse
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ def execute(args: argparse.Namespace) -> int:
     findings = []
     place = Place(args.out, os.environ)
     console = table_console()
-    with _waiting(console) if console.is_terminal and not args.json else nullcontext():
+    waiting = console.status("trying models, Ray and MLflow; this takes half a minute or more")
+    with waiting if console.is_terminal and not args.json else nullcontext():
         for finding in examine(CHECKS, place):
             findings.append(finding)
             if not args.json:
@@ -50,10 +51,6 @@ def execute(args: argparse.Namespace) -> int:
     else:
         console.print(_summary(findings))
     return EXIT_BROKEN if any(finding.status == "broken" for finding in findings) else 0
-
-
-def _waiting(console: Console) -> AbstractContextManager[object]:
-    return console.status("trying models, Ray and MLflow; this takes half a minute or more")
 
 
 def doctor_document(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -55,7 +55,18 @@ def evaluate_sweep(args: argparse.Namespace, given: Sequence[str]) -> int:
         print_json(found)
         return 0
     title = "untrained, under the grammar of each prompt's answers"
-    table_console().print(text_table(title, list(map(_row, found)), num_left=2))
+    rows = [
+        {
+            "model": control["model"],
+            "thinking": "think" if control["thinking"] else "no-think",
+            "prompts": str(control["num_prompts"]),
+            f"{control['criterion']} Pass@1": control["pass_at_1"],
+            "tokens/s": f"{control['tokens_per_s']:.0f}",
+            "decoded freely": str(sum(control["grammar_problems"].values())),
+        }
+        for control in found
+    ]
+    table_console().print(text_table(title, rows, num_left=2))
     print(f"beside the trained arms: strictune report {folder}")
     print(f"to bring them to MLflow: strictune track replay {folder}")
     return 0
@@ -88,15 +99,4 @@ def _document(trial: TrialSpec, control: Path) -> dict[str, Any]:
         "pass_at_1": rate_text(rate),
         "tokens_per_s": measured.record.decoding_speed,
         **measured.record.summary,
-    }
-
-
-def _row(found: dict[str, Any]) -> dict[str, str]:
-    return {
-        "model": found["model"],
-        "thinking": "think" if found["thinking"] else "no-think",
-        "prompts": str(found["num_prompts"]),
-        f"{found['criterion']} Pass@1": found["pass_at_1"],
-        "tokens/s": f"{found['tokens_per_s']:.0f}",
-        "decoded freely": str(sum(found["grammar_problems"].values())),
     }

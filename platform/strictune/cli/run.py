@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO
 
@@ -98,7 +99,7 @@ def execute(args: argparse.Namespace) -> int:
     writable_cache_folder("baselines")
     folder = SweepFolder((args.out / sweep.name).resolve())
     warnings = check_scorer(sweep, trials, folder.path, is_retrying=args.retry)
-    tell = _tell_aside if args.json else _tell
+    tell = partial(_write, stream=sys.stderr if args.json else sys.stdout)
     with locked(folder):
         changes = open_sweep_folder(folder.path, sweep, planned, is_resuming=args.resume).changes
         _log_to(folder.log)
@@ -201,14 +202,6 @@ def _show(
         print(f"- {line}")
     print_costs(costs)
     print_closing(sweep, trials, seconds=ran.seconds)
-
-
-def _tell(line: str) -> None:
-    _write(line, sys.stdout)
-
-
-def _tell_aside(line: str) -> None:
-    _write(line, sys.stderr)
 
 
 def _write(line: str, stream: TextIO) -> None:

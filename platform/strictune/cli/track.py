@@ -3,14 +3,11 @@
 import argparse
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from strictune.cli.arguments import add_sweep_folder, sweep_folder
 from strictune.cli.terminal import print_json
-
-if TYPE_CHECKING:
-    from strictune.tracking import SyncReport
 
 __all__ = ["configure", "execute"]
 
@@ -66,22 +63,16 @@ def _replay(args: argparse.Namespace) -> int:
         from analysis import sweep_verdicts
         from strictune.cli.closing import promote_best
 
-        promote_best(sweep_dir, uri, sweep_verdicts(sweep_dir), tell=_tell_aside)
+        promote_best(
+            sweep_dir, uri, sweep_verdicts(sweep_dir), tell=partial(print, file=sys.stderr)
+        )
     if args.json:
         print_json({"tracking_uri": without_password(uri), **asdict(report)})
     else:
-        _print(report, sweep_dir, without_password(uri))
+        print(
+            f"{sweep_dir}: {report.num_runs} runs in {without_password(uri)}; "
+            f"uploaded {report.num_points} metric values and {report.num_files} files."
+        )
+        for problem in report.problems:
+            print(f"not uploaded: {problem}")
     return 0 if report.is_complete else 1
-
-
-def _tell_aside(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _print(report: "SyncReport", sweep_dir: Path, uri: str) -> None:
-    print(
-        f"{sweep_dir}: {report.num_runs} runs in {uri}; "
-        f"uploaded {report.num_points} metric values and {report.num_files} files."
-    )
-    for problem in report.problems:
-        print(f"not uploaded: {problem}")

@@ -63,7 +63,10 @@ def _read(path: Path) -> dict[str, Any]:
         found = "nothing" if data is None else type(data).__name__
         raise SpecError(f"{path}: found {found}, expected a mapping of keys to values.")
     # A value behind two aliases becomes two values, so that an override changes one of them.
-    unshared: dict[str, Any] = json.loads(_json_text(data, where=str(path)))
+    try:
+        unshared: dict[str, Any] = json.loads(json.dumps(data))
+    except ValueError as error:
+        raise SpecError(f"{path}: an alias (*name) contains itself; write it out.") from error
     return unshared
 
 
@@ -93,13 +96,6 @@ def _validate(
         problems = explain(error, data=data, schema=spec_class.model_json_schema())
         _stop(problems, where=where, overrides=overrides)
         raise
-
-
-def _json_text(data: dict[str, Any], *, where: str) -> str:
-    try:
-        return json.dumps(data)
-    except ValueError as error:
-        raise SpecError(f"{where}: an alias (*name) contains itself; write it out.") from error
 
 
 def _stop(problems: Sequence[Problem], *, where: str, overrides: Sequence[Override]) -> None:

@@ -52,10 +52,14 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[Override]) -> None
         SpecError: a key leads through a value that has no keys, or names what the matrix varies.
     """
     for override in overrides:
-        parent = data
+        parent: Any = data
         for depth, part in enumerate(override.path[:-1], start=1):
             parent = _child(parent, part, override=override, depth=depth)
-        _put(parent, override)
+        last = override.path[-1]
+        if isinstance(parent, list):
+            parent[_index(parent, last, override=override)] = override.value
+        else:
+            parent[last] = override.value
     for override in overrides:
         _refuse_hidden(data, override)
 
@@ -71,13 +75,6 @@ def _child(parent: Any, part: str, *, override: Override, depth: int) -> Any:
         key = ".".join(override.path[:depth])
         raise SpecError(f"--set {override.text}: {key} = {child} has no keys below it.")
     return child
-
-
-def _put(parent: Any, override: Override) -> None:
-    if isinstance(parent, list):
-        parent[_index(parent, override.path[-1], override=override)] = override.value
-    else:
-        parent[override.path[-1]] = override.value
 
 
 def _index(items: list[Any], part: str, *, override: Override) -> int:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from strictune.cache import cache_folder
@@ -182,17 +182,12 @@ def check_hub(place: Place) -> Finding:
     return ok("model hub", f"{endpoint} answers; {token}")
 
 
-def _try_model(place: Place) -> Sequence[Finding]:
-    return try_in_process("strictune.doctor.try_model", names=MODEL_TRIES, limit_s=PROCESS_LIMIT_S)
-
-
-def _try_ray(place: Place) -> Sequence[Finding]:
-    return try_in_process("strictune.launch.try_ray", names=("ray",), limit_s=PROCESS_LIMIT_S)
-
-
-def _try_mlflow(place: Place) -> Sequence[Finding]:
-    return try_in_process(
-        "strictune.doctor.try_mlflow", str(place.out), names=("mlflow",), limit_s=PROCESS_LIMIT_S
+def _trying(
+    module: str, *names: str, needs_out: bool = False
+) -> Callable[[Place], Sequence[Finding]]:
+    """Return a check that runs a module in a process of its own."""
+    return lambda place: try_in_process(
+        module, *([str(place.out)] if needs_out else []), names=names, limit_s=PROCESS_LIMIT_S
     )
 
 
@@ -225,7 +220,11 @@ CHECKS = (
     Check("scratch", check_scratch),
     Check("caches", check_caches),
     Check("model hub", check_hub, late="warning"),
-    Check("models", _try_model, limit_s=CHECK_LIMIT_S),
-    Check("ray", _try_ray, limit_s=CHECK_LIMIT_S),
-    Check("mlflow", _try_mlflow, limit_s=CHECK_LIMIT_S),
+    Check("models", _trying("strictune.doctor.try_model", *MODEL_TRIES), limit_s=CHECK_LIMIT_S),
+    Check("ray", _trying("strictune.launch.try_ray", "ray"), limit_s=CHECK_LIMIT_S),
+    Check(
+        "mlflow",
+        _trying("strictune.doctor.try_mlflow", "mlflow", needs_out=True),
+        limit_s=CHECK_LIMIT_S,
+    ),
 )

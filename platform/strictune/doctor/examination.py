@@ -178,7 +178,7 @@ def _run(command: Sequence[str], *, limit_s: float) -> _Ended:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env=os.environ | {"PYTHONPATH": _python_path()},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(str(Path(p).absolute()) for p in sys.path)},
         start_new_session=True,
     )
     try:
@@ -192,11 +192,6 @@ def _run(command: Sequence[str], *, limit_s: float) -> _Ended:
         return _Ended(output, f"its process was killed by {name}")
     last_line = _one_line(errors.strip().rpartition("\n")[2])
     return _Ended(output, last_line or f"its process ended with code {process.returncode}")
-
-
-def _python_path() -> str:
-    """Return the import path of this process, absolute, for a child process."""
-    return os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
 
 
 def _one_line(text: str, *, max_chars: int = 300) -> str:
