@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.records import RunRecord, RunState, SweepRecords
 from analysis.tables import Row
-from strictune.records import PlannedCell, PlannedCosts, read_costs
+from strictune.records import CellPlan, PlannedCell, read_costs
 
 __all__ = ["CellCosts", "compare_costs", "cost_rows"]
 
@@ -23,7 +23,7 @@ class CellCosts:
     num_finished: int
     planned_peak_gib: float | None
     planned_peak_source: str | None
-    """See ``PlannedCosts``."""
+    """See ``CellPlan``."""
     peak_gib: float | None
     """The largest of its trials: on the GPU where there is one, else of the process."""
     planned_step_s: float | None
@@ -49,7 +49,7 @@ def compare_costs(sweep: SweepRecords) -> list[CellCosts]:
     for trial in sweep.plan.trials:
         runs[trial.cell].append(sweep.trial(trial.trial_id))
     return [
-        _cell(cell, runs[cell.name], planned.get(cell.name, PlannedCosts()))
+        _cell(cell, runs[cell.name], planned.get(cell.name, CellPlan()))
         for cell in sweep.plan.cells
     ]
 
@@ -82,7 +82,7 @@ def cost_rows(cells: Sequence[CellCosts]) -> list[Row]:
     return rows
 
 
-def _cell(cell: PlannedCell, runs: Sequence[RunRecord], planned: PlannedCosts) -> CellCosts:
+def _cell(cell: PlannedCell, runs: Sequence[RunRecord], planned: CellPlan) -> CellCosts:
     finished = [run for run in runs if run.state is RunState.FINISHED]
     seconds = [run.seconds for run in finished if run.seconds is not None]
     trained = [run for run in runs if _values(run, "time/step_s")]

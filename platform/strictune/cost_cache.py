@@ -24,7 +24,7 @@ from strictune.config import TrialSpec, load_trial
 from strictune.packing import Peak
 from strictune.records import (
     TRIALS,
-    PlannedCosts,
+    CellPlan,
     read_costs,
     read_lock,
     read_metrics,
@@ -125,7 +125,7 @@ def remember_costs(sweep: Path, cache: CostCache) -> int:
         outcome = read_outcome(folder)
         if outcome is None or outcome.state != "FINISHED":
             continue
-        grant = planned.get(trial.cell, PlannedCosts()).grant
+        grant = planned.get(trial.cell, CellPlan()).grant
         cost = read_trial_cost(folder, gpus=grant.gpus if grant else None)
         if cost is not None:
             cache.add_trial(load_trial(folder / "trial.yaml"), cost)

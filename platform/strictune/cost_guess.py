@@ -10,8 +10,8 @@ import math
 from typing import Literal, NamedTuple
 
 from strictune.config import ComputeDtype, TrialSpec
-from strictune.cost_plan import StepPlan
 from strictune.errors import StrictuneError
+from strictune.records import StepPlan
 from trainables.devices import cpu_has_bfloat16
 from trainables.memory.architecture import Architecture
 from trainables.tasks import load_task
@@ -57,7 +57,7 @@ def guess_step(
         dtype: What it computes in.
     """
     if architecture is None:
-        return StepPlan(step_s=None, evaluation_s=None, source="unknown")
+        return StepPlan()
     num_steps = trial.method_steps
     guesses = [_guess_part(part, architecture, device=device, dtype=dtype) for part in trial.parts]
     step_s = sum(

@@ -1,60 +1,17 @@
-"""The plan of a sweep's costs as data: memory, places and hours of each cell, and their sum.
-
-Every number says where it comes from, and None says that it is not known.
-"""
+"""The expected costs of a sweep: those of its cells, and their sum; None is not known."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from strictune.config import ComputeDtype
-from strictune.packing import Grant, Machine
+from strictune.packing import Machine
+from strictune.records import CellPlan, StepSource
 
-__all__ = ["CellPlan", "MemoryPlan", "StepPlan", "StepSource", "SweepCosts"]
+__all__ = ["SweepCosts"]
 
 
-StepSource = Literal["earlier trials", "probe, at worst lengths", "guess", "unknown"]
-"""Where times come from, surest first; see ``cost_guess`` for the guess."""
 STEP_SOURCES: tuple[StepSource, ...] = get_args(StepSource)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPlan:
-    """The peak of a trial: on the GPU where there is one, else of its process."""
-
-    peak_gib: float | None
-    source: Literal["measured", "estimated", "unknown"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepPlan:
-    """The seconds of an optimizer step, and of all of a trial's evaluations together."""
-
-    step_s: float | None
-    evaluation_s: float | None
-    other_s: float = 0.0
-    """Loading and checkpoints of a trial."""
-    source: StepSource
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellPlan:
-    """What the trials of one cell are expected to take."""
-
-    num_trials: int
-    num_steps: int
-    """Optimizer steps of one trial."""
-    dtype: ComputeDtype
-    """What it computes in on these machines."""
-    memory: MemoryPlan
-    grant: Grant | None
-    """None where it takes a probe to know."""
-    problem: str | None
-    """Why a trial does not fit, or may not."""
-    step: StepPlan
-    hours: float | None
-    """Of one trial; None where nothing is known of its times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +74,7 @@ class SweepCosts:
         return {
             "device": self.device,
             "machines": [asdict(machine) for machine in self.machines],
-            "cells": {name: asdict(cell) for name, cell in self.cells.items()},
+            "cells": {name: cell.model_dump() for name, cell in self.cells.items()},
             "trial_hours": self.trial_hours,
             "gpu_hours": self.gpu_hours,
             "wall_hours": self.wall_hours,

@@ -16,10 +16,10 @@ from typing import Literal, NamedTuple
 from strictune.config import ComputeDtype, ResourcesSpec, TrialSpec, auto_dtype
 from strictune.cost_cache import CostCache, KnownCosts
 from strictune.cost_guess import guess_step, num_evaluations
-from strictune.cost_plan import CellPlan, MemoryPlan, StepPlan, SweepCosts
+from strictune.cost_plan import SweepCosts
 from strictune.errors import BudgetError
 from strictune.packing import Grant, Machine, Peak, grant_trial, needs_peak
-from strictune.records import COSTS, read_costs, write_json
+from strictune.records import COSTS, CellPlan, MemoryPlan, StepPlan, read_costs, write_json
 from trainables.devices import cpu_has_bfloat16, cpu_name
 from trainables.memory.architecture import Architecture, find_architecture
 from trainables.memory.estimate import estimate_gib
@@ -184,7 +184,7 @@ def _memory(
         shown = known.measured.gpu_gib if device == "cuda" else known.measured.memory_gib
         return MemoryPlan(peak_gib=shown, source="measured"), known.peak
     if architecture is None:
-        return MemoryPlan(peak_gib=None, source="unknown"), None
+        return MemoryPlan(), None
     peak_gib = estimate_gib(
         trial,
         architecture,

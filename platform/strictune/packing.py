@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from strictune.errors import BudgetError
-from trainables.devices import GIB, GPU_SHARES, PEAK_MARGIN, fitting_shares
+from strictune.records import Grant
+from trainables.devices import GPU_SHARES, PEAK_MARGIN, fitting_shares
 
 if TYPE_CHECKING:
     from strictune.config import ResourcesSpec
@@ -77,35 +78,6 @@ class Peak:
     """A share of a GPU in which it is known to have run out of memory."""
     memory_gib: float | None = None
     """Main memory of the process."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """What each trial of a cell is granted; with several workers each of them is granted it."""
-
-    cpus: float
-    gpus: float = 0.0
-    """Share of a GPU; 0 on machines without."""
-    memory_gib: float | None = None
-    """Main memory set aside; None sets none aside."""
-    at_once: int
-    """Trials of this kind that run at the same time on the whole cluster."""
-    num_workers: int = 1
-    """Processes of one trial."""
-
-    @property
-    def num_threads(self) -> int:
-        """Torch threads of each process."""
-        return max(1, int(self.cpus))
-
-    def ray_resources(self) -> dict[str, float]:
-        """Return the request of one process in Ray Tune's words; memory is in bytes."""
-        resources = {"cpu": self.cpus}
-        if self.gpus:
-            resources["gpu"] = self.gpus
-        if self.memory_gib is not None:
-            resources["memory"] = math.ceil(self.memory_gib * GIB)
-        return resources
 
 
 def needs_peak(

@@ -7,10 +7,11 @@ import pytest
 
 from strictune.config import ResourcesSpec, expand, load_sweep
 from strictune.cost_cache import CostCache
-from strictune.cost_plan import CellPlan, MemoryPlan, StepPlan, SweepCosts
+from strictune.cost_plan import SweepCosts
 from strictune.costs import expected_costs, trials_to_probe
 from strictune.errors import BudgetError
 from strictune.packing import Gpu, Grant, Machine, grant_trial, needs_peak, next_larger
+from strictune.records import CellPlan, MemoryPlan, StepPlan
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
 GPU = Gpu(name="Pretended", memory_gib=80.0)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from strictune.cost_plan import CellPlan, SweepCosts
+from strictune.cost_plan import SweepCosts
+from strictune.records import CellPlan
 
 if TYPE_CHECKING:
     from analysis.costs import CellCosts

@@ -1,5 +1,7 @@
 """The files of a whole sweep: its plan, its expected costs, and the studies of its search."""
 
+import math
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -15,15 +17,19 @@ __all__ = [
     "PLAN",
     "STUDIES",
     "TRIALS",
+    "CellPlan",
     "Costs",
+    "Grant",
+    "MemoryPlan",
     "Objective",
     "Plan",
     "PlannedCell",
-    "PlannedCosts",
     "PlannedStage",
     "PlannedTrial",
     "Point",
     "PointState",
+    "StepPlan",
+    "StepSource",
     "Study",
     "read_costs",
     "read_plan",
@@ -92,33 +98,70 @@ class Plan(BaseModel, frozen=True):
     trials: tuple[PlannedTrial, ...]
 
 
-class MemoryCosts(BaseModel, frozen=True, extra="allow"):
-    """Peak memory of a trial: on the GPU where there is one, else of its process."""
+StepSource = Literal["earlier trials", "probe, at worst lengths", "guess", "unknown"]
+"""Where times come from, surest first; see ``strictune.cost_guess`` for the guess."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What each trial of a cell is granted; with several workers each of them is granted it."""
+
+    cpus: float
+    gpus: float = 0.0
+    """Share of a GPU; 0 on machines without."""
+    memory_gib: float | None = None
+    """Main memory set aside; None sets none aside."""
+    at_once: int
+    """Trials of this kind that run at the same time on the whole cluster."""
+    num_workers: int = 1
+    """Processes of one trial."""
+
+    @property
+    def num_threads(self) -> int:
+        """Torch threads of each process."""
+        return max(1, int(self.cpus))
+
+    def ray_resources(self) -> dict[str, float]:
+        """Return the request of one process in Ray Tune's words; memory is in bytes."""
+        resources = {"cpu": self.cpus}
+        if self.gpus:
+            resources["gpu"] = self.gpus
+        if self.memory_gib is not None:
+            resources["memory"] = math.ceil(self.memory_gib * 2**30)
+        return resources
+
+
+class MemoryPlan(BaseModel, frozen=True):
+    """The peak of a trial: on the GPU where there is one, else of its process."""
 
     peak_gib: float | None = None
-    source: str | None = None
+    source: Literal["measured", "estimated", "unknown"] = "unknown"
 
 
-class StepCosts(BaseModel, frozen=True, extra="allow"):
-    """Seconds of an optimizer step."""
+class StepPlan(BaseModel, frozen=True):
+    """The seconds of an optimizer step, and of all of a trial's evaluations together."""
 
     step_s: float | None = None
-    source: str | None = None
+    evaluation_s: float | None = None
+    other_s: float = 0.0
+    """Loading and checkpoints of a trial."""
+    source: StepSource = "unknown"
 
 
-class Granted(BaseModel, frozen=True, extra="allow"):
-    """What each trial of a cell is granted."""
-
-    gpus: float | None = None
-    """Its share of a GPU."""
-
-
-class PlannedCosts(BaseModel, frozen=True, extra="allow"):
+class CellPlan(BaseModel, frozen=True):
     """What the trials of one cell are expected to take; None is not known."""
 
-    memory: MemoryCosts = MemoryCosts()
-    step: StepCosts = StepCosts()
-    grant: Granted | None = None
+    num_trials: int = 0
+    num_steps: int = 0
+    """Optimizer steps of one trial."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What it computes in on these machines."""
+    memory: MemoryPlan = MemoryPlan()
+    grant: Grant | None = None
+    """None where it takes a probe to know."""
+    problem: str | None = None
+    """Why a trial does not fit, or may not."""
+    step: StepPlan = StepPlan()
     hours: float | None = None
     """Of one trial."""
 
@@ -126,7 +169,7 @@ class PlannedCosts(BaseModel, frozen=True, extra="allow"):
 class Costs(BaseModel, frozen=True):
     """``costs.json``: what was expected of the sweep when it began."""
 
-    cells: dict[str, PlannedCosts] = {}
+    cells: dict[str, CellPlan] = {}
 
 
 class PointState(StrEnum):
