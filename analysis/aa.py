@@ -52,11 +52,9 @@ class FalseCalls(NamedTuple):
 
 
 def false_calls(rates: Floats, families: Sequence[str]) -> FalseCalls | None:
-    """Compare a cell with itself, measured and simulated; None with a single seed or family.
+    """Compare a cell with itself, measured and simulated: rates (S, P), one family label a prompt.
 
-    Args:
-        rates: (S, P) each prompt's mean over its samples, one row a seed.
-        families: One label per prompt.
+    None with a single seed or family.
     """
     num_seeds = len(rates)
     if num_seeds < 2 or len(set(families)) < 2:

@@ -162,11 +162,7 @@ def best_adapters(verdicts: SweepVerdicts, sweep_dir: Path) -> dict[str, TrialVe
 
 
 def challenge(ours: Path, theirs: Path) -> Challenge:
-    """Judge an adapter against the best so far, on the final results of both.
-
-    Args:
-        ours: Folder of the challenging trial.
-        theirs: Folder of the trial that is the best so far; it may lie in another sweep.
+    """Compare the final results of a trial with those of the best so far, by their folders.
 
     Raises:
         StorageError: A run has no result, or it cannot be read.

@@ -66,12 +66,7 @@ _GAIN_CHAINS: Mapping[tuple[str, bool], tuple[Link, ...]] = {
 
 
 def gain_chain(task: str, *, thinking: bool) -> tuple[Link, ...]:
-    """Return the links whose product is the primary criterion; none for a task without a chain.
-
-    Args:
-        task: The task's kind.
-        thinking: A think block was asked for.
-    """
+    """Return the links whose product is a task's primary criterion; empty where none are known."""
     return _GAIN_CHAINS.get((task, thinking), ())
 
 
@@ -118,14 +113,9 @@ def decompose_gain(
 
 
 def shapley_shares(before: Floats, after: Floats) -> Floats:
-    """Split the change of the last of K nested rates over its K factors.
+    """Split the change of the last of K nested rates over its K factors, all (K, ...).
 
-    Args:
-        before: (K, ...) nested rates, each at most the one before it.
-        after: (K, ...) the same on the other side.
-
-    Returns:
-        (K, ...) shares that sum to ``after[-1] - before[-1]``.
+    The shares sum to ``after[-1] - before[-1]``.
     """
     old, new = _factors(before), _factors(after)
     is_old_unknown, is_new_unknown = np.isnan(old), np.isnan(new)

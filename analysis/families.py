@@ -50,12 +50,7 @@ def leave_one_family_out(values: Floats, families: Families) -> Floats:
 def jackknife_se(leave_out: Floats, estimate: Floats) -> Floats:
     """Turn leave-one-family-out estimates into standard errors: (..., G), (...) -> (...).
 
-    Args:
-        leave_out: The estimate without each family.
-        estimate: The estimate with all of them.
-
-    Returns:
-        The standard error; NaN for a single family, 0 if every family says the same.
+    NaN for a single family, 0 if every family says the same.
     """
     num_families = leave_out.shape[-1]
     deviations = leave_out - np.asarray(estimate)[..., np.newaxis]

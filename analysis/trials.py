@@ -175,7 +175,7 @@ def trial_verdict(
         compared: From ``compare_trial``.
         plan: Names the criteria and fixes the size of the Holm family.
         adjusted_p: After Holm over all planned trials; NaN without a gain.
-        ties: The trial's decisive components without weight.
+        ties: Decisive reward components without weight.
     """
     gain = compared.gain
     if gain is None:

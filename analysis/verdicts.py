@@ -81,13 +81,7 @@ class Verdict:
 
 
 def adapter_verdict(difference: Difference, *, adjusted_p: float, num_planned: int) -> Verdict:
-    """Judge one trained adapter against its baseline.
-
-    Args:
-        difference: Trial minus baseline, 0-d.
-        adjusted_p: Its p after Holm's method.
-        num_planned: The size of the Holm family.
-    """
+    """Judge one trained adapter against its baseline; the size of the Holm family was planned."""
     return _decide(
         difference,
         sides=("this run", "its baseline"),
@@ -113,7 +107,7 @@ def recipe_verdict(
 
     Args:
         difference: From ``recipe_difference``, 0-d.
-        sides: What the sentence calls the two.
+        sides: Their names in the sentence.
         num_seeds: Seeds of each; None for an untrained baseline.
         adjusted_p: Its p after Holm's method.
         num_planned: The size of the Holm family.
@@ -145,9 +139,7 @@ def no_verdict(reason: str) -> Verdict:
 def effect(difference: Difference, *, widest: float = 1.0) -> Effect:
     """Return a 0-d difference and its 95% interval in percentage points.
 
-    Args:
-        difference: Of two rates, or of two gains.
-        widest: Where the interval ends at the latest: rates differ by 1 at most, gains by 2.
+    The interval ends at ``widest`` at the latest: rates differ by 1 at most, gains by 2.
     """
     low, high = np.clip(interval(difference, level=1 - ALPHA), -widest, widest)
     return Effect(

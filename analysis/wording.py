@@ -76,9 +76,7 @@ TIERS = Table(
 def verdict_table(primary: str, criteria: Sequence[str]) -> Table:
     """Declare the sweep's table, one row a planned trial (``TrialVerdict``).
 
-    Args:
-        primary: The criterion that verdicts are about.
-        criteria: All criteria; the others are shown without interval.
+    Verdicts are about the primary criterion; the others are shown without interval.
     """
 
     def filters(**chosen: str) -> Callable[[TrialVerdict], dict[str, str] | None]:
@@ -224,9 +222,7 @@ def recipe_sentence(verdicts: SweepVerdicts) -> str:
 def contrast_sentences(verdicts: SweepVerdicts, *, factor: str | None = None) -> list[str]:
     """Return what each declared contrast shows, with the difference of gains where it differs.
 
-    Args:
-        verdicts: Of the sweep.
-        factor: Only contrasts of this key; None takes all.
+    Only those of one key where ``factor`` names it.
     """
     lines = []
     for contrast in verdicts.contrasts:

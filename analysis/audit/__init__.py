@@ -1,7 +1,4 @@
-"""Audits of completions that other people's runs left: criteria, verdicts, leakage, signs.
-
-Works on a table of completions and knows no task; ``runs`` says which columns it has.
-"""
+"""Audits recorded completions of other runs: criteria, verdicts, leakage, signs."""
 
 from analysis.audit.audit import Audit, audit_arms
 from analysis.audit.runs import Arm, BaselineIs, completion_table, write_runs

@@ -1,8 +1,7 @@
-"""An audit: what the runs of somebody else's recorded completions show, arm by arm.
+"""Audits recorded completions arm by arm.
 
 One criterion is judged, with Holm over all comparisons of its kind that the file allows; every
-other number has an interval and no p. Nothing of it was planned before the completions were
-made, and one run a side says nothing about training again: wording says so.
+other number has an interval and no p. No comparison was planned before the completions were made.
 """
 
 import dataclasses
@@ -86,7 +85,7 @@ class MeanGain(NamedTuple):
 
 
 class Leak(NamedTuple):
-    """How much of the evaluation was met in training."""
+    """The share of the evaluation's prompts that were in training."""
 
     kind: str
     """``prompt``: the same text but for case and white space; ``skeleton``: the same schema
@@ -96,10 +95,7 @@ class Leak(NamedTuple):
 
 
 class Sign(NamedTuple):
-    """A reason to read completions: something that an arm's headline number does not show.
-
-    It rests on intervals that nobody adjusted for the many that were looked at.
-    """
+    """A reason to read completions; its intervals are not adjusted for their number."""
 
     arm: str
     kind: str
@@ -110,7 +106,7 @@ class Sign(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """Everything that an audit says."""
+    """The result of an audit."""
 
     criterion: str
     """The judged one."""
@@ -257,7 +253,7 @@ def _shared(ours: Arm, theirs: Arm) -> tuple[Measured, Measured]:
 
 
 def _verdict(found: Difference, *, adjusted_p: float, num_compared: int) -> Verdict:
-    """Take the word of a sweep's verdict; the sentence does not claim that it was planned."""
+    """Judge as a sweep does, in a sentence that does not claim that it was planned."""
     verdict = adapter_verdict(found, adjusted_p=adjusted_p, num_planned=num_compared)
     assert verdict.detectable_pp is not None
     over = f" after Holm over {num_compared} comparisons" if num_compared > 1 else ""

@@ -1,4 +1,4 @@
-"""An audit in rows of display strings and in plain sentences."""
+"""An audit in tables and sentences."""
 
 import math
 

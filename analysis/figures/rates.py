@@ -59,9 +59,8 @@ _ARMS = {
 def differences(rows: Rows) -> Any:
     """Draw the gain of every trial and of every cell with its interval, marked by verdict.
 
-    Args:
-        rows: trial (or what a cell is called), kind (trial or cell), model, delta_pp, low_pp,
-            high_pp (percentage points) and verdict.
+    Rows: trial (or what a cell is called), kind (trial or cell), model, delta_pp, low_pp,
+    high_pp (percentage points) and verdict.
     """
     kinds = ["trial", "cell"]
     tooltip = ["trial:N", "model:N", "verdict:N", *points("delta_pp", *_BOUNDS_PP)]
@@ -85,8 +84,7 @@ def differences(rows: Rows) -> Any:
 def comparisons(rows: Rows) -> Any:
     """Draw the differences between pairs of cells, and over all pairs.
 
-    Args:
-        rows: name, delta_pp, low_pp, high_pp and kind (planned or exploratory).
+    Rows: name, delta_pp, low_pp, high_pp and kind (planned or exploratory).
     """
     kinds = ("planned", "exploratory")
     marks = named_channels("kind", kinds, (_BLUE, _GREY), ("diamond", "circle"))
@@ -104,8 +102,7 @@ def comparisons(rows: Rows) -> Any:
 def control_arms(rows: Rows) -> Any:
     """Draw what trained models are held against, one row an arm and one panel a model.
 
-    Args:
-        rows: panel, name, arm (untrained, grammar, sft, grpo or both), rate, low, high.
+    Rows: panel, name, arm (untrained, grammar, sft, grpo or both), rate, low, high.
     """
     arms = [arm for arm in _ARMS if arm in in_order(rows, "arm")]
     marks = named_channels("arm", arms, *zip(*(_ARMS[arm] for arm in arms), strict=True))
@@ -121,8 +118,7 @@ def control_arms(rows: Rows) -> Any:
 def baseline_against_trained(rows: Rows) -> Any:
     """Draw the rate of each trial beside its baseline's, one panel a model.
 
-    Args:
-        rows: trial, model, side, rate, low, high.
+    Rows: trial, model, side, rate, low, high.
     """
     panel = _sides_of_rows(rows, "trial").properties(width=WIDTH, height=alt.Step(14))
     return _by_row(panel, rows, "model")
@@ -131,8 +127,7 @@ def baseline_against_trained(rows: Rows) -> Any:
 def criterion_ladder(rows: Rows) -> Any:
     """Draw the criteria of the ladder, lowest first, one panel a trial.
 
-    Args:
-        rows: trial, criterion, side, rate, low, high; criteria in ladder order.
+    Rows: trial, criterion, side, rate, low, high; criteria in ladder order.
     """
     return _panels(rows, "criterion")
 
@@ -140,8 +135,7 @@ def criterion_ladder(rows: Rows) -> Any:
 def rates_by_difficulty(rows: Rows) -> Any:
     """Draw the primary criterion by difficulty, one panel a trial.
 
-    Args:
-        rows: trial, difficulty, side, rate, low, high; difficulties easiest first.
+    Rows: trial, difficulty, side, rate, low, high; difficulties easiest first.
     """
     return _panels(rows, "difficulty")
 
@@ -149,8 +143,7 @@ def rates_by_difficulty(rows: Rows) -> Any:
 def rates_by_construct(rows: Rows) -> Any:
     """Draw the primary criterion by what the prompt asks for, one panel a trial.
 
-    Args:
-        rows: trial, construct, side, rate, low, high.
+    Rows: trial, construct, side, rate, low, high.
     """
     return _listed_panels(rows, "construct")
 
@@ -158,8 +151,7 @@ def rates_by_construct(rows: Rows) -> Any:
 def error_classes(rows: Rows) -> Any:
     """Draw the share of completions in each error class, one panel a trial.
 
-    Args:
-        rows: trial, error_class, side, rate, low, high; the most frequent class first.
+    Rows: trial, error_class, side, rate, low, high; the most frequent class first.
     """
     return _listed_panels(rows, "error_class")
 
@@ -167,9 +159,8 @@ def error_classes(rows: Rows) -> Any:
 def think_by_curriculum(rows: Rows) -> Any:
     """Draw thinking against curriculum, one panel a model; the baseline stands first.
 
-    Args:
-        rows: model, trial, arm (think or no-think), curriculum (or ``baseline``), rate, low,
-            high.
+    Rows: model, trial, arm (think or no-think), curriculum (or ``baseline``), rate, low,
+    high.
     """
     arms, curricula = in_order(rows, "arm"), in_order(rows, "curriculum")
     colors, shapes = (_GREY, _BLUE)[-len(arms) :], ("circle", "diamond")[-len(arms) :]
@@ -199,8 +190,7 @@ def think_by_curriculum(rows: Rows) -> Any:
 def rescued_and_regressed(rows: Rows) -> Any:
     """Draw the share of prompts that training rescued, and of those that it lost.
 
-    Args:
-        rows: trial, change (rescued or regressed), num_prompts, rate, low, high.
+    Rows: trial, change (rescued or regressed), num_prompts, rate, low, high.
     """
     signs = {"regressed": -1, "rescued": 1}
     signed = [
@@ -222,8 +212,7 @@ def rescued_and_regressed(rows: Rows) -> Any:
 def completion_length(rows: Rows) -> Any:
     """Draw the spread of completion lengths: 10 to 90% thin, 25 to 75% thick, median a point.
 
-    Args:
-        rows: trial, side, p10, p25, p50, p75, p90, all in tokens.
+    Rows: trial, side, p10, p25, p50, p75, p90, all in tokens.
     """
     side = side_channels()
     base = alt.Chart(data(rows)).encode(
@@ -242,9 +231,8 @@ def completion_length(rows: Rows) -> Any:
 def plan_against_actual(rows: Rows) -> Any:
     """Draw planned and actual cost of each cell, one panel for each measure.
 
-    Args:
-        rows: cell, measure (e.g. ``hours a trial``), source (planned or actual), value, low, high:
-            the least and the greatest of the cell's trials, absent for a plan.
+    Rows: cell, measure (e.g. ``hours a trial``), source (planned or actual), value, low, high:
+    the least and the greatest of the cell's trials, absent for a plan.
     """
     sources = [name for name in ("planned", "actual") if name in in_order(rows, "source")]
     marks = named_channels("source", sources, (_GREY, _BLUE), ("circle", "diamond"))

@@ -33,9 +33,8 @@ _DARK_FROM = 0.58
 def curriculum_progression(rows: Rows) -> Any:
     """Draw the validation rate after each stage, one panel for each model and arm.
 
-    Args:
-        rows: panel, trial, curriculum, stage, step (the optimizer step at its end), rate,
-            low, high.
+    Rows: panel, trial, curriculum, stage, step (the optimizer step at its end), rate,
+    low, high.
     """
     marks = series_channels("curriculum", in_order(rows, "curriculum"))
     base = alt.Chart().encode(
@@ -57,8 +56,7 @@ def curriculum_progression(rows: Rows) -> Any:
 def stage_by_difficulty(rows: Rows) -> Any:
     """Draw a heat map of stage and difficulty with rate and interval in each cell.
 
-    Args:
-        rows: trial, stage, difficulty, rate, low, high; stages and difficulties in order.
+    Rows: trial, stage, difficulty, rate, low, high; stages and difficulties in order.
     """
     shown = [
         {**row, "text": f"{row['rate']:.0%}", "bounds": _bounds_text(row["low"], row["high"])}
@@ -96,8 +94,7 @@ def _heat_map(rows: Rows) -> Any:
 def reward_components(rows: Rows) -> Any:
     """Draw each reward component over training steps, one panel a component.
 
-    Args:
-        rows: component, cell, step, mean, low, high.
+    Rows: component, cell, step, mean, low, high.
     """
     panel = _curves(rows, None).properties(width=250, height=130)
     facet = alt.Facet("component:N", sort=in_order(rows, "component"), title=None)
@@ -121,8 +118,7 @@ def dealt_prompts(rows: Rows) -> Any:
 def think_rate(rows: Rows) -> Any:
     """Draw the share of training completions with a real think block over steps.
 
-    Args:
-        rows: cell, step, mean, low, high.
+    Rows: cell, step, mean, low, high.
     """
     chart = _curves(rows, percent_axis("think rate"), domain=(0, 1))
     apart = dodged(rows, "step", "cell")
@@ -132,8 +128,7 @@ def think_rate(rows: Rows) -> Any:
 def error_classes_by_stage(rows: Rows) -> Any:
     """Draw how the share of each error class changes over stages, one panel a class.
 
-    Args:
-        rows: error_class, trial, stage, rate, low, high; stages in order.
+    Rows: error_class, trial, stage, rate, low, high; stages in order.
     """
     marks = series_channels("trial", in_order(rows, "trial"))
     x = alt.X(

@@ -1,8 +1,4 @@
-"""What other reward weights would have made of recorded completions, without training.
-
-``matrices`` reads what trials left behind, ``measures`` is arithmetic over arrays, ``wording``
-says what came of it.
-"""
+"""Replays other reward weights on recorded completions, without training."""
 
 from analysis.replay.matrices import SweepMatrices, read_matrices
 from analysis.replay.measures import component_phases, component_steps, replay

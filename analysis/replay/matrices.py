@@ -1,8 +1,7 @@
-"""Reads the reward matrices that the trials of a sweep left behind, cell by cell.
+"""Reads the reward matrices of a sweep's trials, cell by cell.
 
-Only what a checkpoint made durable is read (``progress.json``), so a sweep may still be
-running and no step is seen twice. A trial whose matrix is missing or cannot be used is left
-out with its reason; only a sweep without any matrix is an error.
+Only what a checkpoint made durable is read, so a sweep may still be running. A trial whose matrix
+is missing or cannot be used is left out with its reason; a sweep without any matrix is an error.
 """
 
 from dataclasses import dataclass
@@ -72,7 +71,7 @@ class RewardMatrix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """The matrices of one cell, and what the cell trains with by default."""
+    """The matrices of one cell, and its own settings."""
 
     name: str
     spec: TrialSpec
@@ -124,7 +123,7 @@ class SkippedTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepMatrices:
-    """All that replay needs of a sweep."""
+    """The matrices of a sweep."""
 
     sweep: str
     primary_criterion: str

@@ -1,7 +1,6 @@
-"""What reward weights make of recorded completions: who earns more, and what cannot teach.
+"""Scores recorded completions under other reward weights, and measures the result.
 
-Pure arithmetic over what trials recorded under their own weights: the completions stay the
-same, only what they would have earned changes. A completion earns, as in TRL 1.16,
+The completions stay the same, only their rewards change. A completion earns, as in TRL 1.16,
 
     sum_then_normalize   s = sum_k w_k r_k
     normalize_then_sum   s = sum_k w_k (r_k - mean r_k) / (std r_k + 1e-4)
@@ -71,7 +70,7 @@ TIE = 1e-8
 
 
 class Scores(NamedTuple):
-    """What completions earn."""
+    """The rewards of completions."""
 
     values: Floats
     """(N, G) the ``s`` of the formulas."""

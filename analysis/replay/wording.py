@@ -1,4 +1,4 @@
-"""A replay in rows of display strings, in plain sentences, and as one document for machines."""
+"""A replay in tables, in sentences, and as one document."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,13 +24,7 @@ Row = Mapping[str, Any]
 def replay_document(
     sweep: SweepMatrices, phases: Sequence[Row], vectors: Sequence[Row]
 ) -> dict[str, Any]:
-    """Return what was read and what came of it; NaN becomes None.
-
-    Args:
-        sweep: What was read.
-        phases: From ``component_phases``, of all cells.
-        vectors: From ``replay``.
-    """
+    """Return a replay as plain data, from ``component_phases`` and ``replay``; NaN becomes None."""
     document = {
         "sweep": sweep.sweep,
         "primary_criterion": sweep.primary_criterion,
@@ -45,7 +39,7 @@ def replay_document(
 
 
 def count_sentences(sweep: SweepMatrices) -> list[str]:
-    """Say what was read and what was not."""
+    """Count what was read and what was left out."""
     matrices = [matrix for cell in sweep.cells for matrix in cell.matrices]
     completions = sum(matrix.num_completions for matrix in matrices)
     groups = sum(len(matrix.steps) for matrix in matrices)
@@ -94,7 +88,7 @@ def constant_sentences(sweep: SweepMatrices, phases: Sequence[Row]) -> list[str]
 
 
 def vector_sentences(vectors: Sequence[Row]) -> list[str]:
-    """Say what the vectors of ``vector_rows`` are."""
+    """Spell out the vectors of ``vector_rows``."""
     named = _short_names(vectors)
     return [f"{short}: {name}" for name, short in named.items() if name != DEFAULT]
 

@@ -1,7 +1,6 @@
-"""What the final answers of a trial show, beside those of its baseline where it has one.
+"""Rows on the final answers of a trial, and of its baseline where it has one.
 
-Criteria and difficulties are the verdicts' own numbers. Everything here but the gain on the primary
-criterion is exploratory, whatever an interval says.
+Everything here but the gain on the primary criterion is exploratory.
 """
 
 from collections import defaultdict
@@ -41,7 +40,7 @@ QUANTILES = {"p10": 0.1, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p90": 0.9}
 
 
 class Change(StrEnum):
-    """What training did to one prompt, judged by the primary criterion."""
+    """The change of one prompt by training, on the primary criterion."""
 
     RESCUED = "rescued"
     REGRESSED = "regressed"
@@ -144,12 +143,9 @@ def answer_tables(facts: Facts, compared: Comparison, criterion: str) -> RunRows
 
 
 def prompt_changes(ours: Measured, theirs: Measured, criterion: str) -> Sequence[Change]:
-    """Say for each prompt of ``ours`` what changed; a side passes with half its samples or more.
+    """Return the change of each prompt from a baseline to a trial, on the same prompts.
 
-    Args:
-        ours: The trained side.
-        theirs: Its baseline, on the same prompts in the same order.
-        criterion: Judges.
+    A side passes with half its samples or more.
     """
     after, before = ours.criterion(criterion) >= 0.5, theirs.criterion(criterion) >= 0.5
     names = np.select(
@@ -181,11 +177,6 @@ def class_rates(measured: Measured, samples: pd.DataFrame, names: Sequence[str])
 
 def measure_rows(facts: Facts, ours: Measured, theirs: Measured | None) -> list[Row]:
     """Return one row for each measure that is known of a prompt.
-
-    Args:
-        facts: Which trial it is.
-        ours: The trial.
-        theirs: Its baseline, on the same prompts in the same order.
 
     Returns:
         ``trained``, ``baseline`` and ``delta`` with ``_low`` and ``_high``, and ``num_prompts``.

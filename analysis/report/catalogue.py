@@ -86,13 +86,7 @@ def shown_trials(verdicts: SweepVerdicts, limit: int) -> tuple[str, ...]:
 
 
 def _left_out(sweep: SweepTables, rows: Sequence[Row], limit: int) -> str:
-    """Return a sentence on the trials or cells that a figure does not show; empty if it shows all.
-
-    Args:
-        sweep: All of them.
-        rows: Those of the figure.
-        limit: Trials that it shows at most.
-    """
+    """Return a sentence on trials or cells that a figure does not show; empty if it shows all."""
     if "within" in rows[0]:
         num_pairs = len(_whole(sweep.tables["comparisons"]))
         return f" {len(rows)} of {num_pairs} comparisons are shown." * (len(rows) < num_pairs)

@@ -108,14 +108,13 @@ def comparison_rows(
     """Compare the cells of a sweep in pairs.
 
     Args:
-        compared: Its trials, in the order of the plan; those without a result are left out.
+        compared: Its trials, in the order of the plan.
         criterion: The primary one.
-        contrasts: The keys that the sweep file declared: their comparisons were planned.
+        contrasts: The keys whose comparisons were planned.
 
     Returns:
-        For each key, pair of levels, pair of cells and difficulty: delta_pp of the final rates
-        and gain_delta_pp of the gains over the baselines (absent where one is missing), both
-        with bounds.
+        For each key, pair of levels, pair of cells and difficulty: delta_pp of the final rates and
+        gain_delta_pp of the gains over the baselines (absent where one is missing), with bounds.
     """
     cells: dict[str, list[Comparison]] = defaultdict(list)
     for one in compared:

@@ -92,7 +92,7 @@ ANSWERS = Table(
 def control_rows(
     sweep: SweepRecords, compared: Sequence[Comparison], *, cells: Mapping[str, Verdict]
 ) -> list[Row]:
-    """Put baselines, grammars, supervised and learned cells beside each other.
+    """Compare baselines, grammars, supervised cells and cells that learn from rewards.
 
     Args:
         sweep: Its records.
@@ -100,11 +100,11 @@ def control_rows(
         cells: The verdict of each cell against its baseline, by its name.
 
     Returns:
-        The arms of each baseline that has a control, in the order of the plan; empty without one.
-        Runs that were measured otherwise than their baseline are in none of them. A trained cell
-        minus the untrained model under the grammar is about the recipe with three seeds, else
-        about these runs, and exploratory. Tokens and seconds are means over the seeds. Where
-        right answers are known rows also hold ``CORRECTNESS`` with ``_low`` and ``_high``.
+        The arms of each baseline that has a control, in the order of the plan, without runs that
+        were measured otherwise than their baseline. A trained cell minus the untrained model under
+        the grammar is about the recipe with three seeds, else about these runs, and exploratory.
+        Tokens and seconds are means over the seeds. Where right answers are known rows also hold
+        ``CORRECTNESS`` with ``_low`` and ``_high``.
 
     Raises:
         StorageError: A control is there but cannot be understood.
@@ -135,13 +135,7 @@ def control_rows(
 
 
 def control_note(sweep: Path, verdicts: SweepVerdicts, prompts: "SweepPrompts") -> str:
-    """Say why a sweep has no table of control arms, and how to get one where none was run.
-
-    Args:
-        sweep: The sweep's folder.
-        verdicts: Its verdicts, for the supervised trials that are planned.
-        prompts: What is known of its task.
-    """
+    """Return why a sweep has no table of control arms, and how to get one where none was run."""
     states = Counter(t.state.word for t in verdicts.trials if t.plan.method == SFT)
     constrained = sum(path.is_dir() for path in (sweep / CONTROLS).glob("*"))
     begun = []
@@ -168,7 +162,7 @@ def control_note(sweep: Path, verdicts: SweepVerdicts, prompts: "SweepPrompts") 
 
 
 def control_sentences(verdicts: SweepVerdicts, comparisons: Sequence[Row]) -> list[str]:
-    """Say what learning from rewards adds to supervised training, pair by pair.
+    """Return what learning from rewards adds to supervised training, pair by pair.
 
     Where the sweep file declared the contrast its verdict is given, else the interval alone.
     """

@@ -85,7 +85,7 @@ _GROUPS = ("trial_id", "stage", "factor", "level", "against", "within")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepPrompts:
-    """What the report shows of prompts, and of the task they come from."""
+    """The prompts of a sweep, and their task."""
 
     by_id: Mapping[str, Prompt] = field(default_factory=dict)
     difficulties: Sequence[str] = ()
@@ -135,15 +135,11 @@ def reading_rules(sweep: SweepTables) -> tuple[str, ...]:
 
 
 def silent(_: str) -> None:
-    """Tell nobody."""
+    """Ignore progress."""
 
 
 def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
-    """Read the folders of a sweep, finished or not.
-
-    Args:
-        folder: The sweep's.
-        on_phase: Shows progress.
+    """Read the folders of a sweep, finished or not; ``on_phase`` is told of progress.
 
     Raises:
         StorageError: ``plan.json`` is missing or cannot be understood.

@@ -117,11 +117,7 @@ def stage_samples(run: RunRecord, stage: str) -> Path | None:
 
 
 def curve_tables(cells: Mapping[str, Sequence[RunRecord]]) -> RunRows:
-    """Return the tables ``rewards``, ``think_rates``, ``zero_std_groups`` and ``dealt`` of cells.
-
-    Args:
-        cells: The trials of each cell; one without metrics adds nothing.
-    """
+    """Return ``rewards``, ``think_rates``, ``zero_std_groups`` and ``dealt``, from cells' trials."""
     tables: RunRows = {"rewards": [], "think_rates": [], "zero_std_groups": [], "dealt": []}
     for cell, runs in cells.items():
         for key, points in _points(runs).items():
@@ -149,10 +145,7 @@ def _home(key: str) -> tuple[str, Row] | None:
 def shares_at_end(metric: str, cells: Mapping[str, Sequence[RunRecord]]) -> dict[str, float]:
     """Return each cell's mean of a share that training logs, over its last span of steps.
 
-    Args:
-        metric: ``FLAT_GROUPS`` or ``FAILING_ABOVE_PASSING``.
-        cells: The trials of each cell that have ended; one that recorded no such share adds
-            nothing.
+    A cell whose trials recorded no such share is left out.
     """
     found = {}
     for cell, runs in cells.items():

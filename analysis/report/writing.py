@@ -60,12 +60,12 @@ class Report(NamedTuple):
 
 
 def write_report(folder: Path, *, max_bytes: int = MAX_BYTES, on_phase: OnPhase = silent) -> Report:
-    """Report on a sweep, finished or not; what was there from an earlier look is replaced.
+    """Write the report of a sweep, finished or not; an earlier one is replaced.
 
     Args:
         folder: The sweep's.
         max_bytes: The largest ``report.html``. Tables are in it whatever the limit.
-        on_phase: Shows progress.
+        on_phase: Is told of progress.
 
     Raises:
         StorageError: ``plan.json`` is missing or cannot be understood.
@@ -220,14 +220,7 @@ def _part(name: str) -> str:
 
 
 def report_markdown(title: str, summary: str, sections: Sequence[Section], *, pictures: str) -> str:
-    """Return the page.
-
-    Args:
-        title: Of the page.
-        summary: The sentence below the title.
-        sections: From ``report_sections``.
-        pictures: The folder of the figures' pictures ``<name>.svg``, relative to the page.
-    """
+    """Return the page as Markdown; ``pictures`` is the folder of the figures, relative to it."""
     lines = [f"# {inline_text(title)}", "", inline_text(summary), ""]
     for section in sections:
         body = _body(section.blocks, pictures)

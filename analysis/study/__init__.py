@@ -1,7 +1,4 @@
-"""What the studies of a search have found, and what their winning weights pay for.
-
-Reads ``studies.json`` and the folders of the trials; runs nothing.
-"""
+"""The findings of a search, from ``studies.json`` and the folders of the trials."""
 
 from analysis.study.findings import Findings, StudyFindings, study_findings
 from analysis.study.writing import findings_document, findings_lines, write_findings

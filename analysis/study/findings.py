@@ -1,10 +1,9 @@
-"""Everything that is to be said of the studies of a sweep, gathered from its folder.
+"""The findings of a search, gathered from the sweep's folder.
 
-Of a winner that was trained again with fresh seeds, what is left of its lead: the best of many
-measurements owes part of its value to luck. How much is seen where the same settings, trained
-again, are measured on the same prompts: the difference is the selection bias, and no more than a
-guess from so few seeds. The verdict is that of the contrast ``variant``, on the final split, which
-the search never saw.
+The best of many measurements owes part of its value to luck. How much is seen where a winner,
+trained again with fresh seeds, is measured on the same prompts: the difference is the selection
+bias, a guess from so few seeds. The verdict is of the contrast ``variant``, on the final split,
+which the search never saw.
 """
 
 from collections.abc import Sequence
@@ -71,12 +70,12 @@ MAX_BEST = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrained:
-    """One variant at selection, and again; the first objective, on the split of the search."""
+    """The first objective of one variant, at selection and again, on the split of the search."""
 
     variant: str
     """``p007``, ``default`` or ``first``."""
     selected: float | None
-    """What the study knew; None where it has no such point."""
+    """The study's value; None where it has no such point."""
     again: tuple[float, ...]
     """With each fresh seed that finished."""
     num_planned: int
@@ -94,11 +93,11 @@ class Retrained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """What training again has shown."""
+    """The results of training again."""
 
     metric: str
     sign: float
-    """What makes more of the metric better: 1, or -1 where it is minimized."""
+    """1, or -1 where the metric is minimized."""
     variants: tuple[Retrained, ...]
     """The winner first, where it was trained again; empty where nothing was."""
     holds_winner: bool
@@ -111,7 +110,7 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardAudit:
-    """What the winning weights, and the cell's own, pay for."""
+    """The reward weights of the winner and of the cell, audited."""
 
     weightings: tuple[Weighting, ...]
     """The cell's own first."""
@@ -125,7 +124,7 @@ class RewardAudit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyFindings:
-    """What one study has found."""
+    """The findings of one study."""
 
     study: Study
     counts: dict[str, int]
@@ -145,14 +144,14 @@ class StudyFindings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What the studies of a sweep have found."""
+    """The findings of all studies of a sweep."""
 
     sweep: str
     studies: tuple[StudyFindings, ...]
 
 
 def study_findings(sweep_dir: Path, *, num_resamples: int = NUM_RESAMPLES) -> Findings:
-    """Read a sweep with a search, through or not, and say what its studies have found.
+    """Read what the studies of a sweep have found, finished or not.
 
     Raises:
         StorageError: ``studies.json`` or ``plan.json`` is missing or cannot be understood.
@@ -186,7 +185,7 @@ def study_findings(sweep_dir: Path, *, num_resamples: int = NUM_RESAMPLES) -> Fi
 
 
 def confirm(sweep_dir: Path, study: Study, verdicts: SweepVerdicts) -> Confirmation:
-    """Gather what the confirming trials of a study show; ``verdicts`` are the sweep's."""
+    """Gather the results of a study's confirming trials; ``verdicts`` are the sweep's."""
     objective, winner = study.objectives[0], study.best
     trials = confirming_trials(sweep_dir, study)
     has_variants = any(trial.variant is not None for trial in read_plan(sweep_dir).trials)
@@ -209,7 +208,7 @@ def confirm(sweep_dir: Path, study: Study, verdicts: SweepVerdicts) -> Confirmat
 
 
 def confirming_trials(sweep_dir: Path, study: Study) -> dict[str, list[PlannedTrial]]:
-    """Return the trials of a study that are planned to confirm its winner, by variant."""
+    """Return the planned trials that confirm a study's winner, by variant."""
     found: dict[str, list[PlannedTrial]] = {}
     for trial in read_plan(sweep_dir).trials:
         if trial.variant is not None and trial.cell == f"{study.cell}{SEPARATOR}{trial.variant}":

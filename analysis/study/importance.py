@@ -1,15 +1,13 @@
-"""How much each weight and setting had to do with a point being among the best.
+"""The importance of each weight and setting for a point being among the best.
 
 Optuna's PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255): how far the values of the best
 quarter are spread otherwise than those of all points, one parameter at a time. It is computed on
 a study in memory whose parameters are the weights themselves; the sticks that the sampler draws
-have no meaning of their own. This is the only module of ``analysis`` that imports optuna, and
-only when it is called: ``launch`` runs studies, here one is read.
+have no meaning of their own. Optuna is imported when it is called.
 
-Two things are said of every share. Its error: the standard deviation over bootstrap samples of
-the points. And whether it is above chance: its divergence is held against those of shuffled
-values, at a level that all parameters share (Bonferroni). Weights add up to 1, so a share may
-belong to another weight that had to make room.
+Each share has an error, the standard deviation over bootstrap samples of the points, and is above
+chance if shuffled values rarely give its divergence, at a level that all parameters share
+(Bonferroni). Weights add up to 1, so a share may belong to another weight that had to make room.
 
 Few points show little (``tests/bench/bench_importance.py``): below ``MIN_POINTS`` nothing is
 estimated.

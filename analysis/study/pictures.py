@@ -75,11 +75,8 @@ def draw_study(found: StudyFindings) -> list[Picture]:
 def pareto_front(rows: Rows, *, x: str, y: str) -> Any:
     """Draw finished points over two objectives, with the front as a line.
 
-    Args:
-        rows: point, role (winner, default or other), standing (on the front, dominated or
-            infeasible), and the two objectives as ``x`` and ``y``.
-        x: The name of one objective.
-        y: The name of the other.
+    Rows: point, role (winner, default or other), standing (on the front, dominated or
+    infeasible), and the two objectives as ``x`` and ``y``.
     """
     standings = ["on the front", "dominated", "infeasible"]
     base = alt.Chart(data(rows)).encode(
@@ -104,8 +101,7 @@ def pareto_front(rows: Rows, *, x: str, y: str) -> Any:
 def weight_importance(rows: Rows) -> Any:
     """Draw each parameter's share with one standard deviation to both sides.
 
-    Args:
-        rows: parameter, share, low, high, chance (above chance or within chance).
+    Rows: parameter, share, low, high, chance (above chance or within chance).
     """
     words = ["above chance", "within chance"]
     color = alt.Color(
@@ -126,10 +122,9 @@ def weight_importance(rows: Rows) -> Any:
 def parallel_points(rows: Rows) -> Any:
     """Draw every finished point as a line over all that was searched, the objective last.
 
-    Args:
-        rows: point, role, dimension, position (in [0, 1], from the least to the greatest value
-            that was tried) and text (the value itself, empty for a choice); dimensions in
-            order.
+    Rows: point, role, dimension, position (in [0, 1], from the least to the greatest value
+    that was tried) and text (the value itself, empty for a choice); dimensions in
+    order.
     """
     dimensions = in_order(rows, "dimension")
     placed = [{**row, "index": dimensions.index(row["dimension"])} for row in rows]
@@ -164,10 +159,8 @@ def parallel_points(rows: Rows) -> Any:
 def weight_slices(rows: Rows, *, value: str) -> Any:
     """Draw the objective over each searched weight and setting, one panel each.
 
-    Args:
-        rows: point, role, dimension, setting (its value; a number, or the text of a choice),
-            value (the objective), low and high (its interval, NaN where there is none).
-        value: The objective's name.
+    Rows: point, role, dimension, setting (its value; a number, or the text of a choice),
+    value (the objective), low and high (its interval, NaN where there is none).
     """
     panels = [
         _slice([row for row in rows if row["dimension"] == name], name, value)

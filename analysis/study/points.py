@@ -83,10 +83,9 @@ def pareto_front(study: Study) -> list[Point]:
 
 
 def undominated(values: Mapping[int, Sequence[float]]) -> list[int]:
-    """Return the keys of the values on the Pareto front; equal ones are all on it.
+    """Return the keys of the values on the Pareto front, where greater is better.
 
-    Args:
-        values: The greater the better, in one order.
+    Equal values are all on it.
     """
 
     def is_beaten(mine: Sequence[float]) -> bool:

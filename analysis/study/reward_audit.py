@@ -1,4 +1,4 @@
-"""What reward weights pay for: on recorded completions, and for answers that try to be paid.
+"""Audits reward weights: on recorded completions, and on crafted wrong answers.
 
 Sensitivity of a component, standardized and within groups: by how many standard deviations the
 reward moves when the component moves by one, both taken within groups, because advantages know
@@ -7,9 +7,8 @@ nothing else:
     sensitivity = w sqrt(sum_g SS_g(r) / sum_g SS_g(s)),   s = sum_k w_k r_k
 
 with SS_g the sum of squares around the group's mean, and r normalized within its group first
-where the aggregation is normalize_then_sum. A weight says what a component may pay; this says
-what it does pay. Saturation needs no weights: from its step on, the component is the same for
-all completions of nearly every group and so teaches nothing.
+where the aggregation is normalize_then_sum. Saturation needs no weights: from its step on, the
+component is the same for all completions of nearly every group and so teaches nothing.
 
 A crafted answer tries to be paid without being right. Each stands in one group with the right
 answer to the same prompt, as two completions would in training. By the two theorems of
@@ -67,7 +66,7 @@ class Scheme(NamedTuple):
 
 
 class Weighting(NamedTuple):
-    """Weights and how components are put together; with saw the weights as they are given."""
+    """Weights and how components are put together; of saw the weights as given."""
 
     name: str
     """``default``, or the winner's, e.g. ``p007``; with the stage where stages differ."""
@@ -117,7 +116,7 @@ class AnswerAudit:
 
 
 def weightings_of(name: str, spec: TrialSpec) -> list[Weighting]:
-    """Return what a trial is trained with: one table, or one for each stage where they differ."""
+    """Return the weights of a trial, for each stage where stages differ."""
     grpo = spec.grpo
     scheme = Scheme(grpo.multi_objective_aggregation, grpo.scale_rewards)
     tables = {stage.name: spec.stage_weights(stage) for stage in spec.reward_stages}

@@ -1,4 +1,4 @@
-"""The findings of a search in rows of display strings and in plain sentences, part by part."""
+"""The findings of a search in tables and sentences, part by part."""
 
 import math
 from collections.abc import Mapping, Sequence

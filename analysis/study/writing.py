@@ -1,4 +1,4 @@
-"""Writes what a search has found into its folder: findings.md, findings.json and the figures."""
+"""Writes the findings of a search into its folder: findings.md, findings.json and figures."""
 
 import json
 import re
@@ -31,11 +31,7 @@ PICTURES = "findings_figures"
 
 
 def write_findings(sweep_dir: Path, *, num_resamples: int = NUM_RESAMPLES) -> Findings:
-    """Write what the studies of a sweep have found; what was there is replaced.
-
-    Args:
-        sweep_dir: The folder of a sweep with a search, through or not.
-        num_resamples: Bootstrap samples behind the errors of importances.
+    """Write what the studies of a sweep have found, through or not; what was there is replaced.
 
     Raises:
         StorageError: ``studies.json`` or ``plan.json`` is missing or cannot be understood.
@@ -71,7 +67,7 @@ def findings_document(findings: Findings) -> dict[str, Any]:
 
 
 def findings_lines(findings: Findings) -> list[str]:
-    """Return the few sentences that the end of a run prints."""
+    """Return the sentences that a run prints at its end."""
     lines = []
     for found in findings.studies:
         said = [

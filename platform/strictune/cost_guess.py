@@ -50,11 +50,7 @@ def guess_step(
 ) -> StepPlan:
     """Guess how long a step and all evaluations of a trial take, as far as they are known.
 
-    Args:
-        trial: The trial.
-        architecture: Of its model; None where it is not known.
-        device: What it runs on.
-        dtype: What it computes in.
+    ``architecture`` is that of its model, None where it is not known.
     """
     if architecture is None:
         return StepPlan()

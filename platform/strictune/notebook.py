@@ -119,10 +119,7 @@ def run(
 
 
 def load_sweep(folder: str | Path) -> "LoadedSweep":
-    """Load what a sweep left, finished or not.
-
-    Args:
-        folder: The sweep's, e.g. ``runs/quickstart``.
+    """Load what a sweep left in its folder, e.g. ``runs/quickstart``, finished or not.
 
     Raises:
         StorageError: It holds no sweep.

@@ -21,9 +21,7 @@ __all__ = ["evaluate_sweep"]
 def evaluate_sweep(args: argparse.Namespace, given: Sequence[str]) -> int:
     """Measure the controls of a sweep that are not there yet, and show all of them.
 
-    Args:
-        args: With ``sweep``, ``constrain``, ``out`` and ``json``.
-        given: The options that describe a single evaluation, as they were written.
+    ``given`` are the options of a single evaluation, which have no meaning here.
     """
     if given:
         raise SpecError(

@@ -23,12 +23,8 @@ MAX_CORNERS = 256
 def search_problems(sweep: SweepSpec, cells: Sequence[TrialSpec]) -> list[Problem]:
     """Try the ends of every range, every choice, each zeroed component and the first points.
 
-    Args:
-        sweep: With or without a search.
-        cells: The sweep's own trials.
-
     Returns:
-        What cannot be trained, each problem once, in keys of the file.
+        What cannot be trained in the cells of a sweep, each problem once, in keys of the file.
     """
     if sweep.search is None:
         return []

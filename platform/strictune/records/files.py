@@ -51,13 +51,9 @@ def write_json(path: Path, document: object) -> None:
 def read_model(path: Path, model: type[_Model], *, cure: str) -> _Model:
     """Read a JSON file as a model; keys that the model does not know are ignored.
 
-    Args:
-        path: The file.
-        model: What it holds.
-        cure: What to do where it cannot be used; ends the message.
-
     Raises:
-        StorageError: It is missing or cannot be understood; the message names path and key.
+        StorageError: It is missing or cannot be understood; the message names path and key, and
+            ends with ``cure``.
     """
     try:
         return model.model_validate_json(path.read_bytes())
