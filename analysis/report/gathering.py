@@ -5,7 +5,8 @@ is known and with it the room that is left for them.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from analysis.report.training import (
     FAILING_ABOVE_PASSING,
     FLAT_GROUPS,
     MAX_SERIES,
+    Stage,
     curve_tables,
     judge_rows,
     part_rows,
@@ -31,7 +33,7 @@ from analysis.study import Findings, study_findings
 from analysis.study import wording as study_wording
 from analysis.sweep import SweepVerdicts, compared_trials, judge
 from analysis.tables import Row, spread
-from analysis.trials import Comparison
+from analysis.trials import Comparison, TrialVerdict
 from analysis.wording import HOW_TO_READ
 from strictune.config import load_trial
 from strictune.errors import StorageError, StrictuneError
@@ -105,7 +107,7 @@ class SweepTables:
     folder: Path
     verdicts: SweepVerdicts
     prompts: SweepPrompts
-    tables: Mapping[str, list[dict[str, object]]]
+    tables: Mapping[str, list[Row]]
     """Each of ``TABLES``; without rows where nothing was measured."""
     flat_groups: Mapping[str, float]
     """Each cell's share of groups without any spread, at the end of training."""
@@ -148,35 +150,39 @@ def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
     sweep = SweepRecords(folder)
     compared = compared_trials(sweep)
     verdicts = judge(sweep.plan, compared)
-    problems: list[str] = []
-    tables = _trial_tables(sweep, compared, verdicts, problems, on_phase)
-    on_phase("comparing cells")
     criterion, contrasts = sweep.plan.primary_criterion, sweep.plan.contrasts
+    problems: list[str] = []
+    tables: RunRows = defaultdict(list)
+    stages = planned_stages(sweep)
+    trials = list(zip(verdicts.trials, compared, strict=True))
+    for number, (trial, one) in enumerate(trials, start=1):
+        on_phase(f"reading trial {number} of {len(trials)}")
+        planned = stages.get(trial.plan.cell, ())
+        for found in _trial_tables(trial, one, criterion, stages=planned, problems=problems):
+            for name, rows in found.items():
+                tables[name] += rows
+    on_phase("comparing cells")
     cells = {cell.cell: cell.verdict for cell in verdicts.cells}
-    comparing: dict[str, Callable[[], list[Row]]] = {
-        "comparisons": lambda: comparison_rows(compared, criterion, contrasts=contrasts),
-        "equal_tokens": lambda: equal_token_rows(sweep),
-        "controls": lambda: control_rows(sweep, compared, cells=cells),
-    }
-    for name, rows_of in comparing.items():
-        try:
-            tables[name] = rows_of()
-        except StrictuneError as error:
-            problems.append(str(error))
-    runs = _runs_by_cell(compared)
+    with _noting(problems):
+        tables["comparisons"] = comparison_rows(compared, criterion, contrasts=contrasts)
+    with _noting(problems):
+        tables["equal_tokens"] = equal_token_rows(sweep)
+    with _noting(problems):
+        tables["controls"] = control_rows(sweep, compared, cells=cells)
+    runs: dict[str, list[RunRecord]] = defaultdict(list)
+    for one in compared:
+        if (one.record.folder / METRICS).exists():
+            runs[one.plan.cell].append(one.record)
     # The files are long, so those of the cells that are drawn.
     tables.update(curve_tables({name: runs[name] for name in spread(list(runs), MAX_SERIES)}))
     on_phase("reading costs and prompts")
     tables["costs"] = cost_rows(compare_costs(sweep))
-    measured = (one.record.folder for one in compared if one.trial is not None)
-    prompts = read_prompts(next(measured, None))
+    prompts = read_prompts(next((one.record.folder for one in compared if one.trial), None))
     search = None
     if (folder / STUDIES).exists():
         on_phase("reading the search")
-        try:
+        with _noting(problems):
             search = study_findings(folder)
-        except StrictuneError as error:
-            problems.append(str(error))
     finished = {
         name: [run for run in members if run.state is RunState.FINISHED]
         for name, members in runs.items()
@@ -193,70 +199,51 @@ def gather(folder: Path, *, on_phase: OnPhase = silent) -> SweepTables:
     )
 
 
+@contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    """Note what cannot be read or compared, and go on without it."""
+    try:
+        yield
+    except StrictuneError as error:
+        problems.append(str(error))
+
+
 def _trial_tables(
-    sweep: SweepRecords,
-    compared: Sequence[Comparison],
-    verdicts: SweepVerdicts,
+    trial: TrialVerdict,
+    one: Comparison,
+    criterion: str,
+    *,
+    stages: Sequence[Stage],
     problems: list[str],
-    on_phase: OnPhase,
-) -> RunRows:
-    """Return the tables that list trials; what cannot be read of a stage is a problem."""
-    tables: RunRows = defaultdict(list)
-    stages = planned_stages(sweep)
-    trials = list(zip(verdicts.trials, compared, strict=True))
-    for number, (trial, one) in enumerate(trials, start=1):
-        on_phase(f"reading trial {number} of {len(trials)}")
-        facts = trial_facts(trial)
-        found = [verdict_tables(trial), answer_tables(facts, one, sweep.plan.primary_criterion)]
-        if trial.result is not None:
-            found.append(
-                {"parts": part_rows(facts, one.record), "judge": judge_rows(facts, one.record)}
-            )
-        staged = {
-            **facts,
-            "curriculum": trial.plan.curriculum,
-            "method": trial.plan.method,
-            "thinking": level_text(trial.plan, "thinking"),
-        }
-        planned = stages.get(trial.plan.cell, ())
-        try:
-            found.append(stage_tables(staged, one.record, planned, sweep.plan.primary_criterion))
-        except StorageError as error:
-            problems.append(str(error))
-        for part in found:
-            for name, rows in part.items():
-                tables[name] += rows
-    return tables
+) -> Iterator[RunRows]:
+    facts = trial_facts(trial)
+    yield verdict_tables(trial)
+    yield answer_tables(facts, one, criterion)
+    if trial.result is not None:
+        yield {"parts": part_rows(facts, one.record), "judge": judge_rows(facts, one.record)}
+    staged = {
+        **facts,
+        "curriculum": trial.plan.curriculum,
+        "method": trial.plan.method,
+        "thinking": level_text(trial.plan, "thinking"),
+    }
+    with _noting(problems):
+        yield stage_tables(staged, one.record, stages, criterion)
 
 
-def _runs_by_cell(compared: Sequence[Comparison]) -> dict[str, list[RunRecord]]:
-    """Return the trials of each cell that have recorded metrics."""
-    cells: dict[str, list[RunRecord]] = defaultdict(list)
-    for one in compared:
-        if (one.record.folder / METRICS).exists():
-            cells[one.plan.cell].append(one.record)
-    return cells
-
-
-def _easiest_first(
-    rows: list[dict[str, object]], difficulties: Sequence[str]
-) -> list[dict[str, object]]:
-    """Order rows that differ in difficulty alone, where the task says how."""
+def _easiest_first(rows: list[Row], difficulties: Sequence[str]) -> list[Row]:
+    """Order rows that differ in difficulty alone, where the task has an order."""
     if not rows or "difficulty" not in rows[0] or not difficulties:
         return rows
     place = {name: index for index, name in enumerate(difficulties)}
+
+    def group(row: Row) -> tuple[object, ...]:
+        return tuple(row.get(name) for name in _GROUPS)
+
     groups: dict[object, int] = {}
     for row in rows:
-        groups.setdefault(_group(row), len(groups))
-
-    def key(row: dict[str, object]) -> tuple[int, int]:
-        return groups[_group(row)], place.get(str(row["difficulty"]), -1)
-
-    return sorted(rows, key=key)
-
-
-def _group(row: Mapping[str, object]) -> tuple[object, ...]:
-    return tuple(row.get(name) for name in _GROUPS)
+        groups.setdefault(group(row), len(groups))
+    return sorted(rows, key=lambda row: (groups[group(row)], place.get(str(row["difficulty"]), -1)))
 
 
 def read_prompts(folder: Path | None) -> SweepPrompts:

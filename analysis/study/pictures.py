@@ -39,36 +39,36 @@ def draw_study(found: StudyFindings) -> list[Picture]:
     if len(points) < 2:
         return []
     metric = found.study.objectives[0].metric
-    pictures = []
+    pictures: list[Picture] = []
+
+    def add(name: str, title: str, caption: str, chart: Any) -> None:
+        pictures.append(Picture(name, title, caption, specification(chart)))
+
     if found.front:
         caption = "Finished points; the line joins those that no other one beats in both."
         rows = [_front_row(point, found) for point in points]
         chart = pareto_front(rows, x=found.study.objectives[1].metric, y=metric)
-        pictures.append(Picture("pareto_front", "Pareto front", caption, specification(chart)))
+        add("pareto_front", "Pareto front", caption, chart)
     if found.importance.rows:
         caption = (
             f"Importance for {metric} among {found.importance.num_points} finished points "
             "(PED-ANOVA); lines: one standard deviation over bootstrap samples of the points."
         )
-        chart = weight_importance(_importance_rows(found))
-        pictures.append(Picture("importance", "What mattered", caption, specification(chart)))
+        add("importance", "What mattered", caption, weight_importance(_importance_rows(found)))
     if found.dimensions:
-        caption = f"Every finished point; the last axis is {metric}."
         values = Dimension(metric, False, False, {point.number: point.value for point in points})
-        rows = [row for one in (*found.dimensions, values) for row in _rows(one, points, found)]
-        for row in rows:
-            if row["dimension"] == metric:
-                row["text"] = value_text(row["setting"], metric)
-        chart = parallel_points(rows)
-        title = "Parallel coordinates"
-        pictures.append(Picture("parallel_points", title, caption, specification(chart)))
+        last = [
+            {**row, "text": value_text(row["setting"], metric)}
+            for row in _rows(values, points, found)
+        ]
+        rows = [row for one in found.dimensions for row in _rows(one, points, found)]
+        caption = f"Every finished point; the last axis is {metric}."
+        add("parallel_points", "Parallel coordinates", caption, parallel_points([*rows, *last]))
         caption = (
             f"{metric} of every finished point over each weight and setting. Lines: 95% intervals "
             "over prompts, for the best points and the default."
         )
-        rows = [row for row in rows if row["dimension"] != metric]
-        chart = weight_slices(rows, value=metric)
-        pictures.append(Picture("slices", "Slices", caption, specification(chart)))
+        add("slices", "Slices", caption, weight_slices(rows, value=metric))
     return pictures
 
 
