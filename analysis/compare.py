@@ -9,8 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.answers import field_rows
 from analysis.differences import Discordance, paired_difference
-from analysis.fields import field_rows
 from analysis.measured import (
     Interval,
     Measured,

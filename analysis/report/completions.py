@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from analysis.answers import Change, prompt_changes
 from analysis.measured import Measured
 from analysis.records import RunRecord, read_run
-from analysis.report.answers import Change, prompt_changes
 from analysis.report.document import trial_tables
 from analysis.report.gathering import SweepTables
 from analysis.trials import TrialVerdict

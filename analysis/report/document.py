@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from analysis.fields import FIELDS
+from analysis.answers import FIELDS, MEASURES
 from analysis.figures.theme import Picture
 from analysis.measured import ALL_DIFFICULTIES
-from analysis.report.answers import MEASURES
 from analysis.report.comparisons import COMPARISONS, EQUAL_TOKENS
 from analysis.report.controls import ANSWERS, ARMS, control_note, control_sentences
 from analysis.report.gathering import SweepTables, reading_rules

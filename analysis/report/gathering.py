@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analysis import fields
+from analysis.answers import HOW_TO_READ_FIELDS, RunRows, answer_tables, trial_facts, verdict_tables
 from analysis.costs import compare_costs, cost_rows
 from analysis.measured import level_text
 from analysis.records import RunRecord, RunState, SweepRecords
-from analysis.report.answers import RunRows, answer_tables, trial_facts, verdict_tables
 from analysis.report.comparisons import comparison_rows, equal_token_rows
 from analysis.report.controls import control_rows
 from analysis.report.training import (
@@ -131,7 +130,7 @@ class SweepTables:
 
 def reading_rules(sweep: SweepTables) -> tuple[str, ...]:
     """Return how to read the report, and what was left out of it."""
-    of_fields = fields.HOW_TO_READ if sweep.tables["fields"] else ()
+    of_fields = HOW_TO_READ_FIELDS if sweep.tables["fields"] else ()
     of_search = () if sweep.search is None else study_wording.HOW_TO_READ
     return (*HOW_TO_READ, *of_fields, *of_search, *sweep.problems)
 

@@ -17,9 +17,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 from scipy import stats
 
+from analysis.answers import Facts, RunRows, class_rates, error_class_names
 from analysis.measured import Measured, compare, group, parts
 from analysis.records import RunRecord, SweepRecords, prompt_table, samples_without_texts
-from analysis.report.answers import Facts, RunRows, class_rates, error_class_names
 from analysis.tables import Row, bounds, rate_row
 from analysis.verdicts import effect
 from strictune.records import reward_parts

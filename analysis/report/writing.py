@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from analysis.answers import Change
 from analysis.figures.theme import Picture, page_scripts, write_pictures
-from analysis.report.answers import Change
 from analysis.report.catalogue import draw
 from analysis.report.completions import baseline_block, blocks, trial_block
 from analysis.report.document import Block, Section, report_sections

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from synthetic_sweep import FakeTrial, write_sweep
 
-from analysis import fields as module
+from analysis import answers as module
+from analysis.answers import field_rows
 from analysis.differences import interval, paired_difference
-from analysis.fields import field_rows
 from analysis.measured import Measured, measure
 from analysis.rates import wilson_rate
 from analysis.records import read_run

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from synthetic_sweep import FakeTrial, write_sweep
 
+from analysis.answers import MEASURES, measure_rows
 from analysis.differences import interval, paired_difference
 from analysis.measured import measure
 from analysis.records import read_run
 from analysis.report import Report, write_report
-from analysis.report.answers import MEASURES, measure_rows
 from analysis.report.completions import read_answers, run_block
 from analysis.report.training import judge_rows, part_rows
 from analysis.tables import texts

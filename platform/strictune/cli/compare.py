@@ -30,7 +30,7 @@ def execute(args: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
     # pandas, scipy and statsmodels take a second to import.
     from analysis import compare_runs, comparison_lines, plain
-    from analysis.fields import FIELDS
+    from analysis.answers import FIELDS
     from analysis.tables import texts
 
     compared = compare_runs(args.ours, args.theirs, args.criterion, across=args.across)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from reported_sweep import Drawing, write_reported_sweep
 
+from analysis.answers import Change, prompt_changes
 from analysis.records import read_run
-from analysis.report.answers import Change, prompt_changes
 from analysis.report.completions import Answers, read_answers, run_block
 
 NO_LIMIT = 10**9
