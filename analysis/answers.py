@@ -15,9 +15,9 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
-from analysis.differences import interval, paired_difference
+from analysis.differences import paired_difference
 from analysis.families import Floats
-from analysis.measured import Interval, Measured, parts, rate_intervals
+from analysis.measured import Interval, Measured, mean_interval, parts, rate_intervals
 from analysis.tables import Column, Row, Table, bounds, effect_in, rate_cells, rate_column, rate_row
 from analysis.trials import Comparison, TrialVerdict
 from analysis.verdicts import effect, effect_text
@@ -231,13 +231,8 @@ def measure_rows(facts: Facts, ours: Measured, theirs: Measured | None) -> list[
 
 
 def _mean(key: str, values: Floats, measured: Measured) -> Row:
-    known = ~np.isnan(values)
-    if not known.any():
-        return {}
-    families = np.asarray(measured.families)[known].tolist()
-    found = paired_difference(values[known], np.zeros(int(known.sum())), families)
-    low, high = interval(found)
-    return {key: float(found.estimate), f"{key}_low": float(low), f"{key}_high": float(high)}
+    found = mean_interval(values, measured.families)
+    return {} if found is None else rate_cells(key, found)
 
 
 def _construct_rows(run: Measured, criterion: str) -> list[Row]:

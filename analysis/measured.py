@@ -16,7 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.differences import MIN_SEEDS, Difference, paired_difference, recipe_difference
+from analysis.differences import (
+    MIN_SEEDS,
+    Difference,
+    interval,
+    paired_difference,
+    recipe_difference,
+)
 from analysis.families import Floats
 from analysis.rates import pass_at_k, pass_hat_k, wilson_rate
 from analysis.records import Key, RunRecord, RunState, check_same_prompts
@@ -43,6 +49,7 @@ __all__ = [
     "group",
     "level_text",
     "level_texts",
+    "mean_interval",
     "measure",
     "parts",
     "rate_intervals",
@@ -155,6 +162,20 @@ def rate_intervals(
     found = wilson_rate(prompt_means, families, num_completions=num_completions)
     rows = zip(found.estimate, found.low, found.high, strict=True)
     return [Interval(*map(float, row)) for row in rows]
+
+
+def mean_interval(values: Floats, families: Sequence[str]) -> Interval | None:
+    """Return the mean of a measure, or of a difference, over the prompts that have it: (P,).
+
+    The interval is t, clustered by family. None where no prompt has it.
+    """
+    known = ~np.isnan(values)
+    if not known.any():
+        return None
+    found = paired_difference(
+        values[known], np.zeros(int(known.sum())), np.asarray(families)[known].tolist()
+    )
+    return Interval(float(found.estimate), *map(float, interval(found)))
 
 
 def measure(record: RunRecord) -> Measured:

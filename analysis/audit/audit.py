@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.audit.runs import Arm, differing
-from analysis.differences import Difference, holm, interval, paired_difference
-from analysis.measured import Interval, Measured, difference
+from analysis.differences import Difference, holm, paired_difference
+from analysis.measured import Interval, Measured, difference, mean_interval
 from analysis.trials import LOW_THINK_RATE
 from analysis.verdicts import (
     Effect,
@@ -267,14 +267,11 @@ def _verdict(found: Difference, *, adjusted_p: float, num_compared: int) -> Verd
 def _measure_differences(ours: Measured, theirs: Measured) -> dict[str, Interval]:
     differences = {}
     for name in ours.measures:
-        values = ours.measure(name) - theirs.measure(name)
-        known = ~np.isnan(values)
-        if known.any() and not name.startswith(IN_TRAINING):
-            families = np.asarray(ours.families)[known].tolist()
-            found = paired_difference(values[known], np.zeros(known.sum()), families)
+        found = mean_interval(ours.measure(name) - theirs.measure(name), ours.families)
+        if found is not None and not name.startswith(IN_TRAINING):
             widest = 1.0 if name.startswith("share/") else np.inf
-            low, high = np.clip(interval(found), -widest, widest)
-            differences[name] = Interval(float(found.estimate), float(low), float(high))
+            low, high = np.clip(found[1:], -widest, widest).tolist()
+            differences[name] = Interval(found.estimate, low, high)
     return differences
 
 

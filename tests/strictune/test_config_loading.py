@@ -177,7 +177,7 @@ MISTAKES = [
     ),
     pytest.param(
         "name=mlflow.db",
-        "name = mlflow.db is what the tracking store beside the sweeps is called. Choose another.",
+        "name = mlflow.db is the name of the tracking store. Choose another.",
         id="name-of-the-store",
     ),
     pytest.param(

@@ -29,9 +29,16 @@ def cost_table(costs: SweepCosts) -> Table:
     table = Table(title=f"expected on {costs.device}")
     table.add_column("cell")
     table.add_column("dtype")
-    for heading in ("memory", "GPU" if on_gpu else "CPU", "at once", "s a step", "evaluations"):
-        table.add_column(heading, justify="right")
-    for heading in ("hours a trial", "trials"):
+    share = "GPU" if on_gpu else "CPU"
+    for heading in (
+        "memory",
+        share,
+        "at once",
+        "s a step",
+        "evaluations",
+        "hours a trial",
+        "trials",
+    ):
         table.add_column(heading, justify="right")
     for name, cell in costs.cells.items():
         table.add_row(name, *_cells_of(cell, on_gpu=on_gpu))
@@ -66,9 +73,8 @@ def planned_and_actual_table(cells: Sequence["CellCosts"]) -> Table:
     """Return one row a cell: planned and measured memory, seconds a step and hours."""
     table = Table(title="planned and actual costs")
     table.add_column("cell")
-    for heading in ("trials", "GiB planned", "actual", "s a step planned", "actual"):
-        table.add_column(heading, justify="right")
-    for heading in ("hours a trial planned", "actual"):
+    planned = ("GiB planned", "s a step planned", "hours a trial planned")
+    for heading in ("trials", *(one for name in planned for one in (name, "actual"))):
         table.add_column(heading, justify="right")
     for cell in cells:
         table.add_row(*_row_of(cell))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from strictune.cli.arguments import spec_from_options
-from strictune.cli.terminal import print_json, shown_progress, table_console
+from strictune.cli.terminal import print_json, shown_progress, table_console, text_table
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:
@@ -232,13 +232,12 @@ def _tier_cells(tier: "TierSummary", units: Sequence[str]) -> list[str]:
 
 
 def _construct_table(splits: "Mapping[str, SplitSummary]") -> Table:
-    table = Table(title="share of the prompts that use a construct")
-    table.add_column("construct")
-    for name in splits:
-        table.add_column(name, justify="right")
-    for construct in dict.fromkeys(name for split in splits.values() for name in split.constructs):
-        shares = (
-            split.constructs.get(construct, 0) / split.num_prompts for split in splits.values()
-        )
-        table.add_row(construct, *(f"{share:.1%}" for share in shares))
-    return table
+    rows = [
+        {"construct": construct}
+        | {
+            name: f"{split.constructs.get(construct, 0) / split.num_prompts:.1%}"
+            for name, split in splits.items()
+        }
+        for construct in dict.fromkeys(name for one in splits.values() for name in one.constructs)
+    ]
+    return text_table("share of the prompts that use a construct", rows, num_left=1)

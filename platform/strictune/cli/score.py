@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from strictune.cli.terminal import print_json, shown_progress, table_console
+from strictune.cli.terminal import print_json, shown_progress, table_console, text_table
 from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:
@@ -89,22 +86,15 @@ def _scores(args: argparse.Namespace) -> "RecordedScores":
 
 
 def _print_tables(documents: Mapping[str, Mapping[str, Any]], *, by: str) -> None:
-    criteria, rewards = Table(title="criteria"), Table(title="rewards, means")
-    for table, block in ((criteria, "criteria"), (rewards, "rewards")):
-        table.add_column(escape(by))
-        for heading in ("completions", *documents["all"][block]):
-            table.add_column(heading, justify="right")
+    criteria, rewards = [], []
     for name, document in documents.items():
         total = document["num_completions"]
         known = total - document.get("num_missing", 0)
-        counts = (
-            f"{count} ({count / known:.1%})" if known else "-"
-            for count in document["criteria"].values()
-        )
-        values = document["rewards"].values()
-        means = ("-" if mean is None else f"{mean:.3f}" for mean in values)
-        criteria.add_row(escape(name), str(total), *counts)
-        rewards.add_row(escape(name), str(total), *means)
+        row = {by: name, "completions": str(total)}
+        counts = document["criteria"].items()
+        criteria.append(row | {k: f"{n} ({n / known:.1%})" if known else "-" for k, n in counts})
+        means = document["rewards"].items()
+        rewards.append(row | {k: "-" if mean is None else f"{mean:.3f}" for k, mean in means})
     console = table_console()
-    console.print(criteria)
-    console.print(rewards)
+    console.print(text_table("criteria", criteria, num_left=1))
+    console.print(text_table("rewards, means", rewards, num_left=1))

@@ -120,29 +120,15 @@ class SweepSpec(Spec):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        refuse(
-            [
-                *self._name_problems(),
-                *self._model_problems(),
-                *self._contrast_problems(),
-                *self._search_problems(),
-            ]
-        )
-        return self
-
-    def _name_problems(self) -> list[Problem]:
+        problems = []
         if self.name.lower() in TAKEN_NAMES:
-            text = (
-                f"= {self.name} is what the tracking store beside the sweeps is called. Choose "
-                "another."
-            )
-            return [Problem("name", text)]
-        return []
-
-    def _model_problems(self) -> list[Problem]:
+            text = f"= {self.name} is the name of the tracking store. Choose another."
+            problems.append(Problem("name", text))
         if self.trial.model is None and self.matrix.model is None:
-            return [Problem("trial.model", "is missing. Set it, or list models in matrix.model.")]
-        return []
+            text = "is missing. Set it, or list models in matrix.model."
+            problems.append(Problem("trial.model", text))
+        refuse([*problems, *self._contrast_problems(), *self._search_problems()])
+        return self
 
     def _search_problems(self) -> list[Problem]:
         if self.search is None:
