@@ -1,4 +1,4 @@
-"""The adapter that is being trained: its precision, and where it goes on."""
+"""The adapter that is being trained: its precision, its start, its KL reference."""
 
 from pathlib import Path
 

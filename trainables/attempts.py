@@ -1,4 +1,4 @@
-"""The attempts at one trial: one line for each time that a process of Ray's began on it."""
+"""The attempts at one trial: a line for each process that began to train it."""
 
 import os
 import socket

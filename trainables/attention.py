@@ -1,4 +1,4 @@
-"""Which attention a model is loaded with, and why it cannot be another.
+"""The attention that models are loaded with.
 
 An attention other than the sweep file's would give other numbers, so what cannot be had is
 refused, never replaced. transformers would fetch a flash attention that is not installed from
@@ -29,7 +29,7 @@ ALLOWED = "eager works with every model, null takes what suits model and device.
 
 
 def default_attention() -> Attention | None:
-    """Return what a model gets that nobody has chosen for; None leaves it to transformers."""
+    """Return the attention where none was chosen; None leaves it to transformers."""
     # On CPU in bfloat16 fused attention decodes slower than the plain one (SmolLM2-135M, 16
     # sequences: 90 against 74 ms a token).
     return None if torch.cuda.is_available() else "eager"
@@ -59,7 +59,7 @@ def refusing_attention(
 
 
 def attention_obstacle(chosen: Attention | None, dtype: ComputeDtype) -> str | None:
-    """Say why this process cannot compute this kind of attention with any model."""
+    """Return why this process cannot compute a kind of attention; None if it can."""
     if chosen not in INSTALLED:
         return None
     if not torch.cuda.is_available():

@@ -19,7 +19,7 @@ __all__ = ["Report", "TrialContext", "ignore_report", "trial_context"]
 
 
 class Report(Protocol):
-    """Where a running trial tells its metrics, e.g. Ray Tune."""
+    """Takes the metrics of a running trial, e.g. for Ray Tune."""
 
     def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
         """Take the metrics of one step over all stages."""
@@ -45,7 +45,7 @@ class TrialContext:
 
 
 def ignore_report(step: int, metrics: Mapping[str, float]) -> None:
-    """Take metrics that nobody waits for."""
+    """Ignore metrics."""
 
 
 def trial_context(
@@ -58,7 +58,7 @@ def trial_context(
     beat: Callable[[], None] = lambda: None,
     ranks: Ranks | None = None,
 ) -> TrialContext:
-    """Load what a trial's parts share.
+    """Load the context of a trial.
 
     Args:
         spec: The trial.

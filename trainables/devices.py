@@ -63,7 +63,7 @@ class GpuProblem(NamedTuple):
 
 
 def cpu_name() -> str:
-    """Return how this machine's processor appears in ``lock.json``, and its costs are kept."""
+    """Return this machine's processor, as in ``lock.json`` and in the cost cache."""
     return f"cpu ({platform.machine()}{', bfloat16' if cpu_has_bfloat16() else ''})"
 
 
@@ -77,7 +77,7 @@ def cpu_has_bfloat16() -> bool:
 
 
 def require_gpu() -> None:
-    """See that torch can use the GPU that this process was granted.
+    """Check that torch can use the GPU that this process was granted.
 
     Without it transformers and torch would train on the CPU and say nothing.
 
@@ -96,7 +96,7 @@ def require_gpu() -> None:
 
 
 def gpu_problem() -> GpuProblem | None:
-    """Say why torch cannot use the GPUs of this machine, and what helps; None if it can."""
+    """Return why torch cannot use the GPUs of this machine, and the cure; None if it can."""
     import torch
 
     if torch.cuda.is_available():
@@ -134,7 +134,7 @@ def driver_gpus() -> str:
 
 
 def nvidia_smi(query: str) -> str:
-    """Return the rows that nvidia-smi answers a query with, as CSV; empty without a driver."""
+    """Return nvidia-smi's answer to a query as CSV; empty without a driver."""
     try:
         asked = subprocess.run(
             [NVIDIA_SMI, query, "--format=csv,noheader,nounits"],

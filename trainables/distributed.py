@@ -1,4 +1,4 @@
-"""What TRL's trainers are told about a trial's workers: the fields of ``TrainingArguments``."""
+"""The fields of ``TrainingArguments`` that set up the workers of a trial."""
 
 import importlib.util
 from pathlib import Path
@@ -48,7 +48,7 @@ def load_whole_models() -> None:
 
 
 def deepspeed_obstacle() -> str | None:
-    """Say why ZeRO-3 cannot run here and what would help, or None if it can."""
+    """Return why ZeRO-3 cannot run here and the cure; None if it can."""
     if importlib.util.find_spec("deepspeed") is None:
         return "DeepSpeed is not installed. On every machine: pip install deepspeed."
     if not ZERO3.is_file():

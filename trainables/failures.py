@@ -1,4 +1,4 @@
-"""Why a trial failed, in words, and which failures are the machine's: disk and memory.
+"""Reasons of failed trials, and failures of the machine: disk and memory.
 
 A trial that fails for a reason of its own would fail again. One that lacks disk or memory would
 not, once it has more; so it is paused, and stays open.
@@ -75,7 +75,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def divergence_advice(method: str) -> str:
-    """Say what to do about a training of ``method`` whose numbers are lost."""
+    """Return the advice for a training of ``method`` that diverged."""
     return (
         f"The training diverged: lower {method}.learning_rate or {method}.max_grad_norm, or train "
         "with dtype = float32."
@@ -83,7 +83,7 @@ def divergence_advice(method: str) -> str:
 
 
 def failure_reason(error: BaseException, *, method: str) -> str:
-    """Say in one text why a trial of ``method`` failed."""
+    """Return why a trial of ``method`` failed."""
     if isinstance(error, StrictuneError):
         return str(error)
     if is_out_of_memory(error):

@@ -24,7 +24,7 @@ SAME = 1e-6
 def flat_completions(
     rewards: Tensor, weights: Tensor, *, group_size: int, by_component: bool
 ) -> Tensor:
-    """Say which completions are in a group that teaches nothing: (N, C) and (C,) -> (N,).
+    """Mark the completions of groups that teach nothing: (N, C) and (C,) -> (N,).
 
     A value that is NaN was not measured. A group in which fewer than two completions have rewards
     is flat.

@@ -1,4 +1,4 @@
-"""What the groups of a batch teach: nothing where all is equal, and wrong where failing pays."""
+"""Metrics of a batch's groups: those that are flat, and those in which failing pays more."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -253,7 +253,7 @@ class _KeepGenerationSteps(TrainerCallback):  # type: ignore[misc]
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Count on from the checkpoint."""
+        """Continue the counts from the checkpoint."""
         self._trainer._step = state.global_step * args.gradient_accumulation_steps
 
 

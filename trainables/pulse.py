@@ -1,4 +1,4 @@
-"""A running trial's signs of life, and how it hears that its user wants it to stop.
+"""The heartbeat of a running trial, and its check for stop requests.
 
 The trial beats at every optimizer step and every evaluated batch. When the beats stay away for
 too long, the process ends itself with a traceback of every thread, so that whoever watches over
@@ -62,7 +62,7 @@ class Pulse:
         self._tracebacks.close()
 
     def beat(self) -> None:
-        """Say that the trial got on.
+        """Record a sign of life.
 
         Raises:
             TrialStopped: The trial is asked to stop.

@@ -1,4 +1,4 @@
-"""The processes that train one trial together, as one of them sees them.
+"""The processes that train one trial together.
 
 Whoever starts them sets up ``torch.distributed`` and the device first, as Ray Train does; without
 it a process is alone, and everything here does nothing. The first rank locks the trial's folder,

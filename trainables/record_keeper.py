@@ -31,7 +31,7 @@ class RecordKeeper(TrainerCallback):  # type: ignore[misc]
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Say that a micro-batch is done."""
+        """Record a sign of life."""
         self._context.beat()
 
     def on_step_end(
@@ -41,7 +41,7 @@ class RecordKeeper(TrainerCallback):  # type: ignore[misc]
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Say that a step is done, and pause after a step that is evaluated."""
+        """Record a sign of life, and pause after a step that is evaluated."""
         self._context.beat()
         if self._stage.first_step + state.global_step in self._context.spec.interim_steps:
             control.should_save = True

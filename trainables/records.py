@@ -1,4 +1,4 @@
-"""What a trial writes into its folder, so that a kill at any moment loses and doubles nothing.
+"""The writer of a trial's records; a kill at any moment loses and doubles nothing.
 
 ``progress.json`` is the one commit point. It is replaced atomically when a checkpoint is
 complete and says how much of everything else belongs to that checkpoint: the step, the
@@ -67,7 +67,7 @@ class TrialRecords:
         self._metrics.flush()
 
     def has_logged(self, step: int, name: str) -> bool:
-        """Say whether a metric of this step is on record."""
+        """Return whether a metric of this step is on record."""
         return any(logged == step and name in found for logged, found in read_metrics(self.folder))
 
     def add_rewards(
@@ -148,7 +148,7 @@ class TrialRecords:
         return outcome
 
     def close(self) -> None:
-        """Let go of the files without ending the trial."""
+        """Close the files without ending the trial."""
         self._metrics.close()
 
     @property
@@ -191,7 +191,7 @@ class FollowedRecords(TrialRecords):
         """Do nothing."""
 
     def commit(self, *, step: int, stage: int, checkpoint: Path | None) -> None:
-        """Keep in mind where training goes on."""
+        """Remember the step and checkpoint that training continues from."""
         self.progress = Progress(step=step, stage=stage, checkpoint=self._relative(checkpoint))
 
 

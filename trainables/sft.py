@@ -41,7 +41,7 @@ IGNORED = -100
 
 
 class SftData(NamedTuple):
-    """What a stage trains on."""
+    """The data of a stage."""
 
     prompts: Sequence[Prompt]
     """In the order in which they were dealt."""

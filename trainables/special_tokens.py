@@ -55,7 +55,7 @@ def neutral_generation_config(location: str) -> GenerationConfig:
 
 
 def name_end_and_padding(tokenizer: PreTrainedTokenizerBase, location: str) -> None:
-    """See to it that a tokenizer has an end-of-sequence and a padding token that its model knows.
+    """Give a tokenizer an end-of-sequence and a padding token that its model knows.
 
     What the tokenizer does not name, ``generation_config.json`` or ``config.json`` may; without a
     padding token, the end of sequence pads.

@@ -1,4 +1,4 @@
-"""What strictune decides itself about TRL's trainers, the same for every method of training."""
+"""The arguments that all of TRL's trainers share."""
 
 from collections.abc import Collection
 from pathlib import Path

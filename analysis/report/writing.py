@@ -26,17 +26,7 @@ from analysis.tables import inline_text, item_lines, plain, shown_lines
 from analysis.wording import count_sentence, recipe_sentence
 from strictune.records import STUDIES, replacing, write_text
 
-__all__ = [
-    "MAX_BYTES",
-    "PICTURES",
-    "Report",
-    "block_html",
-    "page_html",
-    "report_document",
-    "report_markdown",
-    "script_json",
-    "write_report",
-]
+__all__ = ["Report", "report_document", "script_json", "write_report"]
 
 _FOLDER = Path(__file__).parent
 """Holds ``page.html``, ``page.css`` and ``page.js``."""
@@ -85,10 +75,10 @@ def write_report(folder: Path, *, max_bytes: int = MAX_BYTES, on_phase: OnPhase 
     markdown = folder / "report.md"
     sections = report_sections(sweep, steps=steps, drawn=drawn)
     title = sweep.verdicts.sweep
-    write_text(markdown, report_markdown(title, summary, sections, pictures=PICTURES))
+    write_text(markdown, _markdown(title, summary, sections, pictures=PICTURES))
     on_phase("packing completions")
     page = folder / "report.html"
-    before, after = page_html(
+    before, after = _page_html(
         sweep, summary=summary, sections=sections, drawn=drawn, scripts=page_scripts()
     )
     num_bytes, num_flips_left_out = _write_page(page, before, after, sweep, max_bytes)
@@ -136,20 +126,20 @@ def _write_page(
     """Write the page with as many completions as fit; returns its size and the flips left out."""
     left = max_bytes - len(before.encode()) - len(after.encode())
     num_runs = 2 + len(sweep.verdicts.trials) * 2
-    wrapping = num_runs * len(block_html("", "")) + sum(
+    wrapping = num_runs * len(_block_html("", "")) + sum(
         2 * len(trial.plan.trial_id) + 64 for trial in sweep.verdicts.trials
     )
     num_flips_left_out = 0
     with replacing(path) as beside, beside.open("w", encoding="utf-8") as file:
         file.write(before)
         for block in blocks(sweep, max_chars=max(0, left - wrapping)):
-            file.write(block_html(block.name, block.content))
+            file.write(_block_html(block.name, block.content))
             num_flips_left_out += block.num_flips_left_out
         file.write(after)
     return path.stat().st_size, num_flips_left_out
 
 
-def page_html(
+def _page_html(
     sweep: SweepTables,
     *,
     summary: str,
@@ -177,7 +167,7 @@ def page_html(
     return before, f"<script>\n{_part('page.js')}\n</script>\n</body>\n</html>\n"
 
 
-def block_html(name: str, content: str) -> str:
+def _block_html(name: str, content: str) -> str:
     """Return the element that carries a block; its content is base64."""
     return f'<script type="text/plain" id="{html.escape(name)}">{content}</script>\n'
 
@@ -219,7 +209,7 @@ def _part(name: str) -> str:
     return (_FOLDER / name).read_text(encoding="utf-8")
 
 
-def report_markdown(title: str, summary: str, sections: Sequence[Section], *, pictures: str) -> str:
+def _markdown(title: str, summary: str, sections: Sequence[Section], *, pictures: str) -> str:
     """Return the page as Markdown; ``pictures`` is the folder of the figures, relative to it."""
     lines = [f"# {inline_text(title)}", "", inline_text(summary), ""]
     for section in sections:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 def measure_baseline(
     spec: TrialSpec, baselines: Path, *, dtype: ComputeDtype, step_timeout_s: float | None = None
 ) -> Path:
-    """Put the baseline of a trial's cell into ``baselines/<key digest>/`` and return that folder.
+    """Measure the baseline of a trial's cell, or take it from the cache; return its folder.
 
     Two processes that need the same baseline measure it once: the second waits. The process ends
     itself when an evaluated batch takes longer than ``step_timeout_s``; where it hung is then in
@@ -60,7 +60,7 @@ def measure_baseline(
 
 
 def circumstances(sampling: SamplingSpec) -> str:
-    """Name what else a measurement depends on, though it may be compared without."""
+    """Return what a measurement depends on beside its keys."""
     versions = [f"{name}={version(name)}" for name in ("torch", "transformers", "bitsandbytes")]
     parts = [*versions, training_device(), f"seed={sampling.seed}"]
     digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]

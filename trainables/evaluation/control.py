@@ -1,4 +1,4 @@
-"""The control of a cell: its untrained model, held to the grammar of each prompt's answers.
+"""The control of a cell: its untrained model under the grammar of each prompt's answers.
 
 Measured as the baseline is, on the same prompts with the same decoding, so that only the grammar
 is between the two: would a grammar have done it?
@@ -27,7 +27,7 @@ def measure_control(
     dtype: ComputeDtype,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Put the control of a trial's cell into ``controls/<key digest>/`` and return that folder.
+    """Measure the control of a trial's cell into ``controls/<key digest>/``; return that folder.
 
     One that is there is not measured again.
 

@@ -44,7 +44,7 @@ class ComparisonKeys:
         return key_digest(self.baseline)
 
     def document(self) -> dict[str, Any]:
-        """Return what ``lock.json`` says of comparability."""
+        """Return the keys as ``lock.json`` holds them."""
         return {
             "model_revision": self.baseline["model_revision"],
             "dtype": self.baseline["dtype"],
@@ -57,12 +57,12 @@ class ComparisonKeys:
 
 
 def comparison_keys(spec: TrialSpec, *, dtype: ComputeDtype) -> ComparisonKeys:
-    """Work out both keys of a trial's cell; reads the model's files, loads no weights."""
+    """Return both keys of a trial's cell; reads the model's files, loads no weights."""
     return measurement_keys(baseline_measurement(spec, dtype=dtype))
 
 
 def measurement_keys(measured: Measurement) -> ComparisonKeys:
-    """Work out both keys of a measurement; an adapter is part of neither."""
+    """Return both keys of a measurement; an adapter is part of neither."""
     sampling = measured.sampling
     shared: dict[str, KeyValue] = {
         "suite": suite_hash(measured.prompts),

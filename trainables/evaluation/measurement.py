@@ -1,4 +1,4 @@
-"""What one evaluation measures: a model, with or without an adapter, on prompts of a task.
+"""One measurement: a model, with or without an adapter, on prompts of a task.
 
 Trials, baselines and ``strictune evaluate`` describe their evaluations with it, so that the
 keys of comparability mean the same in all of them.

@@ -1,4 +1,4 @@
-"""One measurement from its description to a run's folder.
+"""Runs one measurement and writes the folder of a run.
 
 The folder holds what a trial's holds: ``lock.json``, ``eval/<split>/``, ``metrics.jsonl`` and
 ``outcome.json``, the last one written when all else is there.

@@ -1,4 +1,4 @@
-"""Generated completions to the table of an evaluation.
+"""Scores generated completions into the table of an evaluation.
 
 A completion that could not be scored has no row: a rate is of what was measured. So that
 every comparison still meets the same prompts, a prompt without any row ends the evaluation.
@@ -19,7 +19,7 @@ __all__ = ["ScoredSamples", "score_samples"]
 
 
 class ScoredSamples(NamedTuple):
-    """What an evaluation's completions are worth."""
+    """The scored completions of an evaluation."""
 
     samples: pd.DataFrame
     """One row a completion, see ``SuiteResult``."""

@@ -1,4 +1,4 @@
-"""Any model on any suite, outside a sweep; the result compares with those of sweeps.
+"""Evaluates any model on any suite, outside a sweep.
 
 A run that is cut off stays in its folder without an outcome and is not resumed.
 """
@@ -58,7 +58,7 @@ class EvaluationRequest(Spec):
 
 
 class Evaluation(NamedTuple):
-    """What an evaluation gave."""
+    """The result of an evaluation."""
 
     result: SuiteResult
     dropped: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""A suite put to a model: every sample generated and scored, as one table and its summary."""
+"""Evaluates a model on a suite: all samples generated and scored, one table and a summary."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""From a suite's name to its prompts: a split, a suite from outside, or a file.
+"""Loads the prompts of a suite by its name: a split, an outside suite, or a file.
 
 The prompts of a split or a file are the user's own, so that one that is too long is an
 error of the evaluation. A suite from outside is what somebody else collected: what does not

@@ -1,4 +1,4 @@
-"""What was measured of a trial's cost, and the key under which it is kept.
+"""Measured costs of a trial, and the key under which they are kept.
 
 Two trials of one shape cost the same but for what their models learn to say. So the key has the
 sizes of batches, lengths and adapter and leaves out seeds, rates and weights; a search over

@@ -1,4 +1,4 @@
-"""Two ways to put reward components together that follow what a batch shows.
+"""Two aggregations of reward components that adapt to the batch.
 
 Both take the weights of the sweep file as what each component is worth, and shift them towards the
 components in which completions still differ.

@@ -1,4 +1,4 @@
-"""Rows of a user's data from where they lie: files, a folder of files, or a hub data set.
+"""Reads rows of a user's data: files, a folder of files, or a hub data set.
 
 JSONL and CSV (plain or gzip), JSON, Parquet, or ``datasets`` for the hub. All give the same rows,
 each with the place that messages name. What columns mean is the caller's business.

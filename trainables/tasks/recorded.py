@@ -1,4 +1,4 @@
-"""Completions that were recorded elsewhere, read, scored and added up; no model is needed.
+"""Reads, scores and counts recorded completions; no model is needed.
 
 A completion is a row with ``completion``, ``prompt`` or ``id``, and optionally ``thinking``
 and ``think_prefilled`` (both false where missing). Rows are written as they are scored, so their
@@ -93,7 +93,7 @@ class ScoredCompletion:
 
 @dataclass(slots=True)
 class Tally:
-    """What many scores add up to; what could not be measured counts in no mean."""
+    """Sums of many scores; what could not be measured counts in no mean."""
 
     num_completions: int = 0
     num_missing: int = 0

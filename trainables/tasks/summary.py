@@ -1,4 +1,4 @@
-"""What the splits of a task hold, in figures.
+"""Counts and lengths of a task's splits.
 
 Counting tokens needs a tokenizer, which is the caller's: lengths are given in characters
 and words, and in tokens for each counter that is passed.
@@ -63,7 +63,7 @@ class SplitSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSummary:
-    """All splits, and what they share, which is nothing when all is well."""
+    """All splits, and their overlap, which should be empty."""
 
     splits: Mapping[str, SplitSummary]
     num_shared_families: Mapping[str, int]

@@ -97,7 +97,7 @@ class Attempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What one completion is worth.
+    """The score of one completion.
 
     What could not be measured, e.g. because a judge did not answer, is absent. It is never
     counted as 0: in training such a completion has no reward, in evaluation it has no row.
@@ -138,7 +138,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What the caller of ``Task.score_batch`` offers while it scores."""
+    """Callbacks of ``Task.score_batch``."""
 
     on_progress: Callable[[], None] | None = None
     """To be called more often than every ``resources.step_timeout_s`` where scoring an evaluation
@@ -155,7 +155,7 @@ NO_HOOKS = Hooks()
 
 
 class BatchScore(NamedTuple):
-    """What a batch of completions is worth."""
+    """The scores of a batch of completions."""
 
     scores: Sequence[Score]
     """One for each attempt, in their order."""
@@ -212,7 +212,7 @@ class Task:
         return self.settings.difficulties
 
     def check(self, on_progress: OnProgress | None = None) -> None:
-        """Find out before a sweep starts whether what it needs is there; by default nothing is.
+        """Check before a sweep starts what the task needs; by default nothing.
 
         Args:
             on_progress: To be told of checked rows.

@@ -50,7 +50,7 @@ Summaries = Mapping[bool, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a tiny model is trained on, and what it must be able to do afterwards."""
+    """The training data of a tiny model, and the rates that it must reach."""
 
     model: str
     """Its name among the built-in ones, which also names its folder."""

@@ -46,7 +46,7 @@ class WarmUp:
 
 
 class DrawExample(Protocol):
-    """Where supervised examples come from."""
+    """Draws supervised examples."""
 
     def __call__(self, prompt: Prompt, rng: random.Random, *, sloppy_frac: float) -> Example:
         """Put a prompt to the model with an answer, a share of them with a flaw."""
