@@ -29,9 +29,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.families import Floats
-from analysis.replay import component_steps
 from analysis.replay.matrices import Aggregation, Cell, RewardMatrix, read_matrix
-from analysis.replay.measures import mean_over_steps, normalized, score_completions, step_sums
+from analysis.replay.measures import (
+    component_steps,
+    mean_over_steps,
+    normalized,
+    score_completions,
+    step_sums,
+)
 from strictune.config import TrialSpec
 from strictune.errors import StrictuneError
 from strictune.records import TRIALS

@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 from reward_sweep import Drawn, random_draw, write_reward_sweep
 
-from analysis.replay import (
-    SweepMatrices,
+from analysis.replay.matrices import SweepMatrices, read_matrices
+from analysis.replay.measures import (
+    AGGREGATIONS,
+    ALL_CELLS,
+    MEASURES,
     component_phases,
-    component_rows,
     component_steps,
-    constant_sentences,
-    read_matrices,
     replay,
-    vector_rows,
 )
-from analysis.replay.measures import AGGREGATIONS, ALL_CELLS, MEASURES
+from analysis.replay.wording import component_rows, constant_sentences, vector_rows
 from strictune.config import TrialSpec
 from strictune.errors import SpecError
 

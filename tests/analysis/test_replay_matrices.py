@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from reward_sweep import QUICKSTART, Drawn, random_draw, write_matrix, write_reward_sweep
 
-from analysis.replay import read_matrices
-from analysis.replay.matrices import read_matrix
+from analysis.replay.matrices import read_matrices, read_matrix
 from analysis.replay.wording import count_sentences
 from strictune.config import TrialSpec, load_sweep
 from strictune.errors import StorageError

@@ -85,7 +85,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the verb and return its exit code."""
     # The scorer is one task's; pandas and scipy take a second to import.
-    from analysis import audit as audits
+    from analysis.audit.audit import audit_arms
+    from analysis.audit.runs import BaselineIs, completion_table, write_runs
+    from analysis.audit.wording import HOW_TO_READ, audit_sentences, audit_tables
     from analysis.tables import plain
     from trainables.tasks import load_task
     from trainables.tasks.strict_json.audited import audited_rows, read_training
@@ -99,7 +101,7 @@ def execute(args: argparse.Namespace) -> int:
             )
     baseline = None if args.baseline is None else _assignment("--baseline", args.baseline)
     _check_columns(args, baseline)
-    rows = audits.completion_table(
+    rows = completion_table(
         audited_rows(
             args.completions,
             args.schemas,
@@ -116,21 +118,21 @@ def execute(args: argparse.Namespace) -> int:
     criterion = args.criterion or settings.primary_criterion
     suite = hashlib.sha256(args.schemas.read_bytes()).hexdigest()[:16]
     with _folder(args.out) as folder:
-        arms = audits.write_runs(
+        arms = write_runs(
             rows,
             folder,
             criterion=criterion,
             key={"suite": suite, "scorer": load_task(settings).scorer_hash()},
-            baseline=None if baseline is None else audits.BaselineIs(*baseline),
+            baseline=None if baseline is None else BaselineIs(*baseline),
         )
-        audit = audits.audit_arms(arms, criterion=criterion, contrast_columns=args.contrast)
+        audit = audit_arms(arms, criterion=criterion, contrast_columns=args.contrast)
     if args.json:
         print_json(plain(audit))
         return 0
     console = table_console()
-    for title, table in audits.audit_tables(audit).items():
+    for title, table in audit_tables(audit).items():
         console.print(text_table(title, table, num_left=1))
-    for sentence in (*audits.audit_sentences(audit), *audits.HOW_TO_READ):
+    for sentence in (*audit_sentences(audit), *HOW_TO_READ):
         console.print(f"- {sentence}", markup=False, soft_wrap=True)
     return 0
 

@@ -12,7 +12,7 @@ from strictune.cli.terminal import print_json, table_console, text_table
 from strictune.errors import SpecError, StorageError
 
 if TYPE_CHECKING:
-    from analysis.replay import SweepMatrices
+    from analysis.replay.matrices import SweepMatrices
 
 __all__ = ["configure", "execute"]
 
@@ -57,20 +57,22 @@ def execute(args: argparse.Namespace) -> int:
         return _print_stops(sweep_folder(args), as_json=args.json)
 
     # pandas and scipy take a second to import.
-    from analysis import replay as offline
+    from analysis.replay.matrices import read_matrices
+    from analysis.replay.measures import component_phases, component_steps, replay
+    from analysis.replay.wording import replay_document
 
     tables = {text: _parse_weights(text) for text in args.weights}
     if args.steps is not None and args.steps.suffix not in TABLE_FORMATS:
         raise SpecError(
             f"--steps {args.steps}: expected a name that ends in {' or '.join(TABLE_FORMATS)}."
         )
-    sweep = offline.read_matrices(sweep_folder(args))
-    vectors = offline.replay(sweep, tables)
-    phases = [row for cell in sweep.cells for row in offline.component_phases(cell)]
+    sweep = read_matrices(sweep_folder(args))
+    vectors = replay(sweep, tables)
+    phases = [row for cell in sweep.cells for row in component_phases(cell)]
     if args.steps is not None:
-        _write(args.steps, [row for cell in sweep.cells for row in offline.component_steps(cell)])
+        _write(args.steps, [row for cell in sweep.cells for row in component_steps(cell)])
     if args.json:
-        document = offline.replay_document(sweep, phases, vectors)
+        document = replay_document(sweep, phases, vectors)
         print_json(document)
     else:
         _print(sweep, phases, vectors)
@@ -134,20 +136,27 @@ def _print(
     phases: Sequence[Mapping[str, Any]],
     vectors: Sequence[Mapping[str, Any]],
 ) -> None:
-    from analysis import replay as offline
+    from analysis.replay.wording import (
+        component_rows,
+        constant_sentences,
+        count_sentences,
+        how_to_read,
+        vector_rows,
+        vector_sentences,
+    )
 
     criterion = sweep.primary_criterion
     console = table_console()
     for title, rows in (
-        ("reward components", offline.component_rows(sweep, phases)),
-        ("reward weights", offline.vector_rows(vectors, criterion=criterion)),
+        ("reward components", component_rows(sweep, phases)),
+        ("reward weights", vector_rows(vectors, criterion=criterion)),
     ):
         console.print(text_table(title, rows))
     sentences = (
-        *offline.count_sentences(sweep),
-        *offline.vector_sentences(vectors),
-        *offline.constant_sentences(sweep, phases),
-        *offline.how_to_read(criterion),
+        *count_sentences(sweep),
+        *vector_sentences(vectors),
+        *constant_sentences(sweep, phases),
+        *how_to_read(criterion),
     )
     for sentence in sentences:
         console.print(f"- {sentence}", markup=False, soft_wrap=True)

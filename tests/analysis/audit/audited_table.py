@@ -6,7 +6,8 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from analysis.audit import Audit, BaselineIs, audit_arms, write_runs
+from analysis.audit.audit import Audit, audit_arms
+from analysis.audit.runs import BaselineIs, write_runs
 
 NUM_FAMILIES = 12
 PROMPTS_PER_FAMILY = 5

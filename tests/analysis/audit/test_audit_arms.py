@@ -8,7 +8,9 @@ import pytest
 from audited_table import audit_table, completions, table
 
 from analysis import compare_runs
-from analysis.audit import Audit, BaselineIs, audit_sentences, audit_tables, write_runs
+from analysis.audit.audit import Audit
+from analysis.audit.runs import BaselineIs, write_runs
+from analysis.audit.wording import audit_sentences, audit_tables
 from strictune.errors import SpecError
 
 BASELINE = BaselineIs("stage", "before")

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from audited_table import audit_table
 
-from analysis.audit import Audit, BaselineIs
+from analysis.audit.audit import Audit
+from analysis.audit.runs import BaselineIs
 from trainables.tasks.strict_json.audited import audited_rows
 
 REFERENCE = Path(__file__).resolve().parents[4] / "shared" / "reference"
