@@ -12,7 +12,7 @@ from pathlib import Path
 from analysis.measured import Measured, measure
 from analysis.records import read_run
 from analysis.sweep import CellVerdict, sweep_verdicts
-from analysis.tables import rate_text
+from analysis.tables import item_lines, rate_text, table_lines
 from analysis.trials import LOW_THINK_RATE, TrialVerdict
 from analysis.verdicts import effect_text
 from strictune.config import ComputeDtype, TrialSpec, dump_yaml, load_trial
@@ -82,16 +82,16 @@ def model_card(
     sections = {
         "How to use it": ["```python", *usage.rstrip().splitlines(), "```"],
         "Results": _results(source),
-        "Verdict": _items(_verdicts(source)),
-        "Data": _items(_data(source)),
+        "Verdict": item_lines(_verdicts(source)),
+        "Data": item_lines(_data(source)),
         "Training": [
-            *_items(_training(source)),
+            *item_lines(_training(source)),
             "",
             "```yaml",
             *dump_yaml(spec).rstrip().splitlines(),
             "```",
         ],
-        "Limits": _items([*_limits(source, is_merged=is_merged), *notes]),
+        "Limits": item_lines([*_limits(source, is_merged=is_merged), *notes]),
     }
     lines = [
         *_front_matter(spec, is_merged=is_merged),
@@ -124,24 +124,20 @@ def _results(source: CardSource) -> list[str]:
     comparison = source.judged.comparison if source.judged else None
     unseen = " that training never saw" if _is_split_by_family(source.spec) else ""
     decoding = ", ".join(f"{name} {key[name]}" for name in _DECODING if name in key)
-    lines = [
-        f"Pass@1 on the {measured.record.split} split: {measured.num_completions} completions of "
-        f"{len(measured.table)} prompts in {len(set(measured.families))} families{unseen}. "
-        f"Decoding: {decoding}.",
-        "",
-        "| criterion | this model | untrained baseline | difference |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for criterion in measured.criteria:
         before = after = "not measured"
         if comparison is not None and criterion in comparison.rates:
             before = rate_text(comparison.rates[criterion])
             after = effect_text(comparison.deltas[criterion])
-        lines.append(
-            f"| {criterion} | {rate_text(measured.rate(criterion))} | {before} | {after} |"
-        )
+        ours = {"criterion": criterion, "this model": rate_text(measured.rate(criterion))}
+        rows.append(ours | {"untrained baseline": before, "difference": after})
     return [
-        *lines,
+        f"Pass@1 on the {measured.record.split} split: {measured.num_completions} completions of "
+        f"{len(measured.table)} prompts in {len(set(measured.families))} families{unseen}. "
+        f"Decoding: {decoding}.",
+        "",
+        *table_lines(rows),
         "",
         "95% intervals that allow for families. Differences are paired on prompts; only the one "
         "on the primary criterion was planned as a comparison.",
@@ -234,7 +230,3 @@ def _judged(run: Path) -> tuple[TrialVerdict | None, CellVerdict | None]:
             cells = {cell.cell: cell for cell in verdicts.cells} if verdicts else {}
             return trial, cells.get(trial.plan.cell)
     return None, None
-
-
-def _items(lines: Sequence[str]) -> list[str]:
-    return [f"- {line}" for line in lines]
