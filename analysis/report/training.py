@@ -117,7 +117,7 @@ def stage_samples(run: RunRecord, stage: str) -> Path | None:
 
 
 def curve_tables(cells: Mapping[str, Sequence[RunRecord]]) -> RunRows:
-    """Return ``rewards``, ``think_rates``, ``zero_std_groups`` and ``dealt``, from cells' trials."""
+    """Return ``rewards``, ``think_rates``, ``zero_std_groups`` and ``dealt`` of cells' trials."""
     tables: RunRows = {"rewards": [], "think_rates": [], "zero_std_groups": [], "dealt": []}
     for cell, runs in cells.items():
         for key, points in _points(runs).items():
