@@ -14,7 +14,7 @@ from strictune.config import ComputeDtype, TrialSpec
 from trainables.curriculum import PlannedStage
 from trainables.trainer_arguments import on_one_gpu, trainer_arguments
 
-__all__ = ["grpo_arguments"]
+__all__ = ["NOT_TRL_FIELDS", "grpo_arguments"]
 
 NOT_TRL_FIELDS = (
     "max_steps",
@@ -24,6 +24,7 @@ NOT_TRL_FIELDS = (
     "kl_reference",
     "flat_groups",
 )
+"""Fields of a sweep file's ``grpo`` that are ours, or whose value a stage decides."""
 
 
 def grpo_arguments(

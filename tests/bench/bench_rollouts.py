@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from bare_trl import Mark, train
@@ -31,6 +31,7 @@ from strictune.config import TrialSpec, expand, load_sweep  # noqa: E402
 from trainables.context import trial_context  # noqa: E402
 from trainables.curriculum import order_prompts, plan_stages  # noqa: E402
 from trainables.grpo import build_grpo_trainer  # noqa: E402
+from trainables.grpo_arguments import NOT_TRL_FIELDS  # noqa: E402
 from trainables.models import training_device  # noqa: E402
 from trainables.records import TrialRecords  # noqa: E402
 from trainables.training_prompts import training_prompts  # noqa: E402
@@ -51,7 +52,6 @@ MODELS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """The sweep file whose first cell is trained, and what is changed in it."""
 WARM_UP = 1
-NOT_TRL_FIELDS = {"max_think_length", "max_completion_length", "gradient_checkpointing"}
 
 
 class Cost(NamedTuple):
@@ -159,15 +159,24 @@ def train_bare(spec: TrialSpec, folder: Path) -> list[Mark]:
         [text for _, text, _ in training_prompts(context, prompts)],
         nf4=spec.quantization == "nf4",
         lora=spec.lora.model_dump() | {"target_modules": list(spec.lora.target_modules)},
-        output_dir=str(folder / "bare"),
-        max_completion_length=spec.max_completion_tokens,
-        gradient_checkpointing=False,
-        bf16=context.dtype == "bfloat16",
-        use_cpu=training_device() == "cpu",
-        seed=spec.seed,
-        save_strategy="no",
-        **spec.grpo.model_dump(exclude=NOT_TRL_FIELDS),
+        **bare_settings(spec, folder / "bare", has_bfloat16=context.dtype == "bfloat16"),
     )
+
+
+def bare_settings(spec: TrialSpec, folder: Path, *, has_bfloat16: bool) -> Mapping[str, Any]:
+    """Return the settings of a trial that TRL knows."""
+    return {
+        "output_dir": str(folder),
+        "max_steps": spec.grpo.max_steps,
+        "max_completion_length": spec.max_completion_tokens,
+        "temperature": spec.grpo.temperature,
+        "gradient_checkpointing": False,
+        "bf16": has_bfloat16,
+        "use_cpu": training_device() == "cpu",
+        "seed": spec.seed,
+        "save_strategy": "no",
+        **spec.grpo.model_dump(exclude={*NOT_TRL_FIELDS, "gradient_checkpointing"}),
+    }
 
 
 if __name__ == "__main__":
