@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from analysis.measured import (
     difference,
     differing_parts,
     group,
+    level_text,
     measure,
     rate_intervals,
 )
@@ -45,7 +46,7 @@ from analysis.trials import Comparison
 from analysis.verdicts import Verdict, compared_verdict, effect, effect_text
 from analysis.wording import contrast_sentences
 from strictune.config.naming import GRPO, short_model_name
-from strictune.records import CONTROLS, STUDIES, PlannedTrial
+from strictune.records import CONTROLS, STUDIES
 
 if TYPE_CHECKING:
     from analysis.report.gathering import SweepPrompts
@@ -89,6 +90,15 @@ ANSWERS = Table(
 """Of the same rows, where right answers are known."""
 
 
+class _Arm(NamedTuple):
+    """One row of the table."""
+
+    kind: str
+    name: str
+    runs: Sequence[Measured]
+    verdict: Verdict | None
+
+
 def control_rows(
     sweep: SweepRecords, compared: Sequence[Comparison], *, cells: Mapping[str, Verdict]
 ) -> list[Row]:
@@ -110,26 +120,25 @@ def control_rows(
         StorageError: A control is there but cannot be understood.
         SpecError: It was measured on other prompts than its baseline.
     """
-    controls = _read_controls(sweep)
+    criterion = sweep.plan.primary_criterion
+    runs = map(sweep.run, sorted((sweep.folder / CONTROLS).glob("*")))
+    controls = [measure(run) for run in runs if run.state is RunState.FINISHED]
     groups = _by_baseline(compared)
     mixed = {cell.name for cell in sweep.plan.cells if cell.is_mixed}
     rows: list[Row] = []
     for members in groups:
         baseline = members[0].gain.baseline if members[0].gain else None
         held = [one for one in controls if baseline is not None and _is_control(one, baseline)]
-        if held or any(_arm(one.plan, mixed) != GRPO for one in members):
+        trained = _trained_arms(members, cells, mixed)
+        if held or any(arm.kind != GRPO for arm in trained):
             setting = _setting(members[0], [others[0] for others in groups])
-            found = (
-                *_untrained_rows(baseline, held, sweep.plan.primary_criterion),
-                *_trained_rows(
-                    members, cells, sweep.plan.primary_criterion, held=held[:1], mixed=mixed
-                ),
-            )
             plan = members[0].plan
             facts = {
                 "model": short_model_name(plan.model),
-                "thinking": "think" if plan.thinking else "no-think",
+                "thinking": level_text(plan, "thinking"),
             }
+            found = [_row(arm, criterion) for arm in _untrained_arms(baseline, held, criterion)]
+            found += [_row(arm, criterion, held=held[:1]) for arm in trained]
             rows += [{**facts, **row, "name": f"{row['name']}{setting}"} for row in found]
     return rows
 
@@ -219,23 +228,18 @@ def _setting(one: Comparison, others: Sequence[Comparison]) -> str:
     return "".join(f", {part} {str(key.get(part))[:_LETTERS]}" for part in differing)
 
 
-def _read_controls(sweep: SweepRecords) -> list[Measured]:
-    records = (sweep.run(path) for path in sorted((sweep.folder / CONTROLS).glob("*")))
-    return [measure(record) for record in records if record.state is RunState.FINISHED]
-
-
 def _is_control(control: Measured, baseline: Measured) -> bool:
     """Whether nothing but the grammar is between two measurements."""
     parts = differing_parts(control.record.baseline_key, baseline.record.baseline_key)
     return list(parts) == [GRAMMAR]
 
 
-def _untrained_rows(
+def _untrained_arms(
     baseline: Measured | None, held: Sequence[Measured], criterion: str
-) -> Iterator[Row]:
+) -> Iterator[_Arm]:
     if baseline is None:
         return
-    yield _row("untrained", "untrained", [baseline], criterion, verdict=None)
+    yield _Arm("untrained", "untrained", [baseline], None)
     for control in held:
         name = "untrained, under the grammar"
         check_same_prompts((control.table, baseline.table), names=(name, "its baseline"))
@@ -243,40 +247,31 @@ def _untrained_rows(
             difference(control, baseline, criterion),
             sides=("the grammar", "the untrained model without it"),
         )
-        yield _row("grammar", name, [control], criterion, verdict=verdict)
+        yield _Arm("grammar", name, [control], verdict)
 
 
-def _trained_rows(
-    members: Sequence[Comparison],
-    cells: Mapping[str, Verdict],
-    criterion: str,
-    *,
-    held: Sequence[Measured],
-    mixed: Collection[str],
-) -> Iterator[Row]:
-    """Yield supervised cells before learned ones, else in the order of the plan."""
+def _trained_arms(
+    members: Sequence[Comparison], cells: Mapping[str, Verdict], mixed: Collection[str]
+) -> list[_Arm]:
+    """Return supervised cells before learned ones, else in the order of the plan."""
     by_cell: dict[str, list[Comparison]] = {}
     for one in members:
         by_cell.setdefault(one.plan.cell, []).append(one)
-    for name, seeds in sorted(by_cell.items(), key=lambda item: item[1][0].plan.method != SFT):
-        kind = _arm(seeds[0].plan, mixed)
-        yield _row(kind, name, _trials(seeds), criterion, verdict=cells.get(name), held=held)
+    supervised_first = sorted(by_cell.values(), key=lambda seeds: seeds[0].plan.method != SFT)
+    return [
+        _Arm(
+            MIXED if seeds[0].plan.cell in mixed else seeds[0].plan.method,
+            seeds[0].plan.cell,
+            _trials(seeds),
+            cells.get(seeds[0].plan.cell),
+        )
+        for seeds in supervised_first
+    ]
 
 
-def _arm(plan: PlannedTrial, mixed: Collection[str]) -> str:
-    return MIXED if plan.cell in mixed else plan.method
-
-
-def _row(
-    kind: str,
-    name: str,
-    runs: Sequence[Measured],
-    criterion: str,
-    *,
-    verdict: Verdict | None,
-    held: Sequence[Measured] = (),
-) -> Row:
-    """Return an arm; its rate is the mean over the seeds and about these runs."""
+def _row(arm: _Arm, criterion: str, *, held: Sequence[Measured] = ()) -> Row:
+    """Return the row of an arm; its rate is the mean over the seeds and about these runs."""
+    kind, name, runs, verdict = arm
     ours = group(runs, criterion)
     (rate,) = _rates(ours.rates.mean(axis=0), runs=runs)
     is_trained = kind in (SFT, GRPO, MIXED)
@@ -285,6 +280,10 @@ def _row(
         found = compare(ours, group(held, criterion, is_trained=False))
         against_grammar = effect_text(effect(found))
     records = [run.record for run in runs]
+    trained = {
+        "completion_tokens": float(np.mean([one.trained_tokens for one in records])),
+        "training_s": float(np.mean([one.training_s for one in records])),
+    }
     return {
         "arm": kind,
         "name": name,
@@ -293,8 +292,7 @@ def _row(
         **_correctness(runs),
         **_against_baseline(verdict, is_planned=is_trained),
         "against_grammar": against_grammar,
-        "completion_tokens": _mean([one.trained_tokens for one in records], is_trained),
-        "training_s": _mean([one.training_s for one in records], is_trained),
+        **(trained if is_trained else dict.fromkeys(trained, math.nan)),
         "tokens_per_s": float(np.mean([one.decoding_speed for one in records])),
     }
 
@@ -313,10 +311,6 @@ def _correctness(runs: Sequence[Measured]) -> Row:
 def _rates(*prompt_means: Floats, runs: Sequence[Measured]) -> list[Interval]:
     num_completions = sum(run.num_completions for run in runs)
     return rate_intervals(np.stack(prompt_means), runs[0].families, num_completions=num_completions)
-
-
-def _mean(values: Sequence[float], is_trained: bool) -> float:
-    return float(np.mean(values)) if is_trained else math.nan
 
 
 def _against_baseline(verdict: Verdict | None, *, is_planned: bool) -> Row:
