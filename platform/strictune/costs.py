@@ -18,8 +18,8 @@ from strictune.cost_cache import CostCache, KnownCosts
 from strictune.cost_guess import guess_step, num_evaluations
 from strictune.cost_plan import SweepCosts
 from strictune.errors import BudgetError
-from strictune.packing import Grant, Machine, Peak, grant_trial, needs_peak
-from strictune.records import COSTS, CellPlan, MemoryPlan, StepPlan, read_costs, write_json
+from strictune.packing import Machine, Peak, grant_trial, needs_peak
+from strictune.records import COSTS, CellPlan, Grant, MemoryPlan, StepPlan, read_costs, write_json
 from trainables.devices import cpu_has_bfloat16, cpu_name
 from trainables.memory.architecture import Architecture, find_architecture
 from trainables.memory.estimate import estimate_gib

@@ -14,16 +14,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from strictune.errors import BudgetError
-from strictune.records import Grant
 from trainables.devices import GPU_SHARES, PEAK_MARGIN, fitting_shares
 
 if TYPE_CHECKING:
     from strictune.config import ResourcesSpec
+    from strictune.records import Grant
 
 __all__ = [
     "HOW_TO_TAKE_LESS",
     "Gpu",
-    "Grant",
     "Machine",
     "Peak",
     "before_peak",
@@ -104,7 +103,7 @@ def grant_trial(
     num_wanted: int,
     cell: str,
     num_workers: int = 1,
-) -> Grant:
+) -> "Grant":
     """Work out what each trial of one cell is granted.
 
     Args:
@@ -118,6 +117,8 @@ def grant_trial(
     Raises:
         BudgetError: One trial is more than the cluster can be asked for.
     """
+    from strictune.records import Grant  # pydantic, which help screens do without.
+
     usable = _gpu_machines(machines) or list(machines)
     gpus = 0.0
     if usable[0].gpus and num_workers > 1:
@@ -155,8 +156,10 @@ def without_measuring(spec: "ResourcesSpec") -> "ResourcesSpec":
     )
 
 
-def before_peak(spec: "ResourcesSpec", *, num_workers: int = 1) -> Grant:
+def before_peak(spec: "ResourcesSpec", *, num_workers: int = 1) -> "Grant":
     """Return what a process of a trial needs, as far as it is known before its peak is measured."""
+    from strictune.records import Grant
+
     plain = without_measuring(spec)
     return Grant(
         cpus=float(plain.cpus_per_trial),
@@ -167,7 +170,7 @@ def before_peak(spec: "ResourcesSpec", *, num_workers: int = 1) -> Grant:
     )
 
 
-def has_room(machines: Sequence[Machine], process: Grant) -> bool:
+def has_room(machines: Sequence[Machine], process: "Grant") -> bool:
     """Return whether a trial of such processes fits; without any GPU it runs on the CPU."""
     usable = _gpu_machines(machines)
     if not usable:
@@ -186,7 +189,7 @@ def smallest_share(gpu_gib: float, gpu: Gpu, *, failed_gib: float | None = None)
     return next((share for share in shares if share * gpu.memory_gib > too_small_gib), None)
 
 
-def next_larger(grant: Grant, machines: Sequence[Machine]) -> Grant | None:
+def next_larger(grant: "Grant", machines: Sequence[Machine]) -> "Grant | None":
     """Return the grant for the second try of a trial that ran out of memory.
 
     On a GPU it is the next larger share, elsewhere half as much main memory again. None says
@@ -259,7 +262,7 @@ def _memory(spec: "ResourcesSpec", peak: Peak | None) -> float | None:
     return peak.memory_gib * PEAK_MARGIN
 
 
-def _places(machine: Machine, grant: Grant) -> int:
+def _places(machine: Machine, grant: "Grant") -> int:
     """Count the trials that one machine holds at the same time."""
     places = _times(machine.cpus, grant.cpus)
     if grant.gpus:
@@ -281,7 +284,7 @@ def _cores_each(machines: Sequence[Machine], places: Sequence[int], *, wanted: i
     return float(min(machine.cpus // min(count, evenly) for machine, count in hosts))
 
 
-def _too_many_workers(grant: Grant, places: int, *, cell: str) -> str:
+def _too_many_workers(grant: "Grant", places: int, *, cell: str) -> str:
     each = f"{grant.cpus:g} CPU" + (" and a GPU" if grant.gpus else "")
     if grant.memory_gib is not None:
         each += f", {grant.memory_gib:.1f} GiB"
@@ -292,7 +295,7 @@ def _too_many_workers(grant: Grant, places: int, *, cell: str) -> str:
 
 
 def _too_large(
-    least: Grant, machines: Sequence[Machine], *, spec: "ResourcesSpec", cell: str
+    least: "Grant", machines: Sequence[Machine], *, spec: "ResourcesSpec", cell: str
 ) -> str:
     most_cpus = max(machine.cpus for machine in machines)
     nowhere = "no machine of the cluster" + (" with a GPU" if least.gpus else "")

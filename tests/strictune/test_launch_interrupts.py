@@ -14,8 +14,8 @@ from strictune.launch import driver, trials
 from strictune.launch.driver import driving
 from strictune.launch.folder import SweepFolder
 from strictune.launch.trials import MAX_RESTARTS, GrantedTrial, Runner, run_trials
-from strictune.packing import Gpu, Grant, Machine
-from strictune.records import read_outcome
+from strictune.packing import Gpu, Machine
+from strictune.records import Grant, read_outcome
 
 QUARTER = Grant(cpus=1, gpus=0.25, at_once=4)
 

@@ -24,8 +24,8 @@ from strictune.launch import baselines, cluster, grants, trials
 from strictune.launch.cluster import STOP_SIGNALS, cluster_machines, ray_cluster
 from strictune.launch.folder import SweepFolder, open_sweep_folder
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
-from strictune.packing import Grant, Machine
-from strictune.records import read_outcome
+from strictune.packing import Machine
+from strictune.records import Grant, read_outcome
 from trainables.devices import PRETENDED_GPUS
 from trainables.pulse import Pulse
 

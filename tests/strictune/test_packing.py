@@ -5,7 +5,6 @@ from strictune.errors import BudgetError
 from strictune.packing import (
     GPU_SHARES,
     Gpu,
-    Grant,
     Machine,
     Peak,
     before_peak,
@@ -16,6 +15,7 @@ from strictune.packing import (
     smallest_share,
     without_measuring,
 )
+from strictune.records import Grant
 
 GPU = Gpu(name="GPU", memory_gib=80.0)
 LAPTOP = Machine(cpus=2, memory_gib=16.0)

@@ -10,8 +10,8 @@ from strictune.cost_cache import CostCache
 from strictune.cost_plan import SweepCosts
 from strictune.costs import expected_costs, trials_to_probe
 from strictune.errors import BudgetError
-from strictune.packing import Gpu, Grant, Machine, grant_trial, needs_peak, next_larger
-from strictune.records import CellPlan, MemoryPlan, StepPlan
+from strictune.packing import Gpu, Machine, grant_trial, needs_peak, next_larger
+from strictune.records import CellPlan, Grant, MemoryPlan, StepPlan
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
 GPU = Gpu(name="Pretended", memory_gib=80.0)

@@ -10,8 +10,9 @@ from strictune.cli import main
 from strictune.config import SweepSpec, expand, load_sweep, load_trial
 from strictune.launch.folder import SweepFolder, write_trial
 from strictune.launch.grants import num_at_once, with_share
-from strictune.packing import Grant, Machine
+from strictune.packing import Machine
 from strictune.planning import shared_budgets
+from strictune.records import Grant
 
 JUDGE = {
     "kind": "openai",

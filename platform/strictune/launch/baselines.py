@@ -9,7 +9,7 @@ import ray
 
 from strictune.config import TrialSpec
 from strictune.launch.folder import SweepFolder
-from strictune.packing import Grant
+from strictune.records import Grant
 from trainables.pulse import HANG_FILE, has_hung
 from trainables.ray_trainable import measure_baseline_of
 

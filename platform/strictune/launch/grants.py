@@ -18,12 +18,12 @@ from strictune.launch.folder import SweepFolder
 from strictune.launch.trials import last_line
 from strictune.packing import (
     HOW_TO_TAKE_LESS,
-    Grant,
     Machine,
     grant_trial,
     needs_peak,
     without_measuring,
 )
+from strictune.records import Grant
 from trainables.memory.measured import Probe
 from trainables.ray_trainable import measure_probe_of
 

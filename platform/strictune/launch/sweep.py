@@ -17,7 +17,8 @@ from strictune.launch.grants import grant_cells, measure_peaks, num_at_once, wit
 from strictune.launch.progress import reporting
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
 from strictune.launch.waiting import wait_for_room
-from strictune.packing import Grant, Machine
+from strictune.packing import Machine
+from strictune.records import Grant
 
 __all__ = ["SweepEnd", "grant_and_cost", "run_sweep", "runner_for", "train_on"]
 

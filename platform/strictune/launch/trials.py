@@ -14,8 +14,8 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from strictune.launch.folder import SweepFolder
-from strictune.packing import Grant, Machine, next_larger
-from strictune.records import read_outcome
+from strictune.packing import Machine, next_larger
+from strictune.records import Grant, read_outcome
 from trainables.ray_trainable import Attempt, run_trial
 from trainables.records import record_failure
 

@@ -14,7 +14,8 @@ from ray.autoscaler.sdk import request_resources
 from strictune.config import ResourcesSpec, TrialSpec
 from strictune.errors import BudgetError
 from strictune.launch.cluster import cluster_machines
-from strictune.packing import Grant, Machine, before_peak, has_room
+from strictune.packing import Machine, before_peak, has_room
+from strictune.records import Grant
 
 __all__ = ["wait_for_room"]
 

@@ -8,8 +8,8 @@ from study_fakes import open_study, search_sweep
 from strictune.launch.folder import SweepFolder
 from strictune.launch.study.searcher import StudySearcher
 from strictune.launch.trials import Runner
-from strictune.packing import Grant, Machine
-from strictune.records import read_outcome
+from strictune.packing import Machine
+from strictune.records import Grant, read_outcome
 
 
 def test_a_dead_process_fails_its_point_only_once_the_search_ended_by_itself(

@@ -17,8 +17,8 @@ from strictune.launch.folder import write_trial
 from strictune.launch.grants import num_at_once, with_share
 from strictune.launch.study.cell_study import CellStudy, Point
 from strictune.launch.trials import GROWN, Runner, pause_of, record_lost, resources_of
-from strictune.packing import Grant, next_larger
-from strictune.records import read_outcome
+from strictune.packing import next_larger
+from strictune.records import Grant, read_outcome
 from trainables.pulse import STOP_FILE
 from trainables.ray_trainable import Attempt
 
