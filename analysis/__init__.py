@@ -1,4 +1,4 @@
-"""What the records of a sweep show: rates, differences with intervals, verdicts in words.
+"""Analyses the records of sweeps: rates, differences with intervals, verdicts.
 
 The package reads folders that trials left behind and needs no live sweep. It imports
 neither torch nor ray nor trl. ``analysis.figures`` and ``analysis.report`` are imported where they

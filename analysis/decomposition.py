@@ -1,4 +1,4 @@
-"""How much of a gain came from where: an exact split of the change of a nested rate.
+"""Splits the change of a nested rate exactly over its parts, e.g. format and schema.
 
 The rate of a criterion is a product along the ladder below it, e.g.
 
@@ -36,7 +36,7 @@ class Link(NamedTuple):
     criterion: str
     """Holds only where the criteria of the links before it hold."""
     part: str
-    """What a change of this factor is called."""
+    """The part that a change of this factor belongs to."""
 
 
 class Share(NamedTuple):

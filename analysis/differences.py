@@ -148,7 +148,7 @@ def interval(difference: Difference, *, level: float = 0.95) -> tuple[Floats, Fl
 
 
 def is_equivalent(difference: Difference, *, margin: float = 0.03) -> NDArray[np.bool_]:
-    """Say whether the 90% interval lies within +-margin (two one-sided tests at 5%)."""
+    """Return whether the 90% interval lies within +-margin (two one-sided tests at 5%)."""
     low, high = interval(difference, level=0.90)
     return np.asarray((low > -margin) & (high < margin))
 

@@ -94,7 +94,7 @@ class ContrastVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepVerdicts:
-    """Everything that the table and the report of a sweep say."""
+    """The verdicts of a sweep."""
 
     sweep: str
     task: str

@@ -1,6 +1,6 @@
 """The verdicts of a sweep in tables, sentences and files: verdicts.json, verdicts.md, delta.json.
 
-What the command line, the Markdown file and the tracking store show is worded here, once.
+The command line, the Markdown file and the tracking store show the same words.
 """
 
 import math
@@ -146,7 +146,7 @@ def count_sentence(verdicts: SweepVerdicts) -> str:
 
 
 def trial_sentences(trial: TrialVerdict) -> list[str]:
-    """Return what a trial shows, where its gain came from, and what to beware of."""
+    """Return the sentences on a trial: its verdict, the parts of its gain, warnings."""
     name = trial.plan.name
     lines = [f"{name}: {trial.verdict.text}"]
     shares = trial.comparison.shares if trial.comparison else ()
@@ -170,7 +170,7 @@ def trial_sentences(trial: TrialVerdict) -> list[str]:
 
 
 def _missing_texts(trial: TrialVerdict) -> Iterator[str]:
-    """Say how far the answers that could not be scored might move a gain, at the worst."""
+    """Yield the sentence on how far answers that could not be scored might move a gain."""
     if trial.result is None or trial.comparison is None:
         return
     ours, theirs = trial.result.missing_frac, trial.comparison.missing_frac
@@ -183,7 +183,7 @@ def _missing_texts(trial: TrialVerdict) -> Iterator[str]:
 
 
 def cell_sentences(verdicts: SweepVerdicts) -> list[str]:
-    """Return what each cell shows over its seeds."""
+    """Return the sentences on the cells."""
     lines = []
     for cell in verdicts.cells:
         spread = (
@@ -220,7 +220,7 @@ def recipe_sentence(verdicts: SweepVerdicts) -> str:
 
 
 def contrast_sentences(verdicts: SweepVerdicts, *, factor: str | None = None) -> list[str]:
-    """Return what each declared contrast shows, with the difference of gains where it differs.
+    """Return the sentences on the contrasts, with the difference of gains where it differs.
 
     Only those of one key where ``factor`` names it.
     """
@@ -275,7 +275,7 @@ def write_verdicts(sweep_dir: Path) -> SweepVerdicts:
 
 
 def _delta_document(trial: TrialVerdict, *, primary_criterion: str) -> dict[str, Any] | None:
-    """Return what ``delta.json`` says of a trial; None where there is no difference."""
+    """Return the content of ``delta.json``; None where there is no difference."""
     found, word = trial.verdict.effect, trial.verdict.word
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Recorded completions as runs: one folder an arm, with what a trial or a baseline leaves.
+"""Writes recorded completions as runs: a folder for each arm, as trials and baselines have.
 
 An arm is the completions of one setup. Its folder holds ``samples.parquet``, ``lock.json`` and
 ``outcome.json``, so that it is measured, and compared, like any other run. An arm and its
@@ -25,7 +25,7 @@ __all__ = ["Arm", "BaselineIs", "completion_table", "differing", "write_runs"]
 
 ROWS_PER_PART = 10_000
 SPLIT = "recorded"
-"""What the keys call the prompts of recorded completions."""
+"""The split of recorded completions in keys."""
 
 Columns = dict[str, str]
 """What names an arm, in the order asked for."""
@@ -147,7 +147,7 @@ def _name(columns: Columns) -> str:
 
 
 def _is_word(value: str) -> bool:
-    """Whether a value speaks for itself: not ``true``, ``3`` or ``null``."""
+    """Whether a value can be shown without its column: not ``true``, ``3`` or ``null``."""
     try:
         json.loads(value)
     except ValueError:

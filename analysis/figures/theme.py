@@ -1,4 +1,4 @@
-"""How every figure looks: its data, sizes, and marks that hold without colour; and its picture.
+"""The style of figures, with marks that hold without colour, and their pictures.
 
 A figure is drawn from rows of plain values, column -> value.
 The two sides differ in lightness, shape and line at once, and so do the verdicts, so

@@ -88,7 +88,7 @@ class _Pair(NamedTuple):
     within: str
     trial_ids: tuple[str, str]
     measured: Measured
-    """One of the runs: its table says what the prompts of all of them are."""
+    """One of the runs, for the prompts that all of them share."""
     ours: Group
     theirs: Group
 

@@ -1,4 +1,4 @@
-"""The arms that trained models are held against: would a grammar, or examples, have done it?
+"""The control arms of trained models: would a grammar, or examples, have done it?
 
 Beside its baseline each untrained model may have been measured under the grammar of its
 prompts' answers (``strictune evaluate --sweep SWEEP --constrain``), and cells may be trained on
@@ -62,7 +62,7 @@ them."""
 MIXED = "sft and grpo"
 """The arm of cells whose stages are trained by both."""
 _LETTERS = 12
-"""Of a part of a key: enough for words, and to tell two hashes apart."""
+"""Of a part of a key: enough to tell two hashes apart."""
 
 ARMS = Table(
     "controls",
@@ -298,7 +298,7 @@ def _row(arm: _Arm, criterion: str, *, held: Sequence[Measured] = ()) -> Row:
 
 
 def _correctness(runs: Sequence[Measured]) -> Row:
-    """Return how often answers conform, are strict and are right; empty where nobody knows."""
+    """Return how often answers conform, are strict and are right; empty where unknown."""
     if not set(ANSWER_CRITERIA) <= set(runs[0].criteria):
         return {}
     valid, strict, right = (group(runs, name).rates.mean(axis=0) for name in ANSWER_CRITERIA)

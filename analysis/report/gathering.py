@@ -1,4 +1,4 @@
-"""Reads a sweep once and lists everything that its report shows, as tables.
+"""Reads a sweep once, into the tables of its report.
 
 Completions are not kept: ``completions`` reads them, one run at a time, when the rest of the page
 is known and with it the room that is left for them.
@@ -114,7 +114,7 @@ class SweepTables:
     """Each cell's share of pairs of a group in which a failing completion earned more than a
     passing one, at the end of training."""
     search: Findings | None
-    """What its studies have found; None without a search."""
+    """The findings of its studies; None without a search."""
     problems: tuple[str, ...]
     """What could not be read and was left out."""
 

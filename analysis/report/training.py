@@ -1,4 +1,4 @@
-"""What training shows: stages, curves over steps, parts of rewards, and the judge.
+"""Rows on training: stages, curves over steps, parts of rewards, and the judge.
 
 The unit of a curve is the step: its completions come from one policy and share their prompts.
 Within a span the mean over steps has a t interval, in which drift counts as noise. Seeds of a cell
@@ -48,7 +48,7 @@ MAX_PARTS = 40
 """Those of most groups; names may be as many as prompts."""
 JUDGE = "train/judge/"
 COUNTED = ("calls", "retries", "prompt_tokens", "completion_tokens", "cost_usd")
-"""What adds up over steps; the rest are shares and times."""
+"""Metrics that add up over steps; the others are shares and times."""
 
 _REWARD, _MEAN = "reward/", "/mean"
 _THINK = "train/think_rate"

@@ -37,7 +37,7 @@ PICTURES = "report_figures"
 
 
 class Report(NamedTuple):
-    """What was written, and from what."""
+    """The files of a report, and its tables."""
 
     sweep: SweepTables
     steps: tuple[NextStep, ...]

@@ -88,7 +88,7 @@ def rank_agreements(sweep: SweepSpec, study: Study, *, seed: int = 0) -> tuple[R
 
 
 def agreement_sentence(found: RankAgreement) -> str:
-    """Say whether what was good for another model was good for this one."""
+    """Return the sentences on whether good points of another model were good for this one."""
     over = f"the study of {found.model} in {found.sweep} over {found.num_points} shared points"
     if math.isnan(found.rho):
         why = f"expected {MIN_SHARED} or more, with different values"
@@ -104,7 +104,7 @@ def agreement_sentence(found: RankAgreement) -> str:
 
 
 def earlier_sentences(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> list[str]:
-    """Say what each study will begin with; empty without ``search.warm_start``."""
+    """Return the points that each study will begin with; empty without ``search.warm_start``."""
     if sweep.search is None:
         return []
     lines = []

@@ -92,7 +92,7 @@ def count_sentence(found: StudyFindings) -> str:
 
 
 def winner_sentences(confirmation: Confirmation) -> list[str]:
-    """Return what the winner is worth after training again, or why nothing is said."""
+    """Return the verdict on the winner after training again, or why there is none."""
     if confirmation.note is not None:
         return [f"No verdict on the winner: {confirmation.note}"]
     return [
@@ -103,7 +103,7 @@ def winner_sentences(confirmation: Confirmation) -> list[str]:
 
 
 def selection_sentences(confirmation: Confirmation) -> list[str]:
-    """Return what each variant was worth when it was selected, and after training again."""
+    """Return the value of each variant when it was selected, and after training again."""
     variants, metric = confirmation.variants, confirmation.metric
     rivals = variants[1:] if confirmation.holds_winner else ()
     leads = [_lead_sentence(variants[0], other, confirmation) for other in rivals]
@@ -135,7 +135,7 @@ def importance_rows(found: StudyFindings) -> list[dict[str, str]]:
 
 
 def importance_sentences(found: StudyFindings) -> list[str]:
-    """Say what matters for the first objective, or why it is not known."""
+    """Return the sentence on what matters for the first objective, or why it is not known."""
     table = found.importance
     if table.refusal is not None:
         return [f"Importance for {table.metric} is not estimated: {table.refusal}"]
@@ -185,7 +185,7 @@ def crafted_rows(audit: RewardAudit) -> list[dict[str, str]]:
 
 
 def crafted_sentences(audit: RewardAudit) -> list[str]:
-    """Say whether a wrong crafted answer is ever paid as much as the right answer."""
+    """Return the sentences on crafted answers that are paid as much as the right answer."""
     if not audit.crafted_answers:
         return ["The task has no crafted answers, or knows no right answers to hold them against."]
     lines = []
