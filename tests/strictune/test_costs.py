@@ -7,8 +7,7 @@ from cost_fakes import GPU, ON_CPU, ON_GPU, a_cost, a_probe, sweep_of
 
 from strictune.config import SweepSpec, TrialSpec, expand
 from strictune.cost_cache import HEAP_GROWTH, CostCache
-from strictune.cost_plan import SweepCosts
-from strictune.costs import expected_costs, measured_peak, trials_to_probe, write_costs
+from strictune.costs import SweepCosts, expected_costs, measured_peak, trials_to_probe, write_costs
 from strictune.errors import BudgetError
 from strictune.packing import Machine, Peak
 from strictune.records import CellPlan

@@ -7,8 +7,7 @@ import pytest
 
 from strictune.config import ResourcesSpec, expand, load_sweep
 from strictune.cost_cache import CostCache
-from strictune.cost_plan import SweepCosts
-from strictune.costs import expected_costs, trials_to_probe
+from strictune.costs import SweepCosts, expected_costs, trials_to_probe
 from strictune.errors import BudgetError
 from strictune.packing import Gpu, Machine, grant_trial, needs_peak, next_larger
 from strictune.records import CellPlan, Grant, MemoryPlan, StepPlan

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from strictune.cost_plan import SweepCosts
 from strictune.records import CellPlan
 
 if TYPE_CHECKING:
     from analysis.costs import CellCosts
+    from strictune.costs import SweepCosts
 
 __all__ = ["actual_cost_notes", "cost_notes", "cost_table", "planned_and_actual_table"]
 
@@ -23,7 +23,7 @@ NOTES = {
 }
 
 
-def cost_table(costs: SweepCosts) -> Table:
+def cost_table(costs: "SweepCosts") -> Table:
     """Return one row a cell: memory, share, trials at once, and hours."""
     on_gpu = any(machine.gpus for machine in costs.machines)
     table = Table(title=f"expected on {costs.device}")
@@ -45,7 +45,7 @@ def cost_table(costs: SweepCosts) -> Table:
     return table
 
 
-def cost_notes(costs: SweepCosts) -> list[str]:
+def cost_notes(costs: "SweepCosts") -> list[str]:
     """Return the sum, and remarks on single cells."""
     notes = [f"{name}: {cell.problem}" for name, cell in costs.cells.items() if cell.problem]
     notes += _time_notes({cell.step.source for cell in costs.cells.values()})

@@ -14,7 +14,7 @@ from strictune.hardware import this_machine
 from strictune.packing import Gpu, Machine
 
 if TYPE_CHECKING:
-    from strictune.cost_plan import SweepCosts
+    from strictune.costs import SweepCosts
     from strictune.planning import SharedBudget
 
 __all__ = ["configure", "execute"]
