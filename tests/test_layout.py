@@ -16,7 +16,13 @@ ROOMS = (
     (
         0,
         "ground",
-        ("strictune.errors", "strictune.cache", "strictune.addresses", "strictune.records"),
+        (
+            "strictune.errors",
+            "strictune.cache",
+            "strictune.addresses",
+            "strictune.http_calls",
+            "strictune.records",
+        ),
     ),
     (1, "tasks", ("trainables.tasks",)),
     (2, "config", ("strictune.config",)),

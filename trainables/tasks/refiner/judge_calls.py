@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from trainables.tasks.refiner.judge_client import CallError, JudgeClient
+from strictune.http_calls import CallError
+from trainables.tasks.refiner.judge_client import JudgeClient
 from trainables.tasks.refiner.judge_health import BatchHealth
 from trainables.tasks.refiner.judge_prompt import ChatQuestion
 

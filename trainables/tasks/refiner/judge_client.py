@@ -10,50 +10,30 @@ free connection that it becomes the limit.
 
 import asyncio
 import json
-import math
 import random
 import time
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Any, Literal
 
 import aiohttp
 
-from trainables.tasks.refiner.judge_health import BatchHealth, CallFault
+from strictune.http_calls import MAX_PAUSE_S, CallError, call_json, shown
+from trainables.tasks.refiner.judge_health import BatchHealth
 from trainables.tasks.refiner.judge_prompt import ChatQuestion, reply_schema
 from trainables.tasks.refiner.replies import ReplyError, scores_in_body
 from trainables.tasks.refiner.settings import OpenAiSettings
 
-__all__ = ["Budget", "CallError", "JudgeClient", "OutputMode"]
+__all__ = ["Budget", "JudgeClient", "OutputMode"]
 
 OutputMode = Literal["json_schema", "json_object", "none"]
 """How a request asks for JSON."""
 
 PAUSE_S = 0.5
-"""The first pause is up to twice this long..."""
-MAX_PAUSE_S = 30.0
-"""... and none is longer."""
+"""The first pause is up to twice this long; none is longer than ``MAX_PAUSE_S``."""
 BURST_S = 5.0
 """Seconds of the budget that may be spent at once."""
 CHARS_PER_TOKEN = 4
 """For the budget, until the server says how many tokens there were."""
-
-_MAY_PASS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
-_SHOWN_CHARS = 200
-
-
-class CallError(Exception):
-    """A call failed."""
-
-    def __init__(
-        self, fault: CallFault, message: str, *, may_pass: bool, status: int | None = None
-    ) -> None:
-        super().__init__(message)
-        self.fault: CallFault = fault
-        self.may_pass = may_pass
-        self.status = status
-        self.wait_s = 0.0
-        """What the server asks to wait."""
 
 
 class JudgeClient:
@@ -110,20 +90,15 @@ class JudgeClient:
         async with self._turns:
             await asyncio.sleep(max(self._requests.reserve(1), self._tokens.reserve(estimate)))
             started = time.monotonic()
-            body = await self._post(content)
+            body = await call_json(self._http, self._url, content, secret=self._secret)
             health.latencies_s.append(time.monotonic() - started)
         used = self._count_tokens(body, health)
         self._tokens.correct(used - estimate if used else 0.0)
         try:
             return scores_in_body(body, question.keys)
         except ReplyError as error:
-            raise CallError(error.fault, self._shown(str(error)), may_pass=True) from error
-
-    def _shown(self, said: str) -> str:
-        """Return what a server said, shortened to a line for logs, without a key in it."""
-        # Some servers repeat the key that they refuse, some cut a character in half.
-        said = said.replace(self._secret, "***") if self._secret else said
-        return " ".join(said.encode("utf-8", "replace").decode().split())[:_SHOWN_CHARS]
+            message = shown(str(error), self._secret)
+            raise CallError(error.fault, message, may_pass=True) from error
 
     def _request(self, question: ChatQuestion) -> dict[str, Any]:
         settings = self._settings
@@ -139,30 +114,6 @@ class JudgeClient:
         elif self.mode == "json_object":
             request["response_format"] = {"type": "json_object"}
         return request | settings.extra_body
-
-    async def _post(self, content: bytes) -> object:
-        try:
-            async with self._http.post(
-                self._url,
-                data=content,
-                headers={"Content-Type": "application/json"},
-                allow_redirects=False,
-            ) as response:
-                body = await response.read()
-        except TimeoutError as error:
-            limit = f"no answer within {self._settings.call_timeout_s:g} s"
-            raise CallError("timeout", limit, may_pass=True) from error
-        except (aiohttp.ClientError, OSError) as error:
-            reason = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise CallError("connection", reason, may_pass=True) from error
-        if response.status != HTTPStatus.OK:
-            said = self._shown(body.decode("utf-8", "replace"))
-            raise _status_error(response.status, said, response.headers.get("Retry-After", "0"))
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError) as error:
-            said = self._shown(f"the body is not JSON: {body.decode('utf-8', 'replace')}")
-            raise CallError("unreadable", said, may_pass=True) from error
 
     def _count_tokens(self, body: object, health: BatchHealth) -> int:
         usage = body.get("usage") if isinstance(body, Mapping) else None
@@ -201,16 +152,3 @@ class Budget:
         """Take more, or give back (below 0), after the fact."""
         if self._per_s is not None:
             self._spent_until += amount / self._per_s
-
-
-def _status_error(status: int, said: str, retry_after: str) -> CallError:
-    error = CallError(
-        "status", f"HTTP {status}: {said}", may_pass=status in _MAY_PASS, status=status
-    )
-    try:
-        wait_s = float(retry_after)
-    except ValueError:
-        wait_s = 0.0
-    if math.isfinite(wait_s):
-        error.wait_s = min(MAX_PAUSE_S, max(0.0, wait_s))
-    return error

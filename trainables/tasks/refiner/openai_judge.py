@@ -23,10 +23,11 @@ from typing import Any, TypeVar, get_args
 
 from strictune.cache import cache_folder
 from strictune.errors import TrialError
+from strictune.http_calls import CallError
 from trainables.tasks.refiner.judge import Judgement, Question, RubricQuestion
 from trainables.tasks.refiner.judge_cache import JudgeCache, cache_key
 from trainables.tasks.refiner.judge_calls import EndedCalls, OpenCalls
-from trainables.tasks.refiner.judge_client import PAUSE_S, CallError, JudgeClient, OutputMode
+from trainables.tasks.refiner.judge_client import PAUSE_S, JudgeClient, OutputMode
 from trainables.tasks.refiner.judge_health import BatchHealth, FailureWatch
 from trainables.tasks.refiner.judge_prompt import ChatQuestion, chat_question
 from trainables.tasks.refiner.replies import READING
