@@ -42,11 +42,15 @@ than this left counts as full whatever they say."""
 def raise_if_paused(error: BaseException, folder: Path, *, may_grow: bool) -> None:
     """Raise ``TrialPaused`` in place of an error that more disk or memory would have prevented.
 
+    One that is raised already is raised again.
+
     Args:
         error: What ended the attempt.
         folder: The trial's folder.
         may_grow: The trial can be given more memory.
     """
+    if isinstance(error, TrialPaused):
+        raise error
     if _is_disk_full(error, folder):
         raise TrialPaused(
             f"no space is left on the disk of {folder}. Make room, then resume the sweep.",

@@ -44,7 +44,12 @@ def build_grpo_trainer(
 ) -> GRPOTrainer:
     """Load the base and set up one stage's training, from ``adapter`` where there is one."""
     spec, task = context.spec, context.task
-    engine = training_engine(spec, max_prompt_tokens=task.max_prompt_tokens)
+    engine = training_engine(
+        spec,
+        source=context.source,
+        dtype=context.dtype,
+        max_prompt_tokens=task.max_prompt_tokens,
+    )
     num_prompts = spec.grpo.num_dealt_steps(stage.num_steps) * spec.prompts_per_step
     prompts = task.prompts("train")
     if not stage.spec.is_adaptive:
@@ -116,11 +121,12 @@ class _MeteredTrainer(AdaptiveTrainer, AggregatingTrainer):
 
     It also compares, for every token, the log-probability with which it was sampled and the one
     that the trained model gave it then. They differ by rounding: generation computes one token at
-    a time, from merged weights where ``rollouts.weights`` says so. TRL reports this for vLLM only;
-    the names are TRL's.
+    a time, from merged weights where ``rollouts.weights`` says so, or in a server. TRL reports
+    mean and maximum for vLLM only; the names are TRL's.
     """
 
     engine: TrainingEngine
+    use_vllm: bool
     records: TrialRecords
     _trained_logps: torch.Tensor
     """Of the last tokens that were scored: (B, T)."""
@@ -128,7 +134,12 @@ class _MeteredTrainer(AdaptiveTrainer, AggregatingTrainer):
     """Of an optimizer step, by micro-batch."""
 
     def _generate_single_turn(self, *given: Any, **named: Any) -> tuple[Any, Any]:
-        completion_ids, logps = super()._generate_single_turn(*given, **named)
+        # With vLLM it stands for the correction; the engine takes the place of ``generate``.
+        corrects, self.use_vllm = self.use_vllm, False
+        try:
+            completion_ids, logps = super()._generate_single_turn(*given, **named)
+        finally:
+            self.use_vllm = corrects
         sampled = self.engine.sampled_logps()
         if sampled is not None:
             logps = [row[: len(ids)] for row, ids in zip(sampled, completion_ids, strict=True)]
@@ -173,7 +184,7 @@ class _MeteredTrainer(AdaptiveTrainer, AggregatingTrainer):
         loss: torch.Tensor = super()._compute_loss(model, inputs)
         mask = inputs["completion_mask"].bool()  # (B, T)
         self.records.count_tokens(int(self.accelerator.gather(mask.sum()).sum()))
-        if not self.use_vllm and "sampling_per_token_logps" in inputs:
+        if "sampling_per_token_logps" in inputs:
             # In later passes over a batch the model is another than it was sampled from.
             trained = inputs.get("old_per_token_logps", self._trained_logps)
             difference = (trained - inputs["sampling_per_token_logps"]).abs()

@@ -27,7 +27,7 @@ from trainables.evaluation.baseline import circumstances
 from trainables.evaluation.keys import measurement_keys
 from trainables.evaluation.measurement import Measurement
 from trainables.evaluation.suite import evaluate_suite, fitting_prompts
-from trainables.rollouts.merged import load_for_generation
+from trainables.rollouts.engines import evaluation_engine
 from trainables.tasks.task import Prompt
 
 __all__ = ["GOLDS", "own_golds"]
@@ -108,7 +108,7 @@ def _measurement(context: TrialContext, prompts: Sequence[Prompt]) -> Measuremen
         attn_implementation=spec.attn_implementation,
         thinking=spec.thinking,
         sampling=_sampling(spec),
-        weights=spec.rollouts.weights,
+        rollouts=spec.rollouts,
         answer_grammars=tuple(map(task.answer_grammar, fitting)),
     )
 
@@ -128,13 +128,17 @@ def _sampling(spec: TrialSpec) -> SamplingSpec:
 def _draw(context: TrialContext, measured: Measurement) -> dict[str, Any]:
     """Draw one completion for each prompt that has no gold yet, again and again."""
     started, sampling = time.monotonic(), measured.sampling
-    model = load_for_generation(
+    engine = evaluation_engine(
         measured.model,
+        context.tokenizer,
         adapter=None,
         quantization=measured.quantization,
         dtype=measured.dtype,
         attn_implementation=measured.attn_implementation,
-        weights=measured.weights,
+        rollouts=measured.rollouts,
+        engine=measured.engine,
+        batch_size=sampling.batch_size,
+        num_tokens=measured.num_tokens,
     )
     passes = f"criterion/{measured.task.criteria[-1]}"
     left = list(zip(measured.prompts, measured.answer_grammars or (), strict=True))
@@ -144,7 +148,7 @@ def _draw(context: TrialContext, measured: Measurement) -> dict[str, Any]:
         if not left:
             break
         samples = evaluate_suite(
-            model,
+            engine,
             context.tokenizer,
             task=measured.task,
             prompts=[prompt for prompt, _ in left],
@@ -161,7 +165,7 @@ def _draw(context: TrialContext, measured: Measurement) -> dict[str, Any]:
         left = [(prompt, grammar) for prompt, grammar in left if prompt.id not in golds]
         num_drawn += len(samples)
         num_tokens += int(samples["num_tokens"].sum())
-    del model
+    del engine
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

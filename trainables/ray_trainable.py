@@ -28,7 +28,15 @@ from trainables.memory.measured import Probe
 from trainables.pulse import HANG_FILE
 from trainables.records import record_failure
 
-__all__ = ["Attempt", "describe_gpu", "measure_baseline_of", "measure_probe_of", "run_trial"]
+__all__ = [
+    "Attempt",
+    "ServedModel",
+    "describe_gpu",
+    "measure_baseline_of",
+    "measure_probe_of",
+    "run_trial",
+    "serve_base_of",
+]
 
 
 RANKS_TIMEOUT_S = 7 * 24 * 3600
@@ -203,6 +211,27 @@ def measure_baseline_of(trial: Path, baselines: Path, step_timeout_s: float | No
     spec = load_trial(trial / "trial.yaml")
     dtype = trial_dtype(spec, trial)
     return measure_baseline(spec, baselines, dtype=dtype, step_timeout_s=step_timeout_s).name
+
+
+class ServedModel(NamedTuple):
+    """What a vLLM server is started with."""
+
+    name: str
+    location: str
+    dtype: str
+
+
+def serve_base_of(trial: Path) -> ServedModel:
+    """Write the base of the trial in the folder ``trial`` as its server needs it, if it is new."""
+    _prepare_process()
+    from trainables.models import resolve_model
+    from trainables.precision import trial_dtype
+    from trainables.rollouts.served_base import ServedBase, export_base
+
+    spec = load_trial(trial / "trial.yaml")
+    source = resolve_model(spec.model, trust_remote_code=spec.trust_remote_code)
+    base = ServedBase(source, spec.quantization, trial_dtype(spec, trial))
+    return ServedModel(base.name, export_base(base), base.dtype)
 
 
 def measure_probe_of(trial: Path) -> Probe:

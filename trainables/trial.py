@@ -32,7 +32,7 @@ from trainables.provenance import lock_document
 from trainables.pulse import Pulse
 from trainables.ranks import Ranks
 from trainables.records import FollowedRecords, TrialRecords, record_failure
-from trainables.rollouts.merged import load_for_generation
+from trainables.rollouts.engines import evaluation_engine
 from trainables.stage import train_stage
 from trainables.tasks.selection import select_prompts
 from trainables.tasks.task import Split
@@ -242,13 +242,17 @@ def _evaluate(context: TrialContext, adapter: Path, split: Split) -> SuiteResult
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return evaluate_suite(
-        load_for_generation(
+        evaluation_engine(
             context.source,
+            context.tokenizer,
             adapter=resolve_adapter(adapter),
             quantization=spec.quantization,
             dtype=context.dtype,
             attn_implementation=spec.attn_implementation,
-            weights=spec.rollouts.weights,
+            rollouts=spec.rollouts,
+            engine=spec.rollouts.evaluation_engine,
+            batch_size=spec.evaluation.batch_size,
+            num_tokens=context.task.max_prompt_tokens + spec.max_evaluation_tokens,
         ),
         context.tokenizer,
         task=context.task,

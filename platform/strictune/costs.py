@@ -30,6 +30,7 @@ from strictune.records import (
     read_costs,
     write_json,
 )
+from strictune.served import beside_servers
 from trainables.devices import cpu_has_bfloat16, cpu_name
 from trainables.memory.architecture import Architecture, find_architecture
 from trainables.memory.estimate import estimate_gib
@@ -125,11 +126,7 @@ class SweepCosts:
 def trials_to_probe(
     spec: ResourcesSpec, trials: Sequence[TrialSpec], machines: Sequence[Machine], cache: CostCache
 ) -> list[TrialSpec]:
-    """Return one trial for each shape whose peak must be measured before it can be packed.
-
-    Raises:
-        BudgetError: A trial has no peak of its own that a probe could find.
-    """
+    """Return one trial for each shape whose peak must be measured before it can be packed."""
     if not needs_peak(spec, machines, num_wanted=len(trials)):
         return []
     if any(machine.gpus and machine.gpu is None for machine in machines):
@@ -142,7 +139,6 @@ def trials_to_probe(
     for trial in first_of_cell.values():
         if trial.distributed.num_workers > 1:
             continue
-        _refuse_colocated_vllm(trial)
         if cache.read(trial, device=device).probe is None:
             first_of_shape.setdefault(shape_digest(trial), trial)
     return list(first_of_shape.values())
@@ -164,8 +160,13 @@ def device_of(machines: Sequence[Machine]) -> str:
 def expected_costs(
     spec: ResourcesSpec, trials: Sequence[TrialSpec], machines: Sequence[Machine], cache: CostCache
 ) -> SweepCosts:
-    """Work out what ``trials`` are expected to take on ``machines``."""
+    """Work out what ``trials`` are expected to take on ``machines``, beside their servers.
+
+    Raises:
+        BudgetError: Their servers leave no room.
+    """
     device = device_of(machines)
+    machines = beside_servers(machines, trials)
     members: dict[str, list[TrialSpec]] = {}
     for trial in trials:
         members.setdefault(trial.cell, []).append(trial)
@@ -211,7 +212,6 @@ def _plan_cell(
         architecture,
         device=device,
         dtype=dtype,
-        share_gib=_share_gib(spec, trial, machines),
     )
     granted = _grant(spec, trial, machines, peak, num_wanted=num_wanted)
     step = _timed_step(trial, known, granted.grant)
@@ -244,13 +244,6 @@ def expected_dtype(trial: TrialSpec, machines: Sequence[Machine]) -> ComputeDtyp
     )
 
 
-def _share_gib(spec: ResourcesSpec, trial: TrialSpec, machines: Sequence[Machine]) -> float:
-    """Return what a process of the trial may take of the smallest GPU, where that is fixed."""
-    gpu_size_gib = min((machine.gpu.memory_gib for machine in machines if machine.gpu), default=0.0)
-    is_whole = spec.gpus_per_trial == "auto" or trial.distributed.num_workers > 1
-    return gpu_size_gib * (1.0 if is_whole else float(spec.gpus_per_trial))
-
-
 def _memory(
     trial: TrialSpec,
     known: KnownCosts,
@@ -258,7 +251,6 @@ def _memory(
     *,
     device: _Device,
     dtype: ComputeDtype,
-    share_gib: float,
 ) -> tuple[MemoryPlan, Peak | None]:
     """Return the peak to show and the one to pack by, measured if possible."""
     if known.measured is not None:
@@ -272,7 +264,6 @@ def _memory(
         device=device,
         dtype=dtype,
         max_prompt_tokens=load_task(trial.task).max_prompt_tokens,
-        share_gib=share_gib,
     )
     guess = peak_gib * ESTIMATE_MARGIN
     return (
@@ -297,10 +288,8 @@ def _grant(
     num_workers = trial.distributed.num_workers
     is_needed = needs_peak(spec, machines, num_wanted=num_wanted, num_workers=num_workers)
     try:
-        if is_needed:
-            _refuse_colocated_vllm(trial)
-            if peak is None:
-                return _Granted(None, None)
+        if is_needed and peak is None:
+            return _Granted(None, None)
         grant = grant_trial(
             spec,
             machines,
@@ -313,21 +302,6 @@ def _grant(
     except BudgetError as error:
         return _Granted(None, str(error))
     return _Granted(grant, None)
-
-
-def _refuse_colocated_vllm(trial: TrialSpec) -> None:
-    """Refuse to size a trial whose vLLM takes a part of whatever GPU it gets."""
-    rollouts = trial.rollouts
-    if (
-        trial.method == "grpo"
-        and rollouts.engine == "vllm"
-        and rollouts.vllm_options.mode == "colocate"
-    ):
-        raise BudgetError(
-            f"resources.gpus_per_trial = auto, but vLLM in the process of {trial.cell} takes a "
-            "fixed part of its GPU, however large it is. Give a share, e.g. "
-            "--set resources.gpus_per_trial=0.5."
-        )
 
 
 def _share_problem(
@@ -356,7 +330,7 @@ def _timed_step(trial: TrialSpec, known: KnownCosts, grant: Grant | None) -> Ste
             other_s=statistics.median(cost.other_s for cost in similar),
             source="earlier trials",
         )
-    if known.probe is not None:
+    if known.probe is not None and trial.rollouts.engine != "vllm":  # Its completions are made up.
         return StepPlan(
             step_s=known.probe.step_s,
             evaluation_s=known.probe.evaluation_s * num_evaluations(trial),

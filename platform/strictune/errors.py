@@ -46,10 +46,10 @@ class TrialError(StrictuneError):
 class TrialPaused(StrictuneError):  # noqa: N818
     """A trial cannot go on as things are; it keeps its checkpoints and has not ended."""
 
-    def __init__(self, message: str, *, lacks: Literal["disk", "memory"]) -> None:
+    def __init__(self, message: str, *, lacks: Literal["disk", "memory", "server"]) -> None:
         super().__init__(message)
         self.lacks = lacks
-        """What it needs more of."""
+        """What it needs more of, or at all."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Survive the way from one process to another."""

@@ -65,6 +65,8 @@ class Machine:
     gpus: int = 0
     gpu: Gpu | None = None
     """The smallest of its GPUs; None where there is none, or none that is known."""
+    served_gpu: float = 0.0
+    """What vLLM servers take of one of its GPUs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,10 +268,17 @@ def _places(machine: Machine, grant: "Grant") -> int:
     """Count the trials that one machine holds at the same time."""
     places = _times(machine.cpus, grant.cpus)
     if grant.gpus:
-        places = min(places, machine.gpus * _times(1.0, grant.gpus))
+        places = min(places, _gpu_places(machine, grant.gpus))
     if grant.memory_gib is not None:
         places = min(places, _times(machine.memory_gib, grant.memory_gib))
     return places
+
+
+def _gpu_places(machine: Machine, share: float) -> int:
+    if not machine.served_gpu:
+        return machine.gpus * _times(1.0, share)
+    beside = _times(1.0 - machine.served_gpu, share)
+    return (machine.gpus - 1) * _times(1.0, share) + beside
 
 
 def _times(whole: float, part: float) -> int:
@@ -308,6 +317,12 @@ def _too_large(
         return (
             f"resources.cpus_per_trial = {least.cpus:g}, but {nowhere} has more than "
             f"{most_cpus:g} cores. Lower it with --set resources.cpus_per_trial={most_cpus:g}."
+        )
+    if least.gpus and not any(_gpu_places(machine, least.gpus) for machine in machines):
+        left = max(1.0 - machine.served_gpu for machine in machines)
+        return (
+            f"{cell} takes {least.gpus:g} of a GPU, and its vLLM server leaves {left:g}. Lower "
+            "rollouts.vllm.gpu_memory_utilization or resources.gpus_per_trial."
         )
     most_gib = max(machine.memory_gib for machine in machines if machine.cpus >= least.cpus)
     lacking = (

@@ -9,7 +9,8 @@ from strictune.config import TrialSpec, expand, load_sweep
 from strictune.errors import SpecError
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
-VLLM = ("trial.rollouts.engine=vllm", "trial.quantization=none")
+VLLM = "trial.rollouts.engine=vllm"
+URL = "http://127.0.0.1:8000/v1"
 
 
 def trial(**changes: Any) -> TrialSpec:
@@ -26,28 +27,13 @@ def trial(**changes: Any) -> TrialSpec:
     ("overrides", "message"),
     [
         pytest.param(
-            ["trial.rollouts.engine=vllm"],
-            "--set trial.rollouts.engine=vllm: trial.rollouts.engine = vllm, but quantization = "
-            "nf4: TRL sends vLLM the packed 4-bit weights and vLLM refuses their shapes "
-            "(huggingface/trl#4973). Set quantization to none, which keeps the base in bfloat16, "
-            "or engine to transformers or continuous_batching.",
-            id="nf4",
-        ),
-        pytest.param(
-            [*VLLM, "trial.dtype=float32"],
-            "trial.rollouts.engine = vllm, but dtype = float32: vLLM generates from a bfloat16 "
-            "base, and would not be given what is trained. Set dtype to bfloat16, or engine to "
-            "transformers or continuous_batching.",
-            id="float32",
-        ),
-        pytest.param(
             ["trial.rollouts.engine=sglang"],
             "trial.rollouts.engine = sglang, expected one of transformers, continuous_batching, "
             "vllm.",
             id="unknown-engine",
         ),
         pytest.param(
-            ["trial.rollouts.vllm={mode: server}"],
+            ["trial.rollouts.vllm={timeout_s: 60}"],
             "trial.rollouts.vllm is set, but engine = transformers does not read it. Set engine "
             "to vllm, or remove the block.",
             id="options-of-another-engine",
@@ -59,31 +45,31 @@ def trial(**changes: Any) -> TrialSpec:
             id="graphs-of-another-engine",
         ),
         pytest.param(
-            [*VLLM, "trial.rollouts.vllm={server_port: 9000}"],
-            "trial.rollouts.vllm.server_port = 9000, but mode = colocate does not read it. Set "
-            "mode to server, or remove server_port.",
-            id="server-option-in-colocate",
+            [VLLM, f"trial.rollouts.vllm={{base_url: '{URL}', gpu_memory_utilization: 0.5}}"],
+            "trial.rollouts.vllm.gpu_memory_utilization is set, but the server of base_url is "
+            "started by nobody here. Remove one of the two.",
+            id="share-of-a-given-server",
         ),
         pytest.param(
-            [*VLLM, "trial.rollouts.vllm={mode: server, enable_sleep_mode: true}"],
-            "trial.rollouts.vllm.enable_sleep_mode = true, but mode = server does not read it. "
-            "Set mode to colocate, or remove enable_sleep_mode.",
-            id="colocate-option-in-server",
+            [VLLM, "trial.rollouts.vllm={base_url: 'http://me:secret@host/v1'}"],
+            "trial.rollouts.vllm.base_url holds a user, a password or a query, which would be "
+            "written into every record. Put the key into the environment variable "
+            "STRICTUNE_VLLM_API_KEY instead.",
+            id="secret",
         ),
         pytest.param(
-            [*VLLM, "trial.rollouts.vllm={max_model_length: 200}"],
-            "trial.rollouts.vllm.max_model_length = 200 leaves no room for a prompt: a completion "
-            "alone may have 220 tokens. Raise it, or leave it out.",
-            id="no-room-for-a-prompt",
+            [VLLM, "trial.rollouts.vllm={base_url: localhost:8000}"],
+            "trial.rollouts.vllm.base_url = localhost:8000, expected",
+            id="no-address",
         ),
         pytest.param(
-            [*VLLM, "trial.rollouts.vllm={gpu_memory: 0.3}"],
-            "trial.rollouts.vllm.gpu_memory is not a known key, expected one of mode, memory_frac",
+            [VLLM, "trial.rollouts.vllm={mode: colocate}"],
+            "trial.rollouts.vllm.mode is not a known key, expected one of command, arguments",
             id="unknown-option",
         ),
         pytest.param(
-            [*VLLM, "trial.rollouts.vllm={memory_frac: 1}"],
-            "trial.rollouts.vllm.memory_frac = 1, expected a number above 0 and below 1",
+            [VLLM, "trial.rollouts.vllm={gpu_memory_utilization: 1}"],
+            "trial.rollouts.vllm.gpu_memory_utilization = 1, expected a number above 0 and below 1",
             id="all-the-memory",
         ),
     ],
@@ -94,8 +80,8 @@ def test_what_an_engine_cannot_do_is_refused(overrides: list[str], message: str)
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("engine", ["transformers", "continuous_batching"])
-def test_the_others_take_a_quantized_base(engine: str) -> None:
+@pytest.mark.parametrize("engine", ["transformers", "continuous_batching", "vllm"])
+def test_every_engine_takes_a_quantized_base(engine: str) -> None:
     trials = expand(load_sweep(QUICKSTART, [f"trial.rollouts.engine={engine}"]))
     assert {(spec.rollouts.engine, spec.quantization) for spec in trials} == {(engine, "nf4")}
 
@@ -106,17 +92,15 @@ def test_new_options_rename_no_trial_of_old_files() -> None:
 
 
 VLLM_TRIAL: dict[str, Any] = {"engine": "vllm"}
-SERVED: dict[str, Any] = {"engine": "vllm", "vllm": {"mode": "server"}}
 
 
 @pytest.mark.parametrize(
     ("one", "other", "is_same"),
     [
         pytest.param({}, {"rollouts": VLLM_TRIAL}, False, id="engine"),
-        pytest.param({"rollouts": VLLM_TRIAL}, {"rollouts": SERVED}, False, id="server"),
         pytest.param(
             {"rollouts": VLLM_TRIAL},
-            {"rollouts": {"engine": "vllm", "vllm": {"memory_frac": 0.2}}},
+            {"rollouts": {"engine": "vllm", "vllm": {"gpu_memory_utilization": 0.2}}},
             True,
             id="memory",
         ),
@@ -132,8 +116,8 @@ SERVED: dict[str, Any] = {"engine": "vllm", "vllm": {"mode": "server"}}
             id="graphs",
         ),
         pytest.param(
-            {"rollouts": SERVED},
-            {"rollouts": {"engine": "vllm", "vllm": {"mode": "server", "server_port": 9000}}},
+            {"rollouts": VLLM_TRIAL},
+            {"rollouts": {"engine": "vllm", "vllm": {"base_url": URL}}},
             True,
             id="where-the-server-is",
         ),

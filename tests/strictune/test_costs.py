@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from strictune.records import CellPlan
 from trainables.devices import PEAK_MARGIN
 
 AUTO = {"gpus_per_trial": "auto", "cpus_per_trial": "auto"}
-VLLM = {"rollouts": {"engine": "vllm"}, "quantization": "none"}
 
 
 @pytest.fixture
@@ -60,13 +60,6 @@ def test_earlier_trials_do_not_replace_the_probe(cache: CostCache) -> None:
     changes = {"matrix": {"seed": [0, 1]}, "resources": AUTO}
     cache.add_trial(trial(), a_cost())
     assert len(to_probe(cache, **changes)) == 1
-
-
-def test_vllm_in_the_process_is_not_probed(cache: CostCache) -> None:
-    with pytest.raises(BudgetError, match=r"however large it is\. Give a share"):
-        to_probe(cache, ON_GPU, resources=AUTO, **VLLM)
-    assert "Give a share" in str(only_cell(planned(cache, ON_GPU, resources=AUTO, **VLLM)).problem)
-    assert only_cell(planned(cache, ON_GPU, resources={"gpus_per_trial": 1}, **VLLM)).grant
 
 
 def test_the_measured_peak_is_what_packs(cache: CostCache) -> None:
@@ -161,20 +154,72 @@ def test_the_step_of_a_sweep_without_its_rows_is_guessed_and_its_hours_are_not(
     assert cell.step.step_s
 
 
-def test_what_vllm_takes_of_a_gpu_belongs_to_the_planned_memory(cache: CostCache) -> None:
-    def planned_gib(share: float, **vllm: Any) -> float:
-        options = VLLM | {"rollouts": {"engine": "vllm", "vllm": vllm or None}}
-        cell = only_cell(planned(cache, ON_GPU, resources={"gpus_per_trial": share}, **options))
-        assert cell.memory.peak_gib is not None
-        return cell.memory.peak_gib
+def test_a_server_takes_its_share_before_trials_are_packed(cache: CostCache) -> None:
+    def at_once(machine: Machine, **vllm: Any) -> int:
+        options = {"rollouts": {"engine": "vllm", "vllm": vllm or None}}
+        resources = {"gpus_per_trial": 0.25, "memory_gib_per_trial": 2}
+        matrix = {"seed": [*range(9)]}
+        cell = only_cell(planned(cache, machine, resources=resources, matrix=matrix, **options))
+        assert cell.grant is not None
+        return cell.grant.at_once
 
-    served = planned_gib(0.5, mode="server")
-    assert planned_gib(0.5) - served == pytest.approx(0.4 * 12)
-    assert planned_gib(1) - served == pytest.approx(0.4 * 24)
-    assert planned_gib(0.5, memory_frac=0.6) - served == pytest.approx(0.6 * 12)
-    # Asleep it is not there beside the rest, only in the rollouts.
-    always = planned_gib(0.5) - 0.4 * 12
-    assert planned_gib(0.5, enable_sleep_mode=True) < always + 0.4 * 12
+    large = replace(ON_GPU, cpus=64.0, memory_gib=256.0)
+    assert at_once(large) == 2  # 0.3 is the server's.
+    assert at_once(large, gpu_memory_utilization=0.2) == 3
+    assert at_once(replace(large, gpus=2)) == 6
+    assert at_once(large, base_url="http://127.0.0.1:8000/v1") == 4
+    small = replace(ON_CPU, cpus=64.0, memory_gib=8.0)
+    assert at_once(small, base_url="http://127.0.0.1:8000/v1") == 4
+    assert at_once(small) == 2  # Of 8 GiB 3.5 are the server's.
+
+
+@pytest.mark.parametrize(
+    ("machine", "options", "message"),
+    [
+        pytest.param(
+            ON_GPU,
+            {"rollouts": {"engine": "vllm", "vllm": {"gpu_memory_utilization": 0.9}}},
+            r"takes 0\.25 of a GPU, and its vLLM server leaves 0\.1\. Lower",
+            id="no-room-beside-it",
+        ),
+        pytest.param(
+            replace(ON_CPU, memory_gib=3.0),
+            {"rollouts": {"engine": "vllm"}},
+            r"the servers \(bases: 1\) take 3\.5 GiB of main memory, and 3\.0 are left",
+            id="no-memory",
+        ),
+        pytest.param(
+            ON_GPU,
+            {
+                "rollouts": {"engine": "vllm", "vllm": {"gpu_memory_utilization": 0.5}},
+                "matrix": {"model": ["builtin:tiny", "package:smollm2-135m"]},
+            },
+            r"the servers \(bases: 2\) take 1 of a GPU, which leaves nothing .* --only",
+            id="two-bases",
+        ),
+    ],
+)
+def test_no_room_for_a_server_is_refused(
+    cache: CostCache, machine: Machine, options: dict[str, Any], message: str
+) -> None:
+    machine = replace(machine, cpus=64.0)
+    with pytest.raises(BudgetError, match=message):
+        costs = planned(cache, machine, resources={"gpus_per_trial": 0.25}, **options)
+        raise BudgetError(str([cell.problem for cell in costs.cells.values()]))
+
+
+def test_a_trial_with_a_server_trains_in_less_memory_and_times_no_made_up_completions(
+    cache: CostCache,
+) -> None:
+    vllm = {"rollouts": {"engine": "vllm"}}
+    evaluation = {"batch_size": 1024}  # In which a trial alone takes most.
+    served, alone = (
+        only_cell(planned(cache, evaluation=evaluation, **engine)) for engine in (vllm, {})
+    )
+    assert served.memory.peak_gib < alone.memory.peak_gib
+    cache.add_probe(trial(**vllm), a_probe())
+    again = only_cell(planned(cache, **vllm))
+    assert (again.memory.source, again.step.source) == ("measured", "guess")
 
 
 def test_hours_after_a_probe_are_those_of_the_worst_lengths(cache: CostCache) -> None:

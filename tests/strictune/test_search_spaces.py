@@ -55,9 +55,7 @@ def test_the_matrix_plans_twenty_cells(capsys: pytest.CaptureFixture[str]) -> No
 def test_every_shipped_file_asks_for_one_core_and_a_gpu_only_where_it_must(path: Path) -> None:
     sweep = load_sweep(path)
     assert sweep.resources.cpus_per_trial == 1
-    shares_gpu = sweep.resources.gpus_per_trial in ("auto", 0.25, 0.5)
-    # vLLM in the trial's process takes its part of a whole GPU.
-    assert shares_gpu is not (sweep.trial.rollouts.engine == "vllm")
+    assert sweep.resources.gpus_per_trial in ("auto", 0.25, 0.5)
 
 
 def test_the_published_preset_pins_the_published_setup() -> None:

@@ -155,7 +155,7 @@ def draw_with(
         return SimpleNamespace(samples=pd.DataFrame(rows))
 
     monkeypatch.setattr(own_golds, "evaluate_suite", evaluate)
-    monkeypatch.setattr(own_golds, "load_for_generation", lambda *_, **__: None)
+    monkeypatch.setattr(own_golds, "evaluation_engine", lambda *_, **__: None)
     # The prompts of another seed, so that no other test's golds are in the cache.
     return context_of(planned(trial__seed=7, trial__grpo__top_p=0.5 + len(passes_in) / 9), folder)
 

@@ -17,10 +17,12 @@ from strictune.cache import writable_cache_folder
 from strictune.config import ComputeDtype, SamplingSpec, TrialSpec, dump_yaml
 from strictune.records import read_outcome
 from trainables.evaluation.keys import measurement_keys
-from trainables.evaluation.measurement import baseline_measurement
+from trainables.evaluation.measurement import Measurement, baseline_measurement
 from trainables.evaluation.recording import record_measurement
 from trainables.models import training_device
 from trainables.pulse import Pulse
+from trainables.rollouts.served_base import ServedBase
+from trainables.rollouts.vllm_server import VllmServer
 
 __all__ = ["circumstances", "measure_baseline"]
 
@@ -38,10 +40,8 @@ def measure_baseline(
     """
     measurement = baseline_measurement(spec, dtype=dtype)
     keys = measurement_keys(measurement)
-    cached = (
-        writable_cache_folder("baselines")
-        / f"{keys.baseline_digest}-{circumstances(spec.evaluation)}"
-    )
+    about = circumstances(spec.evaluation, *_server_version(measurement))
+    cached = writable_cache_folder("baselines") / f"{keys.baseline_digest}-{about}"
     with FileLock(cached.with_suffix(".lock")):
         ended = read_outcome(cached)
         if ended is None or ended.state != "FINISHED":
@@ -59,9 +59,23 @@ def measure_baseline(
     return target
 
 
-def circumstances(sampling: SamplingSpec) -> str:
+def _server_version(measured: Measurement) -> list[str]:
+    """Return which vLLM measures, if one does.
+
+    Raises:
+        TrialError: It cannot.
+    """
+    if measured.engine != "vllm":
+        return []
+    base = ServedBase(measured.model, measured.quantization, measured.dtype)
+    server = VllmServer(measured.rollouts.vllm_options, model=base.name)
+    version = server.check(num_tokens=measured.num_tokens, location=base.location)
+    return [f"vllm={version}"]
+
+
+def circumstances(sampling: SamplingSpec, *others: str) -> str:
     """Return what a measurement depends on beside its keys."""
     versions = [f"{name}={version(name)}" for name in ("torch", "transformers", "bitsandbytes")]
-    parts = [*versions, training_device(), f"seed={sampling.seed}"]
+    parts = [*versions, *others, training_device(), f"seed={sampling.seed}"]
     digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
     return f"n{sampling.samples_per_prompt}-{digest}"

@@ -4,10 +4,10 @@ Trials, baselines and ``strictune evaluate`` describe their evaluations with it,
 keys of comparability mean the same in all of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from strictune.config import Attention, ComputeDtype, SamplingSpec, TrialSpec
+from strictune.config import Attention, ComputeDtype, RolloutsSpec, SamplingSpec, TrialSpec
 from trainables.models import ModelSource, resolve_model
 from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
@@ -33,15 +33,25 @@ class Measurement:
     attn_implementation: Attention | None = None
     """None is what model and device lead to."""
     thinking: bool
-    engine: str = "transformers"
-    """What generates; the same in all evaluations, whatever a trial's rollouts use."""
     sampling: SamplingSpec
-    weights: Literal["merged", "adapter"] = "merged"
-    """What it generates from, see ``RolloutsSpec``; they differ by rounding."""
+    rollouts: RolloutsSpec = field(default_factory=RolloutsSpec)
+    """The engine and its options; what weights it generates from is a matter of rounding."""
     max_prompt_tokens: int | None = None
     """Longer prompts are refused; None is the task's limit."""
     answer_grammars: tuple[str, ...] | None = None
     """What the answer to each prompt is held to; None decodes freely."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the longest prompt with its completion."""
+        longest = self.max_prompt_tokens or self.task.max_prompt_tokens
+        return longest + self.sampling.max_tokens(thinking=self.thinking)
+
+    @property
+    def engine(self) -> Literal["transformers", "vllm"]:
+        """What generates; a server knows nothing of our grammars."""
+        is_free = self.answer_grammars is None
+        return self.rollouts.evaluation_engine if is_free else "transformers"
 
 
 def baseline_measurement(spec: TrialSpec, *, dtype: ComputeDtype) -> Measurement:
@@ -61,6 +71,6 @@ def baseline_measurement(spec: TrialSpec, *, dtype: ComputeDtype) -> Measurement
         dtype=dtype,
         attn_implementation=spec.attn_implementation,
         thinking=spec.thinking,
-        weights=spec.rollouts.weights,
+        rollouts=spec.rollouts,
         sampling=evaluation,
     )

@@ -16,7 +16,7 @@ from trainables.evaluation.suite import SuiteResult, evaluate_suite, write_resul
 from trainables.models import load_tokenizer
 from trainables.provenance import lock_document
 from trainables.records import TrialRecords
-from trainables.rollouts.merged import load_for_generation
+from trainables.rollouts.engines import evaluation_engine
 
 __all__ = ["record_measurement"]
 
@@ -49,16 +49,21 @@ def record_measurement(
             **facts,
         }
         write_json(folder / "lock.json", lock_document(**facts))
+        tokenizer = load_tokenizer(measurement.model)
         result = evaluate_suite(
-            load_for_generation(
+            evaluation_engine(
                 measurement.model,
+                tokenizer,
                 adapter=measurement.adapter,
                 quantization=measurement.quantization,
                 dtype=measurement.dtype,
                 attn_implementation=measurement.attn_implementation,
-                weights=measurement.weights,
+                rollouts=measurement.rollouts,
+                engine=measurement.engine,
+                batch_size=measurement.sampling.batch_size,
+                num_tokens=measurement.num_tokens,
             ),
-            load_tokenizer(measurement.model),
+            tokenizer,
             task=measurement.task,
             prompts=measurement.prompts,
             split=measurement.split,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from strictune.config import SamplingSpec
 from strictune.errors import TrialError
@@ -18,7 +18,8 @@ from strictune.records import write_json
 from trainables.evaluation.scored_samples import score_samples
 from trainables.prompting import render_prompt
 from trainables.rollouts.constraint import full_grammar
-from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
+from trainables.rollouts.engines import EvaluationEngine
+from trainables.rollouts.transformers_engine import Decoding
 from trainables.tasks.task import Prompt, Task
 
 __all__ = ["SuiteResult", "evaluate_suite", "fitting_prompts", "read_result", "write_result"]
@@ -106,7 +107,7 @@ class SuiteResult:
 
 
 def evaluate_suite(
-    model: PreTrainedModel,
+    engine: EvaluationEngine,
     tokenizer: PreTrainedTokenizerBase,
     *,
     task: Task,
@@ -121,7 +122,7 @@ def evaluate_suite(
     """Generate ``samples_per_prompt`` completions of every prompt and score them.
 
     Args:
-        model: With its adapter, if it has one.
+        engine: Generates with the model and its adapter, if it has one.
         tokenizer: The model's.
         task: Renders and scores.
         prompts: What is asked.
@@ -143,7 +144,6 @@ def evaluate_suite(
     ]
     texts = [text for text, _ in rendered]
     _check_lengths(tokenizer, prompts, texts, limit=max_prompt_tokens or task.max_prompt_tokens)
-    engine = TransformersEngine(model, tokenizer, batch_size=sampling.batch_size)
     grammars = _grammars(tokenizer, answer_grammars, sampling=sampling, thinking=thinking)
     completions = engine.generate(
         [text for text in texts for _ in range(sampling.samples_per_prompt)],

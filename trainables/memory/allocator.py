@@ -5,13 +5,12 @@ the next one: without growing segments an evaluation with 5 GiB of tensors reser
 large GPU. torch is not imported here, because the driver sets what its workers start with.
 """
 
-import os
 from collections.abc import Mapping
 
-__all__ = ["allocator_environment", "stop_growing_segments"]
+__all__ = ["allocator_environment"]
 
 NAMES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
-"""The first that is set is what torch 2.13 reads; vLLM looks at the first alone."""
+"""The first that is set is what torch 2.13 reads."""
 KEY = "expandable_segments"
 GROWING = f"{KEY}:True"
 
@@ -26,18 +25,3 @@ def allocator_environment(environment: Mapping[str, str]) -> dict[str, str]:
     if KEY in given:
         return {}
     return {name: f"{given},{GROWING}" if given else GROWING}
-
-
-def stop_growing_segments() -> None:
-    """Turn expandable segments off in this process, for vLLM's sleep mode, which cannot use them.
-
-    Early versions of vLLM refuse to start where they read it (pytorch/pytorch#147851).
-    """
-    import torch
-
-    for name in NAMES:
-        if name in os.environ:
-            parts = os.environ[name].split(",")
-            os.environ[name] = ",".join(part for part in parts if KEY not in part)
-    # torch has read its environment by now, and the function with a public name is deprecated.
-    torch._C._accelerator_setAllocatorSettings(f"{KEY}:False")

@@ -47,7 +47,6 @@ def estimate_gib(
     device: Literal["cuda", "cpu"],
     dtype: ComputeDtype,
     max_prompt_tokens: int,
-    share_gib: float = 0.0,
 ) -> float:
     """Guess the peak of one trial, in GiB: that of the method that takes more.
 
@@ -60,38 +59,34 @@ def estimate_gib(
         device: What it runs on.
         dtype: What it computes in.
         max_prompt_tokens: No prompt is longer.
-        share_gib: Its share of the GPU, of which vLLM takes a part.
     """
     number = FLOAT32_BYTES if dtype == "float32" else 2
     return max(
-        _peak_gib(
-            _Model(architecture, part, device, number), max_prompt_tokens, share_gib=share_gib
-        )
+        _peak_gib(_Model(architecture, part, device, number), max_prompt_tokens)
         for part in spec.parts
     )
 
 
-def _peak_gib(model: "_Model", max_prompt_tokens: int, *, share_gib: float) -> float:
+def _peak_gib(model: "_Model", max_prompt_tokens: int) -> float:
+    spec = model.spec
+    rest = model.training(max_prompt_tokens + spec.max_completion_tokens)
+    if spec.rollouts.engine != "vllm":  # Whose server generates in memory of its own.
+        rest = max(rest, _generating(model, max_prompt_tokens))
+    held = (model.weights() + model.adapter() + rest) / GIB
+    return held + (CONTEXT_GIB if model.device == "cuda" else LIBRARIES_GIB)
+
+
+def _generating(model: "_Model", max_prompt_tokens: int) -> float:
     spec = model.spec
     is_sampling = spec.method == "grpo"
-    uses_vllm = is_sampling and spec.rollouts.engine == "vllm"
-    # vLLM generates in memory of its own.
-    batch = spec.grpo.completions_per_generation if is_sampling and not uses_vllm else 0
+    batch = spec.grpo.completions_per_generation if is_sampling else 0
     sorts = (is_sampling and spec.grpo.top_p < 1) or spec.evaluation.top_p < 1
-    generating = model.merged_copy() + max(
+    return model.merged_copy() + max(
         model.generation(batch, max_prompt_tokens, spec.max_completion_tokens, sorts=sorts),
         model.generation(
             spec.evaluation.batch_size, max_prompt_tokens, spec.max_evaluation_tokens, sorts=sorts
         ),
     )
-    rest = max(model.training(max_prompt_tokens + spec.max_completion_tokens), generating) / GIB
-    held = (model.weights() + model.adapter()) / GIB
-    held += CONTEXT_GIB if model.device == "cuda" else LIBRARIES_GIB
-    if not uses_vllm:
-        return held + rest
-    vllm_gib = spec.rollouts.vllm_options.gpu_frac * share_gib
-    is_sleeping = spec.rollouts.vllm_options.enable_sleep_mode
-    return held + (max(rest, vllm_gib) if is_sleeping else rest + vllm_gib)
 
 
 @dataclass(frozen=True, slots=True)

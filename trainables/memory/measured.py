@@ -152,6 +152,7 @@ def _grpo_shape(spec: TrialSpec) -> Mapping[str, Any]:
 def _sft_shape(spec: TrialSpec) -> Mapping[str, Any]:
     return {
         "sft": {name: getattr(spec.sft, name) for name in SFT_SHAPING_FIELDS},
+        **({"engine": "vllm"} if spec.rollouts.engine == "vllm" else {}),
         "is_sorting": [spec.evaluation.top_p < 1],
     }
 
@@ -169,7 +170,8 @@ def _chosen_generation(grpo: GrpoSpec) -> Mapping[str, Any]:
 
 def _chosen_rollouts(spec: TrialSpec) -> Mapping[str, Any]:
     graphs = "continuous_batching"
-    chosen = spec.rollouts.model_dump(mode="json")
+    # A server takes nothing of a trial's memory, whatever its options.
+    chosen = {**spec.rollouts.model_dump(mode="json"), "vllm": None}
     return {name: value for name, value in chosen.items() if name != graphs or value is not None}
 
 

@@ -43,6 +43,8 @@ from trainables.provenance import device_name
 from trainables.records import TrialRecords
 from trainables.rollouts.merged import load_for_generation
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
+from trainables.rollouts.vllm_engine import VllmRollouts
+from trainables.rollouts.vllm_server import Sampled, Sampling, VllmServer
 from trainables.sft import SftData, gold_of, sft_trainer
 from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
@@ -332,8 +334,9 @@ def _train(context: TrialContext, prompts: Sequence[Prompt]) -> Path:
 
 def _force_length(trainer: Any, tokens: int) -> None:
     """Let no completion end before its limit, whichever engine generates."""
-    if trainer.use_vllm:
-        trainer.vllm_generation.generation_kwargs["min_tokens"] = tokens
+    if isinstance(trainer.engine, VllmRollouts):
+        # The server generates in memory of its own, and may not run yet.
+        trainer.engine.ask(cast(VllmServer, _MadeUp()))
     elif trainer.use_transformers_continuous_batching:
         # It has no minimum length, but -1 is never generated as the end token.
         trainer.generation_config.eos_token_id = -1
@@ -342,11 +345,26 @@ def _force_length(trainer: Any, tokens: int) -> None:
         trainer.generation_config.min_new_tokens = tokens
 
 
+class _MadeUp:
+    """Stands for a server: its completions are as long as they may be, and mean nothing."""
+
+    def complete(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, **_: Any
+    ) -> list[Sampled]:
+        tokens = sampling.max_tokens
+        return [Sampled([0] * tokens, [0.0] * tokens) for _ in prompts]
+
+
 def _evaluate(
     context: TrialContext, adapter: Path, lengths: _PromptLengths, *, task: Task
 ) -> float:
-    """Generate one batch of full length and return the time of a whole evaluation like it."""
+    """Generate one batch of full length and return the time of a whole evaluation like it.
+
+    With vLLM nothing: this process takes nothing for it.
+    """
     spec, sampling = context.spec, context.spec.evaluation
+    if spec.rollouts.evaluation_engine == "vllm":
+        return 0.0
     prompts = select_prompts(
         task.prompts(sampling.final_split), per_difficulty=sampling.num_prompts_per_difficulty
     )

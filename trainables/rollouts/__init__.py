@@ -1,1 +1,1 @@
-"""How completions are generated: one engine for evaluation, and one of three for training."""
+"""How completions are generated, in training and in evaluations."""

@@ -1,117 +1,199 @@
-"""Training rollouts with vLLM, through TRL: inside the trial's process, or in a server.
+"""Completions from the vLLM server that the trials of a base share, for training and evaluation.
 
-Config has refused quantized bases before this is reached. After every step TRL merges the adapter
-into the base, hands vLLM all weights, and takes the adapter out again; ``keep_base_exact`` sees
-to it that the base stays what it was. Written from TRL's and vLLM's sources; nothing of it has
-run with vLLM yet.
+Before each generation the adapter is written to this machine's disk and loaded under a name of
+its own. The server rounds otherwise than the trainer, so TRL's loss weighs each token by its
+truncated importance, as it does with vLLM of its own; the difference is reported.
 """
 
-import importlib.util
-import os
+import random
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
-from transformers import set_seed
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 from trl import GRPOTrainer
 
-from strictune.config import TrialSpec
-from strictune.errors import TrialError
-from trainables.memory.allocator import stop_growing_segments
+from strictune.config import TrialSpec, VllmSpec
+from trainables.rollouts.completion import Completion
+from trainables.rollouts.completion_text import decode_completion, stop_token_ids
+from trainables.rollouts.served_base import ServedBase
 from trainables.rollouts.training_engine import TrainingEngine
+from trainables.rollouts.transformers_engine import Decoding
+from trainables.rollouts.vllm_server import Adapter, Sampling, VllmServer
+from trainables.special_tokens import neutral_generation_config
 
-__all__ = ["VllmRollouts", "keep_base_exact", "vllm_obstacle"]
+__all__ = ["VllmEngine", "VllmRollouts"]
 
-LOOPBACK = "127.0.0.1"
-"""Where a server is looked for; TRL's own default is every address."""
-SERVER_OPTIONS = ("server_port", "group_port", "server_timeout")
+SEED_BITS = 31
 
 
 class VllmRollouts(TrainingEngine):
-    """TRL's ``use_vllm``."""
+    """Training rollouts."""
 
-    def __init__(self, spec: TrialSpec, *, max_prompt_tokens: int) -> None:
-        """Refuse where vLLM cannot run, or cannot hold the longest completion."""
+    def __init__(self, spec: TrialSpec, *, max_prompt_tokens: int, base: ServedBase) -> None:
+        """Take the trial, and the base that must be served."""
         super().__init__(spec, max_prompt_tokens=max_prompt_tokens)
-        self._options = spec.rollouts.vllm_options
-        obstacle = vllm_obstacle()
-        if obstacle is not None:
-            raise TrialError(
-                f"rollouts.engine = vllm: {obstacle} Or set trial.rollouts.engine to transformers "
-                "or continuous_batching."
-            )
-        length = self._options.max_model_length
-        if length is not None and length < self._max_tokens:
-            raise TrialError(
-                f"rollouts.vllm.max_model_length = {length}, but a prompt of {max_prompt_tokens} "
-                f"tokens and its completion of {spec.max_completion_tokens} make "
-                f"{self._max_tokens}: vLLM would cut completions off early. Raise it, or leave it "
-                "out."
-            )
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        if self._options.enable_sleep_mode:
-            stop_growing_segments()
+        self._base = base
+        self._has_logps = spec.grpo.top_p == 1
+        """Otherwise they are of what ``top_p`` leaves, which TRL's loss does not leave out."""
 
     def arguments(self) -> dict[str, Any]:
-        """Return TRL's ``vllm_...`` fields for the mode; the other mode's stay at TRL's."""
-        options = self._options
-        mode = {"use_vllm": True, "vllm_mode": options.mode}
-        if options.mode == "server":
-            given = {name: getattr(options, name) for name in SERVER_OPTIONS}
-            return {
-                **mode,
-                "vllm_server_host": options.server_host or LOOPBACK,
-                **{f"vllm_{name}": value for name, value in given.items() if value is not None},
-            }
-        return {
-            **mode,
-            # Of the whole GPU, as vLLM counts, while ours is of the trial's share of it.
-            "vllm_gpu_memory_utilization": options.gpu_frac
-            * torch.cuda.get_per_process_memory_fraction(),
-            "vllm_max_model_length": options.max_model_length or self._max_tokens,
-            "vllm_enable_sleep_mode": options.enable_sleep_mode,
-        }
+        """Truncate the importance of tokens, at TRL's own limit."""
+        return {"vllm_importance_sampling_mode": "token_truncate"}
 
     def settle(self, trainer: GRPOTrainer) -> None:
-        """Keep the base exact, and seed this process again: vLLM has started in it with seed 0."""
-        keep_base_exact(trainer.model)
-        if self._options.mode == "colocate":
-            set_seed(self._spec.seed)
-
-    def sampled_logps(self) -> None:
-        """Return None: TRL has vLLM's."""
-
-
-def keep_base_exact(model: PeftModel) -> None:
-    """Put the base's weights back whenever the adapter is taken out of them.
-
-    In bfloat16 adding the adapter and subtracting it again does not give the same weights. Over
-    500 steps of a growing adapter the base of builtin:tiny drifts by 0.7% of its size, and with
-    it the KL reference and what the stored adapter fits. The copy is in main memory.
-    """
-    kept = {
-        parameter: parameter.detach().to("cpu", copy=True)
-        for name, parameter in model.named_parameters()
-        if ".base_layer." in name
-    }
-    take_out = model.unmerge_adapter
-
-    def take_out_exactly() -> None:
-        take_out()
-        with torch.no_grad():
-            for parameter, value in kept.items():
-                parameter.copy_(value)
-
-    model.unmerge_adapter = take_out_exactly
-
-
-def vllm_obstacle() -> str | None:
-    """Say why vLLM cannot run in this process and what would help, or None if it can."""
-    if not torch.cuda.is_available():
-        return (
-            "it needs an NVIDIA GPU, and this process sees none. Run where there is one, with "
-            "resources.gpus_per_trial above 0."
+        """Generate through the server, and correct for it as TRL does for its own."""
+        self._served = _ServedGeneration(
+            trainer, self._spec, self._base, max_tokens=self._max_tokens
         )
-    if importlib.util.find_spec("vllm") is None:
-        return "vLLM is not installed. Install one that TRL works with: pip install 'trl[vllm]'."
-    return None
+        trainer.model.generate = self._served
+        # From here on it decides on the correction alone: the trainer generates as without it.
+        trainer.use_vllm = self._has_logps
+
+    def ask(self, server: VllmServer) -> None:
+        """Take completions from a given server, unchecked."""
+        self._served.server = server
+
+    def sampled_logps(self) -> Sequence[Sequence[float]] | None:
+        """Return the log-probabilities of the last completions' tokens; None below ``top_p`` 1."""
+        return self._served.logps if self._has_logps else None
+
+
+class _ServedGeneration:
+    """Takes the place of a trained model's ``generate``."""
+
+    def __init__(
+        self, trainer: GRPOTrainer, spec: TrialSpec, base: ServedBase, *, max_tokens: int
+    ) -> None:
+        self._trainer = trainer
+        self._spec = spec
+        self._base = base
+        self._max_tokens = max_tokens
+        self.server: VllmServer | None = None
+        """Found and checked at the first generation."""
+        self.logps: list[list[float]] = []
+        """Of the tokens of the last completions."""
+
+    def __call__(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        generation_config: GenerationConfig,
+    ) -> torch.Tensor:
+        """Return prompts and completions of the adapter as it is now: (B, P) -> (B, P + T)."""
+        if self.server is None:
+            server = VllmServer(self._spec.rollouts.vllm_options, model=self._base.name)
+            server.check(num_tokens=self._max_tokens, location=self._base.location)
+            self.server = server
+        ends = generation_config.eos_token_id
+        with tempfile.TemporaryDirectory(prefix="strictune-adapter-") as folder:
+            self._trainer.model.save_pretrained(
+                folder, selected_adapters=["default"], save_embedding_layers=False
+            )
+            sampled = self.server.complete(
+                [
+                    ids[mask.bool()].tolist()
+                    for ids, mask in zip(input_ids, attention_mask, strict=True)
+                ],
+                Sampling(
+                    temperature=generation_config.temperature,
+                    top_p=generation_config.top_p,
+                    max_tokens=generation_config.max_new_tokens,
+                    stop_token_ids=[ends] if isinstance(ends, int) else list(ends),
+                ),
+                # From torch's generator, which a checkpoint keeps.
+                seeds=torch.randint(2**SEED_BITS, (len(input_ids),)).tolist(),
+                adapter=Adapter(self._adapter_name(), Path(folder)),
+            )
+        self.logps = [each.logps for each in sampled]
+        completions = torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(each.ids) for each in sampled],
+            batch_first=True,
+            padding_value=generation_config.pad_token_id,
+        )  # (B, T)
+        return torch.cat([input_ids, completions.to(input_ids.device)], dim=1)
+
+    def _adapter_name(self) -> str:
+        stage = Path(self._trainer.args.output_dir).name
+        return _unique(f"{self._spec.trial_id}-{stage}-step-{self._trainer.state.global_step}")
+
+
+class VllmEngine:
+    """Evaluates the base, or an adapter on it."""
+
+    def __init__(
+        self,
+        options: VllmSpec,
+        base: ServedBase,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        adapter: Path | None,
+        num_tokens: int,
+    ) -> None:
+        """Find the server.
+
+        Args:
+            options: The sweep file's.
+            base: What must be served.
+            tokenizer: The base's.
+            adapter: Its folder.
+            num_tokens: Of the longest prompt with its completion.
+
+        Raises:
+            TrialError: The server cannot be used.
+            TrialPaused: It gave no answer for ``timeout_s``.
+        """
+        self._server = VllmServer(options, model=base.name)
+        self._server.check(num_tokens=num_tokens, location=base.location)
+        self._tokenizer = tokenizer
+        self._stop_ids = stop_token_ids(tokenizer, neutral_generation_config(base.source.location))
+        self._adapter = adapter
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        decoding: Decoding,
+        *,
+        seed: int,
+        on_progress: Callable[[int, int], None] | None = None,
+        grammars: Sequence[str] | None = None,
+    ) -> list[Completion]:
+        """Return one completion for each prompt, in input order; see ``TransformersEngine``.
+
+        The same prompts, seed and weights give the same text as far as vLLM's rounding allows,
+        which depends on what else it computes at the time.
+        """
+        assert grammars is None
+        draws = random.Random(seed)
+        folder = self._adapter
+        adapter = None if folder is None else Adapter(_unique(folder.name), folder)
+        sampled = self._server.complete(
+            self._tokenizer(list(prompts))["input_ids"],
+            Sampling(
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+                max_tokens=decoding.max_new_tokens,
+                min_tokens=decoding.min_new_tokens,
+                stop_token_ids=self._stop_ids,
+            ),
+            seeds=[draws.getrandbits(SEED_BITS) for _ in prompts],
+            adapter=adapter,
+            on_progress=on_progress,
+        )
+        return [
+            decode_completion(self._tokenizer, each.ids, stop_ids=self._stop_ids)
+            for each in sampled
+        ]
+
+    @property
+    def grammar_problems(self) -> Mapping[str, str]:
+        """None: it decodes freely."""
+        return {}
+
+
+def _unique(name: str) -> str:
+    """Return a name that no other process and no later call uses."""
+    return f"{name}-{uuid.uuid4().hex[:8]}"

@@ -17,6 +17,7 @@ from strictune.config import SamplingSpec
 from trainables.builtin import BUILTIN_MODELS
 from trainables.evaluation.suite import evaluate_suite
 from trainables.models import load_base_model, load_tokenizer, resolve_model
+from trainables.rollouts.transformers_engine import TransformersEngine
 from trainables.tasks.task import Prompt, Task
 from trainables.tiny.warm_up import DrawExample, WarmUp, new_model, warm_up
 
@@ -176,9 +177,11 @@ def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path
 def _measure(folder: Path, recipe: Recipe, *, thinking: bool) -> dict[str, Any]:
     """Return the summary of the model on the validation split, as sweeps would load it."""
     source = resolve_model(str(folder))
+    model = load_base_model(source, quantization="nf4", dtype="bfloat16")
+    tokenizer = load_tokenizer(source)
     result = evaluate_suite(
-        load_base_model(source, quantization="nf4", dtype="bfloat16"),
-        load_tokenizer(source),
+        TransformersEngine(model, tokenizer, batch_size=recipe.sampling.batch_size),
+        tokenizer,
         task=recipe.task,
         prompts=recipe.task.prompts("validation"),
         split="validation",

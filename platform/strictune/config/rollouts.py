@@ -1,72 +1,77 @@
-"""How training completions are generated: the engine, and what an engine lets one choose.
+"""How completions are generated: the engine, and what an engine lets one choose.
 
-Evaluations are no part of it. They run on ``transformers`` whatever a trial trains with, so that
-trials with different engines share one baseline and one evaluation key.
+Evaluations and baselines use vLLM where a trial does, and ``transformers`` otherwise.
 """
 
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from strictune.config.base import Problem, Spec, refuse
 
-__all__ = ["ContinuousBatchingSpec", "Engine", "RolloutsSpec", "VllmSpec", "rollout_problems"]
+__all__ = ["ContinuousBatchingSpec", "Engine", "RolloutsSpec", "VllmSpec"]
 
 Engine = Literal["transformers", "continuous_batching", "vllm"]
 
-COLOCATE_ONLY = ("memory_frac", "max_model_length", "enable_sleep_mode")
-SERVER_ONLY = ("server_host", "server_port", "group_port", "server_timeout")
-VLLM_MEMORY_FRAC = 0.4
-OTHER_ENGINES = "engine to transformers or continuous_batching"
+STARTED_ONLY = ("command", "arguments", "gpu_memory_utilization")
 
 
 class VllmSpec(Spec):
-    """Where vLLM runs, and with what share of the GPU; names are TRL's without ``vllm_``."""
+    """The vLLM server that all trials of a base share: one that the sweep starts, or a given one.
 
-    mode: Literal["colocate", "server"] = "colocate"
-    """Inside the trial's process, on its share of the GPU, or in a server that is running."""
-    memory_frac: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Colocate: part of the trial's share of the GPU that vLLM takes for weights and cache; the
-    rest trains. Null is 0.4."""
-    max_model_length: Annotated[int, Field(ge=1)] | None = None
-    """Colocate: tokens of a prompt and its completion together; null is the most that the task
-    and the trial allow."""
-    enable_sleep_mode: bool = False
-    """Colocate: give vLLM's memory back while the trial computes gradients; each step then loads
-    the weights again."""
-    server_host: Annotated[str, Field(min_length=1)] | None = None
-    """Server: where it runs; null is 127.0.0.1."""
-    server_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Server: its port; null is 8000."""
-    group_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Server: the port that new weights travel through, one for each server of a machine; null
-    is 51216."""
-    server_timeout: Annotated[float, Field(gt=0)] | None = None
-    """Server: seconds that a trial waits for it to answer; null is 240."""
+    It lives in an environment of its own; nothing of vLLM is imported here.
+    """
+
+    command: Annotated[str, Field(min_length=1)] | None = None
+    """What starts it, before ``serve``. Null is the environment variable STRICTUNE_VLLM, or
+    ``vllm`` on the PATH."""
+    arguments: tuple[str, ...] = ()
+    """Further arguments of ``vllm serve``, e.g. ``[--enforce-eager]``."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Its share of a GPU, for weights and cache; trials are packed into the rest. Null is 0.3."""
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/\S*)?$")] | None = None
+    """A server that runs already, e.g. ``http://127.0.0.1:8000/v1``. It must read the folder for
+    temporary files of the machines that run trials."""
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = (
+        "STRICTUNE_VLLM_API_KEY"
+    )
+    """The environment variable that holds the key of ``base_url``; the key itself is never
+    written anywhere. Without the variable no key is sent."""
+    timeout_s: Annotated[float, Field(gt=0)] = 1800.0
+    """How long a trial waits for one completion, or for a server that is away, before it
+    pauses."""
 
     @model_validator(mode="after")
-    def _options_fit_the_mode(self) -> Self:
-        foreign = SERVER_ONLY if self.mode == "colocate" else COLOCATE_ONLY
-        other = "server" if self.mode == "colocate" else "colocate"
-        refuse(
-            [
-                Problem(
-                    name,
-                    f"= {str(getattr(self, name)).lower()}, but mode = {self.mode} does not read "
-                    f"it. Set mode to {other}, or remove {name}.",
-                )
-                for name in foreign
-                if getattr(self, name) not in (None, False)
-            ]
-        )
+    def _options_fit_the_server(self) -> Self:
+        if self.base_url is None:
+            return self
+        problems = [
+            Problem(
+                name,
+                "is set, but the server of base_url is started by nobody here. Remove one of the "
+                "two.",
+            )
+            for name in STARTED_ONLY
+            if getattr(self, name)
+        ]
+        parts = urlsplit(self.base_url)
+        if "@" in self.base_url or parts.query or parts.fragment:
+            text = (
+                "holds a user, a password or a query, which would be written into every record. "
+                f"Put the key into the environment variable {self.api_key_env} instead."
+            )
+            problems.append(Problem("base_url", text))
+        refuse(problems)
         return self
 
     @property
     def gpu_frac(self) -> float:
-        """Part of the trial's share of the GPU that vLLM takes in the trial's process."""
-        if self.mode == "server":
-            return 0.0
-        return self.memory_frac or VLLM_MEMORY_FRAC
+        """The share of a GPU that a server takes which the sweep starts."""
+        return self.gpu_memory_utilization or VLLM_GPU_FRAC
+
+
+VLLM_GPU_FRAC = 0.3
 
 
 class ContinuousBatchingSpec(Spec):
@@ -82,11 +87,11 @@ class ContinuousBatchingSpec(Spec):
 
 
 class RolloutsSpec(Spec):
-    """How training completions are generated; evaluations always use ``transformers``."""
+    """How completions are generated."""
 
     engine: Engine = "transformers"
-    """Generation engine. ``transformers`` and ``continuous_batching`` run everywhere; ``vllm``
-    needs an NVIDIA GPU and a base that is not quantized."""
+    """Generation engine. ``transformers`` and ``continuous_batching`` run in the trial's process;
+    ``vllm`` is a server beside the trials. Evaluations use vllm too, and transformers otherwise."""
     weights: Literal["merged", "adapter"] = "merged"
     """What all but ``vllm`` generate from, in evaluations too: a plain copy of the model with the
     adapter merged in, or the quantized base with the adapter beside it: slower, smaller."""
@@ -124,50 +129,11 @@ class RolloutsSpec(Spec):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The options that can change a trial's results.
+        """The options that can change a trial's results; where a server answers cannot."""
+        is_read = self.engine != "vllm" and self.weights != "merged"
+        return {"engine": self.engine} | ({"weights": self.weights} if is_read else {})
 
-        Left out is where a server answers and how memory is shared. Its being a server is not:
-        a server may have been started with other settings than a trial would choose.
-        """
-        is_served = self.engine == "vllm" and self.vllm_options.mode == "server"
-        return (
-            {"engine": self.engine}
-            | ({"vllm_mode": "server"} if is_served else {})
-            | ({"weights": self.weights} if self.weights != "merged" else {})
-        )
-
-
-def rollout_problems(
-    rollouts: RolloutsSpec, *, quantization: str, dtype: str, max_completion_tokens: int
-) -> list[Problem]:
-    """Say why a trial cannot generate with its engine, in keys of the trial."""
-    if rollouts.engine != "vllm":
-        return []
-    problems = []
-    if quantization != "none":
-        problems.append(
-            Problem(
-                "rollouts.engine",
-                f"= vllm, but quantization = {quantization}: TRL sends vLLM the packed 4-bit "
-                "weights and vLLM refuses their shapes (huggingface/trl#4973). Set quantization to "
-                f"none, which keeps the base in bfloat16, or {OTHER_ENGINES}.",
-            )
-        )
-    if dtype not in ("auto", "bfloat16"):
-        problems.append(
-            Problem(
-                "rollouts.engine",
-                f"= vllm, but dtype = {dtype}: vLLM generates from a bfloat16 base, and would not "
-                f"be given what is trained. Set dtype to bfloat16, or {OTHER_ENGINES}.",
-            )
-        )
-    length = rollouts.vllm_options.max_model_length
-    if length is not None and length <= max_completion_tokens:
-        problems.append(
-            Problem(
-                "rollouts.vllm.max_model_length",
-                f"= {length} leaves no room for a prompt: a completion alone may have "
-                f"{max_completion_tokens} tokens. Raise it, or leave it out.",
-            )
-        )
-    return problems
+    @property
+    def evaluation_engine(self) -> Literal["transformers", "vllm"]:
+        """What evaluations and baselines generate with."""
+        return "vllm" if self.engine == "vllm" else "transformers"

@@ -17,7 +17,7 @@ from strictune.config.distributed import DistributedSpec, distributed_problems
 from strictune.config.evaluation import EvaluationSpec
 from strictune.config.identity import identity_of
 from strictune.config.naming import SEPARATOR, cell_name, short_model_name, trial_slug
-from strictune.config.rollouts import RolloutsSpec, rollout_problems
+from strictune.config.rollouts import RolloutsSpec
 from strictune.config.training import (
     Dtype,
     GrpoSpec,
@@ -88,7 +88,7 @@ class TrialTemplate(Spec):
     trust_remote_code: bool = False
     """Run code that the model's folder or repository brings along. Read it first."""
     rollouts: RolloutsSpec = RolloutsSpec()
-    """How training completions are generated."""
+    """How completions are generated."""
     rewards: Weights | None = None
     """Weight of each reward component with thinking; one left out has weight 0. Null takes the
     task's own."""
@@ -137,12 +137,6 @@ class TrialSpec(TrialTemplate):
             rewards=self.rewards,
             rewards_no_think=self.rewards_no_think,
             allow_ties=self.allow_ties,
-        )
-        problems += rollout_problems(
-            self.rollouts,
-            quantization=self.quantization,
-            dtype=self.dtype,
-            max_completion_tokens=self.max_completion_tokens,
         )
         problems += distributed_problems(
             self.distributed,

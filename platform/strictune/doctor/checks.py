@@ -5,6 +5,7 @@ Packages are checked in ``software``; the tries run in processes of their own.
 
 import resource
 import shutil
+import subprocess
 import tempfile
 import urllib.error
 import urllib.request
@@ -22,7 +23,9 @@ from strictune.doctor.examination import (
     warning,
 )
 from strictune.doctor.software import check_packages, check_python
+from strictune.errors import SpecError
 from strictune.hardware import this_machine
+from strictune.served import COMMAND_VARIABLE, vllm_command
 from trainables.devices import GIB
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "check_memory",
     "check_open_files",
     "check_scratch",
+    "check_vllm",
 ]
 
 LEAST_MEMORY_GIB, ENOUGH_MEMORY_GIB = 1.0, 4.0
@@ -56,7 +60,6 @@ MODEL_TRIES = (
     "nf4",
     "transformers",
     "continuous batching",
-    "vllm",
     "deepspeed",
     "chat templates",
 )
@@ -182,6 +185,34 @@ def check_hub(place: Place) -> Finding:
     return ok("model hub", f"{endpoint} answers; {token}")
 
 
+def check_vllm(place: Place) -> Finding:
+    """Whether the command that starts vLLM runs; a server takes minutes, and a sweep."""
+    try:
+        command = vllm_command(None)
+    except SpecError:
+        return ok(
+            "vllm",
+            f"no command of that name, which rollouts.engine: vllm alone needs; {COMMAND_VARIABLE} "
+            "would name another",
+        )
+    cure = f"Run it by hand to see why; {COMMAND_VARIABLE} names another one."
+    shown = " ".join([*command, "--version"])
+    try:
+        ended = subprocess.run(
+            [*command, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=PROCESS_LIMIT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return warning("vllm", f"{shown}: {error}", cure=cure)
+    said = (ended.stdout.strip() or ended.stderr.strip() or "no output").splitlines()[-1]
+    if ended.returncode:
+        return warning("vllm", f"{shown} ended with {ended.returncode}: {said}", cure=cure)
+    return ok("vllm", f"{said} by {command[0]}; no server was started")
+
+
 def _trying(
     module: str, *names: str, needs_out: bool = False
 ) -> Callable[[Place], Sequence[Finding]]:
@@ -221,6 +252,7 @@ CHECKS = (
     Check("caches", check_caches),
     Check("model hub", check_hub, late="warning"),
     Check("models", _trying("strictune.doctor.try_model", *MODEL_TRIES), limit_s=CHECK_LIMIT_S),
+    Check("vllm", check_vllm, limit_s=CHECK_LIMIT_S, late="warning"),
     Check("ray", _trying("strictune.launch.try_ray", "ray"), limit_s=CHECK_LIMIT_S),
     Check(
         "mlflow",

@@ -43,7 +43,6 @@ from trainables.precision import resolve_dtype
 from trainables.prompting import render_prompt
 from trainables.rollouts.continuous_batching import generate_all
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
-from trainables.rollouts.vllm_engine import vllm_obstacle
 from trainables.tasks.task import Message
 
 __all__ = ["NAMES"]
@@ -125,16 +124,6 @@ def try_continuous_batching() -> Finding:
     return _generated("continuous batching", counts, seconds)
 
 
-def try_vllm() -> Finding:
-    """Whether vLLM could run; starting it takes minutes, so that is left to a sweep."""
-    if not torch.cuda.is_available():
-        return ok("vllm", "not for this machine: it needs an NVIDIA GPU; the other engines do not")
-    obstacle = vllm_obstacle()
-    if obstacle is not None:
-        return warning("vllm", "not installed", cure=f"For rollouts.engine: vllm. {obstacle}")
-    return ok("vllm", f"{metadata.version('vllm')} is installed; it was not started")
-
-
 def try_deepspeed() -> Finding:
     """Whether ZeRO-3 could run; it takes several GPUs, so that is left to a sweep."""
     if not torch.cuda.is_available():
@@ -175,7 +164,6 @@ NAMES = {
     "transformers": try_transformers,
     "nf4": try_nf4,
     "continuous batching": try_continuous_batching,
-    "vllm": try_vllm,
     "deepspeed": try_deepspeed,
     "chat templates": try_chat_templates,
 }

@@ -25,6 +25,7 @@ from strictune.packing import Gpu, Machine
 from trainables.devices import GIB
 from trainables.memory.allocator import allocator_environment
 from trainables.ray_trainable import describe_gpu
+from trainables.rollouts.vllm_server import SERVERS_VARIABLE
 
 __all__ = ["cluster_machines", "ray_cluster"]
 
@@ -39,8 +40,8 @@ WORKER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
-INHERITED = ("STRICTUNE_GIT_SHA",)
-"""Variables that workers get from the driver; a job knows its commit by this one alone."""
+INHERITED = ("STRICTUNE_GIT_SHA", SERVERS_VARIABLE, "STRICTUNE_VLLM_API_KEY")
+"""Variables that workers get from the driver; a job knows its commit by the first alone."""
 
 CONNECT_TIMEOUT_S = 10.0
 """Ray itself would try for minutes to reach a cluster that is not there."""

@@ -24,6 +24,7 @@ from strictune.packing import (
     without_measuring,
 )
 from strictune.records import Grant
+from strictune.served import beside_servers
 from trainables.memory.measured import Probe
 from trainables.ray_trainable import measure_probe_of
 
@@ -50,6 +51,7 @@ def grant_cells(
     Raises:
         BudgetError: A trial does not fit on any machine of the cluster.
     """
+    machines = beside_servers(machines, trials)
     first_of_cell: dict[str, TrialSpec] = {}
     for trial in trials:
         first_of_cell.setdefault(trial.cell, trial)

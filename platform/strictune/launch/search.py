@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 
 from optuna.trial import TrialState
@@ -22,9 +23,14 @@ from strictune.launch.study.searcher import StudySearcher
 from strictune.launch.study.warm_start import add_earlier_points
 from strictune.launch.sweep import SweepEnd, grant_and_cost, runner_for, train_on
 from strictune.launch.trials import Runner, fit, tuner_for
+from strictune.launch.vllm import prepare_servers, vllm_servers
 from strictune.launch.waiting import wait_for_room
+from strictune.served import beside_servers
 
 __all__ = ["run_search"]
+
+SERVED_SIZES = ("lora.r", "grpo.max_completion_length", "grpo.max_think_length")
+"""Settings that a vLLM server must be started for."""
 
 
 def run_search(
@@ -123,6 +129,7 @@ def _connected(
     driver: str,
     say: Callable[[str], None],
 ) -> Iterator[Runner]:
+    prepare_servers(trials, folder)
     say("starting Ray")
     with ray_cluster():
         wait_for_room(sweep.resources, trials, say=say)
@@ -151,24 +158,38 @@ def _search(
     for trial in plain:
         write_trial(cells, with_share(trial, num_at_once(granted)))
     grants = {study.name: granted[trial.cell] for study, trial in zip(studies, plain, strict=True)}
-    say("measuring baselines")
-    warnings = measure_baselines(plain, cells, grants=granted, step_timeout_s=runner.step_timeout_s)
-    for warning in warnings:
-        say(warning)
-    say(f"searching {len(studies)} cells, {sweep.search.num_trials} points each")
-    searcher = StudySearcher(
-        studies, runner, grants, on_change=lambda: write_studies(runner.folder.path, studies)
-    )
-    criterion = sweep.task.primary_criterion
-    with reporting(runner.folder, primary_criterion=criterion, say=say, every_s=every_s):
-        tuner = tuner_for(runner, name="search", grants=grants.values(), searcher=searcher)
-        if fit(tuner).is_interrupted:
-            raise KeyboardInterrupt
-        searcher.record_lost()
+    runner = replace(runner, machines=beside_servers(runner.machines, plain))
+    with vllm_servers([*plain, *map(_widest, studies)], cells, grants=granted, say=say):
+        say("measuring baselines")
+        warnings = measure_baselines(
+            plain, cells, grants=granted, step_timeout_s=runner.step_timeout_s
+        )
+        for warning in warnings:
+            say(warning)
+        say(f"searching {len(studies)} cells, {sweep.search.num_trials} points each")
+        searcher = StudySearcher(
+            studies, runner, grants, on_change=lambda: write_studies(runner.folder.path, studies)
+        )
+        criterion = sweep.task.primary_criterion
+        with reporting(runner.folder, primary_criterion=criterion, say=say, every_s=every_s):
+            tuner = tuner_for(runner, name="search", grants=grants.values(), searcher=searcher)
+            if fit(tuner).is_interrupted:
+                raise KeyboardInterrupt
+            searcher.record_lost()
     left_open = list(dict.fromkeys(searcher.left_open))
     for reason in left_open:
         say(f"left open: {reason}")
     return [*warnings, *left_open]
+
+
+def _widest(study: CellStudy) -> TrialSpec:
+    """Return a trial of a cell at the largest sizes of its space, for its server."""
+    largest = {
+        key: max(dimension.choices or (dimension.high,))  # type: ignore[type-var]
+        for key, dimension in study.search.space.settings.items()
+        if key in SERVED_SIZES
+    }
+    return study.trial_spec(largest, "cell", study.cell.seed)
 
 
 def _num_open(study: CellStudy) -> int:

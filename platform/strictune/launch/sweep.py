@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from strictune.config import SweepSpec, TrialSpec
@@ -16,9 +16,11 @@ from strictune.launch.folder import SweepFolder, write_trial
 from strictune.launch.grants import grant_cells, measure_peaks, num_at_once, with_share
 from strictune.launch.progress import reporting
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
+from strictune.launch.vllm import prepare_servers, vllm_servers
 from strictune.launch.waiting import wait_for_room
 from strictune.packing import Machine
 from strictune.records import Grant
+from strictune.served import beside_servers
 
 __all__ = ["SweepEnd", "grant_and_cost", "run_sweep", "runner_for", "train_on"]
 
@@ -66,8 +68,9 @@ def run_sweep(
 
     Raises:
         StorageError: Another process runs this sweep.
-        BudgetError: A trial does not fit on the cluster, or its memory could not be measured;
-            no trial has started.
+        BudgetError: A trial or a server does not fit on the cluster, or its memory could not be
+            measured; no trial has started.
+        SpecError: A vLLM server cannot be used.
     """
     with driving(folder) as driver:
         open_trials = [trial for trial in trials if folder.outcome(trial.trial_id) is None]
@@ -95,6 +98,7 @@ def _run_open(
     say: Callable[[str], None],
     every_s: float,
 ) -> Sequence[str]:
+    prepare_servers(trials, folder)
     say("starting Ray")
     with ray_cluster():
         wait_for_room(sweep.resources, trials, say=say)
@@ -130,18 +134,20 @@ def train_on(
     grants = grant_and_cost(sweep, trials, folder, machines=runner.machines, say=say)
     for trial in trials:
         write_trial(folder, with_share(trial, num_at_once(grants)))
-    say("measuring baselines")
-    warnings = measure_baselines(
-        trials, folder, grants=grants, step_timeout_s=runner.step_timeout_s
-    )
-    for warning in warnings:
-        say(warning)
-    say(f"running {len(trials)} trials")
-    granted = [GrantedTrial(trial.trial_id, grants[trial.cell]) for trial in trials]
-    ids = [trial.trial_id for trial in trials]
-    criterion = sweep.task.primary_criterion
-    with reporting(folder, primary_criterion=criterion, only=ids, say=say, every_s=every_s):
-        left_open = run_trials(granted, runner)
+    runner = replace(runner, machines=beside_servers(runner.machines, trials))
+    with vllm_servers(trials, folder, grants=grants, say=say):
+        say("measuring baselines")
+        warnings = measure_baselines(
+            trials, folder, grants=grants, step_timeout_s=runner.step_timeout_s
+        )
+        for warning in warnings:
+            say(warning)
+        say(f"running {len(trials)} trials")
+        granted = [GrantedTrial(trial.trial_id, grants[trial.cell]) for trial in trials]
+        ids = [trial.trial_id for trial in trials]
+        criterion = sweep.task.primary_criterion
+        with reporting(folder, primary_criterion=criterion, only=ids, say=say, every_s=every_s):
+            left_open = run_trials(granted, runner)
     for reason in left_open:
         say(f"left open: {reason}")
     return [*warnings, *left_open]

@@ -132,10 +132,10 @@ def shared_sweep(path: Path, **blocks: Any) -> Path:
 
 def test_how_hard_and_where_servers_are_asked_changes_no_value(tmp_path: Path) -> None:
     trial = {"model": "builtin:tiny", "grpo": {"max_steps": 8}, "quantization": "none"}
-    rollouts = {"engine": "vllm", "vllm": {"mode": "server", "server_port": 8001}}
+    rollouts = {"engine": "vllm", "vllm": {"base_url": "http://a/v1"}}
     task = judged_by(max_concurrent_calls=128)
     earlier = shared_sweep(tmp_path / "earlier", task=task, trial=trial | {"rollouts": rollouts})
-    rollouts = {"engine": "vllm", "vllm": {"mode": "server", "server_port": 8002}}
+    rollouts = {"engine": "vllm", "vllm": {"base_url": "http://b/v1"}}
     task = judged_by("http://b/v1", max_concurrent_calls=64)
     sweep = search_sweep(tmp_path, SETTINGS, task=task, trial=trial | {"rollouts": rollouts})
     assert add_earlier_points(later_study(tmp_path, sweep), [str(earlier)]) == 4

@@ -1,12 +1,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
-import torch
 
-from trainables.memory.allocator import allocator_environment, stop_growing_segments
+from trainables.memory.allocator import allocator_environment
 
 LEGACY, CURRENT = "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"
 GROWING = "expandable_segments:True"
@@ -54,23 +52,3 @@ def test_torch_reads_what_a_process_starts_with(given: dict[str, str]) -> None:
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert said.stdout.strip().split(",")[-1] == GROWING
     assert "max_split_size_mb:64" in said.stdout
-
-
-@pytest.fixture
-def settings() -> Iterator[None]:
-    before = torch._C._accelerator_getAllocatorSettings()
-    yield
-    torch._C._accelerator_setAllocatorSettings(before)
-
-
-@pytest.mark.usefixtures("settings")
-def test_growing_segments_are_stopped_for_torch_and_for_who_reads_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv(LEGACY, f"max_split_size_mb:64,{GROWING}")
-    monkeypatch.delenv(CURRENT, raising=False)
-    torch._C._accelerator_setAllocatorSettings(GROWING)
-    stop_growing_segments()
-    assert os.environ[LEGACY] == "max_split_size_mb:64"
-    assert CURRENT not in os.environ
-    assert torch._C._accelerator_getAllocatorSettings() == "expandable_segments:False"

@@ -20,6 +20,7 @@ from trainables import rewards
 from trainables.evaluation import suite
 from trainables.models import load_base_model, load_tokenizer, resolve_model
 from trainables.rollouts.completion import Completion
+from trainables.rollouts.transformers_engine import TransformersEngine
 from trainables.tasks.refiner.settings import CRITERIA, RefinerSettings
 from trainables.tasks.refiner.task import Refiner
 from trainables.trial import train_trial
@@ -136,7 +137,7 @@ def test_an_evaluation_outlasts_a_steps_deadline_and_shows_that_it_lives(
     def slow(request: Request, before: int) -> Response:
         return honest(request, before)._replace(delay_s=0 if is_check(request) else 0.1)
 
-    monkeypatch.setattr(suite.TransformersEngine, "generate", gold)
+    monkeypatch.setattr(TransformersEngine, "generate", gold)
     told: list[tuple[int, int]] = []
     source = resolve_model("builtin:tiny_citing")
     with serving(slow) as server:
@@ -150,9 +151,11 @@ def test_an_evaluation_outlasts_a_steps_deadline_and_shows_that_it_lives(
         }
         task = Refiner(RefinerSettings.model_validate({"kind": "refiner", "judge": judge}))
         prompts = task.prompts("test")[:4]
+        model = load_base_model(source, quantization="none", dtype="float32")
+        tokenizer = load_tokenizer(source)
         result = suite.evaluate_suite(
-            load_base_model(source, quantization="none", dtype="float32"),
-            load_tokenizer(source),
+            TransformersEngine(model, tokenizer, batch_size=8),
+            tokenizer,
             task=task,
             prompts=prompts,
             split="test",

@@ -184,7 +184,7 @@ def test_a_schema_that_the_engine_cannot_read_is_decoded_freely_and_counted(
 ) -> None:
     prompts = [prompt("known", SCHEMA), prompt("unknown", UNKNOWN)]
     result = evaluate_suite(
-        model,
+        TransformersEngine(model, random_tokenizer, batch_size=4),
         random_tokenizer,
         task=task(),
         prompts=prompts,
@@ -213,7 +213,7 @@ def test_without_grammars_nothing_is_said_of_them(
     model: PreTrainedModel, random_tokenizer: PreTrainedTokenizerBase
 ) -> None:
     result = evaluate_suite(
-        model,
+        TransformersEngine(model, random_tokenizer, batch_size=4),
         random_tokenizer,
         task=task(),
         prompts=[prompt("p", SCHEMA)],

@@ -1,26 +1,38 @@
 """What every training engine gives, through the trainer that trials use, on the tiny model."""
 
+import copy
 import functools
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
 import torch
+from fake_vllm import Body, FakeVllm, Generate, serving
+from peft import PeftModel
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, GenerationConfig
 
 from strictune.config import TrialSpec
 from trainables.context import trial_context
 from trainables.curriculum import plan_stages
 from trainables.grpo import build_grpo_trainer
-from trainables.models import load_base_model, load_tokenizer, resolve_model
+from trainables.models import (
+    load_adapter,
+    load_base_model,
+    load_tokenizer,
+    resolve_adapter,
+    resolve_model,
+)
 from trainables.prompting import render_prompt
 from trainables.rollouts.completion import Completion
+from trainables.rollouts.decoding import TokenLogps, generate_batch
+from trainables.rollouts.served_base import ServedBase
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
-from trainables.rollouts.vllm_engine import vllm_obstacle
+from trainables.rollouts.vllm_server import SERVERS_VARIABLE
 from trainables.tasks import load_task
 from trainables.tasks.task import Prompt
 
@@ -222,9 +234,75 @@ class TestContinuousBatching(RolloutContract):
     engine = "continuous_batching"
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(vllm_obstacle() is not None, reason=f"vllm: {vllm_obstacle()}")
 class TestVllm(RolloutContract):
+    """A server that generates with transformers, so that what differs is ours."""
+
     engine = "vllm"
-    dtype = "bfloat16"
-    agreement_frac = 0.5
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def served(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeVllm]:
+        fake = FakeVllm(model="base")
+        fake.generate = generating(fake)
+        servers = tmp_path_factory.mktemp("servers") / "servers.json"
+        with pytest.MonkeyPatch.context() as patch, serving(fake):
+            servers.write_text(json.dumps({"base": fake.url}))
+            patch.setenv(SERVERS_VARIABLE, str(servers))
+            patch.setattr(ServedBase, "name", "base")  # Of any model of these tests.
+            yield fake
+
+    def test_what_is_trained_is_corrected_for_the_servers_rounding(
+        self, step: Callable[[int], Rollout]
+    ) -> None:
+        ratio = "train/sampling/importance_sampling_ratio"
+        assert 0.999 < step(0).metrics[f"{ratio}/min"] < 1 < step(0).metrics[f"{ratio}/max"]
+
+    def test_adapters_have_names_of_their_own(
+        self, step: Callable[[int], Rollout], served: FakeVllm
+    ) -> None:
+        step(0), step(1)
+        assert len(set(served.loaded)) == len(served.loaded) > 1
+        assert served.adapters == {}
+        name = trial("vllm", seed=1).trial_id
+        assert any(each.startswith(f"{name}-checkpoints-step-0-") for each in served.loaded)
+
+
+def generating(fake: FakeVllm) -> Generate:
+    """Return a server's generation: the tiny model, with whatever adapter is asked for."""
+    base = load_base_model(resolve_model("builtin:tiny"), quantization="none", dtype="float32")
+    models: dict[str, Any] = {fake.model: base}
+    lock = threading.Lock()
+
+    def generate(request: Body) -> tuple[list[int], list[float]]:
+        with lock, torch.random.fork_rng():
+            if request["model"] not in models:
+                source = resolve_adapter(Path(fake.adapters[request["model"]]))
+                models[request["model"]] = load_adapter(copy.deepcopy(base), source)
+            return generate_one(models[request["model"]], request)
+
+    return generate
+
+
+def generate_one(model: Any, request: Body) -> tuple[list[int], list[float]]:
+    torch.manual_seed(request["seed"])
+    prompt = torch.tensor([request["prompt"]])
+    logps = TokenLogps(1, temperature=request["temperature"] or 1.0)
+    with torch.no_grad():
+        written = generate_batch(
+            model.eval().get_base_model() if isinstance(model, PeftModel) else model.eval(),
+            prompt,
+            torch.ones_like(prompt),
+            GenerationConfig(
+                max_new_tokens=request["max_tokens"],
+                do_sample=request["temperature"] > 0,
+                temperature=request["temperature"] or None,
+                top_k=0,
+                eos_token_id=request["stop_token_ids"],
+                pad_token_id=0,
+            ),
+            token_logps=logps,
+        )
+    ids = written[0, prompt.shape[1] :].tolist()
+    ends = [index + 1 for index, token in enumerate(ids) if token in request["stop_token_ids"]]
+    length = min([*ends, request["max_tokens"]])
+    return ids[:length], logps.rows[0][:length]

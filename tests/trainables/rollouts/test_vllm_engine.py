@@ -1,200 +1,163 @@
-"""What vLLM is told, and where it is refused; the generation itself is in the contract."""
+"""A trial beside a vLLM server: what is measured by it, and what a server's end leaves."""
 
-import copy
-import importlib.util
-import random
+import json
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
-from peft import PeftModel, get_peft_model
-from trl import GRPOConfig
+from fake_vllm import Body, FakeVllm, Reply, serving
 
-from strictune.config import LoraSpec, TrialSpec
-from strictune.errors import TrialError
+from strictune.config import TrialSpec
+from strictune.errors import TrialPaused
+from strictune.records import read_metrics, read_outcome
+from trainables.evaluation.baseline import measure_baseline
 from trainables.evaluation.keys import comparison_keys
-from trainables.models import load_base_model, lora_config, resolve_model
-from trainables.rollouts import vllm_engine
-from trainables.rollouts.vllm_engine import VllmRollouts, keep_base_exact
+from trainables.models import resolve_model
+from trainables.rollouts import merged, served_base
+from trainables.rollouts.served_base import ServedBase, export_base
 from trainables.trial import train_trial
 
+STEPS = 3
 
-def trial(**vllm: Any) -> TrialSpec:
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVllm]:
+    torch.set_num_threads(1)
+    # The server serves what the trials ask for.
+    base = ServedBase(resolve_model("builtin:tiny"), "nf4", "float32")
+    with serving(FakeVllm(model=base.name)) as server:
+        yield server
+
+
+def trial(fake: FakeVllm, **vllm: Any) -> TrialSpec:
     return TrialSpec.model_validate(
         {
             "task": {"kind": "strict_json", "num_train_prompts": 60, "num_eval_prompts": 12},
             "model": "builtin:tiny",
-            "quantization": "none",
-            "grpo": {"max_steps": 1, "max_completion_length": 100},
-            "rollouts": {"engine": "vllm", "vllm": vllm or None},
+            "dtype": "float32",
+            "lora": {"r": 8},
+            "grpo": {
+                "max_steps": STEPS,
+                "num_generations": 4,
+                "per_device_train_batch_size": 8,
+                "max_completion_length": 12,
+                "gradient_checkpointing": False,
+            },
+            "checkpoint": {"save_steps": 1},
+            "evaluation": {"max_new_tokens": 12, "samples_per_prompt": 1},
+            "rollouts": {"engine": "vllm", "vllm": {"base_url": fake.url, **vllm}},
         }
     )
 
 
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A quarter of a GPU, with vLLM installed."""
-    pretend_a_gpu(monkeypatch)
+def asked(fake: FakeVllm) -> list[Body]:
+    """Return the requests but those of checks, which are for one token."""
+    return [request for request in fake.requests if request["max_tokens"] > 1]
 
 
-def pretend_a_gpu(patch: pytest.MonkeyPatch, *, has_vllm: bool = True) -> None:
-    find_spec = importlib.util.find_spec
-
-    def find(name: str, *parts: Any) -> object:
-        # Others remember what they are told here, so only this one answer is made up.
-        return (object() if has_vllm else None) if name == "vllm" else find_spec(name, *parts)
-
-    patch.setattr(vllm_engine, "stop_growing_segments", lambda: None)
-    patch.setattr(torch.cuda, "is_available", lambda: True)
-    patch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda: 0.25)
-    patch.setattr(importlib.util, "find_spec", find)
+def recorded_steps(folder: Path) -> Counter[int]:
+    return Counter(step for step, found in read_metrics(folder) if "train/loss" in found)
 
 
-@pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        pytest.param(
-            {},
-            {
-                "vllm_mode": "colocate",
-                "vllm_gpu_memory_utilization": pytest.approx(0.1),
-                "vllm_max_model_length": 160,
-                "vllm_enable_sleep_mode": False,
-            },
-            id="colocate",
-        ),
-        pytest.param(
-            {"memory_frac": 0.6, "max_model_length": 4096, "enable_sleep_mode": True},
-            {
-                "vllm_mode": "colocate",
-                "vllm_gpu_memory_utilization": pytest.approx(0.15),
-                "vllm_max_model_length": 4096,
-                "vllm_enable_sleep_mode": True,
-            },
-            id="colocate-given",
-        ),
-        pytest.param(
-            {"mode": "server"},
-            {"vllm_mode": "server", "vllm_server_host": "127.0.0.1"},
-            id="server",
-        ),
-        pytest.param(
-            {"mode": "server", "server_host": "node7", "server_port": 9000, "group_port": 51300},
-            {
-                "vllm_mode": "server",
-                "vllm_server_host": "node7",
-                "vllm_server_port": 9000,
-                "vllm_group_port": 51300,
-            },
-            id="server-given",
-        ),
-    ],
-)
-def test_trl_is_told_the_mode_and_its_options_alone(
-    options: dict[str, Any], expected: dict[str, Any]
+def rewarded_rows(folder: Path) -> int:
+    return sum(len(pd.read_parquet(path)) for path in (folder / "rewards").glob("*.parquet"))
+
+
+def test_training_and_evaluations_come_from_the_server(fake: FakeVllm, tmp_path: Path) -> None:
+    spec = trial(fake)
+    outcome = train_trial(spec, folder=tmp_path)
+    assert (outcome.state, outcome.reason) == ("FINISHED", None)
+    assert recorded_steps(tmp_path) == Counter([1, 2, 3])
+    by_model = Counter(request["model"].rpartition("-")[0] for request in asked(fake))
+    steps = {f"{spec.trial_id}-stage-0-step-{step}": 8 for step in range(STEPS)}
+    # The validation split after the stage, and the final one.
+    assert by_model == steps | {"stage-standard": 2 * 12}
+    lock = json.loads((tmp_path / "lock.json").read_text())
+    assert lock["evaluation_key"]["engine"] == "vllm"
+
+
+def test_evaluations_of_two_engines_have_two_keys(fake: FakeVllm) -> None:
+    served = trial(fake)
+    keys = {
+        engine: comparison_keys(
+            served.model_copy(update={"rollouts": type(served.rollouts)(engine=engine)}),
+            dtype="float32",
+        ).evaluation
+        for engine in ("transformers", "continuous_batching", "vllm")
+    }
+    assert keys["transformers"] == keys["continuous_batching"]
+    assert keys["vllm"] == {**keys["transformers"], "engine": "vllm"}
+
+
+def test_a_baseline_is_measured_by_the_server_once_for_each_version(
+    fake: FakeVllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = VllmRollouts(trial(**options), max_prompt_tokens=60).arguments()
-    assert arguments == {"use_vllm": True, **expected}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for version, num_asked in (("0.32.0", 12), ("0.32.0", 12), ("0.33.0", 24)):
+        fake.version = version
+        measure_baseline(trial(fake), tmp_path / "baselines", dtype="float32")
+        assert {request["model"] for request in asked(fake)} == {fake.model}
+        assert len(asked(fake)) == num_asked
 
 
-@pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize(("sleeps", "stopped"), [(True, 1), (False, 0)])
-def test_growing_segments_are_stopped_before_vllm_starts_with_sleep_mode(
-    monkeypatch: pytest.MonkeyPatch, *, sleeps: bool, stopped: int
+def test_a_trial_whose_server_is_gone_pauses_and_goes_on_with_no_step_twice(
+    fake: FakeVllm, tmp_path: Path
 ) -> None:
-    stops: list[None] = []
-    monkeypatch.setattr(vllm_engine, "stop_growing_segments", lambda: stops.append(None))
-    VllmRollouts(trial(enable_sleep_mode=sleeps), max_prompt_tokens=60)
-    assert len(stops) == stopped
+    def gone_in_step_2(model: str, reply: Reply) -> Reply | None:
+        fake.faults.append(gone_in_step_2)
+        return None if "-step-1-" in model else reply
+
+    fake.faults = [gone_in_step_2]
+    with pytest.raises(TrialPaused, match="gave no answer for 1 s") as paused:
+        train_trial(trial(fake, timeout_s=1), folder=tmp_path)
+    assert paused.value.lacks == "server"
+    assert read_outcome(tmp_path) is None
+    assert recorded_steps(tmp_path) == Counter([1])
+    fake.faults = []
+    assert train_trial(trial(fake), folder=tmp_path).state == "FINISHED"
+    assert recorded_steps(tmp_path) == Counter([1, 2, 3])
+    assert rewarded_rows(tmp_path) == STEPS * 8
 
 
-@pytest.mark.parametrize("options", [{"memory_frac": 0.6}, {"mode": "server", "group_port": 1}])
-def test_trl_knows_the_arguments(
-    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_trial_that_the_server_refuses_fails_before_it_trains(
+    fake: FakeVllm, tmp_path: Path
 ) -> None:
-    with monkeypatch.context() as patch:
-        pretend_a_gpu(patch)
-        arguments = VllmRollouts(trial(**options), max_prompt_tokens=60).arguments()
-    assert GRPOConfig(str(tmp_path), use_cpu=True, report_to="none", **arguments).use_vllm
-
-
-@pytest.mark.usefixtures("gpu")
-def test_a_length_below_the_longest_completion_is_refused() -> None:
-    with pytest.raises(TrialError, match=r"max_model_length = 159, but .* 60 .* 100 make 160:"):
-        VllmRollouts(trial(max_model_length=159), max_prompt_tokens=60)
-
-
-def test_a_missing_vllm_is_refused_with_the_command_that_installs_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pretend_a_gpu(monkeypatch, has_vllm=False)
-    with pytest.raises(TrialError, match=r"not installed.* pip install 'trl\[vllm\]'\. Or set"):
-        VllmRollouts(trial(), max_prompt_tokens=60)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_the_trial_fails_with_the_ways_out(tmp_path: Path) -> None:
-    outcome = train_trial(trial(), folder=tmp_path)
+    fake.max_rank = 4
+    outcome = train_trial(trial(fake), folder=tmp_path)
     assert outcome.state == "FAILED"
-    assert outcome.reason == (
-        "rollouts.engine = vllm: it needs an NVIDIA GPU, and this process sees none. Run where "
-        "there is one, with resources.gpus_per_trial above 0. Or set trial.rollouts.engine to "
-        "transformers or continuous_batching."
-    )
+    assert "LoRA rank 8 is greater than max_lora_rank 4" in str(outcome.reason)
+    assert recorded_steps(tmp_path) == Counter()
 
 
-@pytest.fixture(scope="module")
-def model() -> PeftModel:
-    """A base in bfloat16 with an adapter that has learned something."""
-    torch.set_num_threads(1)
-    source = resolve_model("builtin:tiny")
-    base = load_base_model(source, quantization="none", dtype="bfloat16")
-    return get_peft_model(base, lora_config(LoraSpec()))
-
-
-@pytest.mark.parametrize("is_kept", [True, False])
-def test_the_base_stays_what_it_was_however_often_the_adapter_is_merged(
-    model: PeftModel, is_kept: bool
+def test_the_dequantized_base_is_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = copy.deepcopy(model)
-    before = base_weights(model)
-    if is_kept:
-        keep_base_exact(model)
-    torch.manual_seed(0)
-    for _ in range(3):
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.data.normal_(std=1e-2)
-        model.merge_adapter()
-        assert any(not torch.equal(before[name], now) for name, now in base_weights(model).items())
-        model.unmerge_adapter()
-    drifted = [name for name, now in base_weights(model).items() if not before[name].equal(now)]
-    assert bool(drifted) is not is_kept
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = resolve_model("builtin:tiny")
+    base = ServedBase(source, "nf4", "float32")
+    folder = Path(export_base(base))
+    loaded = merged.load_base_model(source, quantization="nf4", dtype="float32")
+    expected = merged.MergedCopy(loaded).model.state_dict()
+    again = merged.load_base_model(
+        resolve_model(str(folder)), quantization="none", dtype="float32"
+    ).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in expected.items())
+    assert {path.name for path in folder.parent.iterdir()} == {base.name, f"{base.name}.lock"}
+    monkeypatch.setattr(served_base, "load_for_generation", None)
+    assert export_base(base) == str(folder)
 
 
-def base_weights(model: PeftModel) -> dict[str, torch.Tensor]:
-    named = model.named_parameters()
-    return {name: value.detach().clone() for name, value in named if ".base_layer." in name}
-
-
-@pytest.mark.usefixtures("gpu")
-def test_the_trials_seed_replaces_vllms(model: PeftModel) -> None:
-    """vLLM seeds the process that it starts in with 0."""
-    trainer: Any = SimpleNamespace(model=copy.deepcopy(model))
-    draws = []
-    for seed in (3, 3, 4):
-        spec = trial().model_copy(update={"seed": seed})
-        random.seed(0)
-        VllmRollouts(spec, max_prompt_tokens=60).settle(trainer)
-        draws.append((random.random(), torch.rand(1).item()))
-    assert draws[0] == draws[1] != draws[2]
-
-
-def test_engines_share_baselines_and_evaluation_keys() -> None:
-    served = comparison_keys(trial(mode="server"), dtype="bfloat16")
-    plain = trial().model_copy(update={"rollouts": type(trial().rollouts)()})
-    assert served == comparison_keys(plain, dtype="bfloat16")
-    assert served.evaluation["engine"] == "transformers"
+def test_another_precision_or_revision_is_another_base() -> None:
+    source = resolve_model("builtin:tiny")
+    base = ServedBase(source, "nf4", "float32")
+    others = [
+        base._replace(dtype="bfloat16"),
+        base._replace(quantization="none"),
+        base._replace(source=source._replace(revision="another")),
+    ]
+    assert len({base.name, *(other.name for other in others)}) == 4
+    assert export_base(others[1]) == source.location
