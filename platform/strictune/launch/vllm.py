@@ -5,16 +5,9 @@ a key. A sweep on a cluster of several machines takes a server by its ``base_url
 """
 
 import contextlib
-import ctypes
-import logging
 import os
 import secrets
-import signal
 import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,33 +21,23 @@ from strictune.errors import BudgetError, SpecError, TrialError
 from strictune.hardware import this_machine
 from strictune.launch.driver import repeating
 from strictune.launch.folder import SweepFolder
-from strictune.records import Grant
-from strictune.records import write_json
+from strictune.launch.vllm_process import ServerProcess
+from strictune.records import Grant, write_json
 from strictune.served import KV_CACHE_GIB, server_gib, vllm_command, vllm_groups
 from trainables.devices import GIB
 from trainables.ray_trainable import ServedModel, serve_base_of
 from trainables.rollouts.vllm_server import SERVERS_VARIABLE, VllmServer
 from trainables.tasks import load_task
 
-__all__ = ["ServerProcess", "prepare_servers", "serve_arguments", "vllm_servers"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["free_port", "prepare_servers", "serve_arguments", "server_environment", "vllm_servers"]
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as ``--max-lora-rank``."""
 MAX_LORAS = 8
 """Adapters that a server computes at the same time."""
-START_TIMEOUT_S = 1200.0
-"""Weights are loaded and graphs captured in less."""
 POLL_S = 5.0
-HEALTH_TIMEOUT_S = 20.0
-MAX_SILENCES = 3
-"""Unanswered looks at a server that was up, before it is killed and started again."""
-MAX_RESTARTS = 5
-"""Restarts after none of which the server came up; then it stays down, and trials pause."""
-STOP_TIMEOUT_S = 20.0
+"""Between two looks at a server."""
 RESERVE_TIMEOUT_S = 60.0
-PR_SET_PDEATHSIG = 1
 
 
 def prepare_servers(trials: Sequence[TrialSpec], folder: SweepFolder) -> None:
@@ -69,7 +52,9 @@ def prepare_servers(trials: Sequence[TrialSpec], folder: SweepFolder) -> None:
         vllm_command(options.command)
         os.environ.setdefault(options.api_key_env, secrets.token_hex(32))
     if groups:
-        os.environ[SERVERS_VARIABLE] = str(folder.path / "vllm" / "servers.json")
+        servers = folder.path / "vllm" / "servers.json"
+        servers.unlink(missing_ok=True)  # Of a run that was killed.
+        os.environ[SERVERS_VARIABLE] = str(servers)
 
 
 @contextmanager
@@ -119,102 +104,6 @@ def vllm_servers(
         yield
 
 
-class ServerProcess:
-    """One server: its process, and those that it starts, as one group."""
-
-    def __init__(
-        self, arguments: Sequence[str], *, environment: Mapping[str, str], url: str, log: Path
-    ) -> None:
-        """Start it.
-
-        Args:
-            arguments: The command.
-            environment: Its variables.
-            url: Where it will answer.
-            log: What it prints is appended to this file.
-        """
-        self.url = url
-        self._arguments = arguments
-        self._environment = environment
-        self._log = log
-        self._num_restarts = self._num_silences = 0
-        self._is_up, self._started = False, time.monotonic()
-        self._process = self._start()
-
-    def wait_until_up(self, *, poll_s: float = 1.0) -> float:
-        """Return how many seconds it took until it answered.
-
-        Raises:
-            BudgetError: It ended, or took too long.
-        """
-        while not self._answers():
-            seconds = time.monotonic() - self._started
-            code = self._process.poll()
-            if code is not None or seconds > START_TIMEOUT_S:
-                what = f"took more than {seconds:.0f} s" if code is None else f"ended ({code})"
-                raise BudgetError(
-                    f"rollouts.engine = vllm: the server {what} before it was up: "
-                    f"{last_error(self._log)} All of it is in {self._log}."
-                )
-            time.sleep(poll_s)
-        self._is_up = True
-        return time.monotonic() - self._started
-
-    def look(self) -> None:
-        """Start the server again where it has ended, or does not answer any more."""
-        if self._num_restarts > MAX_RESTARTS:
-            return
-        code = self._process.poll()
-        if code is not None:
-            self._restart(f"ended ({code})")
-        elif self._answers():
-            self._is_up, self._num_silences, self._num_restarts = True, 0, 0
-        elif self._is_up:
-            self._num_silences += 1
-            if self._num_silences >= MAX_SILENCES:
-                self._restart("did not answer")
-        elif time.monotonic() - self._started > START_TIMEOUT_S:
-            self._restart("did not come up")
-
-    def stop(self) -> None:
-        """End its processes."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            # Also where the first of them is gone: those that it started may not be.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_TIMEOUT_S)
-
-    def _restart(self, what: str) -> None:
-        self._num_restarts += 1
-        self.stop()
-        if self._num_restarts > MAX_RESTARTS:
-            logger.error("vllm=%s %s and stays down: %s", self.url, what, last_error(self._log))
-            return
-        logger.warning("vllm=%s %s and is started again", self.url, what)
-        self._is_up, self._num_silences, self._started = False, 0, time.monotonic()
-        self._process = self._start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as log:
-            return subprocess.Popen(
-                self._arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self._environment,
-                start_new_session=True,
-                preexec_fn=_end_with_parent,
-            )
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=HEALTH_TIMEOUT_S):
-                return True
-        except (OSError, urllib.error.URLError):
-            return False
-
-
 def serve_arguments(
     members: Sequence[TrialSpec],
     model: ServedModel,
@@ -252,20 +141,6 @@ _ON_CPU = ("--enforce-eager",)
 """Compiled graphs need a compiler, and pay on a GPU."""
 
 
-def last_error(log: Path) -> str:
-    """Return the last line of a log that names an error, else its last line."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no output"]
-    errors = [line for line in lines if "Error" in line]
-    return (errors or lines)[-1].strip()[-300:]
-
-
-def _end_with_parent() -> None:
-    """Let the server end when this process is killed; Linux alone knows how."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 @contextmanager
 def _started(
     members: Sequence[TrialSpec],
@@ -275,7 +150,7 @@ def _started(
     *,
     num_adapters: int,
 ) -> Iterator[ServerProcess]:
-    options, port = members[0].rollouts.vllm_options, _free_port()
+    options, port = members[0].rollouts.vllm_options, free_port()
     arguments = serve_arguments(
         members,
         model,
@@ -306,7 +181,7 @@ def _reserved(bases: Sequence[TrialSpec]) -> Iterator[Mapping[str, str]]:
     group = placement_group([{"GPU": taken} if has_gpu else {"memory": int(taken)}])
     try:
         ray.get(group.ready(), timeout=RESERVE_TIMEOUT_S)
-        environment = _environment()
+        environment = server_environment()
         if has_gpu:
             where = PlacementGroupSchedulingStrategy(group)
             ask = ray.remote(max_calls=1)(_visible_gpus).options(
@@ -324,7 +199,7 @@ def _reserved(bases: Sequence[TrialSpec]) -> Iterator[Mapping[str, str]]:
         remove_placement_group(group)
 
 
-def _environment() -> dict[str, str]:
+def server_environment() -> dict[str, str]:
     """Return a server's environment: that of its own command, not of this one's Python."""
     ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     cpu = {
@@ -385,7 +260,8 @@ def _export(trial: TrialSpec, folder: SweepFolder, grants: Mapping[str, Grant]) 
         raise SpecError(f"the base of {trial.cell} could not be served: {cause}") from error
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])

@@ -90,6 +90,14 @@ def test_the_peaks_are_this_process(probed: tuple[Path, Probe]) -> None:
     assert result.num_threads == 1
 
 
+def test_a_trial_of_a_server_is_probed_without_it(tmp_path: Path) -> None:
+    result = probe(trial(**{"trial.rollouts.engine": "vllm"}), tmp_path)
+    rows = pd.concat(pd.read_parquet(part) for part in tmp_path.glob("grpo/rewards/*.parquet"))
+    assert set(rows["num_tokens"]) == {40}
+    assert result.step_s > 0
+    assert result.evaluation_s == 0
+
+
 def test_only_difficulties_that_a_stage_deals_are_probed(tmp_path: Path) -> None:
     simple = "{mine: [{name: a, steps_frac: 1, mix: {simple: 1, medium: 0}}]}"
     spec = trial(**{"trial.curricula": simple, "matrix.curriculum": "[mine]"})
