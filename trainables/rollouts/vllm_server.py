@@ -32,8 +32,6 @@ SERVERS_VARIABLE = "STRICTUNE_VLLM_SERVERS"
 by the names of their models."""
 PAUSE_S = 1.0
 """Before the second try; doubles up to ``MAX_PAUSE_S``."""
-LOAD_TIMEOUT_S = 120.0
-"""An adapter of some MB is loaded in tenths of a second."""
 TOO_OLD = "vLLM 0.10.2 and newer give them"
 ENGINE_DIED = "EngineCore"
 """In what a server says whose engine has died; otherwise it refuses the adapter."""
@@ -164,34 +162,36 @@ class VllmServer:
         found: dict[int, Sampled] = {}
         model = self.model if adapter is None else adapter.name
 
-        async def ask(http: aiohttp.ClientSession, index: int) -> None:
+        async def ask(index: int) -> None:
             content = _request(model, prompts[index], sampling, seed=seeds[index])
-            answer = await self._call(http, "/v1/completions", content)
-            found[index] = _sampled(answer, content)
+            found[index] = _sampled(await self._call(http, "/v1/completions", content), content)
 
         async def ask_for_the_rest() -> None:
             if adapter is not None:
-                await self._load(adapter)
+                await self._load(http, adapter)
             errors = []
-            async with self._session(self._options.timeout_s) as http:
-                left = [index for index in range(len(prompts)) if index not in found]
-                for call in asyncio.as_completed([ask(http, index) for index in left]):
-                    try:
-                        await call
-                    except CallError as error:
-                        errors.append(error)
-                        continue
-                    self._note_answer()
-                    if on_progress is not None:
-                        on_progress(len(found), len(prompts))
+            left = [index for index in range(len(prompts)) if index not in found]
+            for call in asyncio.as_completed(map(ask, left)):
+                try:
+                    await call
+                except CallError as error:
+                    errors.append(error)
+                    continue
+                self._note_answer()
+                if on_progress is not None:
+                    on_progress(len(found), len(prompts))
             if errors:
                 raise min(errors, key=lambda error: error.may_pass)
 
-        # A server that was started again has forgotten the adapter.
-        may_forget = adapter is not None
-        await self._patiently(ask_for_the_rest, passing=(HTTPStatus.NOT_FOUND,) * may_forget)
-        if adapter is not None:
-            await self._unload(adapter)
+        async with self._session() as http:
+            # A server that was started again has forgotten the adapter.
+            passing = () if adapter is None else (HTTPStatus.NOT_FOUND,)
+            await self._patiently(ask_for_the_rest, passing=passing)
+            if adapter is not None:
+                # One that is gone has forgotten it, and no name is used twice.
+                with contextlib.suppress(CallError):
+                    name = {"lora_name": adapter.name}
+                    await self._call(http, "/v1/unload_lora_adapter", name)
         return [found[index] for index in range(len(prompts))]
 
     async def _patiently(
@@ -221,33 +221,31 @@ class VllmServer:
         self._last_answer, self._tries = time.monotonic(), 0
 
     async def _check(self, num_tokens: int, location: str) -> str:
-        async with self._session(LOAD_TIMEOUT_S) as http:
-            listed: Any = await self._call(http, "/v1/models")
-            served = {card["id"]: card for card in listed["data"]}
+        async with self._session() as http:
+            served = _served(await self._call(http, "/v1/models"))
             if self.model not in served:
                 raise TrialError(
                     f"the vLLM server at {self.url} serves {', '.join(served)}, expected "
                     f"{self.model}. Start it with: vllm serve {location} --served-model-name "
                     f"{self.model} --enable-lora --logprobs-mode processed_logprobs"
                 )
-            limit = served[self.model].get("max_model_len")
+            limit = served[self.model]
             if limit is not None and limit < num_tokens:
                 raise TrialError(
                     f"the vLLM server at {self.url} takes {limit} tokens, but a prompt and its "
                     f"completion may have {num_tokens}. Start it with --max-model-len {num_tokens}."
                 )
-            version: Any = await self._call(http, "/version")
             greedy = Sampling(temperature=0.0, top_p=1.0, max_tokens=1, stop_token_ids=())
             content = _request(self.model, [0], greedy, seed=0)
             _sampled(await self._call(http, "/v1/completions", content), content)
+            version: Any = await self._call(http, "/version")
         return str(version["version"])
 
-    async def _load(self, adapter: Adapter) -> None:
+    async def _load(self, http: aiohttp.ClientSession, adapter: Adapter) -> None:
         """Load an adapter; what has its name already has its weights."""
         content = {"lora_name": adapter.name, "lora_path": str(adapter.folder)}
         try:
-            async with self._session(LOAD_TIMEOUT_S) as http:
-                await self._call(http, "/v1/load_lora_adapter", content)
+            await self._call(http, "/v1/load_lora_adapter", content)
         except CallError as error:
             # Success is told in words, not in JSON.
             if error.fault == "unreadable" or "already been loaded" in str(error):
@@ -261,12 +259,6 @@ class VllmServer:
                 "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True in its environment, and to read that folder."
             ) from error
 
-    async def _unload(self, adapter: Adapter) -> None:
-        # A server that is gone has forgotten it, and no name is used twice.
-        with contextlib.suppress(CallError):
-            async with self._session(LOAD_TIMEOUT_S) as http:
-                await self._call(http, "/v1/unload_lora_adapter", {"lora_name": adapter.name})
-
     async def _call(
         self,
         http: aiohttp.ClientSession,
@@ -277,11 +269,11 @@ class VllmServer:
         return await call_json(http, self.url + path, body, secret=self._key)
 
     @asynccontextmanager
-    async def _session(self, timeout_s: float) -> AsyncIterator[aiohttp.ClientSession]:
+    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
         async with aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(total=timeout_s),
+            timeout=aiohttp.ClientTimeout(total=self._options.timeout_s),
         ) as http:
             yield http
 
@@ -314,6 +306,18 @@ def _request(model: str, prompt: Sequence[int], sampling: Sampling, *, seed: int
         "logprobs": 0,
         "return_token_ids": True,
     }
+
+
+def _served(listed: Any) -> dict[str, int | None]:
+    """Return the names of models with the tokens that they take.
+
+    Raises:
+        CallError: It is no list of models.
+    """
+    try:
+        return {card["id"]: card.get("max_model_len") for card in listed["data"]}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise CallError("unreadable", "no list of models", may_pass=False) from error
 
 
 def _sampled(answer: Any, request: Mapping[str, Any]) -> Sampled:

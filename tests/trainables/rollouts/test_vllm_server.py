@@ -177,6 +177,11 @@ def no_ids(model: str, reply: Reply) -> Reply:
             id="no-vllm",
         ),
         pytest.param(
+            lambda fake: setattr(fake, "answer", lambda *_: Reply({"models": []})),
+            r"no list of models\. Start it, or correct rollouts\.vllm\.",
+            id="another-service",
+        ),
+        pytest.param(
             lambda fake: setattr(fake, "url", "http://127.0.0.1:1/v1"),
             r"127\.0\.0\.1:1 cannot be used: ClientConnectorError: .* Start it",
             id="nobody",
