@@ -137,8 +137,9 @@ def serve_arguments(
     ]
 
 
-_ON_CPU = ("--enforce-eager",)
-"""Compiled graphs need a compiler, and pay on a GPU."""
+_ON_CPU = ("--enforce-eager", "--no-enable-chunked-prefill")
+"""Compiled graphs need a compiler, and pay on a GPU. Where a request with a seed is read in two
+parts, vLLM 0.32 dies on a CPU (``CPU Generator does not use offset``)."""
 
 
 @contextmanager
