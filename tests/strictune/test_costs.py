@@ -168,9 +168,9 @@ def test_a_server_takes_its_share_before_trials_are_packed(cache: CostCache) -> 
     assert at_once(large, gpu_memory_utilization=0.2) == 3
     assert at_once(replace(large, gpus=2)) == 6
     assert at_once(large, base_url="http://127.0.0.1:8000/v1") == 4
-    small = replace(ON_CPU, cpus=64.0, memory_gib=8.0)
-    assert at_once(small, base_url="http://127.0.0.1:8000/v1") == 4
-    assert at_once(small) == 2  # Of 8 GiB 3.5 are the server's.
+    small = replace(ON_CPU, cpus=64.0, memory_gib=10.0)
+    assert at_once(small, base_url="http://127.0.0.1:8000/v1") == 5
+    assert at_once(small) == 2  # Of 10 GiB 4.5 are the server's.
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_server_takes_its_share_before_trials_are_packed(cache: CostCache) -> 
         pytest.param(
             replace(ON_CPU, memory_gib=3.0),
             {"rollouts": {"engine": "vllm"}},
-            r"the servers \(bases: 1\) take 3\.5 GiB of main memory, and 3\.0 are left",
+            r"the servers \(bases: 1\) take 4\.5 GiB of main memory, and 3\.0 are left",
             id="no-memory",
         ),
         pytest.param(

@@ -7,8 +7,14 @@ from pathlib import Path
 import fake_vllm
 import psutil
 import pytest
+import ray
+from cost_fakes import trials_of
 from processes import wait_for, wait_until_ended
 from tiny_sweep import begun_trials, durable_step, run_sweep, start_sweep, training_steps
+
+from strictune.errors import BudgetError
+from strictune.launch import vllm
+from strictune.launch.cluster import ray_cluster
 
 pytestmark = pytest.mark.ray
 
@@ -64,3 +70,30 @@ def servers_of(pid: int) -> list[psutil.Process]:
 def our_processes() -> list[psutil.Process]:
     found = psutil.process_iter(["cmdline"])
     return [each for each in found if fake_vllm.__file__ in (each.info["cmdline"] or [])]
+
+
+def test_a_given_server_of_another_base_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with fake_vllm.serving(fake_vllm.FakeVllm(model="other")) as fake:
+        given = f"trial.rollouts.vllm.base_url={fake.url}"
+        done = run_sweep(tmp_path, *OPTIONS, "--set", given)
+    assert done.returncode == 2
+    assert "rollouts.vllm.base_url: the vLLM server at " in done.stderr
+    assert "serves other, expected tiny-nf4-float32-" in done.stderr
+    assert begun_trials(tmp_path) == []
+
+
+def test_a_server_reserves_its_share_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm, "RESERVE_TIMEOUT_S", 20.0)
+    [trial] = trials_of(rollouts={"engine": "vllm"})
+    with ray_cluster(num_gpus=1):
+        vllm._refuse_several_machines()
+        with vllm._reserved([trial]) as environment:
+            assert environment["CUDA_VISIBLE_DEVICES"] == "0"
+            wait_for(lambda: ray.available_resources().get("GPU") == pytest.approx(0.7))
+        wait_for(lambda: ray.available_resources().get("GPU") == 1)
+        large = trials_of(
+            rollouts={"engine": "vllm", "vllm": {"gpu_memory_utilization": 0.9}},
+            matrix={"seed": [0, 1]},
+        )
+        with pytest.raises(BudgetError, match=r"take 1\.8 of a GPU"), vllm._reserved(large):
+            pass
