@@ -8,6 +8,7 @@ import pytest
 
 from strictune.cli import main
 from strictune.config import expand, load_sweep
+from strictune.planning import low_rate_sentences
 
 SPACES = Path(__file__).resolve().parents[2] / "search_spaces"
 FILES = sorted(SPACES.glob("*.yaml"))
@@ -56,6 +57,21 @@ def test_every_shipped_file_asks_for_one_core_and_a_gpu_only_where_it_must(path:
     sweep = load_sweep(path)
     assert sweep.resources.cpus_per_trial == 1
     assert sweep.resources.gpus_per_trial in ("auto", 0.25, 0.5)
+
+
+def test_the_recipe_stands_against_grpo_alone_on_every_published_model() -> None:
+    trials = expand(load_sweep(SPACES / "recipe_matrix.yaml"))
+    assert {trial.model for trial in trials} == set(PUBLISHED_MODELS)
+    stages = {
+        trial.curriculum: [(trial.stage_method(s), s.is_adaptive) for s in trial.stages]
+        for trial in trials
+    }
+    assert stages == {
+        "standard": [("grpo", False)],
+        "recipe": [("sft", False), ("grpo", True)],
+    }
+    assert {trial.grpo.flat_groups for trial in trials} == {"drop"}
+    assert not low_rate_sentences(trials)
 
 
 def test_the_published_preset_pins_the_published_setup() -> None:
