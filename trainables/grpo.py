@@ -44,12 +44,7 @@ def build_grpo_trainer(
 ) -> GRPOTrainer:
     """Load the base and set up one stage's training, from ``adapter`` where there is one."""
     spec, task = context.spec, context.task
-    engine = training_engine(
-        spec,
-        source=context.source,
-        dtype=context.dtype,
-        max_prompt_tokens=task.max_prompt_tokens,
-    )
+    engine = training_engine(context)
     num_prompts = spec.grpo.num_dealt_steps(stage.num_steps) * spec.prompts_per_step
     prompts = task.prompts("train")
     if not stage.spec.is_adaptive:

@@ -128,18 +128,7 @@ def _sampling(spec: TrialSpec) -> SamplingSpec:
 def _draw(context: TrialContext, measured: Measurement) -> dict[str, Any]:
     """Draw one completion for each prompt that has no gold yet, again and again."""
     started, sampling = time.monotonic(), measured.sampling
-    engine = evaluation_engine(
-        measured.model,
-        context.tokenizer,
-        adapter=None,
-        quantization=measured.quantization,
-        dtype=measured.dtype,
-        attn_implementation=measured.attn_implementation,
-        rollouts=measured.rollouts,
-        engine=measured.engine,
-        batch_size=sampling.batch_size,
-        num_tokens=measured.num_tokens,
-    )
+    engine = evaluation_engine(measured, context.tokenizer)
     passes = f"criterion/{measured.task.criteria[-1]}"
     left = list(zip(measured.prompts, measured.answer_grammars or (), strict=True))
     golds: dict[str, str] = {}

@@ -24,6 +24,7 @@ from strictune.records import Outcome, read_outcome, write_json
 from trainables.context import Report, TrialContext, ignore_report, trial_context
 from trainables.curriculum import PlannedStage, plan_stages
 from trainables.evaluation.keys import comparison_keys
+from trainables.evaluation.measurement import Measurement
 from trainables.evaluation.suite import SuiteResult, evaluate_suite, read_result, write_result
 from trainables.failures import failure_reason, has_lost_a_rank, raise_if_paused
 from trainables.models import resolve_adapter
@@ -241,24 +242,27 @@ def _evaluate(context: TrialContext, adapter: Path, split: Split) -> SuiteResult
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return evaluate_suite(
-        evaluation_engine(
-            context.source,
-            context.tokenizer,
-            adapter=resolve_adapter(adapter),
-            quantization=spec.quantization,
-            dtype=context.dtype,
-            attn_implementation=spec.attn_implementation,
-            rollouts=spec.rollouts,
-            engine=spec.rollouts.evaluation_engine,
-            batch_size=spec.evaluation.batch_size,
-            num_tokens=context.task.max_prompt_tokens + spec.max_evaluation_tokens,
-        ),
-        context.tokenizer,
+    measurement = Measurement(
         task=context.task,
         prompts=select_prompts(
             context.task.prompts(split), per_difficulty=spec.evaluation.num_prompts_per_difficulty
         ),
+        split=split,
+        data="",  # Part of no key.
+        model=context.source,
+        adapter=resolve_adapter(adapter),
+        quantization=spec.quantization,
+        dtype=context.dtype,
+        attn_implementation=spec.attn_implementation,
+        thinking=spec.thinking,
+        sampling=spec.evaluation,
+        rollouts=spec.rollouts,
+    )
+    return evaluate_suite(
+        evaluation_engine(measurement, context.tokenizer),
+        context.tokenizer,
+        task=context.task,
+        prompts=measurement.prompts,
         split=split,
         thinking=spec.thinking,
         sampling=spec.evaluation,

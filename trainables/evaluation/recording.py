@@ -51,18 +51,7 @@ def record_measurement(
         write_json(folder / "lock.json", lock_document(**facts))
         tokenizer = load_tokenizer(measurement.model)
         result = evaluate_suite(
-            evaluation_engine(
-                measurement.model,
-                tokenizer,
-                adapter=measurement.adapter,
-                quantization=measurement.quantization,
-                dtype=measurement.dtype,
-                attn_implementation=measurement.attn_implementation,
-                rollouts=measurement.rollouts,
-                engine=measurement.engine,
-                batch_size=measurement.sampling.batch_size,
-                num_tokens=measurement.num_tokens,
-            ),
+            evaluation_engine(measurement, tokenizer),
             tokenizer,
             task=measurement.task,
             prompts=measurement.prompts,

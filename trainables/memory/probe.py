@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any, NamedTuple, cast
 
 import torch
@@ -44,7 +45,7 @@ from trainables.records import TrialRecords
 from trainables.rollouts.merged import load_for_generation
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
 from trainables.rollouts.vllm_engine import VllmRollouts
-from trainables.rollouts.vllm_server import Sampled, Sampling, VllmServer
+from trainables.rollouts.vllm_server import Sampled
 from trainables.sft import SftData, gold_of, sft_trainer
 from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
@@ -333,10 +334,10 @@ def _train(context: TrialContext, prompts: Sequence[Prompt]) -> Path:
 
 
 def _force_length(trainer: Any, tokens: int) -> None:
-    """Let no completion end before its limit, whichever engine generates."""
+    """Let no completion end before its limit; those of a server, which is not here, are made up."""
     if isinstance(trainer.engine, VllmRollouts):
-        # The server generates in memory of its own, and may not run yet.
-        trainer.engine.ask(cast(VllmServer, _MadeUp()))
+        answer = [Sampled([0] * tokens, [0.0] * tokens)]
+        trainer.engine.ask(SimpleNamespace(complete=lambda asked, *_, **__: answer * len(asked)))
     elif trainer.use_transformers_continuous_batching:
         # It has no minimum length, but -1 is never generated as the end token.
         trainer.generation_config.eos_token_id = -1
@@ -345,23 +346,10 @@ def _force_length(trainer: Any, tokens: int) -> None:
         trainer.generation_config.min_new_tokens = tokens
 
 
-class _MadeUp:
-    """Stands for a server: its completions are as long as they may be, and mean nothing."""
-
-    def complete(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, **_: Any
-    ) -> list[Sampled]:
-        tokens = sampling.max_tokens
-        return [Sampled([0] * tokens, [0.0] * tokens) for _ in prompts]
-
-
 def _evaluate(
     context: TrialContext, adapter: Path, lengths: _PromptLengths, *, task: Task
 ) -> float:
-    """Generate one batch of full length and return the time of a whole evaluation like it.
-
-    With vLLM nothing: this process takes nothing for it.
-    """
+    """Generate one batch of full length and return the time of a whole evaluation like it."""
     spec, sampling = context.spec, context.spec.evaluation
     if spec.rollouts.evaluation_engine == "vllm":
         return 0.0

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from transformers import PreTrainedTokenizerBase
 
-from strictune.config import Attention, ComputeDtype, RolloutsSpec, TrialSpec
-from trainables.models import ModelSource
+from trainables.context import TrialContext
+from trainables.evaluation.measurement import Measurement
 from trainables.rollouts.completion import Completion
 from trainables.rollouts.continuous_batching import ContinuousBatchingRollouts
 from trainables.rollouts.merged import load_for_generation
@@ -38,19 +38,11 @@ class EvaluationEngine(Protocol):
         """Return one completion for each prompt, in input order."""
 
 
-def training_engine(
-    spec: TrialSpec, *, source: ModelSource, dtype: ComputeDtype, max_prompt_tokens: int
-) -> TrainingEngine:
-    """Return the engine of a trial's training rollouts.
-
-    Args:
-        spec: The trial.
-        source: Its model.
-        dtype: What it computes in.
-        max_prompt_tokens: No prompt is longer.
-    """
+def training_engine(context: TrialContext) -> TrainingEngine:
+    """Return the engine of a trial's training rollouts."""
+    spec, max_prompt_tokens = context.spec, context.task.max_prompt_tokens
     if spec.rollouts.engine == "vllm":
-        base = ServedBase(source, spec.quantization, dtype)
+        base = ServedBase(context.source, spec.quantization, context.dtype)
         return VllmRollouts(spec, max_prompt_tokens=max_prompt_tokens, base=base)
     is_continuous = spec.rollouts.engine == "continuous_batching"
     engine = ContinuousBatchingRollouts if is_continuous else TrainingEngine
@@ -58,50 +50,28 @@ def training_engine(
 
 
 def evaluation_engine(
-    source: ModelSource,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    adapter: ModelSource | None,
-    quantization: Literal["nf4", "none"],
-    dtype: ComputeDtype,
-    attn_implementation: Attention | None,
-    rollouts: RolloutsSpec,
-    engine: Literal["transformers", "vllm"],
-    batch_size: int,
-    num_tokens: int,
+    measured: Measurement, tokenizer: PreTrainedTokenizerBase
 ) -> EvaluationEngine:
-    """Return what measures a model, ready to generate.
-
-    Args:
-        source: The base.
-        tokenizer: Its tokenizer.
-        adapter: What is on top of it.
-        quantization: Of the base.
-        dtype: Of the computation.
-        attn_implementation: In this process; None is what model and device lead to.
-        rollouts: The engines' options.
-        engine: Which one.
-        batch_size: Of generation in this process.
-        num_tokens: Of the longest prompt with its completion.
+    """Return what generates for a measurement.
 
     Raises:
         TrialError: The base or the server cannot be used, or the adapter does not fit.
         TrialPaused: The server gave no answer.
     """
-    if engine == "vllm":
+    if measured.engine == "vllm":
         return VllmEngine(
-            rollouts.vllm_options,
-            ServedBase(source, quantization, dtype),
+            measured.rollouts.vllm_options,
+            ServedBase(measured.model, measured.quantization, measured.dtype),
             tokenizer,
-            adapter=None if adapter is None else Path(adapter.location),
-            num_tokens=num_tokens,
+            adapter=None if measured.adapter is None else Path(measured.adapter.location),
+            num_tokens=measured.num_tokens,
         )
     model = load_for_generation(
-        source,
-        adapter=adapter,
-        quantization=quantization,
-        dtype=dtype,
-        attn_implementation=attn_implementation,
-        weights=rollouts.weights,
+        measured.model,
+        adapter=measured.adapter,
+        quantization=measured.quantization,
+        dtype=measured.dtype,
+        attn_implementation=measured.attn_implementation,
+        weights=measured.rollouts.weights,
     )
-    return TransformersEngine(model, tokenizer, batch_size=batch_size)
+    return TransformersEngine(model, tokenizer, batch_size=measured.sampling.batch_size)

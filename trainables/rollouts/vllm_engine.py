@@ -53,8 +53,8 @@ class VllmRollouts(TrainingEngine):
         # From here on it decides on the correction alone: the trainer generates as without it.
         trainer.use_vllm = self._has_logps
 
-    def ask(self, server: VllmServer) -> None:
-        """Take completions from a given server, unchecked."""
+    def ask(self, server: Any) -> None:
+        """Take completions from what stands for a server, unchecked."""
         self._served.server = server
 
     def sampled_logps(self) -> Sequence[Sequence[float]] | None:
