@@ -6,12 +6,15 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from strictune.config import TrialSpec
 from strictune.errors import BudgetError, SpecError
 from strictune.packing import Machine
 from trainables.devices import GIB
 from trainables.memory.architecture import find_architecture
+
+if TYPE_CHECKING:
+    from strictune.config import TrialSpec
 
 __all__ = [
     "COMMAND_VARIABLE",
@@ -30,7 +33,7 @@ PROCESSES_GIB = 2.5
 """Its three processes without weights and cache (2.2 to 2.6 measured, vLLM 0.32)."""
 
 
-def vllm_groups(trials: Sequence[TrialSpec], *, is_given: bool) -> list[list[TrialSpec]]:
+def vllm_groups(trials: Sequence["TrialSpec"], *, is_given: bool) -> list[list["TrialSpec"]]:
     """Group the trials of vLLM by the base and the server that they share.
 
     Args:
@@ -62,14 +65,14 @@ def vllm_command(given: str | None) -> list[str]:
     return command
 
 
-def server_gib(trial: TrialSpec) -> float:
+def server_gib(trial: "TrialSpec") -> float:
     """Return the main memory that the server of a trial's base takes on a machine without GPUs."""
     found = find_architecture(trial.model)
     weights = 0 if found is None else 4 * (found.num_linear_params + found.num_embedding_params)
     return weights / GIB + KV_CACHE_GIB + PROCESSES_GIB
 
 
-def beside_servers(machines: Sequence[Machine], trials: Sequence[TrialSpec]) -> list[Machine]:
+def beside_servers(machines: Sequence[Machine], trials: Sequence["TrialSpec"]) -> list[Machine]:
     """Return what the machines have left for trials beside their servers, on the first of them.
 
     Raises:
