@@ -35,7 +35,7 @@ def test_models_work_here_or_say_why_not() -> None:
     uncertain = ("chat templates", "precision")
     assert {finding.status for finding in found if finding.name not in uncertain} == {"ok"}
     by_name = {finding.name: finding.found for finding in found}
-    assert re.match(r"auto computes in (b?float)", by_name["precision"])
+    assert re.search(r"float32 [\d,.]+ GFLOP/s.*: auto computes in (b?float)", by_name["precision"])
     assert by_name["attention"].startswith("eager, sdpa")
     assert "42 of 42 adapter matrices have a gradient" in by_name["nf4"]
     assert "builtin:tiny" in by_name["chat templates"]
@@ -121,47 +121,97 @@ def test_a_gpu_without_bfloat16_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> 
     assert (finding.status, finding.cure) == ("ok", None)
 
 
-# What `auto` makes of a device.
+# What a device computes fast, and what `auto` makes of it.
 
 
-@pytest.mark.parametrize(
-    ("gpu", "has_bfloat16", "is_emulated", "status", "found"),
-    [
-        pytest.param(False, True, False, "ok", "bfloat16; float16 refused", id="amx"),
-        pytest.param(
-            False, False, True, "warning",
-            "float32; float16 refused; bfloat16 is emulated and slow", id="avx2",
-        ),
-        pytest.param(True, True, False, "ok", "bfloat16", id="ampere"),
-        pytest.param(
-            True, False, True, "warning", "float16, and in float32 with quantization: none; "
-            "bfloat16 is emulated and slow", id="turing",
-        ),
-        pytest.param(
-            True, False, False, "ok",
-            "float16, and in float32 with quantization: none; bfloat16 refused", id="no-bfloat16",
-        ),
-    ],
-)  # fmt: skip
-def test_precision_is_what_auto_takes(
-    monkeypatch: pytest.MonkeyPatch,
-    gpu: bool,
-    has_bfloat16: bool,
-    is_emulated: bool,
-    status: str,
-    found: str,
+def pretend_device(
+    monkeypatch: pytest.MonkeyPatch, *, gpu: bool, has_bfloat16: bool, speeds: dict[str, float]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(
         torch.cuda,
         "is_bf16_supported",
-        lambda including_emulation=True: has_bfloat16 or (including_emulation and is_emulated),
+        lambda including_emulation=True: (
+            has_bfloat16 or (including_emulation and "bfloat16" in speeds)
+        ),
     )
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Old GPU")
     monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: has_bfloat16)
+    monkeypatch.setattr(try_device, "_gflops", speeds.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "has_bfloat16", "speeds", "status", "found", "cure"),
+    [
+        pytest.param(
+            False, True, {"float32": 95, "bfloat16": 311}, "ok",
+            "float32 95 GFLOP/s, bfloat16 311 GFLOP/s on one thread, float16 refused: "
+            "auto computes in bfloat16", None, id="amx",
+        ),
+        pytest.param(
+            False, False, {"float32": 58, "bfloat16": 1}, "warning",
+            "float32 58 GFLOP/s, bfloat16 1.0 GFLOP/s on one thread, float16 refused: "
+            "auto computes in float32; bfloat16 is emulated, 58 times slower than float32",
+            "Set trial.dtype to auto", id="avx2",
+        ),
+        pytest.param(
+            False, False, {"float32": 40, "bfloat16": 35}, "ok",
+            "float32 40 GFLOP/s, bfloat16 35 GFLOP/s on one thread, float16 refused: "
+            "auto computes in float32", None, id="as-fast",
+        ),
+        pytest.param(
+            False, False, {"float32": 40, "bfloat16": 160}, "warning",
+            "float32 40 GFLOP/s, bfloat16 160 GFLOP/s on one thread, float16 refused: "
+            "auto computes in float32, although bfloat16 is 4 times as fast",
+            "Set trial.dtype to bfloat16", id="fast-without-the-flag",
+        ),
+        pytest.param(
+            False, True, {"float32": 94, "bfloat16": 1}, "warning",
+            "float32 94 GFLOP/s, bfloat16 1.0 GFLOP/s on one thread, float16 refused: "
+            "auto computes in bfloat16, although float32 is 94 times as fast",
+            "Set trial.dtype to float32", id="slow-with-the-flag",
+        ),
+        pytest.param(
+            True, True, {"float32": 50_000, "bfloat16": 700_000, "float16": 700_000}, "ok",
+            "float32 50,000 GFLOP/s, bfloat16 700,000 GFLOP/s, float16 700,000 GFLOP/s: "
+            "auto computes in bfloat16", None, id="ampere",
+        ),
+        pytest.param(
+            True, False, {"float32": 7000, "bfloat16": 2000, "float16": 40_000}, "warning",
+            "float32 7,000 GFLOP/s, bfloat16 2,000 GFLOP/s, float16 40,000 GFLOP/s: auto computes "
+            "in float16, and in float32 with quantization: none; bfloat16 is emulated, 4 times "
+            "slower than float32", "Set trial.dtype to auto", id="turing",
+        ),
+        pytest.param(
+            True, False, {"float32": 7000, "float16": 7000}, "ok",
+            "float32 7,000 GFLOP/s, float16 7,000 GFLOP/s, bfloat16 refused: auto computes in "
+            "float16, and in float32 with quantization: none", None, id="no-bfloat16-at-all",
+        ),
+    ],
+)  # fmt: skip
+def test_auto_is_held_against_what_was_timed(
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: bool,
+    has_bfloat16: bool,
+    speeds: dict[str, float],
+    status: str,
+    found: str,
+    cure: str | None,
+) -> None:
+    pretend_device(monkeypatch, gpu=gpu, has_bfloat16=has_bfloat16, speeds=speeds)
     finding = try_device.try_precision()
-    assert (finding.status, finding.found) == (status, f"auto computes in {found}")
-    assert (finding.cure is None) == (status == "ok")
+    assert (finding.status, finding.found) == (status, found)
+    assert cure is None or (finding.cure or "").startswith(cure)
+
+
+def test_timing_leaves_the_number_of_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert try_device._gflops("float32") > 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 # Triton, which compiles where it runs.

@@ -6,6 +6,7 @@ process that it runs in.
 
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import sysconfig
@@ -24,6 +25,7 @@ from strictune.doctor.examination import Finding, broken, ok, warning
 from strictune.errors import TrialError
 from trainables.attention import attention_obstacle
 from trainables.models import (
+    TORCH_DTYPES,
     load_base_model,
     load_tokenizer,
     lora_config,
@@ -39,24 +41,60 @@ MAX_RELATIVE_ERROR = 0.03
 """bfloat16 keeps about 2.5 digits; a wrong kernel is off by the size of the values."""
 CURE = "Install the tested versions: pip install -c constraints.txt -e . in the checkout."
 
+NAMES: tuple[ComputeDtype, ...] = ("float32", "bfloat16", "float16")
+SIDE = 1024
+"""Of the matrices that are multiplied."""
+NUM_TIMED = 5
+PER_SAMPLE = {"cpu": 1, "cuda": 50}
+"""Products between two looks at the clock: on a GPU one alone ends before it is asked for."""
+SLOW_S = 1.0
+"""A first product that took longer is not repeated."""
+FASTER = 2.0
+"""Smaller ratios are within the noise of other programs."""
+
 
 def try_precision() -> Finding:
-    """Name the precision that ``dtype: auto`` takes here; warn where bfloat16 is emulated."""
-    nf4, plain = (resolve_dtype("auto", quantization=kind) for kind in ("nf4", "none"))
-    names: tuple[ComputeDtype, ...] = get_args(ComputeDtype)
-    refused = [dtype for dtype in names if not _is_possible(dtype)]
-    found = f"auto computes in {nf4}"
-    if plain != nf4:
-        found += f", and in {plain} with quantization: none"
-    if refused:
-        found += f"; {', '.join(refused)} refused"
-    if "bfloat16" in (nf4, *refused):
-        return ok("precision", found)
-    return warning(
-        "precision",
-        f"{found}; bfloat16 is emulated and slow",
-        cure="Set trial.dtype to auto where a sweep file says bfloat16.",
-    )
+    """Time matrix products in each precision, and check that ``dtype: auto`` takes a fast one."""
+    speeds = {dtype: _gflops(dtype) for dtype in NAMES if _is_possible(dtype)}
+    chosen = {
+        quantization: resolve_dtype("auto", quantization=quantization)
+        for quantization in ("nf4", "none")
+    }
+    found = ", ".join(f"{dtype} {_rounded(speed)} GFLOP/s" for dtype, speed in speeds.items())
+    found += " on one thread" if training_device() == "cpu" else ""
+    found += "".join(f", {dtype} refused" for dtype in NAMES if dtype not in speeds)
+    found += f": auto computes in {chosen['nf4']}"
+    if chosen["none"] != chosen["nf4"]:
+        found += f", and in {chosen['none']} with quantization: none"
+    slowest = min(chosen.values(), key=speeds.__getitem__)
+    return _precision_finding(speeds, slowest=slowest, found=found)
+
+
+def _precision_finding(
+    speeds: dict[ComputeDtype, float], *, slowest: ComputeDtype, found: str
+) -> Finding:
+    """Warn where ``auto`` takes a slow precision, or a sweep file might.
+
+    float16 is left out of the comparison: training in it can overflow, so ``auto`` takes it only
+    where it has to.
+    """
+    safe = {dtype: speeds[dtype] for dtype in ("float32", "bfloat16") if dtype in speeds}
+    fastest = max(safe, key=safe.__getitem__)
+    if speeds[fastest] > FASTER * speeds[slowest]:
+        factor = speeds[fastest] / speeds[slowest]
+        return warning(
+            "precision",
+            f"{found}, although {fastest} is {factor:.0f} times as fast",
+            cure=f"Set trial.dtype to {fastest} in sweep files for this machine.",
+        )
+    if "bfloat16" in safe and safe["float32"] > FASTER * safe["bfloat16"]:
+        factor = safe["float32"] / safe["bfloat16"]
+        return warning(
+            "precision",
+            f"{found}; bfloat16 is emulated, {factor:.0f} times slower than float32",
+            cure="Set trial.dtype to auto where a sweep file says bfloat16.",
+        )
+    return ok("precision", found)
 
 
 def _is_possible(dtype: ComputeDtype) -> bool:
@@ -65,6 +103,36 @@ def _is_possible(dtype: ComputeDtype) -> bool:
     except TrialError:
         return False
     return True
+
+
+def _gflops(dtype: ComputeDtype) -> float:
+    """Return the speed of matrix products; on a CPU by the seconds of its own, on one thread."""
+    device = training_device()
+    matrix = torch.randn(SIDE, SIDE, device=device).to(TORCH_DTYPES[dtype])
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        seconds = _product_s(matrix)  # Warms up.
+        if seconds < SLOW_S:
+            seconds = statistics.median(_product_s(matrix) for _ in range(NUM_TIMED))
+    finally:
+        torch.set_num_threads(num_threads)
+    return 2 * SIDE**3 / seconds / 1e9
+
+
+def _product_s(matrix: torch.Tensor) -> float:
+    clock = time.process_time if matrix.device.type == "cpu" else time.perf_counter
+    count = PER_SAMPLE[matrix.device.type]
+    started = clock()
+    for _ in range(count):
+        torch.mm(matrix, matrix)
+    if matrix.device.type == "cuda":
+        torch.cuda.synchronize()
+    return (clock() - started) / count
+
+
+def _rounded(speed: float) -> str:
+    return f"{speed:,.0f}" if speed >= 10 else f"{speed:.1f}"
 
 
 def try_triton() -> Finding:
