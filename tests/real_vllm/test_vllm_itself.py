@@ -1,5 +1,6 @@
 """Trials against vLLM itself, on a CPU: ``make test-vllm``. Figures go into the JUnit file."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -291,8 +292,12 @@ def steps(folder: Path) -> Counter[int]:
 
 
 def servers_of(pid: int) -> list[psutil.Process]:
-    children = psutil.Process(pid).children(recursive=True)
-    return [each for each in children if "--served-model-name" in each.cmdline()]
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # It has ended.
+            if "--served-model-name" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def is_new_server(pid: int, old: psutil.Process) -> bool:
