@@ -9,11 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.exceptions import OutOfMemoryError
 
+from strictune.errors import BudgetError
 from strictune.launch import driver, trials
 from strictune.launch.driver import driving
 from strictune.launch.folder import SweepFolder
-from strictune.launch.trials import MAX_RESTARTS, GrantedTrial, Runner, run_trials
+from strictune.launch.trials import MAX_RESTARTS, GrantedTrial, Runner, fit, run_trials
 from strictune.packing import Gpu, Machine
 from strictune.records import Grant, read_outcome
 
@@ -107,3 +109,20 @@ def test_every_request_to_stop_is_heard(tmp_path: Path, monkeypatch: pytest.Monk
             with pytest.raises(KeyboardInterrupt):
                 folder.stop_request.touch()
                 time.sleep(10)
+
+
+class KilledTuner:
+    """Ends as Tune does whose actor Ray's memory monitor kills while it starts."""
+
+    def fit(self) -> None:
+        try:
+            raise OutOfMemoryError("1 worker(s) were killed, 22.7GB used / 23.5GB limit\nand more")
+        except OutOfMemoryError as error:
+            raise RuntimeError(f"Caught unexpected exception: {error}") from error
+
+
+def test_a_process_that_ray_kills_for_memory_ends_the_sweep_in_one_line() -> None:
+    with pytest.raises(BudgetError) as refused:
+        fit(KilledTuner())  # type: ignore[arg-type]
+    assert "22.7GB used / 23.5GB limit. What is not finished stays open." in str(refused.value)
+    assert "\n" not in str(refused.value)

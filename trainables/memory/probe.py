@@ -44,8 +44,6 @@ from trainables.provenance import device_name
 from trainables.records import TrialRecords
 from trainables.rollouts.merged import load_for_generation
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
-from trainables.rollouts.vllm_engine import VllmRollouts
-from trainables.rollouts.vllm_server import Sampled
 from trainables.sft import SftData, gold_of, sft_trainer
 from trainables.tasks import load_task
 from trainables.tasks.selection import select_prompts
@@ -328,14 +326,18 @@ def _train(context: TrialContext, prompts: Sequence[Prompt]) -> Path:
         trainer = sft_trainer(context, stage, checkpoints, data=data, adapter=None)
     else:
         trainer = build_grpo_trainer(context, stage, checkpoints, adapter=None)
-        _force_length(trainer, context.spec.max_completion_tokens)
+        _force_length(trainer, context.spec)
     trainer.train()
     return checkpoints / f"checkpoint-{NUM_STEPS}"
 
 
-def _force_length(trainer: Any, tokens: int) -> None:
+def _force_length(trainer: Any, spec: TrialSpec) -> None:
     """Let no completion end before its limit; those of a server, which is not here, are made up."""
-    if isinstance(trainer.engine, VllmRollouts):
+    tokens = spec.max_completion_tokens
+    if spec.rollouts.engine == "vllm":
+        # Imported here: a machine without an HTTP client can be probed for the other engines.
+        from trainables.rollouts.vllm_server import Sampled
+
         answer = [Sampled([0] * tokens, [0.0] * tokens)]
         trainer.engine.ask(SimpleNamespace(complete=lambda asked, *_, **__: answer * len(asked)))
     elif trainer.use_transformers_continuous_batching:

@@ -14,7 +14,6 @@ from trainables.rollouts.merged import load_for_generation
 from trainables.rollouts.served_base import ServedBase
 from trainables.rollouts.training_engine import TrainingEngine
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
-from trainables.rollouts.vllm_engine import VllmEngine, VllmRollouts
 
 __all__ = ["EvaluationEngine", "evaluation_engine", "training_engine"]
 
@@ -42,6 +41,9 @@ def training_engine(context: TrialContext) -> TrainingEngine:
     """Return the engine of a trial's training rollouts."""
     spec, max_prompt_tokens = context.spec, context.task.max_prompt_tokens
     if spec.rollouts.engine == "vllm":
+        # Imported here, as below: the memory probe needs no HTTP client.
+        from trainables.rollouts.vllm_engine import VllmRollouts
+
         base = ServedBase(context.source, spec.quantization, context.dtype)
         return VllmRollouts(spec, max_prompt_tokens=max_prompt_tokens, base=base)
     is_continuous = spec.rollouts.engine == "continuous_batching"
@@ -59,6 +61,8 @@ def evaluation_engine(
         TrialPaused: The server gave no answer.
     """
     if measured.engine == "vllm":
+        from trainables.rollouts.vllm_engine import VllmEngine
+
         return VllmEngine(
             measured.rollouts.vllm_options,
             ServedBase(measured.model, measured.quantization, measured.dtype),

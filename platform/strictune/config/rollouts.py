@@ -87,7 +87,7 @@ class ContinuousBatchingSpec(Spec):
 
 
 class RolloutsSpec(Spec):
-    """How completions are generated."""
+    """Which engine generates completions, and its options."""
 
     engine: Engine = "transformers"
     """Generation engine. ``transformers`` and ``continuous_batching`` run in the trial's process;

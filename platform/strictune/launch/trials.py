@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from strictune.errors import BudgetError
 from strictune.launch.folder import SweepFolder
 from strictune.packing import Machine, next_larger
 from strictune.records import Grant, read_outcome
@@ -202,6 +204,8 @@ def fit(tuner: tune.Tuner) -> Fitted:
     wakeup pipe, and the handler is restored.
 
     Raises:
+        BudgetError: Ray ended the process of a trial because a machine's memory ran out, which
+            Tune takes for the end of the run.
         KeyboardInterrupt: SIGINT arrived twice, or before Tune was ready for it.
     """
     handler = signal.getsignal(signal.SIGINT)
@@ -215,6 +219,14 @@ def fit(tuner: tune.Tuner) -> Fitted:
         with contextlib.suppress(BlockingIOError):  # None arrived.
             signals = os.read(noted, MAX_NOTED)
         return Fitted(results, is_interrupted=not INTERRUPTING.isdisjoint(signals))
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, ray.exceptions.OutOfMemoryError):
+            raise
+        raise BudgetError(
+            f"Ray ended a trial's process: {str(error.__cause__).splitlines()[0]}. What is not "
+            "finished stays open. End other programs, or lower resources.max_concurrent_trials; "
+            "then go on with --resume."
+        ) from error
     finally:
         signal.set_wakeup_fd(before)
         signal.signal(signal.SIGINT, handler)
