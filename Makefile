@@ -29,7 +29,7 @@ test: $(INSTALLED)  ## Run lint, types and the tests, whole sweeps on the tiny m
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not ray and not slow and not vllm" -n 2 --dist loadfile
-	$(BIN)/pytest -m "ray and not slow and not vllm"
+	$(BIN)/pytest -m "ray and not slow and not vllm" -n 2 --dist loadfile
 
 test-slow: $(INSTALLED)  ## Run what takes minutes: servers that go away, growth of scoring time.
 	$(BIN)/pytest -m "slow and not vllm"
