@@ -280,7 +280,7 @@ def test_two_trials_share_a_server_that_is_killed_in_the_middle(
     for folder in folders():
         assert json.loads((folder / "outcome.json").read_text())["state"] == "FINISHED"
         assert steps(folder) == Counter([1, 2, 3, 4])
-    [baseline] = (out / "served" / "baselines").iterdir()
+    [baseline] = (out / "served" / "baselines").glob("*/")
     assert json.loads((baseline / "lock.json").read_text())["evaluation_key"]["engine"] == "vllm"
     assert not psutil.pid_exists(server.pid)
 
