@@ -38,9 +38,11 @@ ONE_TRIAL: dict[str, object] = {
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 def start_and_lose(tmp_path: Path, server: Server, *, num_steps: int) -> subprocess.Popen[str]:

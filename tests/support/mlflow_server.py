@@ -31,7 +31,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=self.root, start_new_session=True
             )
-        wait_for(self._answers, seconds=90)
+        wait_for(self._answers)
 
     def kill(self) -> None:
         if self.process is not None:
