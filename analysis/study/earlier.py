@@ -6,7 +6,9 @@ ranks agree is Spearman's correlation over the points that both studies have fin
 """
 
 import json
+import logging
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ __all__ = [
     "earlier_study",
     "rank_agreements",
 ]
+
+logger = logging.getLogger(__name__)
 
 MIN_SHARED = 8
 """Shared points below which nothing is said: their interval would be wide and not to be trusted."""
@@ -80,7 +84,8 @@ def rank_agreements(sweep: SweepSpec, study: Study, *, seed: int = 0) -> tuple[R
     for name in sweep.search.warm_start if sweep.search is not None else ():
         try:
             earlier = earlier_study(name, study.cell)
-        except SpecError:
+        except SpecError as error:
+            logger.warning("ranks of %s are not compared: %s", name, error)
             continue
         if earlier.model != study.model:
             found.append(_agreement(name, earlier, study, seed=seed))
@@ -155,11 +160,10 @@ def _values(study: Study) -> dict[str, float]:
 
 
 def _spearman(pairs: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> float:
-    """Return Pearson's correlation of the ranks, ties shared: (n, 2); NaN for a constant side."""
-    ranks = stats.rankdata(pairs, axis=0)
-    centred = ranks - ranks.mean(axis=0)
-    scale = np.sqrt((centred**2).sum(axis=0)).prod()
-    return float((centred[:, 0] * centred[:, 1]).sum() / scale) if scale > 0 else float("nan")
+    """Return the rank correlation, ties shared: (n, 2); NaN for a constant side."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)
+        return float(stats.spearmanr(pairs).statistic)
 
 
 def _without_model(cell: str) -> str:
