@@ -4,12 +4,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 import searched_sweep
+from growth import cpu_s
 from watched_sweep import START, WatchedSweep
 
 from strictune.config import dump_yaml, expand, load_sweep
@@ -315,12 +315,6 @@ def test_looking_writes_nothing(sweep: WatchedSweep) -> None:
     snapshot(sweep)
     assert sorted(sweep.path.rglob("*")) == before
     assert not (sweep.path / "trials" / "t1").exists()
-
-
-def cpu_s(run: Callable[[], object]) -> float:
-    started = time.process_time()
-    run()
-    return time.process_time() - started
 
 
 def test_a_second_look_at_many_long_trials_parses_nothing_again(tmp_path: Path) -> None:

@@ -4,14 +4,19 @@ import contextlib
 import json
 
 import pytest
-from growth import growth
+from growth import cpu_s
 from hypothesis import given
 from hypothesis import strategies as st
 from refiner_material import GOOD, ROW
 
 from trainables.tasks.refiner.judge import Question, RubricQuestion, SupportQuestion
 from trainables.tasks.refiner.judge_prompt import chat_question, reply_schema
-from trainables.tasks.refiner.replies import ReplyError, scores_in_body, scores_in_text
+from trainables.tasks.refiner.replies import (
+    MAX_CHARS,
+    ReplyError,
+    scores_in_body,
+    scores_in_text,
+)
 from trainables.tasks.refiner.rows import Rubric
 
 ONE = ("score",)
@@ -335,13 +340,14 @@ def test_no_text_raises_anything_else(text: str) -> None:
         "score ", "score:", "</think>", "<think></think>",
     ],
 )  # fmt: skip
-def test_the_time_of_a_hostile_reply_grows_with_its_length_at_most(scrap: str) -> None:
+def test_a_hostile_reply_of_any_length_is_read_soon(scrap: str) -> None:
     def read(num_chars: int) -> None:
         with contextlib.suppress(ReplyError):
             scores_in_text((scrap * num_chars)[:num_chars], ONE)
 
-    # Four times the length: 4 when linear, 16 when quadratic. Each error counts its line anew.
-    assert growth(read, 12_500, factor=4) < 12
+    # The slowest takes 0.4 s on a processor of 2023: each broken object counts its line anew.
+    assert cpu_s(lambda: read(MAX_CHARS)) < 5
+    assert cpu_s(lambda: read(4 * MAX_CHARS)) < 5
 
 
 ATTACK = (

@@ -2,9 +2,8 @@
 
 # ruff: noqa: RUF001 - signs of other scripts are what is tested.
 
-import time
-
 import pytest
+from growth import growth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -196,13 +195,10 @@ def test_sentences_hold_all_of_a_text_but_white_space(text: str) -> None:
     "scrap", ["。", "”", "。”", "!", ". ", " ", "ก ", "塔", "塔 ", ";", "α;", "a,", "．1"]
 )
 def test_time_is_linear(scrap: str) -> None:
-    def seconds(num_chars: int) -> float:
+    def read(num_chars: int) -> None:
         text = scrap * (num_chars // len(scrap)) + "a"
-        started = time.process_time()
         normalized(text)
         for start, end in sentences_in(text):
             states_something(text[start:end])
-        return time.process_time() - started
 
-    seconds(1_000)
-    assert seconds(160_000) < 16 * max(seconds(20_000), 0.005)
+    assert growth(read, 20_000, factor=8, rounds=1) < 16
