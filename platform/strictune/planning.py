@@ -23,6 +23,7 @@ __all__ = [
     "check_tasks",
     "costed_trials",
     "expand",
+    "golds_sentence",
     "low_rate_sentences",
     "parse_only",
     "plan_document",
@@ -195,6 +196,21 @@ def low_rate_sentences(trials: Sequence[TrialSpec]) -> list[str]:
         f"of this size: expect little to be learned in {_first(list(names))}."
         for (key, own, default), names in cells.items()
     ]
+
+
+def golds_sentence(trials: Sequence[TrialSpec]) -> str | None:
+    """Say that drawing golds takes time too, which no formula knows; None where none are drawn."""
+    draws = [
+        trial.grpo.num_generations
+        for trial in trials
+        if trial.task.draws_golds and "sft" in trial.method_steps
+    ]
+    if not draws:
+        return None
+    return (
+        "The hours leave out drawing golds (task.golds = grammar), once before the first trial "
+        f"trains: up to {max(draws)} completions for each of its prompts, until one passes."
+    )
 
 
 def _first(cells: Sequence[str]) -> str:

@@ -75,7 +75,14 @@ def test_the_process_of_a_baseline_is_gone_after_its_result(
     monkeypatch.setattr(baselines, "measure_baseline_of", measure)
     folder, [trial] = opened
     grants = {trial.cell: Grant(cpus=1, gpus=gpus, at_once=1)}
-    assert baselines.measure_baselines([trial], folder, grants=grants, step_timeout_s=None) == []
+    said: list[str] = []
+    assert not baselines.measure_baselines(
+        [trial], folder, grants=grants, step_timeout_s=None, say=said.append
+    )
+    assert said == [
+        "baselines to measure: 1; one that is cached takes seconds",
+        f"measured the baseline of {trial.cell}",
+    ]
     wait_until_ended(int((folder.trial(trial.trial_id) / "pid").read_text()))
 
 
@@ -92,7 +99,11 @@ def test_a_baseline_that_hangs_ends_and_says_where(
     monkeypatch.setattr(baselines, "measure_baseline_of", hang)
     folder, [trial] = opened
     grants = {trial.cell: Grant(cpus=1, gpus=0, at_once=1)}
-    [problem] = baselines.measure_baselines([trial], folder, grants=grants, step_timeout_s=1.0)
+    said: list[str] = []
+    [problem] = baselines.measure_baselines(
+        [trial], folder, grants=grants, step_timeout_s=1.0, say=said.append
+    )
+    assert said[-1] == problem
     assert "no sign of life for 1 s, twice" in problem
     hangs = folder.baselines / "hangs.txt"
     assert f"where it hung is in {hangs}" in problem
@@ -132,7 +143,7 @@ def test_what_was_granted_a_gpu_that_torch_cannot_use_fails_and_says_why(
     assert "granted a GPU" in str(outcome.reason)
     assert len((folder.trial(trial.trial_id) / "attempts.jsonl").read_text().splitlines()) == 1
     [problem] = baselines.measure_baselines(
-        [trial], folder, grants={trial.cell: ONE_GPU}, step_timeout_s=None
+        [trial], folder, grants={trial.cell: ONE_GPU}, step_timeout_s=None, say=lambda line: None
     )
     assert "granted a GPU" in problem
     resources = ResourcesSpec(gpus_per_trial=1)

@@ -5,7 +5,7 @@ import pytest
 
 from strictune.config import SweepSpec, expand
 from strictune.errors import SpecError
-from strictune.planning import low_rate_sentences, parse_only, plan_document, select
+from strictune.planning import golds_sentence, low_rate_sentences, parse_only, plan_document, select
 from strictune.records import read_plan, write_json
 
 
@@ -162,6 +162,26 @@ def test_learning_rates_that_are_too_low_are_told_stage_by_stage(
     )
     found = low_rate_sentences(expand(sweep))
     assert [line.split(" is below a tenth of")[0] for line in found] == keys
+
+
+@pytest.mark.parametrize(
+    ("golds", "method", "is_said"),
+    [("grammar", "sft", True), ("grammar", "grpo", False), ("answers", "sft", False)],
+)
+def test_hours_say_that_drawing_golds_is_left_out(golds: str, method: str, is_said: bool) -> None:
+    sweep = SweepSpec.model_validate(
+        {
+            "name": "s",
+            "task": {"kind": "strict_json", "golds": golds},
+            "trial": {
+                "model": "builtin:tiny",
+                "method": method,
+                "grpo": {"max_steps": 2, "num_generations": 4},
+            },
+        }
+    )
+    sentence = golds_sentence(expand(sweep))
+    assert ("up to 4 completions" in (sentence or "")) is is_said
 
 
 @pytest.mark.parametrize(

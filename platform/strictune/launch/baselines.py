@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import ray
 
@@ -24,16 +24,18 @@ def measure_baselines(
     *,
     grants: Mapping[str, Grant],
     step_timeout_s: float | None,
+    say: Callable[[str], None],
 ) -> list[str]:
     """Measure every baseline that the trials need; cached ones cost a few seconds.
 
-    A baseline that cannot be measured is logged and left out: its trials say why themselves.
+    One that cannot be measured is said and left out: its trials say why themselves.
 
     Args:
         trials: Whose baselines.
         folder: The sweep's.
         grants: What a process of each cell is granted, by the cell's name.
         step_timeout_s: A process that takes longer for a batch of completions ends itself.
+        say: Tells the user of each that is measured or not.
 
     Returns:
         One message for each baseline that failed.
@@ -53,10 +55,12 @@ def measure_baselines(
         pending[trial.cell] = measure.remote(
             folder.trial(trial.trial_id), folder.baselines, step_timeout_s
         )
+    say(f"baselines to measure: {len(pending)}; one that is cached takes seconds")
     failures = []
     for cell, reference in pending.items():
         try:
             logger.info("baseline=%s measured for %s", ray.get(reference), cell)
+            say(f"measured the baseline of {cell}")
         except ray.exceptions.RayError as error:
             logger.warning("baseline of %s failed", cell, exc_info=error)
             cause = getattr(error, "cause", None) or error
@@ -68,6 +72,7 @@ def measure_baselines(
                     f"{folder.baselines / HANG_FILE}. Mend it, or raise resources.step_timeout_s."
                 )
             failures.append(f"the baseline of {cell} could not be measured: {cause}")
+            say(failures[-1])
     return failures
 
 

@@ -160,12 +160,9 @@ def _search(
     grants = {study.name: granted[trial.cell] for study, trial in zip(studies, plain, strict=True)}
     runner = replace(runner, machines=beside_servers(runner.machines, plain))
     with vllm_servers([*plain, *map(_widest, studies)], cells, grants=granted, say=say):
-        say("measuring baselines")
         warnings = measure_baselines(
-            plain, cells, grants=granted, step_timeout_s=runner.step_timeout_s
+            plain, cells, grants=granted, step_timeout_s=runner.step_timeout_s, say=say
         )
-        for warning in warnings:
-            say(warning)
         say(f"searching {len(studies)} cells, {sweep.search.num_trials} points each")
         searcher = StudySearcher(
             studies, runner, grants, on_change=lambda: write_studies(runner.folder.path, studies)

@@ -136,12 +136,9 @@ def train_on(
         write_trial(folder, with_share(trial, num_at_once(grants)))
     runner = replace(runner, machines=beside_servers(runner.machines, trials))
     with vllm_servers(trials, folder, grants=grants, say=say):
-        say("measuring baselines")
         warnings = measure_baselines(
-            trials, folder, grants=grants, step_timeout_s=runner.step_timeout_s
+            trials, folder, grants=grants, step_timeout_s=runner.step_timeout_s, say=say
         )
-        for warning in warnings:
-            say(warning)
         say(f"running {len(trials)} trials")
         granted = [GrantedTrial(trial.trial_id, grants[trial.cell]) for trial in trials]
         ids = [trial.trial_id for trial in trials]
