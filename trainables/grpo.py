@@ -1,6 +1,7 @@
 """TRL's ``GRPOTrainer`` for one stage of a trial, with our rewards and records."""
 
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def build_grpo_trainer(
 
 
 class _MeteredTrainer(AdaptiveTrainer, AggregatingTrainer):
-    """TRL's trainer, which counts the tokens that its loss reads.
+    """TRL's trainer, which counts the tokens that its loss reads, and times the parts of a step.
 
     It also compares, for every token, the log-probability with which it was sampled and the one
     that the trained model gave it then. They differ by rounding: generation computes one token at
@@ -127,8 +128,26 @@ class _MeteredTrainer(AdaptiveTrainer, AggregatingTrainer):
     """Of the last tokens that were scored: (B, T)."""
     _differences: tuple[torch.Tensor, ...] = ()
     """Of an optimizer step, by micro-batch."""
+    _generation_s = _scoring_s = 0.0
+    """Of the optimizer step so far."""
+
+    def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
+        """Log beside TRL's time of an optimizer step what generation and scoring took of it."""
+        loss: torch.Tensor = super().training_step(*given, **named)
+        if self._step % self.current_gradient_accumulation_steps == 0:
+            self._metrics["train"]["generation_s"].append(self._generation_s)
+            self._metrics["train"]["scoring_s"].append(self._scoring_s)
+            self._generation_s = self._scoring_s = 0.0
+        return loss
+
+    def _calculate_rewards(self, *batch: Any) -> torch.Tensor:
+        started = time.perf_counter()
+        rewards: torch.Tensor = super()._calculate_rewards(*batch)
+        self._scoring_s += time.perf_counter() - started
+        return rewards
 
     def _generate_single_turn(self, *given: Any, **named: Any) -> tuple[Any, Any]:
+        started = time.perf_counter()
         # With vLLM it stands for the correction; the engine takes the place of ``generate``.
         corrects, self.use_vllm = self.use_vllm, False
         try:
@@ -138,6 +157,7 @@ class _MeteredTrainer(AdaptiveTrainer, AggregatingTrainer):
         sampled = self.engine.sampled_logps()
         if sampled is not None:
             logps = [row[: len(ids)] for row, ids in zip(sampled, completion_ids, strict=True)]
+        self._generation_s += time.perf_counter() - started
         return completion_ids, logps
 
     def _get_per_token_logps_and_entropies(

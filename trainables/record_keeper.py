@@ -102,6 +102,8 @@ def _metric_key(name: str) -> str:
         "reward_std": "reward/total/std",
         "frac_reward_zero_std": "reward/zero_std_groups_frac",
         "step_time": "time/step_s",
+        "generation_s": "time/generation_s",
+        "scoring_s": "time/scoring_s",
     }
     if name in fixed:
         return fixed[name]

@@ -48,6 +48,7 @@ leave holes in the C library's heap that it does not return: a trial on builtin:
 
 
 STEP_KEY = "time/step_s"
+STEP_PARTS = frozenset({"time/generation_s", "time/scoring_s"})
 GOLDS_KEY = "time/golds_s"
 """Drawn once for many trials, so no part of what the next one takes."""
 PEAK_KEYS = frozenset({"gpu/peak_gib", "gpu/peak_reserved_gib", "memory/peak_gib"})
@@ -144,7 +145,7 @@ def read_trial_cost(folder: Path, *, gpus: float | None = None) -> TrialCost | N
         for key, value in metrics.items():
             if key == GOLDS_KEY:
                 golds_s += value
-            elif key.startswith("time/") and key != STEP_KEY:
+            elif key.startswith("time/") and key not in {STEP_KEY, *STEP_PARTS}:
                 evaluation_s += value
             elif key in PEAK_KEYS:
                 peaks[key] = max(value, peaks.get(key, 0.0))

@@ -208,6 +208,7 @@ def test_json_holds_every_trial(sweep: WatchedSweep, capsys: pytest.CaptureFixtu
         "held_out_frac": 0.125,
         "held_out": [{"step": 10, "frac": 0.125, "seconds": 30.0}],
         "step_s": 2.0,
+        "scoring_s": None,
         "tokens_per_s": 50.0,
         "peak_gib": 3.25,
         "time_left_s": 100.0,

@@ -147,13 +147,14 @@ def test_whole_trials_show_how_far_it_grows(trial_gib: float, expected: float) -
     assert known.peak == known.measured == Peak(memory_gib=expected)
 
 
-def test_drawing_golds_is_no_part_of_what_a_trial_takes_again(tmp_path: Path) -> None:
+def test_golds_and_the_parts_of_a_step_do_not_count_as_evaluations(tmp_path: Path) -> None:
     [trial] = trials_of()
     (tmp_path / "trial.yaml").write_text(dump_yaml(trial))
     lines = [
         (0, {"time/golds_s": 100.0}),
         (1, {"time/step_s": 2.0}),
-        (2, {"time/step_s": 4.0, "time/eval_s": 7.0}),
+        (2, {"time/step_s": 4.0, "time/generation_s": 2.0, "time/scoring_s": 1.0}),
+        (2, {"time/eval_s": 7.0}),
     ]
     (tmp_path / "metrics.jsonl").write_text(
         "".join(

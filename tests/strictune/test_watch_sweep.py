@@ -13,6 +13,7 @@ from growth import cpu_s
 from watched_sweep import START, WatchedSweep
 
 from strictune.config import dump_yaml, expand, load_sweep
+from strictune.launch.progress import describe
 from strictune.watch import Driver, SweepSnapshot, SweepWatch, TrialRow, read_driver
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,6 +167,19 @@ def test_a_single_step_has_a_time_but_no_token_speed(sweep: WatchedSweep) -> Non
     sweep.trial().train(1, 1)
     row = own_state(sweep)
     assert (row.step_s, row.tokens_per_s) == (2.0, None)
+
+
+@pytest.mark.parametrize(
+    ("scoring_s", "is_said"),
+    [pytest.param(1.9, True, id="most"), pytest.param(0.9, False, id="less")],
+)
+def test_progress_says_where_scoring_takes_most_of_a_step(
+    sweep: WatchedSweep, scoring_s: float, is_said: bool
+) -> None:
+    sweep.trial().train(1, 8, **{"time/scoring_s": scoring_s})
+    line = describe(own_state(sweep), primary_criterion="strict")
+    assert "step 8/" in line
+    assert line.endswith("2.0 s a step, most of it scoring (1.9 s)") is is_said
 
 
 def test_memory_on_a_cpu_is_the_processs(sweep: WatchedSweep) -> None:

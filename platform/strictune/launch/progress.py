@@ -28,6 +28,8 @@ def describe(row: TrialRow, *, primary_criterion: str) -> str:
         parts.append(f"{row.training_frac:.0%} of its training completions {primary_criterion}")
     if row.step_s is not None:
         parts.append(f"{row.step_s:.1f} s a step")
+        if row.scoring_s is not None and row.scoring_s > row.step_s / 2:
+            parts.append(f"most of it scoring ({row.scoring_s:.1f} s)")
     return f"{row.name}: {', '.join(parts)}"
 
 

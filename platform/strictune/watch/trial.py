@@ -71,6 +71,8 @@ class TrialRow:
     """All evaluations on the validation split, oldest first."""
     step_s: float | None
     """Seconds a step, over the last logged steps."""
+    scoring_s: float | None
+    """What scoring took of the last logged step."""
     tokens_per_s: float | None
     """Prompt and completion tokens that a second of training works through, over the last
     logged steps."""
@@ -126,6 +128,7 @@ class TrialWatch:
             held_out_frac=self._held_out[-1].frac if self._held_out else None,
             held_out=list(self._held_out),
             step_s=speed.step_s,
+            scoring_s=values.get("time/scoring_s"),
             tokens_per_s=speed.tokens_per_s,
             peak_gib=next((values[key] for key in MEMORY_KEYS if key in values), None),
             time_left_s=None if ended else self._time_left_s(speed.step_s, ends, now=now),

@@ -64,6 +64,9 @@ def test_a_trial_trains_and_is_measured_by_the_users_functions(tmp_path: Path) -
     assert 0 < metrics["train/failing_above_passing_frac"] < 1
     # What the function logged in training is TRL's own state.
     assert (metrics["train/step_seen"], metrics["final/step_seen"]) == (1.0, 0.0)
+    parts_s = metrics["time/generation_s"], metrics["time/scoring_s"]
+    assert min(parts_s) > 0
+    assert sum(parts_s) < metrics["time/step_s"]
 
     parts = sorted((tmp_path / "trial" / "rewards").glob("*.parquet"))
     rows = pd.concat(map(pd.read_parquet, parts))
