@@ -51,6 +51,18 @@ for thinking in (False, True):
         assert found.is_thinking == thinking and found.error_class == "ok"
 """
 
+ONE_LINE = """
+from trainables.tasks import TASKS, load_task
+from trainables.tasks.task import Attempt
+
+task = load_task(TASKS["one_line_json"]())
+prompt = task.prompts("test")[0]
+right = task.gold_completion(prompt, thinking=False)
+for text, paid in [(right, 1.0), (right.replace(", ", ",\\n"), 0.0), (right[:-4], 0.0)]:
+    found = task.score(Attempt(text, prompt, False, False), thinking=False)
+    assert found.rewards["one_line"] == paid, text
+"""
+
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -115,5 +127,12 @@ def test_the_examples_of_the_messages_have_full_marks_and_are_no_prompts(checkou
 
 
 def test_the_task_stays_short() -> None:
-    [task] = [b["text"] for b in FILE.finditer(PAGE.read_text()) if b["path"].endswith("task.py")]
-    assert len(task.splitlines()) <= MAX_LINES
+    texts = {block["path"]: block["text"] for block in FILE.finditer(PAGE.read_text())}
+    assert len(texts["trainables/tasks/sums/task.py"].splitlines()) <= MAX_LINES
+
+
+def test_a_kind_that_adds_a_reward_to_another_keeps_the_contract(checkout: Path) -> None:
+    contract = "tests/trainables/test_task_contract.py"
+    output = run_python(checkout, "-m", "pytest", "-q", contract, "-k", "one_line_json")
+    assert re.search(r"^7 passed", output, re.MULTILINE), output
+    run_python(checkout, "-c", ONE_LINE)
