@@ -154,9 +154,9 @@ class _MeteredTrainer(AdaptiveTrainer, AggregatingTrainer):
             completion_ids, logps = super()._generate_single_turn(*given, **named)
         finally:
             self.use_vllm = corrects
-        sampled = self.engine.sampled_logps()
-        if sampled is not None:
-            logps = [row[: len(ids)] for row, ids in zip(sampled, completion_ids, strict=True)]
+        if self.engine.logps is not None:
+            pairs = zip(self.engine.logps, completion_ids, strict=True)
+            logps = [row[: len(ids)] for row, ids in pairs]
         self._generation_s += time.perf_counter() - started
         return completion_ids, logps
 

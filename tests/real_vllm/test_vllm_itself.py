@@ -36,7 +36,7 @@ from trainables.rollouts.merged import MergedCopy
 from trainables.rollouts.served_base import ServedBase, export_base
 from trainables.rollouts.transformers_engine import Decoding, TransformersEngine
 from trainables.rollouts.vllm_engine import VllmEngine
-from trainables.rollouts.vllm_server import Adapter, Sampling, VllmServer
+from trainables.rollouts.vllm_server import Adapter, VllmServer
 from trainables.tasks import load_task
 
 pytestmark = [
@@ -156,15 +156,13 @@ def test_sampled_log_probabilities_are_the_trained_models(
 ) -> None:
     temperature = 0.9
     server = VllmServer(served.options, model=served.base.name)
-    sampling = Sampling(
-        temperature=temperature,
-        top_p=1.0,
-        max_tokens=NUM_TOKENS,
-        stop_token_ids=[served.tokenizer.eos_token_id],
-    )
     cpu_s = cpu_seconds(served.process)
     sampled = server.complete(
-        served.ids(), sampling, seeds=range(NUM_PROMPTS), adapter=Adapter("one", served.adapter)
+        served.ids(),
+        Decoding(temperature=temperature, top_p=1.0, max_new_tokens=NUM_TOKENS),
+        stop_ids=[served.tokenizer.eos_token_id],
+        seeds=range(NUM_PROMPTS),
+        adapter=Adapter("one", served.adapter),
     )
     cpu_s = cpu_seconds(served.process) - cpu_s
     differences = []
@@ -194,11 +192,11 @@ def test_adapters_at_the_same_time_do_not_mix(
     none = {name: torch.zeros_like(value) for name, value in weights.items()}
     save_file(none, nothing / "adapter_model.safetensors", metadata={"format": "pt"})
     server = VllmServer(served.options, model=served.base.name)
-    sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=8, stop_token_ids=[])
+    decoding = Decoding(temperature=0.0, top_p=1.0, max_new_tokens=8)
 
     def ids(adapter: Adapter | None) -> list[list[int]]:
         prompts = served.ids()[:4]
-        found = server.complete(prompts, sampling, seeds=range(4), adapter=adapter)
+        found = server.complete(prompts, decoding, stop_ids=(), seeds=range(4), adapter=adapter)
         return [one.ids for one in found]
 
     alone, plain = ids(Adapter("alone", served.adapter)), ids(None)

@@ -339,7 +339,9 @@ def _force_length(trainer: Any, spec: TrialSpec) -> None:
         from trainables.rollouts.vllm_server import Sampled
 
         answer = [Sampled([0] * tokens, [0.0] * tokens)]
-        trainer.engine.ask(SimpleNamespace(complete=lambda asked, *_, **__: answer * len(asked)))
+        trainer.engine.server = SimpleNamespace(
+            complete=lambda asked, *_, **__: answer * len(asked)
+        )
     elif trainer.use_transformers_continuous_batching:
         # It has no minimum length, but -1 is never generated as the end token.
         trainer.generation_config.eos_token_id = -1

@@ -20,7 +20,6 @@ from transformers.generation.continuous_batching.requests import GenerationOutpu
 from trl import GRPOTrainer
 
 from strictune.errors import TrialError
-from trainables.rollouts.merged import merged_copy
 from trainables.rollouts.training_engine import TrainingEngine
 
 __all__ = ["ContinuousBatchingRollouts", "generate_all"]
@@ -77,22 +76,15 @@ class ContinuousBatchingRollouts(TrainingEngine):
         # TRL casts all weights before each generation if this is set, LoRA's too, which rounds
         # small updates away. Autocast was set up with the trainer and does not read it again.
         trainer.args.bf16 = False
-        is_merged = self._spec.rollouts.weights == "merged"
-        copied = merged_copy(trainer.model) if is_merged else None
-        self._logps: list[list[float]] = []
+        self._take(trainer.model)
 
         def generate(inputs: Sequence[Sequence[int]], **options: Any) -> Mapping[str, Any]:
-            if copied is not None:
-                copied.refresh()
-            outputs = generate_all(base if copied is None else copied.model, inputs, **options)
-            self._logps = [output.logprobs for output in outputs.values()]
+            outputs = generate_all(self._current_model(), inputs, **options)
+            if self._spec.grpo.top_p == 1:
+                self.logps = [output.logprobs for output in outputs.values()]
             return outputs
 
         base.generate_batch = generate
-
-    def sampled_logps(self) -> Sequence[Sequence[float]] | None:
-        """Return the log-probabilities of the last completions' tokens; None below ``top_p`` 1."""
-        return self._logps if self._spec.grpo.top_p == 1 else None
 
 
 def generate_all(

@@ -9,7 +9,7 @@ token, and for ``top_p`` no vocabulary is sorted.
 
 import copy
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import (
@@ -21,30 +21,16 @@ from transformers import (
 )
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-__all__ = [
-    "RowProcessor",
-    "TokenLogps",
-    "different_rows",
-    "generate_batch",
-    "selectable_cache",
-]
+if TYPE_CHECKING:
+    from trainables.rollouts.constraint import GrammarProcessor
+
+__all__ = ["TokenLogps", "different_rows", "generate_batch", "selectable_cache"]
 
 CHUNK_TOKENS = 32
 """Of 16, 32 and 64 the one with the least CPU time by a little (builtin:tiny, 32 completions)."""
 
-
 NUCLEUS_CANDIDATES = 256
 """The most probable tokens, among which nearly every nucleus ends."""
-
-
-class RowProcessor(Protocol):
-    """A logits processor that knows the rows of its batch."""
-
-    def keep(self, rows: list[int]) -> None:
-        """Forget all rows but these."""
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Process the scores of the rows that are left."""
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]
@@ -135,7 +121,7 @@ def generate_batch(
     attention_mask: torch.Tensor,
     generation_config: GenerationConfig,
     *,
-    processor: RowProcessor | None = None,
+    processor: "GrammarProcessor | None" = None,
     token_logps: TokenLogps | None = None,
 ) -> torch.Tensor:
     """Return prompts and completions: (B, P) -> (B, P + T), padded on the right.

@@ -7,18 +7,18 @@ that they were sampled with, and the same again for the same seed.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import GenerationConfig
+from transformers import GenerationConfig, PreTrainedModel
 from trl import GRPOTrainer
 
 from strictune.config import TrialSpec
 from trainables.rollouts.decoding import TokenLogps, generate_batch
 from trainables.rollouts.merged import merged_copy
 
-__all__ = ["TrainedGeneration", "TrainingEngine"]
+__all__ = ["TrainingEngine"]
 
 
 class TrainingEngine:
@@ -36,6 +36,9 @@ class TrainingEngine:
         """
         self._spec = spec
         self._max_tokens = max_prompt_tokens + spec.max_completion_tokens
+        self.logps: Sequence[Sequence[float]] | None = None
+        """Log-probabilities of the last completions' tokens, padding behind them; None where TRL's
+        trainer has them itself."""
 
     def arguments(self) -> dict[str, Any]:
         """Return the fields of TRL's ``GRPOConfig`` that choose and size the engine."""
@@ -50,36 +53,29 @@ class TrainingEngine:
         Raises:
             TrialError: The engine cannot generate from this model.
         """
-        self._generation = TrainedGeneration(trainer.model, weights=self._spec.rollouts.weights)
-        trainer.model.generate = self._generation
+        self._take(trainer.model)
+        trainer.model.generate = self._generate
 
-    def sampled_logps(self) -> Sequence[Sequence[float]] | None:
-        """Return the log-probabilities of the last completions' tokens, padding behind them.
-
-        None where TRL's trainer has them itself.
-        """
-        return self._generation.logps
-
-
-class TrainedGeneration:
-    """Takes the place of a trained model's ``generate``."""
-
-    def __init__(self, model: PeftModel, *, weights: Literal["merged", "adapter"]) -> None:
+    def _take(self, model: PeftModel) -> None:
+        """Copy the model that is trained, unless completions come through its adapter."""
         self._base = model.get_base_model()
-        self._copy = merged_copy(model) if weights == "merged" else None
-        self.logps: list[list[float]] = []
-        """Of the tokens of the last completions, see ``TokenLogps``."""
+        self._copy = merged_copy(model) if self._spec.rollouts.weights == "merged" else None
 
-    def __call__(
+    def _current_model(self) -> PreTrainedModel:
+        """Return the model as it is now: its copy, merged anew, or the base with the adapter."""
+        if self._copy is None:
+            return self._base
+        self._copy.refresh()
+        return self._copy.model
+
+    def _generate(
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         generation_config: GenerationConfig,
     ) -> torch.Tensor:
         """Return prompts and completions of the adapter as it is now: (B, P) -> (B, P + T)."""
-        if self._copy is not None:
-            self._copy.refresh()
-        model = self._base if self._copy is None else self._copy.model
+        model = self._current_model()
         temperature = generation_config.temperature or 1.0
         token_logps = TokenLogps(len(input_ids), temperature=temperature)
         was_training = model.training

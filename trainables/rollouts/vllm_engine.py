@@ -22,7 +22,7 @@ from trainables.rollouts.completion_text import decode_completion, stop_token_id
 from trainables.rollouts.served_base import ServedBase
 from trainables.rollouts.training_engine import TrainingEngine
 from trainables.rollouts.transformers_engine import Decoding
-from trainables.rollouts.vllm_server import Adapter, Sampling, VllmServer
+from trainables.rollouts.vllm_server import Adapter, VllmServer
 from trainables.special_tokens import neutral_generation_config
 
 __all__ = ["VllmEngine", "VllmRollouts"]
@@ -36,9 +36,9 @@ class VllmRollouts(TrainingEngine):
     def __init__(self, spec: TrialSpec, *, max_prompt_tokens: int, base: ServedBase) -> None:
         """Take the trial, and the base that must be served."""
         super().__init__(spec, max_prompt_tokens=max_prompt_tokens)
-        self._base = base
-        self._has_logps = spec.grpo.top_p == 1
-        """Otherwise they are of what ``top_p`` leaves, which TRL's loss does not leave out."""
+        self._served = base
+        self.server: VllmServer | None = None
+        """Found and checked at the first generation, unless one is put here."""
 
     def arguments(self) -> dict[str, Any]:
         """Truncate the importance of tokens, at TRL's own limit."""
@@ -46,38 +46,14 @@ class VllmRollouts(TrainingEngine):
 
     def settle(self, trainer: GRPOTrainer) -> None:
         """Generate through the server, and correct for it as TRL does for its own."""
-        self._served = _ServedGeneration(
-            trainer, self._spec, self._base, max_tokens=self._max_tokens
-        )
-        trainer.model.generate = self._served
-        # From here on it decides on the correction alone: the trainer generates as without it.
-        trainer.use_vllm = self._has_logps
-
-    def ask(self, server: Any) -> None:
-        """Take completions from what stands for a server, unchecked."""
-        self._served.server = server
-
-    def sampled_logps(self) -> Sequence[Sequence[float]] | None:
-        """Return the log-probabilities of the last completions' tokens; None below ``top_p`` 1."""
-        return self._served.logps if self._has_logps else None
-
-
-class _ServedGeneration:
-    """Takes the place of a trained model's ``generate``."""
-
-    def __init__(
-        self, trainer: GRPOTrainer, spec: TrialSpec, base: ServedBase, *, max_tokens: int
-    ) -> None:
         self._trainer = trainer
-        self._spec = spec
-        self._base = base
-        self._max_tokens = max_tokens
-        self.server: VllmServer | None = None
-        """Found and checked at the first generation."""
-        self.logps: list[list[float]] = []
-        """Of the tokens of the last completions."""
+        trainer.model.generate = self._generate
+        # From here on it decides on the correction alone: the trainer generates as without it.
+        # Below 1 the log-probabilities are of what ``top_p`` leaves, which TRL's loss does not
+        # leave out.
+        trainer.use_vllm = self._spec.grpo.top_p == 1
 
-    def __call__(
+    def _generate(
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
@@ -85,8 +61,8 @@ class _ServedGeneration:
     ) -> torch.Tensor:
         """Return prompts and completions of the adapter as it is now: (B, P) -> (B, P + T)."""
         if self.server is None:
-            server = VllmServer(self._spec.rollouts.vllm_options, model=self._base.name)
-            server.check(num_tokens=self._max_tokens, location=self._base.location)
+            server = VllmServer(self._spec.rollouts.vllm_options, model=self._served.name)
+            server.check(num_tokens=self._max_tokens, location=self._served.location)
             self.server = server
         ends = generation_config.eos_token_id
         with tempfile.TemporaryDirectory(prefix="strictune-adapter-") as folder:
@@ -98,17 +74,18 @@ class _ServedGeneration:
                     ids[mask.bool()].tolist()
                     for ids, mask in zip(input_ids, attention_mask, strict=True)
                 ],
-                Sampling(
+                Decoding(
                     temperature=generation_config.temperature,
                     top_p=generation_config.top_p,
-                    max_tokens=generation_config.max_new_tokens,
-                    stop_token_ids=[ends] if isinstance(ends, int) else list(ends),
+                    max_new_tokens=generation_config.max_new_tokens,
                 ),
+                stop_ids=[ends] if isinstance(ends, int) else ends,
                 # From torch's generator, which a checkpoint keeps.
                 seeds=torch.randint(2**SEED_BITS, (len(input_ids),)).tolist(),
                 adapter=Adapter(self._adapter_name(), Path(folder)),
             )
-        self.logps = [each.logps for each in sampled]
+        if self._spec.grpo.top_p == 1:
+            self.logps = [each.logps for each in sampled]
         completions = torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(each.ids) for each in sampled],
             batch_first=True,
@@ -172,13 +149,8 @@ class VllmEngine:
         adapter = None if folder is None else Adapter(_unique(folder.name), folder)
         sampled = self._server.complete(
             self._tokenizer(list(prompts))["input_ids"],
-            Sampling(
-                temperature=decoding.temperature,
-                top_p=decoding.top_p,
-                max_tokens=decoding.max_new_tokens,
-                min_tokens=decoding.min_new_tokens,
-                stop_token_ids=self._stop_ids,
-            ),
+            decoding,
+            stop_ids=self._stop_ids,
             seeds=[draws.getrandbits(SEED_BITS) for _ in prompts],
             adapter=adapter,
             on_progress=on_progress,

@@ -12,9 +12,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -24,8 +23,9 @@ import aiohttp
 from strictune.config import VllmSpec
 from strictune.errors import TrialError, TrialPaused
 from strictune.http_calls import MAX_PAUSE_S, CallError, call_json
+from trainables.rollouts.transformers_engine import Decoding
 
-__all__ = ["SERVERS_VARIABLE", "Adapter", "Sampled", "Sampling", "VllmServer", "started_url"]
+__all__ = ["SERVERS_VARIABLE", "Adapter", "Sampled", "VllmServer"]
 
 SERVERS_VARIABLE = "STRICTUNE_VLLM_SERVERS"
 """Environment variable: the file in which a sweep says where the servers are that it has started,
@@ -38,18 +38,6 @@ ENGINE_DIED = "EngineCore"
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How tokens are chosen, in the names of vLLM's requests."""
-
-    temperature: float
-    """0 is greedy."""
-    top_p: float
-    max_tokens: int
-    stop_token_ids: Sequence[int]
-    min_tokens: int = 0
 
 
 class Adapter(NamedTuple):
@@ -70,15 +58,6 @@ class Sampled(NamedTuple):
     """Their log-probabilities, of the distribution that they were drawn from."""
 
 
-def started_url(model: str) -> str | None:
-    """Return where the sweep serves a model on this machine, or None where it does not."""
-    path = os.environ.get(SERVERS_VARIABLE)
-    if path is None or not Path(path).is_file():
-        return None
-    urls: Mapping[str, str] = json.loads(Path(path).read_text(encoding="utf-8"))
-    return urls.get(model)
-
-
 class VllmServer:
     """The server of one base."""
 
@@ -93,7 +72,7 @@ class VllmServer:
         Raises:
             TrialError: The file names none, and no sweep has started one.
         """
-        url = options.base_url or started_url(model)
+        url = options.base_url or _started_url(model)
         if url is None:
             raise TrialError(
                 f"rollouts.engine = vllm: no server of {model} was started on this machine. Run "
@@ -118,10 +97,7 @@ class VllmServer:
                 or is too old.
             TrialPaused: It gave no answer for ``timeout_s``.
         """
-
-        async def check() -> str:
-            return await self._check(num_tokens, location)
-
+        check = partial(self._check, num_tokens, location)
         try:
             return asyncio.run(self._patiently(check) if is_patient else check())
         except CallError as error:
@@ -130,8 +106,9 @@ class VllmServer:
     def complete(
         self,
         prompts: Sequence[Sequence[int]],
-        sampling: Sampling,
+        decoding: Decoding,
         *,
+        stop_ids: Sequence[int],
         seeds: Sequence[int],
         adapter: Adapter | None,
         on_progress: Callable[[int, int], None] | None = None,
@@ -140,7 +117,8 @@ class VllmServer:
 
         Args:
             prompts: Token ids.
-            sampling: How tokens are chosen.
+            decoding: How tokens are chosen.
+            stop_ids: Tokens that end a completion.
             seeds: One for each prompt: equal ones make equal prompts' completions equal.
             adapter: What is on top of the base; loaded for this call.
             on_progress: Told after each completion how many of how many there are.
@@ -149,28 +127,29 @@ class VllmServer:
             TrialError: The server refuses, or answers something else than was asked.
             TrialPaused: It gave no answer for ``timeout_s``.
         """
-        return asyncio.run(self._complete(prompts, sampling, seeds, adapter, on_progress))
+        model = self.model if adapter is None else adapter.name
+        requests = [
+            _request(model, prompt, decoding, stop_ids=stop_ids, seed=seed)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        return asyncio.run(self._complete(requests, adapter, on_progress))
 
     async def _complete(
         self,
-        prompts: Sequence[Sequence[int]],
-        sampling: Sampling,
-        seeds: Sequence[int],
+        requests: Sequence[Mapping[str, Any]],
         adapter: Adapter | None,
         on_progress: Callable[[int, int], None] | None,
     ) -> list[Sampled]:
         found: dict[int, Sampled] = {}
-        model = self.model if adapter is None else adapter.name
 
         async def ask(index: int) -> None:
-            content = _request(model, prompts[index], sampling, seed=seeds[index])
-            found[index] = _sampled(await self._call(http, "/v1/completions", content), content)
+            found[index] = await self._ask(http, requests[index])
 
         async def ask_for_the_rest() -> None:
             if adapter is not None:
                 await self._load(http, adapter)
             errors = []
-            left = [index for index in range(len(prompts)) if index not in found]
+            left = [index for index in range(len(requests)) if index not in found]
             for call in asyncio.as_completed(map(ask, left)):
                 try:
                     await call
@@ -179,7 +158,7 @@ class VllmServer:
                     continue
                 self._note_answer()
                 if on_progress is not None:
-                    on_progress(len(found), len(prompts))
+                    on_progress(len(found), len(requests))
             if errors:
                 raise min(errors, key=lambda error: error.may_pass)
 
@@ -192,7 +171,7 @@ class VllmServer:
                 with contextlib.suppress(CallError):
                     name = {"lora_name": adapter.name}
                     await self._call(http, "/v1/unload_lora_adapter", name)
-        return [found[index] for index in range(len(prompts))]
+        return [found[index] for index in range(len(requests))]
 
     async def _patiently(
         self, action: Callable[[], Awaitable[T]], *, passing: Collection[int] = ()
@@ -211,7 +190,12 @@ class VllmServer:
                 if not error.may_pass and error.status not in passing:
                     raise self._failed(error) from error
                 if time.monotonic() - self._last_answer >= self._options.timeout_s:
-                    raise self._away(error) from error
+                    raise TrialPaused(
+                        f"the vLLM server at {self.url} gave no answer for "
+                        f"{self._options.timeout_s:g} s: {error}. Look at its log, then resume "
+                        "the sweep.",
+                        lacks="server",
+                    ) from error
                 logger.warning("vllm=%s failed and is asked again: %s", self.url, error)
                 pause_s = min(MAX_PAUSE_S, self._pause_s * 2**self._tries)
                 self._tries += 1
@@ -235,9 +219,8 @@ class VllmServer:
                     f"the vLLM server at {self.url} takes {limit} tokens, but a prompt and its "
                     f"completion may have {num_tokens}. Start it with --max-model-len {num_tokens}."
                 )
-            greedy = Sampling(temperature=0.0, top_p=1.0, max_tokens=1, stop_token_ids=())
-            content = _request(self.model, [0], greedy, seed=0)
-            _sampled(await self._call(http, "/v1/completions", content), content)
+            greedy = Decoding(temperature=0.0, top_p=1.0, max_new_tokens=1)
+            await self._ask(http, _request(self.model, [0], greedy, stop_ids=(), seed=0))
             version: Any = await self._call(http, "/version")
         return str(version["version"])
 
@@ -259,23 +242,21 @@ class VllmServer:
                 "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True in its environment, and to read that folder."
             ) from error
 
+    async def _ask(self, http: aiohttp.ClientSession, request: Mapping[str, Any]) -> Sampled:
+        return _sampled(await self._call(http, "/v1/completions", request), request)
+
     async def _call(
-        self,
-        http: aiohttp.ClientSession,
-        path: str,
-        content: Mapping[str, Any] | None = None,
+        self, http: aiohttp.ClientSession, path: str, content: Mapping[str, Any] | None = None
     ) -> object:
         body = None if content is None else json.dumps(content).encode()
         return await call_json(http, self.url + path, body, secret=self._key)
 
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        async with aiohttp.ClientSession(
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=self._options.timeout_s),
-        ) as http:
-            yield http
+        )
 
     def _failed(self, error: CallError) -> TrialError:
         cure = "Start it, or correct rollouts.vllm."
@@ -283,19 +264,27 @@ class VllmServer:
             cure = f"Put its key into the environment variable {self._options.api_key_env}."
         return TrialError(f"the vLLM server at {self.url} cannot be used: {error}. {cure}")
 
-    def _away(self, error: CallError) -> TrialPaused:
-        return TrialPaused(
-            f"the vLLM server at {self.url} gave no answer for {self._options.timeout_s:g} s: "
-            f"{error}. Look at its log, then resume the sweep.",
-            lacks="server",
-        )
+
+def _started_url(model: str) -> str | None:
+    """Return where the sweep serves a model on this machine, or None where it does not."""
+    path = os.environ.get(SERVERS_VARIABLE)
+    if path is None or not Path(path).is_file():
+        return None
+    urls: Mapping[str, str] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return urls.get(model)
 
 
-def _request(model: str, prompt: Sequence[int], sampling: Sampling, *, seed: int) -> dict[str, Any]:
+def _request(
+    model: str, prompt: Sequence[int], decoding: Decoding, *, stop_ids: Sequence[int], seed: int
+) -> dict[str, Any]:
     return {
         "model": model,
         "prompt": list(prompt),
-        **asdict(sampling),
+        "temperature": decoding.temperature,
+        "top_p": decoding.top_p,
+        "max_tokens": decoding.max_new_tokens,
+        "stop_token_ids": list(stop_ids),
+        "min_tokens": decoding.min_new_tokens,
         # Each in its own right: what the model's folder or the server would add is left out.
         "top_k": -1,
         "min_p": 0.0,

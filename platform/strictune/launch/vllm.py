@@ -93,8 +93,9 @@ def vllm_servers(
         processes = {}
         for members, model in zip(groups, exported, strict=True):
             say(f"starting vLLM for {model.name}")
-            started = _started(members, model, logs, environment, num_adapters=num_adapters)
-            processes[model.name] = stack.enter_context(started)
+            process = _start(members, model, logs, environment, num_adapters=num_adapters)
+            stack.callback(process.stop)
+            processes[model.name] = process
         for name, process in processes.items():
             seconds = process.wait_until_up()
             say(f"vLLM serves {name} at {process.url}; it was up after {seconds:.0f} s")
@@ -142,15 +143,14 @@ _ON_CPU = ("--enforce-eager", "--no-enable-chunked-prefill")
 parts, vLLM 0.32 dies on a CPU (``CPU Generator does not use offset``)."""
 
 
-@contextmanager
-def _started(
+def _start(
     members: Sequence[TrialSpec],
     model: ServedModel,
     folder: Path,
     environment: Mapping[str, str],
     *,
     num_adapters: int,
-) -> Iterator[ServerProcess]:
+) -> ServerProcess:
     options, port = members[0].rollouts.vllm_options, free_port()
     arguments = serve_arguments(
         members,
@@ -159,16 +159,12 @@ def _started(
         has_gpu="CUDA_VISIBLE_DEVICES" in environment,
         num_adapters=num_adapters,
     )
-    server = ServerProcess(
+    return ServerProcess(
         [*vllm_command(options.command), *arguments],
         environment={**environment, "VLLM_API_KEY": os.environ.get(options.api_key_env, "")},
         url=f"http://127.0.0.1:{port}",
         log=folder / f"{model.name}.log",
     )
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 @contextmanager

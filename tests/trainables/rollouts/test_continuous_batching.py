@@ -112,7 +112,7 @@ def test_completions_come_from_a_merged_copy_or_through_the_adapter(model: PreTr
         )
         written[weights] = [output.generated_tokens for output in outputs.values()]
         assert bool(used) is (weights == "adapter")
-        logps = torch.tensor(engine.sampled_logps())
+        logps = torch.tensor(engine.logps)
         assert logps.shape == (len(PROMPTS), 6)
         assert (logps < 0).all()
     assert written["merged"] == written["adapter"]

@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
@@ -15,7 +18,7 @@ from trainables.models import load_base_model, load_tokenizer, lora_config, reso
 from trainables.rollouts import decoding, merged
 from trainables.rollouts.decoding import NucleusFilter, RoomyLayer, TokenLogps, generate_batch
 from trainables.rollouts.merged import MergedCopy, merged_copy
-from trainables.rollouts.training_engine import TrainedGeneration
+from trainables.rollouts.training_engine import TrainingEngine
 
 PROMPTS = ("Describe a bridge.", "Describe a bridge.", "A ship, please, with its name.", "Go on")
 NUM_NEW = 40
@@ -227,8 +230,12 @@ def test_what_is_sampled_goes_through_no_dropout(
     (ids, mask), config = batch(tokenizer), greedy(tokenizer)
     expected = generate_batch(model.get_base_model(), ids, mask, config)
     model.train()
-    generation = TrainedGeneration(model, weights=weights)  # type: ignore[arg-type]
-    assert torch.equal(generation(ids, mask, config), expected)
+    spec: Any = SimpleNamespace(
+        rollouts=SimpleNamespace(weights=weights), max_completion_tokens=config.max_new_tokens
+    )
+    trainer: Any = SimpleNamespace(model=model)
+    TrainingEngine(spec, max_prompt_tokens=ids.shape[1]).settle(trainer)
+    assert torch.equal(model.generate(ids, mask, config), expected)
     assert model.training
     assert all(module.training for module in model.modules())
 

@@ -10,9 +10,10 @@ from fake_vllm import FakeVllm, Reply, error, serving
 
 from strictune.config import VllmSpec
 from strictune.errors import TrialError, TrialPaused
-from trainables.rollouts.vllm_server import Adapter, Sampled, Sampling, VllmServer
+from trainables.rollouts.transformers_engine import Decoding
+from trainables.rollouts.vllm_server import Adapter, Sampled, VllmServer
 
-SAMPLING = Sampling(temperature=0.9, top_p=1.0, max_tokens=8, stop_token_ids=(2,))
+DECODING = Decoding(temperature=0.9, top_p=1.0, max_new_tokens=8)
 PROMPTS = [[5, 6], [5, 6], [7, 8, 9]]
 SEEDS = [1, 2, 3]
 KEY = "STRICTUNE_VLLM_API_KEY"
@@ -41,7 +42,8 @@ def server_of(fake: FakeVllm, *, timeout_s: float = 30.0, model: str = "base") -
 
 
 def complete(fake: FakeVllm, adapter: Adapter | None = None, **options: Any) -> list[Sampled]:
-    return server_of(fake, **options).complete(PROMPTS, SAMPLING, seeds=SEEDS, adapter=adapter)
+    server = server_of(fake, **options)
+    return server.complete(PROMPTS, DECODING, stop_ids=(2,), seeds=SEEDS, adapter=adapter)
 
 
 def test_each_prompt_is_asked_with_its_seed_and_answered_in_order(fake: FakeVllm) -> None:
