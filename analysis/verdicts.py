@@ -152,8 +152,8 @@ def effect(difference: Difference, *, widest: float = 1.0) -> Effect:
 def effect_text(found: Effect) -> str:
     """Return e.g. ``+12.3 pp [8.1, 16.5]``."""
     if math.isnan(found.low_pp):
-        return f"{_signed(found.estimate_pp)} pp (no interval)"
-    return f"{_signed(found.estimate_pp)} pp [{_plain(found.low_pp)}, {_plain(found.high_pp)}]"
+        return f"{found.estimate_pp:+z.1f} pp (no interval)"
+    return f"{found.estimate_pp:+z.1f} pp [{found.low_pp:z.1f}, {found.high_pp:z.1f}]"
 
 
 def detectable_text(detectable_pp: float, *, few: str = "families") -> str:
@@ -227,15 +227,3 @@ def _sentence(
         unclear = f"{unclear}: the interval alone excludes 0, but {p}"
     few = "seeds or families" if over else "families"
     return f"{unclear}; {detectable_text(detectable_pp, few=few)}"
-
-
-def _signed(value: float) -> str:
-    return f"{_no_negative_zero(value):+.1f}"
-
-
-def _plain(value: float) -> str:
-    return f"{_no_negative_zero(value):.1f}"
-
-
-def _no_negative_zero(value: float) -> float:
-    return 0.0 if round(value, 1) == 0 else value

@@ -1,4 +1,4 @@
-"""Devices: their names in records, what they compute in hardware, and the shares of a GPU.
+"""Devices: their names in records, what they compute in hardware, shares and memory of a GPU.
 
 torch is imported inside functions: plans and costs need the names alone.
 """
@@ -10,6 +10,7 @@ import platform
 import re
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ __all__ = [
     "PEAK_MARGIN",
     "PRETENDED_GPUS",
     "GpuProblem",
+    "allocator_environment",
     "cpu_has_bfloat16",
     "cpu_name",
     "driver_gpus",
@@ -35,6 +37,9 @@ GIB = 2**30
 PRETENDED_GPUS = "STRICTUNE_PRETENDED_GPUS"
 """Environment variable that, if set, lets granted GPUs be missing: for tests of a cluster that
 claims to have some."""
+ALLOCATOR_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+"""The first that is set is what torch 2.13 reads."""
+GROWING_SEGMENTS = "expandable_segments:True"
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 """Linux' names of what torch multiplies bfloat16 with; without, it goes element by element."""
@@ -178,3 +183,20 @@ def _has_kernels(architectures: list[str], capability: tuple[int, int]) -> bool:
         if built_for <= gpu and (kind == "compute" or built_for // 10 == capability[0]):
             return True
     return not architectures  # A build that does not say.
+
+
+def allocator_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables to add to ``environment`` for expandable segments of GPU memory.
+
+    A cache of keys and values is a little longer at each token, and a block of fixed size never
+    fits the next one: without growing segments an evaluation with 5 GiB of tensors reserves most
+    of a large GPU.
+
+    The user's settings of the allocator are extended; their own choice about segments is kept.
+    """
+    first, second = ALLOCATOR_VARIABLES
+    name = second if second in environment and first not in environment else first
+    given = environment.get(name, "")
+    if "expandable_segments" in given:
+        return {}
+    return {name: f"{given},{GROWING_SEGMENTS}" if given else GROWING_SEGMENTS}

@@ -25,16 +25,15 @@ from trainables.completion_logps import completion_logps
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage, order_prompts
 from trainables.flat_groups import DroppingTrainer, ResamplingTrainer
-from trainables.grpo_arguments import grpo_arguments
 from trainables.models import load_base_model, lora_config
 from trainables.record_keeper import RecordKeeper
 from trainables.records import TrialRecords
 from trainables.rewards import BatchScorer
-from trainables.rollouts.completion import Completion
-from trainables.rollouts.completion_text import stop_token_ids
+from trainables.rollouts.completion import Completion, stop_token_ids
 from trainables.rollouts.engines import training_engine
 from trainables.rollouts.training_engine import TrainingEngine
 from trainables.tasks.task import Prompt, Score
+from trainables.trainer_arguments import grpo_arguments
 from trainables.training_prompts import training_prompts
 
 __all__ = ["build_grpo_trainer"]

@@ -5,13 +5,13 @@ import platform
 import socket
 import subprocess
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trainables.devices import cpu_name
+from trainables.memory.measured import package_version
 from trainables.models import training_device
 
 __all__ = ["device_name", "lock_document"]
@@ -35,7 +35,7 @@ def lock_document(**facts: Any) -> Mapping[str, Any]:
     return {
         "git_sha": _git_sha(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
         "device": device_name(),
         "torch_threads": torch.get_num_threads(),
         "host": socket.gethostname(),
@@ -63,13 +63,6 @@ def _git(root: Path, *arguments: str) -> str | None:
     except FileNotFoundError:
         return None
     return result.stdout.strip() if result.returncode == 0 else None
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def device_name() -> str:

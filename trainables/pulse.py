@@ -8,7 +8,6 @@ it can start it again from its last checkpoint.
 import faulthandler
 import logging
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from strictune.errors import TrialStopped
@@ -51,12 +50,7 @@ class Pulse:
         self._restart_timer()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._timeout_s is not None:
             faulthandler.cancel_dump_traceback_later()
         self._tracebacks.close()

@@ -22,11 +22,10 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from strictune.config import TrialSpec, load_trial
 from strictune.errors import TrialError, TrialPaused
 from strictune.records import Outcome, read_outcome
-from trainables.attempts import HUNG, begin_attempt
 from trainables.devices import require_gpu
 from trainables.memory.measured import Probe
 from trainables.pulse import HANG_FILE
-from trainables.records import record_failure
+from trainables.records import HUNG, begin_attempt, record_failure
 
 __all__ = [
     "Attempt",

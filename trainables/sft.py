@@ -27,7 +27,7 @@ from trainables.models import load_base_model, lora_config
 from trainables.prompting import end_of_turn_id
 from trainables.record_keeper import RecordKeeper
 from trainables.records import TrialRecords
-from trainables.rollouts.completion_text import stop_token_ids
+from trainables.rollouts.completion import stop_token_ids
 from trainables.tasks.task import Prompt, Task
 from trainables.trainer_arguments import on_one_gpu, trainer_arguments
 from trainables.training_prompts import training_prompts

@@ -31,9 +31,9 @@ from strictune.config import TrialSpec, expand, load_sweep  # noqa: E402
 from trainables.context import trial_context  # noqa: E402
 from trainables.curriculum import order_prompts, plan_stages  # noqa: E402
 from trainables.grpo import build_grpo_trainer  # noqa: E402
-from trainables.grpo_arguments import NOT_TRL_FIELDS  # noqa: E402
 from trainables.models import training_device  # noqa: E402
 from trainables.records import TrialRecords  # noqa: E402
+from trainables.trainer_arguments import NOT_TRL_FIELDS  # noqa: E402
 from trainables.training_prompts import training_prompts  # noqa: E402
 
 BARE = "bare TRL"

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from strictune.config import load_sweep
-from strictune.config.overrides import apply_overrides, parse_override
+from strictune.config.loading import apply_overrides, parse_override
 from strictune.errors import SpecError
 
 

@@ -19,9 +19,8 @@ from strictune.launch import search
 from strictune.launch import sweep as matrix
 from strictune.launch.trials import Runner
 from strictune.records import read_outcome
-from trainables.attempts import begin_attempt
 from trainables.ray_trainable import Attempt
-from trainables.records import TrialRecords
+from trainables.records import TrialRecords, begin_attempt
 
 STEP_S = 0.4
 

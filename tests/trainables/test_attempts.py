@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from strictune.records import read_attempts
-from trainables.attempts import DIED, begin_attempt
+from trainables.records import DIED, begin_attempt
 
 
 @pytest.mark.parametrize("cut_off", ['{"time": 17', ""], ids=["in-a-line", "between-lines"])

@@ -2,7 +2,7 @@
 
 from tiny_llama import character_tokenizer
 
-from trainables.rollouts.completion_text import decode_completion
+from trainables.rollouts.completion import decode_completion
 
 TOKENIZER = character_tokenizer()
 END = TOKENIZER.eos_token_id

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from trainables.group_spread import flat_groups, wrong_above_right
 from trainables.records import TrialRecords
+from trainables.rewards import flat_groups, wrong_above_right
 from trainables.rollouts.completion import Completion
 from trainables.tasks.task import Prompt, Score
 

@@ -10,8 +10,7 @@ from trl import SFTConfig
 
 from strictune.config import TrialSpec
 from trainables.curriculum import plan_stages
-from trainables.grpo_arguments import grpo_arguments
-from trainables.trainer_arguments import on_one_gpu
+from trainables.trainer_arguments import grpo_arguments, on_one_gpu
 
 
 @pytest.fixture

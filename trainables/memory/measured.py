@@ -20,6 +20,7 @@ __all__ = [
     "SHAPING_FIELDS",
     "Probe",
     "TrialCost",
+    "package_version",
     "shape_digest",
     "shape_of",
     "trained_difficulties",
@@ -115,7 +116,7 @@ def shape_of(spec: TrialSpec) -> Mapping[str, Any]:
         "max_completion_tokens": spec.max_completion_tokens,
         "evaluation_batch": spec.evaluation.batch_size,
         "max_evaluation_tokens": spec.max_evaluation_tokens,
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
         **(_sft_shape(spec) if "sft" in spec.methods else {}),
         **(_grpo_shape(spec) if "grpo" in spec.methods else {}),
         **spec.distributed.identity,
@@ -180,7 +181,8 @@ def _config_hash(model: str) -> str | None:
     return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-def _version(name: str) -> str | None:
+def package_version(name: str) -> str | None:
+    """Return the version of an installed package."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -32,9 +32,9 @@ from strictune.errors import BudgetError, TrialError
 from strictune.records import write_json
 from trainables.context import TrialContext
 from trainables.curriculum import PlannedStage
+from trainables.devices import allocator_environment
 from trainables.failures import is_out_of_memory
 from trainables.grpo import build_grpo_trainer
-from trainables.memory.allocator import allocator_environment
 from trainables.memory.measured import Probe, trained_difficulties
 from trainables.memory.process import PeakMeter, free_gpu, gpu_size_gib, repeat_in_shares
 from trainables.models import load_tokenizer, resolve_adapter, resolve_model

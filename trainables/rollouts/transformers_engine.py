@@ -1,7 +1,7 @@
 """Generation with ``transformers``' own ``generate``: the engine that runs everywhere.
 
 It serves evaluation. Training rollouts come from TRL's trainer, which calls the same
-``generate``; both decode through ``completion_text``.
+``generate``; both decode through ``completion``.
 """
 
 import logging
@@ -18,8 +18,7 @@ from transformers import (
     set_seed,
 )
 
-from trainables.rollouts.completion import Completion
-from trainables.rollouts.completion_text import decode_completion, stop_token_ids
+from trainables.rollouts.completion import Completion, decode_completion, stop_token_ids
 from trainables.rollouts.decoding import generate_batch
 
 if TYPE_CHECKING:

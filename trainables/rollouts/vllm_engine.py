@@ -17,8 +17,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from trl import GRPOTrainer
 
 from strictune.config import TrialSpec, VllmSpec
-from trainables.rollouts.completion import Completion
-from trainables.rollouts.completion_text import decode_completion, stop_token_ids
+from trainables.rollouts.completion import Completion, decode_completion, stop_token_ids
 from trainables.rollouts.served_base import ServedBase
 from trainables.rollouts.training_engine import TrainingEngine
 from trainables.rollouts.transformers_engine import Decoding

@@ -35,7 +35,7 @@ def evaluate_sweep(args: argparse.Namespace, given: Sequence[str]) -> int:
     folder = sweep_folder(args)
 
     # torch and transformers.
-    from trainables.evaluation.control import measure_control
+    from trainables.evaluation.recording import measure_control
     from trainables.precision import trial_dtype
 
     found = []

@@ -22,8 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from strictune.errors import SpecError, StorageError
 from strictune.hardware import this_machine
 from strictune.packing import Gpu, Machine
-from trainables.devices import GIB
-from trainables.memory.allocator import allocator_environment
+from trainables.devices import GIB, allocator_environment
 from trainables.ray_trainable import describe_gpu
 from trainables.rollouts.vllm_server import SERVERS_VARIABLE
 

@@ -5,20 +5,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
+from typing import NamedTuple
 
 from optuna.trial import TrialState
 
-from strictune.config import SweepSpec, TrialSpec
+from strictune.config import Settings, SweepSpec, TrialSpec, resolve_point
 from strictune.errors import SpecError
 from strictune.launch.baselines import measure_baselines
 from strictune.launch.cluster import ray_cluster
-from strictune.launch.driver import driving
+from strictune.launch.driver import driving, reporting
 from strictune.launch.folder import SweepFolder, write_plan, write_trial
 from strictune.launch.grants import num_at_once, with_share
-from strictune.launch.progress import reporting
 from strictune.launch.study.cell_study import CellStudy, open_storage
-from strictune.launch.study.confirmation import confirmation_of
-from strictune.launch.study.document import write_studies
+from strictune.launch.study.document import best_point, settings_of, write_studies
 from strictune.launch.study.searcher import StudySearcher
 from strictune.launch.study.warm_start import add_earlier_points
 from strictune.launch.sweep import SweepEnd, grant_and_cost, runner_for, train_on
@@ -27,7 +26,7 @@ from strictune.launch.vllm import prepare_servers, vllm_servers
 from strictune.launch.waiting import wait_for_room
 from strictune.served import beside_servers
 
-__all__ = ["run_search"]
+__all__ = ["confirmation_of", "run_search"]
 
 SERVED_SIZES = ("lora.r", "grpo.max_completion_length", "grpo.max_think_length")
 """Settings that a vLLM server must be started for."""
@@ -96,6 +95,48 @@ def open_studies(
         except SpecError as error:
             raise SpecError(f"{sweep.name}: search: {error}") from error
     return studies
+
+
+class Confirmation(NamedTuple):
+    """What a study's winner is trained as, or why it is not."""
+
+    trials: tuple[TrialSpec, ...]
+    note: str | None = None
+
+
+def confirmation_of(sweep: SweepSpec, study: CellStudy) -> Confirmation:
+    """Return the trials that confirm the winner of a study whose points have all ended.
+
+    The best of many measurements is biased upward, so nothing is said of a winner before it is
+    trained again with fresh seeds, beside what it is held against. These trials are an ordinary
+    matrix with the axis ``variant``, and the only ones of a search that open the final split.
+    """
+    assert sweep.search is not None
+    confirm = sweep.search.confirm
+    if confirm is None:
+        return Confirmation((), f"{study.name}: search.confirm is null, nothing is confirmed")
+    best = best_point(study)
+    if best is None:
+        return Confirmation(
+            (), f"{study.name}: no point of the study finished, or none is feasible"
+        )
+    variants: dict[str, Settings] = {}
+    if "default" in confirm.against:
+        variants["default"] = {}
+    first = study.own_points[0]
+    if "first" in confirm.against and first.number != best.number and settings_of(first):
+        variants["first"] = settings_of(first)
+    if not settings_of(best):
+        note = f"{study.name}: the best point has the cell's own settings, nothing is to confirm"
+        return Confirmation((), note)
+    variants[f"p{best.number:03d}"] = settings_of(best)
+    return Confirmation(
+        tuple(
+            resolve_point(sweep, study.cell, settings, variant=variant, seed=seed)
+            for variant, settings in variants.items()
+            for seed in confirm.seeds
+        )
+    )
 
 
 def _confirming(

@@ -8,8 +8,8 @@ from study_fakes import RATE, end_trial, open_study, search_sweep, write_interim
 
 from strictune.errors import SpecError
 from strictune.launch.folder import SweepFolder
+from strictune.launch.search import confirmation_of
 from strictune.launch.study.cell_study import CellStudy
-from strictune.launch.study.confirmation import confirmation_of
 from strictune.launch.study.document import best_point, study_document
 
 BAD = {"format": 0.2, "validity": 0.2, "schema": 0.02, "truncation": 0.2, "repetition": 0.28}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from strictune.launch.study.simplex import sticks_of, weights_of
+from strictune.launch.study.space import sticks_of, weights_of
 
 NAMES = ("a", "b", "c", "d")
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from trainables.memory.allocator import allocator_environment
+from trainables.devices import allocator_environment
 
 LEGACY, CURRENT = "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"
 GROWING = "expandable_segments:True"

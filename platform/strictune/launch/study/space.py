@@ -18,19 +18,20 @@ from strictune.config import DimensionSpec, Settings, SimplexSpec, SpaceSpec, Sw
 from strictune.config.expansion import start_of
 from strictune.config.settings import setting_at
 from strictune.errors import SpecError
-from strictune.launch.study.simplex import sticks_of, weights_of
 
-__all__ = ["CellSpace", "cell_space"]
+__all__ = ["CellSpace", "cell_space", "sticks_of", "weights_of"]
 
 STICK = "stick/"
 USED = "used/"
+DECIMALS = 4
+"""Of the weights that a sweep file or a table shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellSpace:
     """What the study of one cell chooses.
 
-    Parameters are ``stick/<component>`` (see ``simplex``), ``used/<component>`` for one that may
+    Parameters are ``stick/<component>`` (see ``weights_of``), ``used/<component>`` for one that may
     be left out, both with ``<stage>/`` before the component where a stage's weights are meant, and
     the dotted keys of other settings.
     """
@@ -221,3 +222,52 @@ def _is_simple(dimension: DimensionSpec) -> bool:
         choice is None or isinstance(choice, bool | int | float | str)
         for choice in dimension.choices or ()
     )
+
+
+def weights_of(
+    names: Sequence[str], sticks: Sequence[float], *, min_weight: float
+) -> dict[str, float]:
+    """Return weights that add up to 1, rounded to four decimals.
+
+    Stick breaking (Devroye 1986, ch. XI.4): with k weights, the i-th breaks off a share
+    ``1 - (1 - u_i)^(1 / (k - 1 - i))`` of what is left, so that even draws of u give even draws
+    from the simplex. A floor keeps every weight above ``min_weight``.
+
+    Args:
+        names: k names.
+        sticks: k - 1 numbers u in [0, 1].
+        min_weight: Least weight; k of them are at most 1.
+    """
+    free = 1.0 - len(names) * min_weight
+    left, rest = 1.0, 1.0
+    weights = {}
+    for index, (name, stick) in enumerate(zip(names[:-1], sticks, strict=True)):
+        share = left * (1.0 - (1.0 - stick) ** (1.0 / (len(names) - 1 - index)))
+        # Rounding up must not take what the last weights do not have.
+        weights[name] = min(round(min_weight + free * share, DECIMALS), rest)
+        left, rest = left - share, round(rest - weights[name], DECIMALS)
+    weights[names[-1]] = rest
+    return weights
+
+
+def sticks_of(weights: Mapping[str, float], *, min_weight: float) -> list[float]:
+    """Return the numbers from which ``weights_of`` makes these weights, whatever their sum.
+
+    Raises:
+        ValueError: A weight is below the floor.
+    """
+    total = sum(weights.values())
+    free = 1.0 - len(weights) * min_weight
+    shares = []
+    for name, weight in weights.items():
+        share = (weight / total - min_weight) / free if free else 0.0
+        if share < -1e-6:
+            raise ValueError(f"{name} = {weight / total:.4g} is below {min_weight:g}")
+        shares.append(max(share, 0.0))
+    sticks = []
+    left = 1.0
+    for index, share in enumerate(shares[:-1]):
+        broken = min(share / left, 1.0) if left > 0 else 0.0
+        sticks.append(1.0 - (1.0 - broken) ** (len(shares) - 1 - index))
+        left -= share
+    return sticks
