@@ -24,12 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.differences import (
-    MIN_SEEDS,
-    paired_difference,
-    recipe_difference,
-    seed_variance,
-)
+from analysis.differences import MIN_SEEDS, paired_difference, recipe_difference, seed_variance
 from analysis.families import Floats
 
 __all__ = ["FalseCalls", "false_calls"]

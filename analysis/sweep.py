@@ -34,14 +34,7 @@ from analysis.measured import (
 )
 from analysis.records import RunState, SweepRecords
 from analysis.trials import Comparison, Gain, TrialVerdict, compare_trial, trial_verdict
-from analysis.verdicts import (
-    Effect,
-    Verdict,
-    effect,
-    no_verdict,
-    recipe_verdict,
-    undecided_verdict,
-)
+from analysis.verdicts import Effect, Verdict, effect, no_verdict, recipe_verdict, undecided_verdict
 from strictune.records import Plan, PlannedTrial
 
 __all__ = [

@@ -12,14 +12,7 @@ import numpy as np
 
 from analysis.decomposition import decompose_gain, gain_chain
 from analysis.differences import Difference, Discordance, discordance
-from analysis.measured import (
-    Interval,
-    Measured,
-    SampledRate,
-    check_comparable,
-    difference,
-    measure,
-)
+from analysis.measured import Interval, Measured, SampledRate, check_comparable, difference, measure
 from analysis.records import RunRecord, RunState, SweepRecords
 from analysis.verdicts import Effect, Verdict, adapter_verdict, effect, no_verdict
 from strictune.errors import StorageError, StrictuneError

@@ -209,13 +209,7 @@ def _decide(
 
 
 def _sentence(
-    word: Word,
-    found: Effect,
-    *,
-    sides: tuple[str, str],
-    over: str,
-    p: str,
-    detectable_pp: float,
+    word: Word, found: Effect, *, sides: tuple[str, str], over: str, p: str, detectable_pp: float
 ) -> str:
     ours, theirs = sides
     if word in (Word.BETTER, Word.WORSE):

@@ -272,11 +272,7 @@ class _KeepGenerationSteps(TrainerCallback):  # type: ignore[misc]
         self._trainer = trainer
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Continue the counts from the checkpoint."""
         self._trainer._step = state.global_step * args.gradient_accumulation_steps

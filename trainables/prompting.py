@@ -127,8 +127,7 @@ def end_of_turn_id(tokenizer: PreTrainedTokenizerBase, stop_ids: Collection[int]
     """
     answer = "ANSWER"
     text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}],
-        tokenize=False,
+        [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}], tokenize=False
     )
     behind = tokenizer(str(text).rpartition(answer)[2], add_special_tokens=False)["input_ids"]
     return int(next((token for token in behind if token in stop_ids), tokenizer.eos_token_id))

@@ -25,21 +25,13 @@ class RecordKeeper(TrainerCallback):  # type: ignore[misc]
         self._peak = PeakMeter()
 
     def on_substep_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Record a sign of life."""
         self._context.beat()
 
     def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Record a sign of life, and pause after a step that is evaluated."""
         self._context.beat()
@@ -68,11 +60,7 @@ class RecordKeeper(TrainerCallback):  # type: ignore[misc]
         self._context.report(step, measured)
 
     def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Make what led to this checkpoint durable, once every rank has written its part of it."""
         self._context.ranks.wait()

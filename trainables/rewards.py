@@ -217,11 +217,7 @@ def _prompts_of(batch: Mapping[str, Any]) -> list[Prompt]:
     return [
         Prompt(id=id_, text="", family=family, difficulty=difficulty, columns=columns)
         for id_, family, difficulty, columns in zip(
-            batch["prompt_id"],
-            batch["family"],
-            batch["difficulty"],
-            batch["columns"],
-            strict=True,
+            batch["prompt_id"], batch["family"], batch["difficulty"], batch["columns"], strict=True
         )
     ]
 

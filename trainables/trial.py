@@ -155,10 +155,7 @@ def _describe(spec: TrialSpec, folder: Path, dtype: ComputeDtype) -> None:
     write_json(
         folder / "lock.json",
         lock_document(
-            **keys.document(),
-            seed=spec.seed,
-            ties=list(spec.ties),
-            trial_id=spec.trial_id,
+            **keys.document(), seed=spec.seed, ties=list(spec.ties), trial_id=spec.trial_id
         ),
     )
 

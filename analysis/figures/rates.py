@@ -199,8 +199,7 @@ def rescued_and_regressed(rows: Rows) -> Any:
     ]
     scale = alt.Scale(domain=list(signs), range=["#e3b48f", "#5b93c7"])
     base = alt.Chart(data(signed)).encode(
-        y=_listed(rows, "trial"),
-        tooltip=["trial:N", "change:N", "num_prompts:Q", *_RATES],
+        y=_listed(rows, "trial"), tooltip=["trial:N", "change:N", "num_prompts:Q", *_RATES]
     )
     axis = alt.Axis(labelExpr="format(abs(datum.value), '.0%')")
     x = alt.X("rate:Q", title="share of prompts: regressed | rescued", axis=axis)

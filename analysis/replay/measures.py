@@ -282,10 +282,7 @@ def _vector_rows(
 
 
 def _measured(
-    matrix: RewardMatrix,
-    cell: Cell,
-    weights: Mapping[str, float] | None,
-    aggregation: Aggregation,
+    matrix: RewardMatrix, cell: Cell, weights: Mapping[str, float] | None, aggregation: Aggregation
 ) -> tuple[Floats, Floats]:
     """Measure a trial's groups and sum over each step: (3, B), (3, B)."""
     vector = (

@@ -74,11 +74,7 @@ def read_answers(record: RunRecord) -> Answers:
 
 
 def run_block(
-    answers: Answers,
-    changes: Sequence[Change] | None,
-    *,
-    max_chars: int,
-    extra: Mapping[str, Any],
+    answers: Answers, changes: Sequence[Change] | None, *, max_chars: int, extra: Mapping[str, Any]
 ) -> Block:
     """Pack as much of a run as fits.
 

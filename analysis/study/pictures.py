@@ -16,13 +16,7 @@ from analysis.study.points import Dimension
 from analysis.study.wording import value_text
 from strictune.records import Point
 
-__all__ = [
-    "draw_study",
-    "parallel_points",
-    "pareto_front",
-    "weight_importance",
-    "weight_slices",
-]
+__all__ = ["draw_study", "parallel_points", "pareto_front", "weight_importance", "weight_slices"]
 
 Row = dict[str, Any]
 

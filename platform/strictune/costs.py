@@ -172,11 +172,7 @@ def expected_costs(
         members.setdefault(trial.cell, []).append(trial)
     cells = {
         name: _plan_cell(
-            spec,
-            cell,
-            machines,
-            cache.read(cell[0], device=device),
-            num_wanted=len(trials),
+            spec, cell, machines, cache.read(cell[0], device=device), num_wanted=len(trials)
         )
         for name, cell in members.items()
     }
@@ -206,13 +202,7 @@ def _plan_cell(
     device: _Device = "cuda" if any(machine.gpus for machine in machines) else "cpu"
     dtype = expected_dtype(trial, machines)
     architecture = find_architecture(trial.model)
-    memory, peak = _memory(
-        trial,
-        known,
-        architecture,
-        device=device,
-        dtype=dtype,
-    )
+    memory, peak = _memory(trial, known, architecture, device=device, dtype=dtype)
     granted = _grant(spec, trial, machines, peak, num_wanted=num_wanted)
     step = _timed_step(trial, known, granted.grant)
     if step is None:

@@ -48,11 +48,7 @@ def record_measurement(
     """
     records = TrialRecords(folder)
     try:
-        facts = {
-            **keys.document(),
-            "seed": measurement.sampling.seed,
-            **facts,
-        }
+        facts = {**keys.document(), "seed": measurement.sampling.seed, **facts}
         write_json(folder / "lock.json", lock_document(**facts))
         tokenizer = load_tokenizer(measurement.model)
         result = evaluate_suite(

@@ -89,11 +89,7 @@ def _wait(command: Sequence[str], folder: Path, environment: Mapping[str, str]) 
     """
     with (folder / OUTPUT).open("w") as said:
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            env=environment,
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, env=environment
         )
         try:
             return process.wait(timeout=TIMEOUT_S)

@@ -70,11 +70,7 @@ class Grammars:
     """Compiles grammars for one tokenizer, and remembers which of them could not be kept to."""
 
     def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        vocabulary_size: int,
-        stop_ids: Sequence[int],
+        self, tokenizer: PreTrainedTokenizerBase, *, vocabulary_size: int, stop_ids: Sequence[int]
     ) -> None:
         """Prepare the engine for a model.
 

@@ -143,10 +143,7 @@ def _wait_for(manager: ContinuousBatchingManager, count: int) -> dict[str, Gener
 
 
 def _refuse_failures(
-    manager: ContinuousBatchingManager,
-    outputs: dict[str, GenerationOutput],
-    *,
-    num_requests: int,
+    manager: ContinuousBatchingManager, outputs: dict[str, GenerationOutput], *, num_requests: int
 ) -> None:
     fatal = manager.background_thread_status.fatal_error
     if fatal is not None:

@@ -4,14 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import (
-    SweepVerdicts,
-    best_adapters,
-    challenge,
-    plain,
-    summary_lines,
-    verdict_rows,
-)
+from analysis import SweepVerdicts, best_adapters, challenge, plain, summary_lines, verdict_rows
 from analysis.costs import CellCosts
 from strictune.cli.cost_tables import actual_cost_notes, planned_and_actual_table
 from strictune.cli.terminal import table_console, text_table

@@ -123,9 +123,7 @@ def _inspect(args: argparse.Namespace) -> int:
     return 0
 
 
-def _task_and_splits(
-    args: argparse.Namespace,
-) -> "tuple[Task, Mapping[Split, Sequence[Prompt]]]":
+def _task_and_splits(args: argparse.Namespace) -> "tuple[Task, Mapping[Split, Sequence[Prompt]]]":
     from strictune.config import load_sweep
     from trainables.tasks import TASKS, load_task
     from trainables.tasks.task import SPLITS

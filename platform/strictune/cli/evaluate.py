@@ -41,9 +41,7 @@ _SINGLE_OPTIONS = (*_REQUEST_OPTIONS, "task", "thinking", "quantization", "dtype
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument(
-        "--model",
-        metavar="M",
-        help="hub id, folder, package:smollm2-135m or builtin:tiny",
+        "--model", metavar="M", help="hub id, folder, package:smollm2-135m or builtin:tiny"
     )
     parser.add_argument("--adapter", metavar="DIR", help="adapter in PEFT's format, in safetensors")
     parser.add_argument(

@@ -25,10 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     judged_by = parser.add_mutually_exclusive_group(required=True)
     judged_by.add_argument(
-        "--schemas",
-        metavar="FILE",
-        type=Path,
-        help="JSONL: schema, and the same prompt or id",
+        "--schemas", metavar="FILE", type=Path, help="JSONL: schema, and the same prompt or id"
     )
     judged_by.add_argument(
         "--task",

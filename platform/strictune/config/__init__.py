@@ -24,12 +24,7 @@ from strictune.config.training import (
     SftSpec,
     auto_dtype,
 )
-from strictune.config.trial import (
-    Attention,
-    CheckpointSpec,
-    TrialSpec,
-    TrialTemplate,
-)
+from strictune.config.trial import Attention, CheckpointSpec, TrialSpec, TrialTemplate
 from strictune.config.yaml_text import dump_yaml
 
 __all__ = [

@@ -24,12 +24,7 @@ def short_model_name(model: str) -> str:
 
 
 def cell_name(
-    *,
-    model: str,
-    thinking: bool,
-    curriculum: str,
-    method: str = GRPO,
-    variant: str | None = None,
+    *, model: str, thinking: bool, curriculum: str, method: str = GRPO, variant: str | None = None
 ) -> str:
     """Return e.g. ``smollm2-135m . think . three-stage``, with middle dots and the variant last.
 

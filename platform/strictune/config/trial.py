@@ -31,14 +31,7 @@ from strictune.config.training import (
 from strictune.config.weights import active_weights, tied_components, weight_problems
 from trainables.tasks import TaskSettings, load_task
 
-__all__ = [
-    "Attention",
-    "CheckpointSpec",
-    "TrialSpec",
-    "TrialTemplate",
-    "VariantName",
-    "Weights",
-]
+__all__ = ["Attention", "CheckpointSpec", "TrialSpec", "TrialTemplate", "VariantName", "Weights"]
 
 Weights = dict[str, Annotated[float, Field(ge=0)]]
 CurriculumName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,49}$")]

@@ -13,15 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from strictune.cache import cache_folder
-from strictune.doctor.examination import (
-    Check,
-    Finding,
-    Place,
-    broken,
-    ok,
-    try_in_process,
-    warning,
-)
+from strictune.doctor.examination import Check, Finding, Place, broken, ok, try_in_process, warning
 from strictune.doctor.software import check_packages, check_python
 from strictune.errors import SpecError
 from strictune.hardware import this_machine

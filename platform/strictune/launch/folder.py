@@ -14,12 +14,7 @@ from urllib.parse import urlsplit
 
 from strictune.config import SweepSpec, TrialSpec, dump_yaml, expand, load_sweep
 from strictune.errors import StorageError
-from strictune.launch.changes import (
-    Change,
-    refuse_mixing,
-    refuse_search_changes,
-    sweep_changes,
-)
+from strictune.launch.changes import Change, refuse_mixing, refuse_search_changes, sweep_changes
 from strictune.planning import plan_document
 from strictune.records import Outcome, read_outcome, read_plan, write_json, write_text
 from strictune.watch import read_driver

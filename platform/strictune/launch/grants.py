@@ -16,13 +16,7 @@ from strictune.costs import device_of, measured_peak, trials_to_probe
 from strictune.errors import BudgetError, StrictuneError
 from strictune.launch.folder import SweepFolder
 from strictune.launch.trials import last_line
-from strictune.packing import (
-    HOW_TO_TAKE_LESS,
-    Machine,
-    grant_trial,
-    needs_peak,
-    without_measuring,
-)
+from strictune.packing import HOW_TO_TAKE_LESS, Machine, grant_trial, needs_peak, without_measuring
 from strictune.records import Grant
 from strictune.served import beside_servers
 from trainables.memory.measured import Probe

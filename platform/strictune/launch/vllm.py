@@ -106,12 +106,7 @@ def vllm_servers(
 
 
 def serve_arguments(
-    members: Sequence[TrialSpec],
-    model: ServedModel,
-    *,
-    port: int,
-    has_gpu: bool,
-    num_adapters: int,
+    members: Sequence[TrialSpec], model: ServedModel, *, port: int, has_gpu: bool, num_adapters: int
 ) -> list[str]:
     """Return what follows the command, for the trials of a base.
 

@@ -27,13 +27,7 @@ from strictune.config import ObjectiveSpec
 from strictune.config.search import PROMPT_MEANS
 from strictune.records import read_samples
 
-__all__ = [
-    "dominating_point",
-    "interim_folder",
-    "interim_table",
-    "median_point",
-    "p_beaten",
-]
+__all__ = ["dominating_point", "interim_folder", "interim_table", "median_point", "p_beaten"]
 
 MIN_OPPONENTS = 3
 """Points that a median is taken of."""
