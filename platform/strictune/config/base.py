@@ -7,7 +7,7 @@ raise a list of them through ``refuse``.
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -36,7 +36,7 @@ class Problem(NamedTuple):
     """What was found, what is allowed and what to do; a sentence without the key."""
 
 
-def refuse(problems: Sequence[Problem]) -> None:
+def refuse(*problems: Problem) -> None:
     """Raise all ``problems`` as one pydantic error; do nothing when there are none."""
     if problems:
         summary = " ".join(f"{problem.key} {problem.text}".strip() for problem in problems)

@@ -4,7 +4,7 @@ The names of the strategies are those of PyTorch and DeepSpeed. The engines and 
 strategy here was built for are refused, with what to do instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -45,63 +45,56 @@ def distributed_problems(
     quantization: str,
     engine: str,
     interim_steps: Sequence[int],
-) -> list[Problem]:
+) -> Iterator[Problem]:
     """Say why a trial cannot be trained by its workers, in keys of the trial."""
-    problems = _group_problems(grpo, distributed.num_workers)
+    yield from _group_problems(grpo, distributed.num_workers)
     if distributed.num_workers == 1:
-        return problems + _alone_problems(distributed)
+        if distributed.strategy != "ddp":
+            text = (
+                f"= {distributed.strategy} shares a model out among workers, but num_workers = 1. "
+                "Raise num_workers, or leave strategy out."
+            )
+            yield Problem("distributed.strategy", text)
+        return
     if distributed.strategy != "ddp" and quantization != "none":
         text = (
             f"= {distributed.strategy}, but quantization = {quantization}: packed 4-bit weights "
             "cannot be cut into the shares of several workers. Set quantization to none, or "
             "strategy to ddp."
         )
-        problems.append(Problem("distributed.strategy", text))
+        yield Problem("distributed.strategy", text)
     if method == "grpo" and grpo.flat_groups == "resample":
         text = (
             f"= resample, but distributed.num_workers = {distributed.num_workers}: workers would "
             "generate for different numbers of prompts. Use drop, or one worker."
         )
-        problems.append(Problem("grpo.flat_groups", text))
+        yield Problem("grpo.flat_groups", text)
     if method == "grpo" and not _generates(engine, distributed.strategy):
         text = (
             f"= {engine}, which generates in no trial of several workers"
             f"{'' if engine == 'vllm' else f' with strategy = {distributed.strategy}'}. Set engine "
             "to transformers, or distributed.num_workers to 1."
         )
-        problems.append(Problem("rollouts.engine", text))
+        yield Problem("rollouts.engine", text)
     if interim_steps:
         text = "pause a trial, which one of several workers cannot do. Set num_workers to 1."
-        problems.append(Problem("interim_steps", text))
-    return problems
+        yield Problem("interim_steps", text)
 
 
-def _group_problems(grpo: GrpoSpec, num_workers: int) -> list[Problem]:
+def _group_problems(grpo: GrpoSpec, num_workers: int) -> Iterator[Problem]:
     completions = grpo.completions_per_step * num_workers
     if completions % grpo.num_generations == 0:
-        return []
+        return
     factors = ["per_device_train_batch_size", "gradient_accumulation_steps"]
     numbers = [grpo.per_device_train_batch_size, grpo.gradient_accumulation_steps]
     if num_workers > 1:
         factors, numbers = ["num_workers", *factors], [num_workers, *numbers]
-    return [
-        Problem(
-            "grpo.num_generations",
-            f"= {grpo.num_generations} does not divide the completions of one optimizer step, "
-            f"{' x '.join(factors)} = {' x '.join(map(str, numbers))} = {completions}. Groups must "
-            "fill the step: change one of them.",
-        )
-    ]
-
-
-def _alone_problems(distributed: DistributedSpec) -> list[Problem]:
-    if distributed.strategy == "ddp":
-        return []
-    text = (
-        f"= {distributed.strategy} shares a model out among workers, but num_workers = 1. Raise "
-        "num_workers, or leave strategy out."
+    yield Problem(
+        "grpo.num_generations",
+        f"= {grpo.num_generations} does not divide the completions of one optimizer step, "
+        f"{' x '.join(factors)} = {' x '.join(map(str, numbers))} = {completions}. Groups must "
+        "fill the step: change one of them.",
     )
-    return [Problem("distributed.strategy", text)]
 
 
 def _generates(engine: str, strategy: Strategy) -> bool:

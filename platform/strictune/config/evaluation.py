@@ -36,15 +36,11 @@ class SamplingSpec(Spec):
     @model_validator(mode="after")
     def _samples_differ(self) -> Self:
         if self.temperature == 0 and self.samples_per_prompt > 1:
-            refuse(
-                [
-                    Problem(
-                        "samples_per_prompt",
-                        f"= {self.samples_per_prompt} at temperature 0 repeats one completion. "
-                        "Set samples_per_prompt to 1, or temperature above 0.",
-                    )
-                ]
+            text = (
+                f"= {self.samples_per_prompt} at temperature 0 repeats one completion. Set "
+                "samples_per_prompt to 1, or temperature above 0."
             )
+            refuse(Problem("samples_per_prompt", text))
         return self
 
     def max_tokens(self, *, thinking: bool) -> int:

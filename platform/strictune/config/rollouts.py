@@ -62,7 +62,7 @@ class VllmSpec(Spec):
                 f"Put the key into the environment variable {self.api_key_env} instead."
             )
             problems.append(Problem("base_url", text))
-        refuse(problems)
+        refuse(*problems)
         return self
 
     @property
@@ -103,7 +103,7 @@ class RolloutsSpec(Spec):
     @model_validator(mode="after")
     def _options_fit_the_engine(self) -> Self:
         refuse(
-            [
+            *[
                 Problem(
                     name,
                     f"is set, but engine = {self.engine} does not read it. Set engine to {name}, "

@@ -5,6 +5,7 @@ measured on the validation split only; the winner of a study is trained again wi
 beside the settings of its cell, and only these trials open the final split.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
@@ -72,19 +73,18 @@ class DimensionSpec(Spec):
     def _is_range_or_list(self) -> Self:
         has_range = self.low is not None or self.high is not None
         if has_range == (self.choices is not None):
-            refuse([Problem("", "needs either choices, or low and high.")])
+            refuse(Problem("", "needs either choices, or low and high."))
         if has_range:
-            refuse(self._range_problems())
+            refuse(*self._range_problems())
         return self
 
-    def _range_problems(self) -> list[Problem]:
+    def _range_problems(self) -> Iterator[Problem]:
         if self.low is None or self.high is None:
-            return [Problem("", "has one end of a range; give low and high.")]
-        if self.low >= self.high:
-            return [Problem("low", f"= {self.low:g} is not below high = {self.high:g}.")]
-        if self.log and self.low <= 0:
-            return [Problem("low", f"= {self.low:g} has no logarithm; raise it above 0.")]
-        return []
+            yield Problem("", "has one end of a range; give low and high.")
+        elif self.low >= self.high:
+            yield Problem("low", f"= {self.low:g} is not below high = {self.high:g}.")
+        elif self.log and self.low <= 0:
+            yield Problem("low", f"= {self.low:g} has no logarithm; raise it above 0.")
 
 
 class SpaceSpec(Spec):
@@ -101,15 +101,17 @@ class SpaceSpec(Spec):
     @model_validator(mode="after")
     def _has_dimensions(self) -> Self:
         if not (self.rewards or self.stage_rewards or self.settings):
-            refuse([Problem("", "is empty. Give rewards, stage_rewards or settings.")])
-        problems = []
+            refuse(Problem("", "is empty. Give rewards, stage_rewards or settings."))
         names = list(self.settings)
-        for index, (key, dimension) in enumerate(self.settings.items()):
-            for other in dimension.when or ():
-                if other not in names[:index]:
-                    text = "names no setting that stands above it. Move that one up, or add it."
-                    problems.append(Problem(f"settings.{key}.when.{other}", text))
-        refuse(problems)
+        text = "names no setting that stands above it. Move that one up, or add it."
+        refuse(
+            *(
+                Problem(f"settings.{key}.when.{other}", text)
+                for index, (key, dimension) in enumerate(self.settings.items())
+                for other in dimension.when or ()
+                if other not in names[:index]
+            )
+        )
         return self
 
 
@@ -199,14 +201,14 @@ class SearchSpec(Spec):
             text = (
                 "holds a password, and sweep files are copied. Give it as PGPASSWORD or the like."
             )
-            refuse([Problem("storage", text)])
+            refuse(Problem("storage", text))
         num_objectives = len(self.objectives or (None,))
         kind = self.scheduler.kind
         if kind in ("asha", "median") and num_objectives > 1:
             text = f"= {kind} takes one objective, and there are {num_objectives}. Use dominated."
-            refuse([Problem("scheduler.kind", text)])
+            refuse(Problem("scheduler.kind", text))
         for index, objective in enumerate(self.objectives or ()):
             if kind != "none" and not objective.metric.startswith("eval/"):
                 text = f"= {objective.metric} is not measured in between, expected one of eval/...."
-                refuse([Problem(f"objectives.{index}.metric", text)])
+                refuse(Problem(f"objectives.{index}.metric", text))
         return self

@@ -1,6 +1,6 @@
 """A sweep file: one template, the matrix of cells around it, and where they run."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
@@ -120,64 +120,59 @@ class SweepSpec(Spec):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        problems = []
-        if self.name.lower() in TAKEN_NAMES:
-            text = f"= {self.name} is the name of the tracking store. Choose another."
-            problems.append(Problem("name", text))
-        if self.trial.model is None and self.matrix.model is None:
-            text = "is missing. Set it, or list models in matrix.model."
-            problems.append(Problem("trial.model", text))
-        refuse([*problems, *self._contrast_problems(), *self._search_problems()])
+        refuse(*self._own_problems(), *self._contrast_problems(), *self._search_problems())
         return self
 
-    def _search_problems(self) -> list[Problem]:
+    def _own_problems(self) -> Iterator[Problem]:
+        if self.name.lower() in TAKEN_NAMES:
+            text = f"= {self.name} is the name of the tracking store. Choose another."
+            yield Problem("name", text)
+        if self.trial.model is None and self.matrix.model is None:
+            yield Problem("trial.model", "is missing. Set it, or list models in matrix.model.")
+
+    def _search_problems(self) -> Iterator[Problem]:
         if self.search is None:
-            return []
-        problems = []
+            return
         if self.matrix.variant is not None:
             text = "cannot be crossed with a search, whose points are variants. Drop one of them."
-            problems.append(Problem("matrix.variant", text))
+            yield Problem("matrix.variant", text)
         if "sft" in (self.matrix.method or (self.trial.method,)):
             key = "trial.method" if self.matrix.method is None else "matrix.method"
             text = (
                 "has sft, which no search can be about: it knows neither reward weights nor "
                 "interim evaluations. Train it in a sweep of its own, or with matrix.variant."
             )
-            problems.append(Problem(key, text))
+            yield Problem(key, text)
         if self.contrasts:
             text = "cannot be declared with a search: its trials are compared by its confirmation."
-            problems.append(Problem("contrasts", text))
+            yield Problem("contrasts", text)
         seeds = self.matrix.seed or (self.trial.seed,)
         confirm = self.search.confirm
         used = [seed for seed in confirm.seeds if seed in seeds] if confirm else []
         if used:
             shown = ", ".join(map(str, used))
             text = f"has {shown}, with which the points are trained; a winner needs fresh seeds."
-            problems.append(Problem("search.confirm.seeds", text))
+            yield Problem("search.confirm.seeds", text)
         if self.search.scheduler.kind != "none" and self.trial.distributed.num_workers > 1:
             text = (
                 "pauses trials to evaluate them, which several workers cannot do. Set it to none."
             )
-            problems.append(Problem("search.scheduler.kind", text))
+            yield Problem("search.scheduler.kind", text)
         if self.search.scheduler.kind not in ("none", "watch") and len(seeds) > 1:
             text = f"stops single trials, but each point is trained with {len(seeds)} seeds."
-            problems.append(Problem("search.scheduler.kind", text))
-        return problems + [
-            Problem(f"search.space.settings.{key}", "is crossed by the matrix, not searched.")
-            for key in self.search.space.settings
-            if key.partition(".")[0] in CROSSED_KEYS
-        ]
+            yield Problem("search.scheduler.kind", text)
+        for key in self.search.space.settings:
+            if key.partition(".")[0] in CROSSED_KEYS:
+                text = "is crossed by the matrix, not searched."
+                yield Problem(f"search.space.settings.{key}", text)
 
-    def _contrast_problems(self) -> list[Problem]:
-        problems = [
-            Problem(
-                f"contrasts.{index}",
-                f"= {key}, but matrix.{key} has fewer than two values to compare. "
-                "Add values to the matrix, or drop the contrast.",
-            )
-            for index, key in enumerate(self.contrasts)
-            if len(getattr(self.matrix, key) or ()) < 2
-        ]
+    def _contrast_problems(self) -> Iterator[Problem]:
+        for index, key in enumerate(self.contrasts):
+            if len(getattr(self.matrix, key) or ()) < 2:
+                text = (
+                    f"= {key}, but matrix.{key} has fewer than two values to compare. "
+                    "Add values to the matrix, or drop the contrast."
+                )
+                yield Problem(f"contrasts.{index}", text)
         if len(set(self.contrasts)) < len(self.contrasts):
-            problems.append(Problem("contrasts", "lists a key twice; list each key once."))
-        return problems
+            yield Problem("contrasts", "lists a key twice; list each key once.")

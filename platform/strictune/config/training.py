@@ -14,6 +14,7 @@ dealt them, and the token limit of a completion. How many steps it has follows f
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, model_validator
@@ -96,17 +97,14 @@ class OptimizationSpec(Spec):
         """Completions behind one optimizer step of one worker."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
-    def schedule_problems(self) -> list[Problem]:
+    def schedule_problems(self) -> Iterator[Problem]:
         """Say what contradicts itself in the schedule."""
         if self.lr_scheduler_type == "constant" and self.warmup_steps > 0:
-            return [
-                Problem(
-                    "warmup_steps",
-                    f"= {self.warmup_steps:g}, but lr_scheduler_type = constant never warms up. "
-                    "Set lr_scheduler_type to constant_with_warmup, or warmup_steps to 0.",
-                )
-            ]
-        return []
+            yield Problem(
+                "warmup_steps",
+                f"= {self.warmup_steps:g}, but lr_scheduler_type = constant never warms up. "
+                "Set lr_scheduler_type to constant_with_warmup, or warmup_steps to 0.",
+            )
 
 
 class GrpoSpec(OptimizationSpec):
@@ -167,7 +165,7 @@ class GrpoSpec(OptimizationSpec):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
-        refuse([*self.schedule_problems(), *self._loss_problems(), *self._generation_problems()])
+        refuse(*self.schedule_problems(), *self._loss_problems())
         return self
 
     @property
@@ -196,40 +194,29 @@ class GrpoSpec(OptimizationSpec):
         """Return for how many steps prompts are dealt: the last generation is a whole one."""
         return math.ceil(num_steps / self.batches_per_generation) * self.batches_per_generation
 
-    def _loss_problems(self) -> list[Problem]:
-        scheme = self.multi_objective_aggregation
+    def _loss_problems(self) -> Iterator[Problem]:
+        scheme, steps = self.multi_objective_aggregation, self.steps_per_generation
         if scheme in ("normalize_then_sum", "dvao") and self.scale_rewards != "group":
-            return [
-                Problem(
-                    "scale_rewards",
-                    f"= {self.scale_rewards} has no effect with multi_objective_aggregation = "
-                    f"{scheme}, which divides by the deviations of components in their group. "
-                    "Leave scale_rewards at group.",
-                )
-            ]
-        if self.flat_groups != "keep" and self.entropy_coef > 0:
-            return [
-                Problem(
-                    "entropy_coef",
-                    f"= {self.entropy_coef:g} cannot be had with flat_groups = "
-                    f"{self.flat_groups}: the bonus is a mean over all groups. Set entropy_coef to "
-                    "0, or flat_groups to keep.",
-                )
-            ]
-        return []
-
-    def _generation_problems(self) -> list[Problem]:
-        steps = self.steps_per_generation
-        if steps is None or steps % self.gradient_accumulation_steps == 0:
-            return []
-        return [
-            Problem(
+            yield Problem(
+                "scale_rewards",
+                f"= {self.scale_rewards} has no effect with multi_objective_aggregation = "
+                f"{scheme}, which divides by the deviations of components in their group. "
+                "Leave scale_rewards at group.",
+            )
+        elif self.flat_groups != "keep" and self.entropy_coef > 0:
+            yield Problem(
+                "entropy_coef",
+                f"= {self.entropy_coef:g} cannot be had with flat_groups = {self.flat_groups}: "
+                "the bonus is a mean over all groups. Set entropy_coef to 0, or flat_groups to "
+                "keep.",
+            )
+        if steps is not None and steps % self.gradient_accumulation_steps:
+            yield Problem(
                 "steps_per_generation",
                 f"= {steps} is no multiple of gradient_accumulation_steps = "
                 f"{self.gradient_accumulation_steps}: a generation would end inside an optimizer "
                 "step. Change one of them.",
             )
-        ]
 
 
 class SftSpec(OptimizationSpec):
@@ -244,7 +231,7 @@ class SftSpec(OptimizationSpec):
 
     @model_validator(mode="after")
     def _schedule_agrees(self) -> Self:
-        refuse(self.schedule_problems())
+        refuse(*self.schedule_problems())
         return self
 
 
@@ -301,17 +288,13 @@ class LoraSpec(Spec):
     def _targets_are_inside_the_blocks(self) -> Self:
         outer = [name for name in self.target_modules if _is_outer(name)]
         if outer:
-            refuse(
-                [
-                    Problem(
-                        "target_modules",
-                        f"names {', '.join(outer)}, an embedding or output layer: where one matrix "
-                        "is both, an adapter on it cannot be merged, and TRL does not train one "
-                        "on the output layer. Expected linear layers inside the blocks, such as "
-                        "q_proj; leave it out.",
-                    )
-                ]
+            text = (
+                f"names {', '.join(outer)}, an embedding or output layer: where one matrix is "
+                "both, an adapter on it cannot be merged, and TRL does not train one on the "
+                "output layer. Expected linear layers inside the blocks, such as q_proj; leave it "
+                "out."
             )
+            refuse(Problem("target_modules", text))
         return self
 
 

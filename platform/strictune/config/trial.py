@@ -140,7 +140,7 @@ class TrialSpec(TrialTemplate):
             interim_steps=self.interim_steps,
         )
         problems += self._curriculum_problems()
-        refuse(problems or [*self._gold_problems(), *self._stage_weight_problems()])
+        refuse(*(problems or [*self._gold_problems(), *self._stage_weight_problems()]))
         return self
 
     def _curriculum_problems(self) -> list[Problem]:

@@ -6,7 +6,7 @@ its maximum: with its weight at 0, a completion that fails can tie with one that
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from strictune.config.base import Problem, did_you_mean
@@ -104,12 +104,9 @@ def _without_thinking(task: RewardDefaults, rewards: Mapping[str, float]) -> dic
 
 def _unknown_components(
     weights: Mapping[str, float], *, key: str, components: Sequence[str]
-) -> list[Problem]:
-    problems = []
+) -> Iterator[Problem]:
     for name in weights:
         if name not in components:
-            known = ", ".join(components)
-            hint = did_you_mean(name, components)
+            known, hint = ", ".join(components), did_you_mean(name, components)
             text = f"is not a reward component, expected one of {known}.{hint}"
-            problems.append(Problem(f"{key}.{name}", text))
-    return problems
+            yield Problem(f"{key}.{name}", text)
