@@ -1,8 +1,8 @@
-"""The kinds of task, found by their folders.
+"""The kinds of task, discovered from the folders of this package.
 
-A folder ``<kind>`` beside this file holds ``task.py`` with one ``Task``, and the settings of that
-task in ``settings.py``, or in ``task.py`` too. Settings are imported at once, because sweep files
-are checked against them; a ``settings.py`` of its own spares that the import of the scorer.
+A folder ``<kind>`` holds ``task.py`` with one ``Task``, and the settings of that task in
+``settings.py`` or in ``task.py``. Settings are imported at once, because sweep files are validated
+against them; a separate ``settings.py`` avoids importing the scorer for that.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def load_task(settings: BaseSettings) -> Task:
     """Build the task that ``settings`` describe.
 
     Raises:
-        SpecError: Its folder holds no task, or one that cannot be imported.
+        SpecError: The task's folder defines no task, or cannot be imported.
     """
     return _only(Task, f"{__name__}.{settings.kind}.task", settings.kind)(settings)
 
@@ -44,7 +44,7 @@ def _settings_by_kind() -> Mapping[str, type[BaseSettings]]:
         if declared != (kind,):
             raise SpecError(
                 f"{folder}: {found[kind].__name__}.kind is {declared or 'not declared'}, expected "
-                f'kind: Literal["{kind}"] as its folder is called.'
+                f'kind: Literal["{kind}"], the name of its folder.'
             )
     return MappingProxyType(found)
 
@@ -72,10 +72,10 @@ def _only(base: type[C], module: str, kind: str) -> type[C]:
 
 
 TASKS = _settings_by_kind()
-"""The settings class of every kind."""
+"""The settings class of each kind."""
 
 if TYPE_CHECKING:
     TaskSettings = BaseSettings
 else:
     TaskSettings = Annotated[reduce(or_, TASKS.values()), Field(discriminator="kind")]
-"""The ``task`` block of a sweep file: one settings class for each kind."""
+"""The type of a sweep file's ``task`` block: any of the settings classes."""

@@ -1,7 +1,8 @@
-"""Base class of task settings: the names that results use, and which keys name a trial.
+"""Base class of task settings.
 
-Configuration knows a task by its settings alone, so their module must not import torch. Names
-are declared here once; ``Task`` reads them from its settings.
+Settings declare the names of a task's criteria, reward components and difficulties; ``Task`` reads
+them from here. Sweep files are validated against these classes alone, so a settings module must
+not import torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,17 +20,18 @@ class Component:
     """One reward component."""
 
     weight: float
-    """Its weight where a sweep file gives none."""
+    """Default weight, used where a sweep file sets none."""
     weight_no_think: float | None = None
-    """The same without thinking; None is ``weight``, 0 is for what only thinking can earn."""
+    """Default weight without thinking. None means ``weight``; 0 is for components that only
+    thinking can earn."""
     is_decisive: bool = False
-    """Whenever a completion fails the primary criterion, one of the decisive components is below
-    its maximum. While all of them have weight, no failing completion earns as much as a passing
-    one."""
+    """A completion that fails the primary criterion is below the maximum of at least one decisive
+    component. While all of these have positive weights, no failing completion earns as much as a
+    passing one."""
 
 
 class BaseSettings(BaseModel):
-    """The base of every task's settings; a subclass declares ``kind: Literal["<folder>"]``."""
+    """Base class of every task's settings; a subclass declares ``kind: Literal["<folder>"]``."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
@@ -39,11 +41,12 @@ class BaseSettings(BaseModel):
     """The task's folder in ``trainables/tasks``."""
 
     budgets: ClassVar[tuple[str, ...]] = ()
-    """Dotted keys of what the trials of a sweep may use together: each gets its share of those
-    that are set. Whole numbers stay whole, and at least 1."""
+    """Dotted keys of limits that all trials of a sweep share, e.g. requests per minute. Trials that
+    run at the same time get equal parts of each limit that is set; whole numbers stay whole, and at
+    least 1."""
     paths: ClassVar[tuple[str, ...]] = ()
-    """Keys that may name a file or folder; relative ones start at the sweep file's folder where it
-    is there, else at the working directory."""
+    """Keys whose value may be a file or folder. A relative path is looked up in the sweep file's
+    folder first, then in the working directory."""
     curricula: ClassVar[Mapping[str, Sequence[Mapping[str, object]]]] = MappingProxyType(
         {
             "standard": ({"name": "standard", "steps_frac": 1.0},),
@@ -54,21 +57,22 @@ class BaseSettings(BaseModel):
             ),
         }
     )
-    """Stages by name, in the words of a sweep file; ``warm_start`` needs gold completions."""
+    """Curricula by name, each a list of stages as in a sweep file; ``warm_start`` needs gold
+    completions."""
 
     @property
     def criteria(self) -> tuple[str, ...]:
-        """The scoring ladder, lowest first."""
+        """The names of the scoring ladder, lowest first."""
         raise NotImplementedError
 
     @property
     def primary_criterion(self) -> str:
-        """The criterion that verdicts and searches are about."""
+        """The criterion that verdicts compare and searches optimize; by default the highest."""
         return self.criteria[-1]
 
     @property
     def draws_golds(self) -> bool:
-        """Supervised training learns from the untrained model's own completions under a grammar."""
+        """Whether gold completions are sampled from the untrained model under a grammar."""
         return False
 
     @property
@@ -78,7 +82,7 @@ class BaseSettings(BaseModel):
 
     @property
     def difficulties(self) -> tuple[str, ...]:
-        """Easiest first; none of them is ``all``, which tables say of all prompts."""
+        """The names of the difficulties, easiest first; tables use ``all`` for all prompts."""
         return ("default",)
 
     @property
@@ -87,28 +91,28 @@ class BaseSettings(BaseModel):
         return tuple(self.reward_table)
 
     def default_weights(self, thinking: bool) -> dict[str, float]:
-        """Return the weight of every component; 0 without thinking for what only it can earn."""
+        """Return the default weight of every component, with or without thinking."""
         return {
             name: one.weight if thinking or one.weight_no_think is None else one.weight_no_think
             for name, one in self.reward_table.items()
         }
 
     def decisive_components(self, thinking: bool) -> frozenset[str]:
-        """Return the components whose weight must be positive."""
+        """Return the names of the decisive components whose default weight is not 0."""
         weights = self.default_weights(thinking)
         table = self.reward_table.items()
         return frozenset(name for name, one in table if one.is_decisive and weights[name])
 
     def identity(self) -> dict[str, Any]:
-        """Return what can change a trial's results, as plain data; it names the trial."""
+        """Return what can change a trial's results, as JSON data; trial names are made from it."""
         return self.model_dump(mode="json")
 
     def measure(self) -> dict[str, Any]:
-        """Return what evaluations depend on, by key: equal in all trials of a sweep."""
+        """Return what evaluations depend on, by key; it must be equal in all trials of a sweep."""
         return self.identity()
 
     def scoring(self) -> dict[str, Any]:
-        """Return what an evaluation's scores depend on beside the task's own code."""
+        """Return what scores depend on besides the task's code; part of ``Task.scorer_hash``."""
         return {}
 
     def limits(self) -> dict[str, float]:
@@ -123,7 +127,7 @@ class BaseSettings(BaseModel):
         return found
 
     def shared_by(self, num_trials: int) -> Self:
-        """Return the settings of one of so many trials that run at the same time."""
+        """Return these settings with each budget divided among trials that run at the same time."""
         if num_trials <= 1 or not self.limits():
             return self
         data = self.model_dump(mode="json")

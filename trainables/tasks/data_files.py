@@ -1,7 +1,7 @@
-"""Reads rows of a user's data: files, a folder of files, or a hub data set.
+"""Reads rows of a user's data: files, a folder of files, or a Hugging Face data set.
 
-JSONL and CSV (plain or gzip), JSON, Parquet, or ``datasets`` for the hub. All give the same rows,
-each with the place that messages name. What columns mean is the caller's business.
+It reads JSONL and CSV (plain or gzip), JSON and Parquet, and the hub through ``datasets``. All give
+the same rows, each with its place for error messages; callers interpret the columns.
 """
 
 import csv
@@ -32,18 +32,18 @@ _SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
 
 class HubSource(BaseModel):
-    """One split of a data set on the hub."""
+    """One split of a data set on the Hugging Face hub."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     dataset: Annotated[str, Field(min_length=1)]
-    """Its id, e.g. ``openai/gsm8k``."""
+    """The id of the data set, e.g. ``openai/gsm8k``."""
     name: str | None = None
-    """Its configuration, where it has several."""
+    """The configuration, if the data set has several."""
     split: Annotated[str, Field(min_length=1)] = "train"
-    """As ``datasets`` takes it, e.g. ``train[:2000]``."""
+    """A split in the syntax of ``datasets``, e.g. ``train[:2000]``."""
     revision: str | None = None
-    """Commit, branch or tag; a commit keeps the data from changing under a sweep."""
+    """Commit, branch or tag. A commit guarantees that the data stay the same during a sweep."""
 
     def __str__(self) -> str:
         name = f"/{self.name}" if self.name else ""
@@ -58,7 +58,7 @@ def read_source(source: Source) -> Iterator[Row]:
     """Yield the rows of a source in order.
 
     Raises:
-        SpecError: It cannot be read; the message names file and row.
+        SpecError: The source cannot be read; the message names file and row.
     """
     if isinstance(source, HubSource):
         yield from _hub_rows(source)
@@ -73,7 +73,7 @@ def read_source(source: Source) -> Iterator[Row]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """Return the data files of a folder by name; others, such as a README, are left out."""
+    """Return the data files of a folder by name; other files, e.g. a README, are ignored."""
     found = sorted(file for file in folder.iterdir() if _suffix(file) in _SUFFIXES)
     if not found:
         raise SpecError(f"{folder}: holds no data file, expected {', '.join(_SUFFIXES)}.")
@@ -94,7 +94,7 @@ def _file_rows(file: Path) -> Iterator[Row]:
 
 
 def _json_rows(file: Path) -> Iterator[Row]:
-    """Read one array of objects; a file that does not begin with ``[`` has one object a line."""
+    """Read an array of objects; a file that does not start with ``[`` is read as JSON Lines."""
     text = _text(file)
     if not text.lstrip().startswith("["):
         yield from read_rows(file)
@@ -110,7 +110,7 @@ def _json_rows(file: Path) -> Iterator[Row]:
 
 
 def _csv_rows(file: Path) -> Iterator[Row]:
-    """Read a table with a header; a column whose every value is a number holds numbers."""
+    """Read a table with a header; columns that hold only numbers are converted to numbers."""
     csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader(io.StringIO(_text(file), newline=""))
     header: list[str] = next(reader, [])
@@ -137,7 +137,7 @@ def _csv_rows(file: Path) -> Iterator[Row]:
 
 
 def _typed(column: list[str]) -> list[Any]:
-    """Return whole numbers or numbers where all values that are not empty are such, else text."""
+    """Convert a column to int, or else float, if all values that are not empty allow it."""
     for kind in (int, float):
         try:
             values = [kind(text) if text else None for text in column]
@@ -149,7 +149,7 @@ def _typed(column: list[str]) -> list[Any]:
 
 
 def _text(file: Path) -> str:
-    """Return a file's text, without a byte order mark."""
+    """Return the text of a file without a byte order mark."""
     try:
         raw = file.read_bytes()
         data = gzip.decompress(raw) if file.suffix == _GZIP else raw
@@ -165,7 +165,7 @@ def _text(file: Path) -> str:
 
 
 def _parquet_rows(file: Path) -> Iterator[Row]:
-    # Settings import this module, and most of them name no Parquet file.
+    # Imported late: settings import this module, and few of them use Parquet.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -182,7 +182,7 @@ def _parquet_rows(file: Path) -> Iterator[Row]:
 
 
 def _refuse_undecodable(batch: "pa.RecordBatch", where: str, num_before: int) -> None:
-    """Refuse bytes that are no UTF-8, such as half of a surrogate pair: Arrow checks none."""
+    """Raise an error for bytes that are not UTF-8; Arrow does not check them on reading."""
     import pyarrow as pa
 
     try:
@@ -199,25 +199,25 @@ def _refuse_undecodable(batch: "pa.RecordBatch", where: str, num_before: int) ->
                 cell.as_py()
             except UnicodeDecodeError as error:
                 raise SpecError(
-                    f"{where} {number}: {name} holds bytes that are no UTF-8 text ({error}). Cut "
+                    f"{where} {number}: {name} holds bytes that are not UTF-8 text ({error}). Cut "
                     "texts between characters, not within one."
                 ) from error
         raise
 
 
 def _hub_rows(source: HubSource) -> Iterator[Row]:
-    # Heavy, and only this source needs it.
+    # A slow import that only this source needs.
     import datasets
 
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
     try:
-        hub.setLevel(logging.ERROR)  # It warns of each retry; the error says enough.
+        hub.setLevel(logging.ERROR)  # Hides a warning for each retry.
         found = datasets.load_dataset(
             source.dataset, source.name, split=source.split, revision=source.revision
         )
     except Exception as error:
-        # Readers, the hub's client and the network all have exceptions of their own.
+        # Readers, the hub client and the network raise unrelated exception types.
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise SpecError(
             f"{source}: cannot be loaded from the hub ({reason[0]}). Check the name, or save the "

@@ -1,7 +1,7 @@
-"""Rows of a JSON Lines file, plain or gzip, each with the place that messages name.
+"""Reads JSON Lines files, plain or gzip; each row knows its place for error messages.
 
-Rows are read one by one, so a file may be larger than memory. What columns mean is the
-caller's business; the checks here are those that every such file shares.
+Rows are read one by one, so a file may be larger than memory. This module checks what all such
+files have in common; callers interpret the columns.
 """
 
 import difflib
@@ -35,10 +35,10 @@ class Row:
     values: Mapping[str, Any]
 
     def text(self, column: str) -> str:
-        """Return a column that must hold text.
+        """Return the value of a column that must hold text.
 
         Raises:
-            SpecError: It is missing, empty, no text, or text that UTF-8 cannot write.
+            SpecError: It is missing, empty, not text, or cannot be encoded as UTF-8.
         """
         if column not in self.values:
             raise SpecError(f"{self.where}: field {column!r} is missing, expected text.")
@@ -49,19 +49,19 @@ class Row:
             )
         if _HALF_PAIR.search(text):
             raise SpecError(
-                f"{self.where}: {column} holds half of a surrogate pair, which is no text."
+                f"{self.where}: {column} holds half of a surrogate pair, which is not valid text."
             )
         return text
 
     def optional_text(self, column: str) -> str | None:
-        """Return a column that may be missing or null."""
+        """Return the text of a column, or None if it is missing or null."""
         return self.text(column) if self.values.get(column) is not None else None
 
     def messages(self, column: str) -> tuple[Message, ...]:
-        """Return a column that must hold chat messages, the last one a user's.
+        """Return a column that must hold chat messages, the last one from the user.
 
         Raises:
-            SpecError: It is no such list.
+            SpecError: It is not such a list.
         """
         given = self.values.get(column)
         if not isinstance(given, list | tuple) or not given:
@@ -88,20 +88,20 @@ class Row:
             messages.append(Message(role=role, content=content))
         if messages[-1]["role"] != "user":
             raise SpecError(
-                f"{self.where}: {column} end with the role {messages[-1]['role']}, expected user: "
+                f"{self.where}: {column} ends with the role {messages[-1]['role']}, expected user: "
                 "the model answers the last message."
             )
         return tuple(messages)
 
     def refuse_misspelt(self, columns: Sequence[str], *, cutoff: float) -> None:
-        """Refuse a column that reads like one of ``columns`` which the row lacks.
+        """Raise an error if a field looks like a misspelt name of a column that the row lacks.
 
         Args:
-            columns: What is read of the row.
-            cutoff: How alike two names must be, as in ``difflib.get_close_matches``.
+            columns: The columns that are read.
+            cutoff: The minimum similarity of names, as in ``difflib.get_close_matches``.
 
         Raises:
-            SpecError: There is such a column.
+            SpecError: There is such a field.
         """
         for column in self.values.keys() - set(columns):
             close = difflib.get_close_matches(column, columns, n=1, cutoff=cutoff)
@@ -112,10 +112,10 @@ class Row:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a file in order; blank lines are skipped.
+    """Yield the rows of a file in order, skipping blank lines.
 
     Raises:
-        SpecError: The file cannot be read, or a line is no JSON object.
+        SpecError: The file cannot be read, or a line is not a JSON object.
     """
     try:
         with path.open("rb") as raw:
@@ -130,13 +130,13 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def shown(value: object) -> str:
-    """Return a value as messages show it, shortened."""
+    """Format a value for a message: as JSON, shortened."""
     text = json.dumps(value, default=str)
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
 def error_line(error: BaseException) -> str:
-    """Return an error of foreign code as messages show it: its type and its first line."""
+    """Format an exception from other code for a message: its type and first line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

@@ -1,4 +1,4 @@
-"""A part of a suite that says as much as so few prompts can: spread over families."""
+"""Selects part of a suite, spread over as many families as possible."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ __all__ = ["select_prompts"]
 def select_prompts(prompts: Sequence[Prompt], *, per_difficulty: int | None) -> tuple[Prompt, ...]:
     """Return all prompts, or up to ``per_difficulty`` of each difficulty.
 
-    Families take turns in the order in which they first appear, so a part holds as many
-    families as it can, and a smaller part is within a larger one. A part is ordered by
-    difficulty, then by turn.
+    Families take turns in order of first appearance, so a selection covers as many families as
+    possible, and a smaller selection is a subset of a larger one. It is ordered by difficulty,
+    then by turn.
     """
     if per_difficulty is None:
         return tuple(prompts)
@@ -25,7 +25,7 @@ def select_prompts(prompts: Sequence[Prompt], *, per_difficulty: int | None) -> 
 
 
 def _in_turns(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Order prompts so that each family gives its first one before any gives its second."""
+    """Order prompts so that each family's first comes before any family's second."""
     seen: dict[str, int] = {}
     turns: list[int] = []
     for prompt in prompts:

@@ -1,7 +1,7 @@
-"""Rows of a user's files as the prompts of three splits, all checked before any is used.
+"""Builds the prompts of three splits from a user's rows, and checks all rows first.
 
-Families never cross splits. Where validation or test rows are not given they are split off the
-training rows: families in the order of their hashes, as many as the shares say.
+Families never cross splits. Validation or test rows that are not given are taken from the training
+rows: families are ordered by a seeded hash, and each split gets its share of them.
 """
 
 import hashlib
@@ -31,26 +31,27 @@ logger = logging.getLogger(__name__)
 ROWS_PER_REPORT = 1000
 MAX_PROMPT_CHARS = 1_000_000
 MIN_FAMILIES = 2
-"""Of an evaluation split: intervals are clustered by family."""
+"""The minimum for an evaluation split: intervals are clustered by family."""
 
 _NUMBER = re.compile(r"\d[\d.,]*")
-# Each alternative begins with its quote, which lets the engine skip to one.
+# Each alternative starts with a quote character, so that the engine can skip to one.
 _QUOTED = re.compile(r"\"[^\"]*\"|\u201c[^\u201d]*\u201d|`[^`]*`|'(?<!\w')[^'\n]*'(?!\w)")
 
 
 class SplitSettings(BaseModel):
-    """How rows are split where validation or test rows are not given."""
+    """How validation and test rows are split off the training rows if they are not given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
-    """Share of the families."""
+    """Share of the families in the validation split."""
     test: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
-    """Share of the families."""
+    """Share of the families in the test split."""
     seed: int = 0
-    """Another seed deals the families anew."""
+    """Seed of the assignment of families to splits."""
     leaks: Literal["refuse", "drop"] = "refuse"
-    """What to do with a prompt that is in two splits; drop keeps it in test, else in validation."""
+    """What to do with a prompt that is in two splits: refuse the data, or drop it from all but the
+    last of train, validation and test."""
 
 
 def build_splits(
@@ -62,10 +63,10 @@ def build_splits(
     """Read, check and split all rows.
 
     Args:
-        sources: Where the rows of each split lie; training rows are always given.
-        settings: How the others are split off.
-        make_prompt: Makes a prompt of a row; also told all columns that its source has.
-        on_progress: Told how many rows of a source are checked.
+        sources: The data of each split; train is required.
+        settings: How the missing splits are split off.
+        make_prompt: Makes a prompt from a row and the names of all columns of its source.
+        on_progress: Called with the number of checked rows of a source.
 
     Raises:
         SpecError: A source cannot be read, a row of it cannot be used, an evaluation split would
@@ -85,7 +86,7 @@ def build_splits(
 
 
 def row_id(row: Row, column: str) -> str:
-    """Return the id of a row: its own, or else its file and place."""
+    """Return the id of a row, or its file and place if the column is missing."""
     given = row.values.get(column)
     if given is None:
         return "/".join(row.where.rsplit("/", 2)[-2:])
@@ -98,7 +99,7 @@ def prompt_text(row: Row, column: str) -> str:
     """Return the text of a row's prompt, which is text or chat messages.
 
     Raises:
-        SpecError: It is neither, or longer than any model reads.
+        SpecError: It is neither, or longer than ``MAX_PROMPT_CHARS``.
     """
     if column not in row.values:
         raise SpecError(
@@ -124,7 +125,7 @@ def prompt_text(row: Row, column: str) -> str:
 
 
 def text_family(text: str) -> str:
-    """Name the family of a prompt: what is left without numbers, quoted names, space and case."""
+    """Return a hash of a prompt without its numbers, quoted names, spacing and case: its family."""
     erased = _NUMBER.sub("0", _QUOTED.sub('""', text.casefold()))
     return hashlib.sha256(" ".join(erased.split()).encode()).hexdigest()[:16]
 
@@ -138,10 +139,10 @@ def read_prompts(
     """Yield the prompts of a source.
 
     Args:
-        source: Where its rows lie.
-        make_prompt: Makes a prompt of a row; also told all columns that the source has.
-        places: Where each id so far stands; grows.
-        on_progress: Told how many of its rows are checked.
+        source: The data.
+        make_prompt: Makes a prompt from a row and the names of all columns of the source.
+        places: Where each id was found so far; updated.
+        on_progress: Called with the number of checked rows.
 
     Raises:
         SpecError: The source or a row of it cannot be used.
@@ -166,7 +167,7 @@ def read_prompts(
 def _split_off(
     given: Mapping[Split, tuple[Prompt, ...]], settings: SplitSettings, *, source: object
 ) -> dict[Split, tuple[Prompt, ...]]:
-    """Deal the training rows to the splits that have none."""
+    """Move families of the training rows into the splits that are not given."""
     rows, missing = given["train"], [split for split in SPLITS if split not in given]
     families = sorted(
         {prompt.family for prompt in rows},
@@ -190,7 +191,7 @@ def _split_off(
 
 
 def _without_leaks(splits: Mapping[Split, tuple[Prompt, ...]]) -> dict[Split, tuple[Prompt, ...]]:
-    """Keep a prompt that is in several splits in the last of them only."""
+    """Keep a prompt that is in several splits only in the last of them."""
     kept: dict[Split, tuple[Prompt, ...]] = {}
     later: set[str] = set()
     for split in reversed(SPLITS):
@@ -207,12 +208,12 @@ def _without_leaks(splits: Mapping[Split, tuple[Prompt, ...]]) -> dict[Split, tu
 
 
 def _plain(prompt: Prompt) -> str:
-    """Return the text by which prompts are the same: without white space and case."""
+    """Return the text that prompts are compared by, ignoring white space and case."""
     return " ".join(prompt.text.casefold().split())
 
 
 def _refuse_leaks(splits: Mapping[Split, tuple[Prompt, ...]]) -> None:
-    """Refuse the same prompt, white space and case aside, in two splits."""
+    """Raise an error if two splits share a prompt, ignoring white space and case."""
     homes: dict[str, tuple[Split, str]] = {}
     leaks: dict[tuple[Split, Split], list[str]] = {}
     for split, prompts in splits.items():
@@ -226,6 +227,6 @@ def _refuse_leaks(splits: Mapping[Split, tuple[Prompt, ...]]) -> None:
             for (home, split), ids in leaks.items()
         )
         raise SpecError(
-            f"task: {found}. What a model was trained on cannot measure it: remove them from one "
-            "side, give them one family, or set task.split.leaks = drop."
+            f"task: {found}. A model is not evaluated on prompts it was trained on: remove them "
+            "from one side, give them one family, or set task.split.leaks = drop."
         )

@@ -1,7 +1,6 @@
-"""Counts and lengths of a task's splits.
+"""Summarizes a task's splits: counts, lengths and overlaps.
 
-Counting tokens needs a tokenizer, which is the caller's: lengths are given in characters
-and words, and in tokens for each counter that is passed.
+Lengths are in characters and words, and in tokens for each token counter that the caller passes.
 """
 
 import json
@@ -20,12 +19,12 @@ __all__ = ["DataSummary", "Lengths", "SplitSummary", "TierSummary", "TokenCounte
 TokenCounter = Callable[[Prompt], int]
 
 FAMILY_SIZE_COUNTED = 3
-"""Prompts that a family needs to carry weight in a clustered error."""
+"""The smallest family that ``num_families_of_three`` counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """A distribution of lengths."""
+    """Quantiles of a list of lengths."""
 
     median: int
     p95: int
@@ -41,8 +40,8 @@ class TierSummary:
     num_families_of_three: int
     """Families with three prompts or more."""
     prompt_lengths: Mapping[str, Lengths]
-    """By unit: ``chars`` and ``words`` of the instruction, ``tokens <counter>`` of what the
-    counter counted."""
+    """By unit: ``chars`` and ``words`` of the instruction, ``tokens <name>`` for each token
+    counter."""
     gold_chars: Lengths
 
 
@@ -56,20 +55,20 @@ class SplitSummary:
     """Families with three prompts or more."""
     difficulties: Mapping[str, TierSummary]
     constructs: Mapping[str, int]
-    """Prompts that use each construct, most used first."""
+    """The number of prompts that use each construct, most used first."""
     samples: tuple[Mapping[str, object], ...] = field(repr=False)
-    """Prompts with all that scoring reads."""
+    """Example prompts, with everything that scoring reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSummary:
-    """All splits, and their overlap, which should be empty."""
+    """All splits, and what they have in common, which should be nothing."""
 
     splits: Mapping[str, SplitSummary]
     num_shared_families: Mapping[str, int]
-    """By pair of splits, e.g. ``train and test``."""
+    """The number of families in both splits, by pair, e.g. ``train and test``."""
     num_shared_prompts: Mapping[str, int]
-    """The same for instruction texts."""
+    """The number of instruction texts in both splits, by pair."""
 
 
 def summarize(
@@ -78,12 +77,12 @@ def summarize(
     num_samples: int = 2,
     token_counters: Mapping[str, TokenCounter] = MappingProxyType({}),
 ) -> DataSummary:
-    """Describe the splits.
+    """Summarize the splits.
 
     Args:
-        splits: All of them.
-        num_samples: So many prompts of each difficulty are given in full.
-        token_counters: How to count a prompt's tokens, by the name of the tokenizer.
+        splits: The prompts of all splits.
+        num_samples: How many prompts of each difficulty to include in full.
+        token_counters: Functions that count a prompt's tokens, by tokenizer name.
     """
     families = {split: {prompt.family for prompt in splits[split]} for split in SPLITS}
     texts = {split: {prompt.text for prompt in splits[split]} for split in SPLITS}

@@ -1,8 +1,7 @@
 """Base class of tasks: prompts, chat messages, and a score for every completion.
 
-A task is one folder with a subclass of ``Task``, which must build prompts and score completions;
-the rest has defaults. The platform, the trainables and the analysis know tasks only through this
-class.
+A task is one folder with a subclass of ``Task`` that builds prompts and scores completions; the
+rest has defaults. The platform, the trainables and the analysis use tasks only through this class.
 """
 
 import hashlib
@@ -39,11 +38,11 @@ __all__ = [
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Purpose = Literal["training", "evaluation"]
-"""What scores are for: a task may have one judge to train by and another to measure by."""
+"""What scores are used for. A task may train with one judge and evaluate with another."""
 OnProgress = Callable[[int, int], None]
-"""Told now and then how many of how many are done."""
+"""Called from time to time with the number of items done and the total."""
 GOLD = "gold"
-"""The name of the answer of full marks that ``Task.crafted_answers`` are held against."""
+"""The key of the fully correct answer in ``Task.crafted_answers``."""
 
 
 class Message(TypedDict):
@@ -61,74 +60,75 @@ class Prompt:
     text: str
     """The instruction itself; ``Task.messages`` wraps it into chat messages."""
     family: str
-    """Prompts of one family share a skeleton: the unit of splitting and of clustered errors."""
+    """Prompts with the same skeleton share a family. Families never cross splits, and standard
+    errors are clustered by family."""
     difficulty: str
     """One of the settings' ``difficulties``."""
     constructs: tuple[str, ...] = ()
-    """Features for rates by construct, e.g. ``exact_count``."""
+    """Features that tables break rates down by, e.g. ``exact_count``."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """What scoring reads; travels as data-set columns, e.g. ``{"schema": "<JSON text>"}``."""
+    """What scoring reads, passed along as data-set columns, e.g. ``{"schema": "<JSON text>"}``."""
     gold: str | None = None
-    """A completion body of full marks, where the task knows one."""
+    """The body of a fully correct completion, if the task knows one."""
 
 
 class OutsideSuite(NamedTuple):
-    """A suite that an installed package or a hub holds, as far as it can be used."""
+    """The usable prompts of a suite from an installed package or the Hugging Face hub."""
 
     prompts: tuple[Prompt, ...]
     dropped: Mapping[str, int]
-    """How many entries cannot be used, by reason."""
+    """The number of unusable entries, by reason."""
 
 
 class Attempt(NamedTuple):
-    """One completion that is to be scored."""
+    """One completion to score."""
 
     completion: str
     prompt: Prompt
     is_truncated: bool
-    """The token limit ended it, not the model."""
+    """Whether generation stopped at the token limit."""
     think_prefilled: bool
-    """The prompt opened the think block."""
+    """Whether the prompt already opened the think block."""
     plain: str | None = None
-    """The completion without special tokens; None where it is not known."""
+    """The completion decoded without special tokens; None if unknown."""
     ids: Sequence[int] = ()
-    """Its tokens, the one that ended it included; empty where they are not known."""
+    """The token ids of the completion, including the end token; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """The score of one completion.
 
-    What could not be measured, e.g. because a judge did not answer, is absent. It is never
-    counted as 0: in training such a completion has no reward, in evaluation it has no row.
+    Values that could not be measured, e.g. because a judge did not answer, are absent, never 0: in
+    training such a completion has no reward, in evaluation it has no row.
     """
 
     criteria: Mapping[str, bool]
-    """Each of the settings' ``criteria``, in ladder order."""
+    """Whether each of the settings' ``criteria`` holds, in ladder order."""
     rewards: Mapping[str, float]
-    """The raw value of each component, before weights; empty if ``is_missing``."""
+    """The raw value of each component, before weighting; empty if ``is_missing``."""
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """A stable code for each component's value."""
+    """A stable code that explains each component's value."""
     error_class: str = ""
-    """``ok`` when the primary criterion holds, else the first thing that went wrong. Left out, it
-    is ``not_<criterion>`` of the lowest criterion that does not hold."""
+    """``ok`` if the primary criterion holds, otherwise the first fault. Defaults to
+    ``not_<criterion>`` of the lowest criterion that does not hold."""
     error_path: str = ""
-    """Where it went wrong: a JSON pointer, or a character position; empty if nowhere."""
+    """Where the fault is: a JSON pointer or a character position; empty if unknown."""
     is_thinking: bool = False
-    """A real think block was written."""
+    """Whether the completion has a real think block."""
     measures: Mapping[str, float] = field(default_factory=dict)
-    """Each of ``Task.measures``."""
+    """The value of each of ``Task.measures``."""
     fields: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """Where a document is expected: of each of its fields how many values are right, wrong and
-    missing, and how many are there that nobody expected."""
+    """For each field of an expected document, the number of values that are right, wrong, missing
+    and unexpected."""
     parts: Mapping[str, float] = field(default_factory=dict)
-    """What a component is put together from, where the data choose the names, e.g. rubrics."""
+    """The values that a component is computed from where the data name them, e.g. rubrics."""
     details: str = ""
     """What pages show beside the text, as JSON: ``{"spans": [{start, end, label, is_fault}],
-    "scores": [{name, value, is_negative}]}``, spans in characters of the completion, a value of
+    "scores": [{name, value, is_negative}]}``. Spans count characters of the completion; a value of
     null is missing. Empty if there is nothing to show."""
     is_missing: bool = False
-    """Something that the reward needs could not be measured."""
+    """Whether something that the reward needs could not be measured."""
 
     def __post_init__(self) -> None:
         if not self.error_class:
@@ -138,17 +138,17 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """Callbacks of ``Task.score_batch``."""
+    """Callbacks that ``Task.score_batch`` may use."""
 
     on_progress: Callable[[], None] | None = None
-    """To be called more often than every ``resources.step_timeout_s`` where scoring an evaluation
-    takes so long: it is the trial's sign of life. It may raise, to stop the trial."""
+    """Reports that the trial is alive. While an evaluation is scored, call it more often than every
+    ``resources.step_timeout_s``. It may raise to stop the trial."""
     trainer_state: Any = None
-    """TRL's, in training."""
+    """TRL's trainer state, in training only."""
     log_extra: Callable[[str, list[Any]], None] | None = None
-    """TRL's, in training: adds a column to the table of completions."""
+    """TRL's callback that adds a column to the table of completions, in training only."""
     log_metric: Callable[[str, float], None] | None = None
-    """TRL's, in training: adds a metric to the step."""
+    """TRL's callback that adds a metric to the step, in training only."""
 
 
 NO_HOOKS = Hooks()
@@ -158,26 +158,26 @@ class BatchScore(NamedTuple):
     """The scores of a batch of completions."""
 
     scores: Sequence[Score]
-    """One for each attempt, in their order."""
+    """One score for each attempt, in the same order."""
     metrics: Mapping[str, float] = MappingProxyType({})
-    """About the scoring itself, e.g. ``judge/failure_frac``."""
+    """Metrics of the scoring itself, e.g. ``judge/failure_frac``."""
 
 
 class Task:
     """Data, prompts, rewards and scoring of one kind of problem.
 
-    A subclass names the class of its settings (``settings: SumsSettings``), builds prompts, and
-    scores: one completion in ``score``, or a whole batch in ``score_batch``. Cheap to construct and
-    to pickle: prompts are built when first asked for, and do not travel to other processes.
+    A subclass annotates the class of its settings (``settings: SumsSettings``), builds prompts, and
+    scores: one completion in ``score``, or a whole batch in ``score_batch``. Tasks are cheap to
+    construct and to pickle: prompts are built on first use and are not pickled.
     """
 
     settings: BaseSettings
     measures: tuple[str, ...] = ()
-    """What is measured of a completion beside criteria and rewards, in report order."""
+    """Names of values measured besides criteria and rewards, in report order."""
     max_prompt_tokens: int = 512
     """Longer prompts are dropped from training and refused in evaluation."""
     outside_suites: tuple[str, ...] = ()
-    """Names of suites that ``outside_suite`` loads."""
+    """Names of the suites that ``outside_suite`` can load."""
 
     def __init__(self, settings: BaseSettings) -> None:
         self.settings = settings
@@ -188,49 +188,51 @@ class Task:
 
     @property
     def kind(self) -> str:
-        """The name of its folder."""
+        """The name of the task's folder."""
         return self.settings.kind
 
     @property
     def criteria(self) -> tuple[str, ...]:
-        """The scoring ladder, lowest first."""
+        """The names of the scoring ladder, lowest first."""
         return self.settings.criteria
 
     @property
     def primary_criterion(self) -> str:
-        """The criterion that verdicts and searches are about."""
+        """The criterion that verdicts compare and searches optimize."""
         return self.settings.primary_criterion
 
     @property
     def components(self) -> tuple[str, ...]:
-        """The reward components, in report order."""
+        """The names of the reward components, in report order."""
         return self.settings.components
 
     @property
     def difficulties(self) -> tuple[str, ...]:
-        """Easiest first."""
+        """The names of the difficulties, easiest first."""
         return self.settings.difficulties
 
     def check(self, on_progress: OnProgress | None = None) -> None:
-        """Check before a sweep starts what the task needs; by default nothing.
+        """Check that what the task needs can be used, before a sweep starts.
+
+        The default does nothing.
 
         Args:
-            on_progress: To be told of checked rows.
+            on_progress: Called with the number of checked rows.
 
         Raises:
             SpecError: Something is missing or cannot be used.
         """
 
     def build_prompts(self, split: Split) -> Sequence[Prompt]:
-        """Draw or read the prompts of a split, always the same in the same order.
+        """Build the prompts of a split: the same prompts in the same order each time.
 
         Raises:
-            SpecError: They cannot be read.
+            SpecError: The data cannot be read.
         """
         raise NotImplementedError
 
     def score(self, attempt: Attempt, *, thinking: bool) -> Score:
-        """Score one completion; no text may make it raise."""
+        """Score one completion; must not raise, whatever the text."""
         raise NotImplementedError
 
     def score_batch(
@@ -241,94 +243,95 @@ class Task:
         purpose: Purpose,
         hooks: Hooks = NO_HOOKS,
     ) -> BatchScore:
-        """Score completions together; by default one by one, for either purpose alike.
+        """Score several completions; by default one by one, the same for both purposes.
 
         Args:
-            attempts: What is scored: a training batch, or all completions of an evaluation.
-            thinking: A think block was asked for.
-            purpose: What for.
-            hooks: What the caller offers meanwhile.
+            attempts: The completions of a training batch or of a whole evaluation.
+            thinking: Whether a think block was asked for.
+            purpose: Whether the scores are for training or for an evaluation.
+            hooks: Callbacks of the caller.
 
         Raises:
-            TrialError: So much could not be measured that what is left would mislead.
+            TrialError: Too many completions could not be measured for the rest to be meaningful.
         """
         return BatchScore([self.score(attempt, thinking=thinking) for attempt in attempts])
 
     def prompts(self, split: Split) -> Sequence[Prompt]:
-        """Return all prompts of a split, built once."""
+        """Return the prompts of a split; built once, then cached."""
         if split not in self._splits:
             self._splits[split] = tuple(self.build_prompts(split))
         return self._splits[split]
 
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
-        """Return the chat messages that put ``prompt`` to a model: by default its text alone."""
+        """Return the chat messages for a prompt; by default its text as one user message."""
         return [{"role": "user", "content": prompt.text}]
 
     def read_suite(self, path: Path) -> Sequence[Prompt]:
-        """Read prompts from outside; by default there is no such file.
+        """Read prompts from a suite file; by default a task supports none.
 
         Raises:
             SpecError: The file, or one of its rows, cannot be used.
         """
-        raise SpecError(f"suite {path}: the task {self.kind} reads no files, use its splits.")
+        raise SpecError(f"suite {path}: task {self.kind} reads no suite files. Use its splits.")
 
     def outside_suite(self, name: str, part: str) -> OutsideSuite:
         """Load a suite of ``outside_suites``, or one part of it; an empty ``part`` loads all.
 
         Raises:
-            SpecError: There is no such part, or what holds the suite cannot be used.
+            SpecError: The part does not exist, or the package or data set cannot be used.
         """
-        raise SpecError(f"suite {name}: the task {self.kind} has no suites from outside.")
+        raise SpecError(f"suite {name}: task {self.kind} has no outside suites. Use its splits.")
 
     def has_gold(self, *, thinking: bool) -> bool:
-        """Whether it offers ``gold_completion``."""
+        """Whether the task implements ``gold_completion``."""
         return type(self).gold_completion is not Task.gold_completion
 
     def gold_completion(self, prompt: Prompt, *, thinking: bool) -> str | None:
-        """Return what a model should write after the rendered prompt; None if it is not known.
+        """Return the ideal completion of the rendered prompt, or None if it is not known.
 
         Supervised training (``method: sft``) learns from it. With thinking the prompt has opened
-        the think block, so the completion starts inside it and closes it. The token that ends a
-        turn is left out: each model has its own.
+        the think block, so the completion starts inside it and closes it. The end-of-turn token is
+        left out because it differs between models.
         """
         return None
 
     @property
     def has_grammar(self) -> bool:
-        """Whether it offers ``answer_grammar``."""
+        """Whether the task implements ``answer_grammar``."""
         return type(self).answer_grammar is not Task.answer_grammar
 
     def answer_grammar(self, prompt: Prompt) -> str:
-        """Return the rule ``answer`` and those below it, in llguidance's dialect of Lark.
+        """Return a grammar for constrained decoding, in llguidance's dialect of Lark.
 
-        ``answer`` is everything behind a think block. Constrained decoding asks for it.
+        Its rule ``answer`` describes everything after the think block.
 
         Raises:
-            SpecError: No grammar describes the answers of this task.
+            SpecError: The task has no grammar.
         """
         raise SpecError(
-            f"--constrain: no grammar describes the answers of task {self.kind}. Leave it out."
+            f"--constrain: task {self.kind} has no grammar for its answers. Leave the option out."
         )
 
     def crafted_answers(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
-        """Return completions that fool rewards, by name, and the right answer as ``GOLD``.
+        """Return completions made to exploit the rewards, by name, and the right answer as
+        ``GOLD``.
 
-        The audit of a reward scores them, as a model would write them in full. The same names for
-        every prompt; empty for a prompt whose right answer is not known.
+        The reward audit scores them. They are written in full, as a model would write them, under
+        the same names for every prompt. Empty if the right answer of a prompt is not known.
         """
         return {}
 
     def scorer_hash(self) -> str:
-        """Identify the scoring code: results under different hashes are not comparable.
+        """Return a hash of the scoring code; results under different hashes are not comparable.
 
-        Made from all Python files of the task's folder and from the settings' ``scoring``.
+        It covers all Python files of the task's folder and the settings' ``scoring``.
         """
         code = code_hash(Path(inspect.getfile(type(self))).parent)
         facts = json.dumps([code, self.settings.scoring()], sort_keys=True)
         return hashlib.sha256(facts.encode()).hexdigest()
 
     def data_hash(self) -> str:
-        """Identify the prompts of all splits and the wording around them."""
+        """Return a hash of the prompts of all splits and of their chat messages."""
         return self._data_hash
 
     @cached_property

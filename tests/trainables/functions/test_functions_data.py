@@ -258,9 +258,9 @@ def test_files_are_found_beside_the_sweep_file(
         pytest.param("rewards: [a, a]", "lists a twice in rewards", id="twice"),
         pytest.param("success: a >", r"has success = a >, expected e\.g\.", id="half-condition"),
         pytest.param(
-            "success: b >= 1", r"b is none of rewards \(length_reward, acc", id="unpaid-condition"
+            "success: b >= 1", r"b is not in rewards \(length_reward, acc", id="unpaid-condition"
         ),
-        pytest.param("difficulty: [all]", "which tables say of all prompts", id="all"),
+        pytest.param("difficulty: [all]", "tables use that name for all prompts", id="all"),
         pytest.param("modul: x.py", "Did you mean module", id="misspelt-key"),
         pytest.param("train: {datset: x}", "dataset", id="misspelt-hub"),
         pytest.param("kind: function", "expected one of functions, .*strict_json", id="kind"),

@@ -151,7 +151,7 @@ def test_success_is_what_the_settings_say(
 
 def test_a_function_that_measures_is_no_success_without_a_threshold(tmp_path: Path) -> None:
     task = task_in(tmp_path, success="length_reward")
-    with pytest.raises(TrialError, match=r"gave 0\.2 for row .* e\.g\. length_reward >= 1\.0"):
+    with pytest.raises(TrialError, match=r"returned 0\.2 for row .* e\.g\. length_reward >= 1\.0"):
         scores_of(task, "no")
 
 
@@ -165,9 +165,9 @@ def test_a_function_that_measures_is_no_success_without_a_threshold(tmp_path: Pa
         pytest.param(
             "raise ValueError('one\\ntwo')", "[]", r"raised ValueError: one \(row", id="lines"
         ),
-        pytest.param("pass", "['1', '2']", r"gave '1' for row .*:1, expected a fin", id="text"),
-        pytest.param("pass", "[1, float('nan')]", r"gave nan for row .*, expected", id="nan"),
-        pytest.param("pass", "[1, float('inf')]", r"gave inf for row", id="infinite"),
+        pytest.param("pass", "['1', '2']", r"returned '1' for row .*:1, expected a fin", id="text"),
+        pytest.param("pass", "[1, float('nan')]", r"returned nan for row .*, expected", id="nan"),
+        pytest.param("pass", "[1, float('inf')]", r"returned inf for row", id="infinite"),
         pytest.param(
             "assert 'b' not in completions[-1]",
             "[0.0] * len(completions)",

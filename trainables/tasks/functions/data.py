@@ -1,4 +1,4 @@
-"""Rows of the user's data as prompts, with everything that reward functions are given."""
+"""Turns rows of the user's data into prompts, with all that reward functions receive."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,19 +16,19 @@ from trainables.tasks.task import SPLITS, Message, OnProgress, Prompt, Split
 __all__ = ["StoredRow", "build_splits", "messages_of", "read_file", "stored_row"]
 
 ROW_COLUMN = "row"
-"""The prompt's column that holds its row, as JSON text."""
+"""The prompt column that holds its row, as JSON text."""
 
 _NOT_PASSED = ("prompt", "completion", "completion_ids")
-"""Columns that TRL passes in another way, or not at all."""
+"""Columns that are not passed by name, because TRL passes them in another way or not at all."""
 
 
 class StoredRow(NamedTuple):
-    """What scoring reads of a row."""
+    """The part of a row that scoring reads."""
 
     prompt: str | list[dict[str, Any]]
-    """As it stands in the data: text, or chat messages."""
+    """The prompt as in the data: text, or chat messages."""
     columns: dict[str, Any]
-    """What reward functions are given by name."""
+    """The values that reward functions receive by name."""
 
 
 def build_splits(
@@ -37,7 +37,7 @@ def build_splits(
     """Read, check and split all rows.
 
     Raises:
-        SpecError: They cannot be used, see ``splits.build_splits``.
+        SpecError: A row cannot be used, see ``splits.build_splits``.
     """
     return split_rows(
         {split: getattr(settings, split) for split in SPLITS},
@@ -48,22 +48,22 @@ def build_splits(
 
 
 def read_file(path: Path, settings: FunctionsSettings) -> tuple[Prompt, ...]:
-    """Read further rows.
+    """Read further rows, e.g. of a suite.
 
     Raises:
-        SpecError: They cannot be used.
+        SpecError: A row cannot be used.
     """
     make_prompt = partial(_prompt, settings)
     return tuple(read_prompts(str(path), make_prompt, {}))
 
 
 def stored_row(prompt: Prompt) -> StoredRow:
-    """Return the row that a prompt was made of."""
+    """Return the row that a prompt was made from."""
     return StoredRow(*json.loads(prompt.columns[ROW_COLUMN]))
 
 
 def messages_of(prompt: Prompt) -> list[Message]:
-    """Return a prompt as chat messages; a plain text is a user's turn."""
+    """Return a prompt as chat messages; a plain text becomes one user message."""
     stored = stored_row(prompt).prompt
     if isinstance(stored, str):
         return [{"role": "user", "content": stored}]
@@ -95,7 +95,7 @@ def _difficulty(row: Row, settings: FunctionsSettings) -> str:
     if given not in settings.difficulty:
         raise SpecError(
             f"{row.where}: {column} = {shown(given)}, expected one of "
-            f"{', '.join(settings.difficulty)}, as task.difficulty says."
+            f"{', '.join(settings.difficulty)} (task.difficulty)."
         )
     return str(given)
 

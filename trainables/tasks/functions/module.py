@@ -1,6 +1,6 @@
-"""The user's module: found by its path, imported under a name of its own, and its functions.
+"""Imports the user's module by its path, under a name of its own, and returns its functions.
 
-What it imports from its own folder is found as in a script.
+The module can import other modules from its folder, as a script can.
 """
 
 import ast
@@ -19,10 +19,10 @@ __all__ = ["load_functions", "source_files"]
 
 
 def load_functions(path: Path, names: Sequence[str]) -> dict[str, Callable[..., Any]]:
-    """Import the module at ``path`` and return functions of it.
+    """Import the module at ``path`` and return the named functions.
 
     Raises:
-        SpecError: It is not there, cannot be imported, or has no such function.
+        SpecError: The file does not exist, cannot be imported, or lacks a function.
     """
     module = _imported(path)
     functions = {}
@@ -45,10 +45,10 @@ def load_functions(path: Path, names: Sequence[str]) -> dict[str, Callable[..., 
 
 
 def source_files(path: Path) -> list[Path]:
-    """Return the module's file and those of its folder that it imports, by name.
+    """Return the module's file and the files of its folder that it imports, by name.
 
     Raises:
-        SpecError: A file is not there or is no Python.
+        SpecError: A file does not exist or is not valid Python.
     """
     found: dict[str, Path] = {}
     waiting = [path]
@@ -65,7 +65,7 @@ def source_files(path: Path) -> list[Path]:
 
 
 def _imports(file: Path) -> set[str]:
-    """Return the first parts of the names of what a file imports."""
+    """Return the top-level names of the modules that a file imports."""
     try:
         tree = ast.parse(file.read_bytes(), filename=str(file))
     except FileNotFoundError as error:

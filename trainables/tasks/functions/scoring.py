@@ -1,7 +1,7 @@
-"""Reward functions called as TRL's ``GRPOTrainer`` calls them, and what they say as scores.
+"""Calls reward functions as TRL's ``GRPOTrainer`` does, and turns their values into scores.
 
-None is "does not apply": the completion has no value of that component, and its reward is the sum
-of the others. A completion to which no function applies has no reward at all.
+None means "does not apply": the completion has no value of that component, and its reward is the
+sum of the others. A completion to which no function applies has no reward.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ __all__ = ["FunctionScorer"]
 THINK_OPEN = "<think>\n"
 THINK_CLOSE = "</think>"
 MIN_THOUGHT_WORDS = 3
-"""A shorter think block is none."""
+"""The fewest words that make a think block real."""
 
 _SIGNS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -56,10 +56,10 @@ class FunctionScorer:
         self._runner: asyncio.Runner | None = None
 
     def check(self, prompt: Prompt) -> None:
-        """Find out whether the functions can be called with what they are given for a prompt.
+        """Check that every function can be called with the arguments that it will receive.
 
         Raises:
-            SpecError: One needs what no column gives, or does not take all that it is given.
+            SpecError: A function needs an argument that no column provides, or does not accept all.
         """
         given = _arguments([Attempt("", prompt, False, False)], Hooks(trainer_state=object()), {})
         for name, function in self._functions.items():
@@ -79,7 +79,7 @@ class FunctionScorer:
         """Score completions.
 
         Raises:
-            TrialError: A function raised, or gave what is no reward.
+            TrialError: A function raised, or returned something that is not a reward.
         """
         if not attempts:
             return BatchScore([])
@@ -108,7 +108,7 @@ class FunctionScorer:
             rewards=known,
             error_class="does_not_apply" if is_unknown else next(iter(missed), "ok"),
             is_thinking=bool(closing) and num_words >= MIN_THOUGHT_WORDS,
-            # Training needs a reward, an evaluation needs to know what is right.
+            # Training needs a reward; an evaluation needs to know whether the answer is correct.
             is_missing=not known if purpose == "training" else is_unknown,
         )
 
@@ -117,15 +117,15 @@ class FunctionScorer:
             name = condition.function
             if condition.sign is None and values[name] not in (None, 0.0, 1.0):
                 raise TrialError(
-                    f"{self._where(name)} gave {values[name]} for row {attempt.prompt.id}, and "
-                    f"task.success = {self._settings.success} takes it for true or false. Say "
-                    f"from where on it is a success, e.g. {name} >= 1.0."
+                    f"{self._where(name)} returned {values[name]} for row {attempt.prompt.id}, but "
+                    f"task.success = {self._settings.success} expects true or false. State a "
+                    f"threshold, e.g. {name} >= 1.0."
                 )
 
     def _values(
         self, arguments: Mapping[str, Any], attempts: Sequence[Attempt]
     ) -> dict[str, list[Value]]:
-        """Call every function, those that are async together at the end, as TRL does."""
+        """Call every function; async functions run together after the others, as in TRL."""
         outputs: dict[str, Any] = {}
         waiting: dict[str, Callable[..., Any]] = {}
         for name, function in self._functions.items():
@@ -154,7 +154,7 @@ class FunctionScorer:
             return await asyncio.gather(*calls, return_exceptions=True)
 
         if self._runner is None:
-            # One loop for all batches: clients that a function keeps are bound to it.
+            # One event loop for all batches: clients that a function keeps are bound to it.
             self._runner = asyncio.Runner()
             weakref.finalize(self, self._runner.close)
         outputs = dict(zip(waiting, self._runner.run(call_all()), strict=True))
@@ -168,11 +168,11 @@ class FunctionScorer:
     def _failure(self, name: str, error: BaseException, attempts: Sequence[Attempt]) -> TrialError:
         return TrialError(
             f"{self._where(name)} raised {error_line(error)} "
-            f"(row {self._failing_row(name, attempts)}). Mend the function."
+            f"(row {self._failing_row(name, attempts)}). Fix the function."
         )
 
     def _failing_row(self, name: str, attempts: Sequence[Attempt]) -> str:
-        """Return the row whose completion alone makes a function raise, else those of the batch."""
+        """Return the id of the first row on which a function raises, or all ids of the batch."""
         function = self._functions[name]
         for attempt in attempts:
             arguments = _arguments([attempt], Hooks(), {})
@@ -189,17 +189,17 @@ class FunctionScorer:
     def _checked(self, name: str, output: Any, attempts: Sequence[Attempt]) -> list[Value]:
         try:
             if isinstance(output, Mapping | Set | str):
-                raise TypeError  # Its keys or characters are no rewards.
+                raise TypeError  # Iterating would yield keys or characters.
             values = list(output)
         except TypeError as error:
             raise TrialError(
                 f"{self._where(name)} returned {type(output).__name__}, expected a list of one "
-                "number or None for each completion. Mend the function."
+                "number or None for each completion. Fix the function."
             ) from error
         if len(values) != len(attempts):
             raise TrialError(
                 f"{self._where(name)} returned {len(values)} values for {len(attempts)} "
-                "completions, expected one for each. Mend the function."
+                "completions, expected one for each. Fix the function."
             )
         return [
             self._number(name, value, attempt)
@@ -209,12 +209,12 @@ class FunctionScorer:
     def _number(self, name: str, value: Any, attempt: Attempt) -> Value:
         if value is None:
             return None
-        # A tensor or an array of one number is taken as TRL takes it.
+        # TRL also accepts a tensor or an array of one number.
         plain = value.item() if hasattr(value, "item") else value
         if not isinstance(plain, numbers.Real) or not math.isfinite(plain):
             raise TrialError(
-                f"{self._where(name)} gave {plain!r} for row {attempt.prompt.id}, expected a "
-                "finite number, or None where it does not apply. Mend the function."
+                f"{self._where(name)} returned {plain!r} for row {attempt.prompt.id}, expected a "
+                "finite number, or None where it does not apply. Fix the function."
             )
         return float(plain)
 
@@ -225,10 +225,10 @@ class FunctionScorer:
 def _arguments(
     attempts: Sequence[Attempt], hooks: Hooks, logged: dict[str, list[float]]
 ) -> dict[str, Any]:
-    """Return what TRL gives to a reward function.
+    """Return the arguments that TRL passes to a reward function.
 
-    In an evaluation there is no trainer: its state is a fresh one, metrics are averaged into
-    ``logged``, and extra columns go nowhere.
+    In an evaluation there is no trainer: functions get a new trainer state, logged metrics are
+    collected in ``logged``, and extra columns are ignored.
     """
     rows = [stored_row(attempt.prompt) for attempt in attempts]
     texts = [_text(attempt) for attempt in attempts]
@@ -253,7 +253,7 @@ def _arguments(
 
 
 def _text(attempt: Attempt) -> str:
-    """Return a completion as TRL gives it, the think block's opening put back."""
+    """Return a completion as TRL passes it, with the opening of the think block restored."""
     text = attempt.completion if attempt.plain is None else attempt.plain
     return f"{THINK_OPEN}{text}" if attempt.think_prefilled else text
 

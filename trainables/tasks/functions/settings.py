@@ -1,6 +1,6 @@
-"""The settings of functions: what a sweep file says under ``task``.
+"""Settings of the task functions: the ``task`` block of a sweep file.
 
-Reading a sweep file reads no rows and imports no module of the user's.
+Loading a sweep file neither reads rows nor imports the user's module.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from trainables.tasks.splits import SplitSettings
 __all__ = ["SUCCESS", "ColumnSettings", "Condition", "FunctionsSettings"]
 
 SUCCESS = "success"
-"""The one criterion."""
+"""The name of the only criterion."""
 _CONDITION = re.compile(
     r"(?P<function>[A-Za-z_]\w*)\s*(?P<sign>>=|<=|==|>|<)\s*(?P<value>[-+]?[\d.]+(e[-+]?\d+)?)"
 )
@@ -29,63 +29,64 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
 
 
 class Condition(BaseModel):
-    """What one function must say of a completion that succeeds."""
+    """A condition on one function's value that every successful completion meets."""
 
     model_config = ConfigDict(frozen=True)
 
     function: str
     sign: str | None = None
-    """None: the function itself says true or false."""
+    """The comparison; None if the function itself returns true or false."""
     value: float = 0.0
 
 
 class ColumnSettings(BaseModel):
-    """What the columns are called; reward functions get every column under its own name."""
+    """Names of the columns; reward functions receive every column under its own name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     prompt: str = "prompt"
     """Text, or a list of chat messages."""
     completion: str = "completion"
-    """A right answer to train on with ``method: sft``; rows may lack it."""
+    """A correct answer to train on with ``method: sft``; rows may lack it."""
     id: str = "id"
-    """Names a row in messages and records; without it, its place in the file does."""
+    """Id that names a row in messages and records; by default its file and line."""
     family: str = "family"
-    """Rows of one family are alike and never cross splits; without it, prompts that differ only in
-    numbers, quoted names, white space or case are one."""
+    """Rows of one family are alike and never cross splits. By default, prompts that differ only in
+    numbers, quoted names, white space or case share a family."""
     difficulty: str = "difficulty"
-    """One of ``difficulty`` below."""
+    """One of the names in ``task.difficulty``."""
 
 
 class FunctionsSettings(BaseSettings):
-    """Which reward functions, and over which rows."""
+    """Which reward functions to call, and on which rows."""
 
     criteria: ClassVar[tuple[str, ...]] = (SUCCESS,)
     paths: ClassVar[tuple[str, ...]] = ("module", "train", "validation", "test")
 
     kind: Literal["functions"]
-    """Reward functions as TRL calls them, over rows of your own."""
+    """Reward functions called as TRL calls them, on rows of your own."""
     module: Annotated[str, Field(min_length=1)]
-    """The Python file that defines them. It is imported in every worker: keep what starts a
-    training behind ``if __name__ == "__main__":``."""
+    """The Python file that defines the functions. Every worker imports it, so put code that starts
+    a training behind ``if __name__ == "__main__":``."""
     rewards: Annotated[tuple[Name, ...], Field(min_length=1)]
-    """Names of reward functions in it; their weights are ``trial.rewards``, 1 by default."""
+    """Names of reward functions in the module. ``trial.rewards`` sets their weights, by default
+    1."""
     success: Annotated[str, Field(min_length=1)]
-    """When a completion counts as right: ``accuracy_reward >= 1.0``, several joined by ``and``, or
-    the name of a function that gives true or false."""
+    """When a completion counts as correct: a condition such as ``accuracy_reward >= 1.0``, several
+    joined by ``and``, or the name of a function that returns true or false."""
     train: Source
-    """A JSONL, JSON, CSV or Parquet file, a folder of them, or ``{dataset: org/name, split: ...}``
-    from the hub."""
+    """Training rows: a JSONL, JSON, CSV or Parquet file, a folder of them, or ``{dataset: org/name,
+    split: ...}`` from the hub."""
     validation: Source | None = None
-    """Rows to choose by; null splits them off ``train``, by family."""
+    """Rows for validation; null splits them off ``train``, by family."""
     test: Source | None = None
     """Rows for the final evaluation; null splits them off ``train``, by family."""
     split: SplitSettings = SplitSettings()
-    """How they are split off."""
+    """How validation and test rows are split off ``train``."""
     columns: ColumnSettings = ColumnSettings()
-    """What the columns are called, e.g. ``{prompt: question}``."""
+    """Names of the columns, e.g. ``{prompt: question}``."""
     difficulty: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], ...] = ()
-    """The names in the column ``difficulty``, easiest first; empty ignores the column."""
+    """The names in the difficulty column, easiest first; empty ignores the column."""
     max_prompt_tokens: Annotated[int, Field(ge=1)] = 512
     """Longer prompts are dropped from training and refused in evaluation."""
 
@@ -95,44 +96,46 @@ class FunctionsSettings(BaseSettings):
         if twice:
             raise ValueError(f"lists {', '.join(twice)} twice in rewards; list each one once.")
         if "all" in self.difficulty:
-            raise ValueError("lists all in difficulty, which tables say of all prompts; rename it.")
+            raise ValueError(
+                "lists all in difficulty, but tables use that name for all prompts; rename it."
+            )
         for condition in self.conditions:
             if condition.sign is not None and condition.function not in self.rewards:
                 raise ValueError(
-                    f"has success = {self.success}, but {condition.function} is none of rewards "
+                    f"has success = {self.success}, but {condition.function} is not in rewards "
                     f"({', '.join(self.rewards)}). Add it there."
                 )
         return self
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """What ``success`` asks for; all of them must hold."""
+        """The conditions in ``success``; all of them must hold."""
         return tuple(map(_condition, re.split(r"\s+and\s+", self.success.strip())))
 
     @property
     def reward_table(self) -> Mapping[str, Component]:
-        """One component for each function; which of them are decisive is not known."""
+        """One component for each function, with weight 1; none is known to be decisive."""
         return {name: Component(1.0) for name in self.rewards}
 
     @property
     def difficulties(self) -> tuple[str, ...]:
-        """Easiest first."""
+        """The names of the difficulties, easiest first."""
         return self.difficulty or super().difficulties
 
     def identity(self) -> dict[str, Any]:
-        """Return all settings, files by their names: moving them makes no other trial."""
+        """Return all settings, with file names for paths: moving files does not rename a trial."""
         data = self.model_dump(mode="json")
         return data | {key: Path(data[key]).name for key in self.paths if type(data[key]) is str}
 
     def measure(self) -> dict[str, Any]:
-        """Return which rows evaluations ask, and when an answer is right."""
+        """Return the settings that choose evaluation rows and define success."""
         identity = self.identity()
         given = {"validation", "test"} if self.validation and self.test else {"train", "split"}
         names = given | {"validation", "test", "module", "success", "columns", "difficulty"}
         return {name: identity[name] for name in identity if name in names}
 
     def scoring(self) -> dict[str, Any]:
-        """Return the code of the functions and what counts as right, whatever training pays."""
+        """Return the success condition, and hashes of the files that define the functions."""
         files = {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in source_files(Path(self.module).expanduser())
@@ -149,5 +152,5 @@ def _condition(text: str) -> Condition:
         )
     raise ValueError(
         f"has success = {text}, expected e.g. accuracy_reward >= 1.0, or the name of a function "
-        "that gives true or false."
+        "that returns true or false."
     )

@@ -1,4 +1,4 @@
-"""The task functions: TRL reward functions over rows of the user's."""
+"""The task functions: a user's TRL reward functions on a user's rows."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -24,7 +24,7 @@ __all__ = ["Functions"]
 
 
 class Functions(Task):
-    """Answer the prompts of a data set so that reward functions pay."""
+    """Answer the prompts of a data set, rewarded by functions of the user."""
 
     settings: FunctionsSettings
 
@@ -33,7 +33,7 @@ class Functions(Task):
         self.max_prompt_tokens = settings.max_prompt_tokens
 
     def check(self, on_progress: OnProgress | None = None) -> None:
-        """Import the module, read all rows, and see whether the two fit together."""
+        """Import the module, read all rows, and check that the functions accept their columns."""
         scorer = self._scorer
         self._read(on_progress)
         scorer.check(self._splits["train"][0])
@@ -48,7 +48,7 @@ class Functions(Task):
         return read_file(path, self.settings)
 
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
-        """Return the row's messages as they are; a plain text is a user's turn."""
+        """Return the row's chat messages; a plain text becomes one user message."""
         return messages_of(prompt)
 
     def score_batch(
@@ -62,12 +62,12 @@ class Functions(Task):
         """Call the reward functions once for the batch.
 
         Raises:
-            TrialError: One of them raised, or gave what is no reward.
+            TrialError: A function raised, or returned something that is not a reward.
         """
         return self._scorer.score_batch(attempts, purpose=purpose, hooks=hooks)
 
     def gold_completion(self, prompt: Prompt, *, thinking: bool) -> str | None:
-        """Return the row's completion; with thinking none, since rows hold no thoughts."""
+        """Return the row's completion; None with thinking, since rows hold no think blocks."""
         return None if thinking else prompt.gold
 
     def _read(self, on_progress: OnProgress | None = None) -> None:

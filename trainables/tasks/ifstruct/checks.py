@@ -1,9 +1,8 @@
-"""The checks of IFStruct: what a response to a request for JSON is held to.
+"""The checks of IFStruct: whether a response to a request for JSON has the requested shape.
 
-They follow the benchmark's own validator (Liquid AI, IFStruct v1.0, 2026), also where strict_json
-judges otherwise: a fence is wanted only where the request says so, a key that the schema does not
-name is always wrong, and of JSON Schema types, ``required``, ``enum``, bounds and numbers of items
-count.
+They follow the benchmark's own validator (Liquid AI, IFStruct v1.0, 2026), even where strict_json
+differs: a fence is required only if the request says so, a key that the schema does not name is
+always an error, and only types, ``required``, ``enum``, bounds and numbers of items are checked.
 """
 
 import json
@@ -16,8 +15,8 @@ from pydantic import BaseModel, BeforeValidator
 __all__ = ["CRITERIA", "Request", "Verdict", "judge"]
 
 CRITERIA = ("parsed", "framed", "shaped", "passed")
-"""JSON is found; it stands in a fence and alone where that was asked for; the list is bare or
-wrapped, and as long, as was asked for; and every item is as the schema says."""
+"""``parsed``: JSON was found. ``framed``: fence and commentary are as requested. ``shaped``:
+wrapper key and number of items are as requested. ``passed``: every item matches the schema."""
 
 _FENCE = "```"
 _OPENED = re.compile(r"<think>|\[think\]", re.IGNORECASE)
@@ -36,17 +35,17 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 def _decoded(value: Any) -> Any:
-    """Return a field that the hub's copy holds as JSON text."""
+    """Decode a field that the hub's copy of the data holds as JSON text."""
     return json.loads(value) if isinstance(value, str) else value
 
 
 class Request(BaseModel):
-    """What a row asks for, by the names of its fields."""
+    """What a row asks for; fields are named as in the data."""
 
     json_schema: Annotated[dict[str, Any], BeforeValidator(_decoded)]
-    """Of the list of items."""
+    """The JSON Schema of the list of items."""
     top_level_count: Annotated[int | tuple[int, int] | None, BeforeValidator(_decoded)]
-    """How many items: exactly, or from one number to another."""
+    """The number of items: exact, or minimum and maximum."""
     top_level_key: str | None
     require_wrapper_key: bool
     require_code_block: bool
@@ -54,14 +53,14 @@ class Request(BaseModel):
 
 
 class Verdict(NamedTuple):
-    """How far a response comes."""
+    """The result for one response."""
 
     level: int
-    """How many of ``CRITERIA`` hold, each with those before it."""
+    """The number of ``CRITERIA`` that hold, counted from the first."""
     error: str
-    """``ok``, or the first thing wrong."""
+    """``ok``, or the first fault."""
     where: str = ""
-    """A JSON pointer into the list, where the schema is not met."""
+    """A JSON pointer into the list, if the schema is violated."""
 
 
 class _Found(NamedTuple):
@@ -71,7 +70,7 @@ class _Found(NamedTuple):
 
 
 def judge(response: str, request: Request) -> Verdict:
-    """Hold a response to a request; never raises."""
+    """Check a response against a request; never raises."""
     text = _without_thinking(response)
     found = _read(text)
     if found.error:
@@ -91,7 +90,7 @@ def judge(response: str, request: Request) -> Verdict:
 
 
 def _without_thinking(text: str) -> str:
-    """Remove thoughts: whole blocks, then all up to a closing tag, then all from an opening one."""
+    """Remove closed think blocks, then all up to a closing tag, then all from an opening tag."""
     kept, position = [], 0
     unclosed = set[str]()
     for opened in _OPENED.finditer(text):
@@ -112,7 +111,7 @@ def _without_thinking(text: str) -> str:
 
 
 def _read(text: str) -> _Found:
-    """Read the first fenced block, whose fences begin lines, or else the whole text."""
+    """Parse the first fenced block, whose fences start lines, or else the whole text."""
     lines = text.splitlines()
     fences = [index for index, line in enumerate(lines) if line.startswith(_FENCE)]
     if not fences:
@@ -134,13 +133,13 @@ def _parsed(text: str, *, is_fenced: bool) -> _Found:
 
 
 def _has_commentary(text: str) -> bool:
-    """Whether text stands before the first back-ticks or behind the last."""
+    """Whether text stands before the first or after the last back-ticks."""
     before, _, rest = text.partition(_FENCE)
     return bool(before.strip() or rest.rpartition(_FENCE)[2].strip())
 
 
 def _unwrapped(document: Any, request: Request) -> tuple[Any, str]:
-    """Return the list of items, and what is wrong with the key around it."""
+    """Return the list of items, and the error class of the key around it, if any."""
     if isinstance(document, list):
         return document, "no_wrapper_key" if request.require_wrapper_key else ""
     if not isinstance(document, dict) or len(document) != 1:
@@ -160,7 +159,7 @@ def _is_count(count: int, wanted: int | tuple[int, int] | None) -> bool:
 
 
 def _errors(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a value, with a JSON pointer."""
+    """Yield the faults of a value, each with a JSON pointer."""
     kind = schema.get("type")
     if isinstance(kind, list):
         others = [name for name in kind if name != "null"]

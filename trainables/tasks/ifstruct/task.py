@@ -1,7 +1,7 @@
-"""IFStruct for ``strictune evaluate``: its file as a suite, its pass rate as the criterion.
+"""IFStruct for ``strictune evaluate``: reads its file as a suite and measures its pass rate.
 
 Liquid AI (2026), "IFStruct: Measuring structured-output compliance". Rows that ask for YAML are
-left out. Nothing is trained on it: the published file is a test set.
+skipped. The published file is a test set, so this task cannot be used for training.
 """
 
 import logging
@@ -27,23 +27,23 @@ REQUEST = "request"
 
 
 class IfStructSettings(BaseSettings):
-    """There is nothing to set."""
+    """Settings of IFStruct; there is nothing to set."""
 
     criteria: ClassVar = CRITERIA
     reward_table: ClassVar = {"passed": Component(1.0, is_decisive=True)}
 
     kind: Literal["ifstruct"] = "ifstruct"
-    """Answer requests for JSON in a given shape; for ``strictune evaluate`` alone."""
+    """Answer requests for JSON in a given shape; only for ``strictune evaluate``."""
 
 
 class IfStruct(Task):
-    """Answer a request for a number of items as JSON, in the shape that it describes."""
+    """Answer a request for a list of items with JSON of the requested shape."""
 
     settings: IfStructSettings
     max_prompt_tokens = 4096
 
     def check(self, on_progress: OnProgress | None = None) -> None:
-        """Refuse to train.
+        """Raise an error: this task cannot be used for training.
 
         Raises:
             SpecError: Always.
@@ -51,18 +51,18 @@ class IfStruct(Task):
         self.build_prompts("train")
 
     def build_prompts(self, split: Split) -> Sequence[Prompt]:
-        """Refuse: there are no splits.
+        """Raise an error: this task has no splits.
 
         Raises:
             SpecError: Always.
         """
         raise SpecError(
-            "task.kind = ifstruct: has no prompts of its own. Measure a model with `strictune "
+            "task.kind = ifstruct: has no prompts of its own. Evaluate a model with `strictune "
             "evaluate --task ifstruct --suite FILE`, where FILE is IFStruct's data/test.jsonl."
         )
 
     def read_suite(self, path: Path) -> Sequence[Prompt]:
-        """Read the rows that ask for JSON.
+        """Read the rows of IFStruct's file that ask for JSON.
 
         Raises:
             SpecError: The file or a row of it cannot be used, or no row asks for JSON.
@@ -72,11 +72,11 @@ class IfStruct(Task):
         if not kept:
             raise SpecError(f"{path}: none of its {len(prompts)} rows has output_format = json.")
         if len(kept) < len(prompts):
-            logger.warning("left out %d rows that ask for YAML", len(prompts) - len(kept))
+            logger.warning("skipped %d rows that ask for YAML", len(prompts) - len(kept))
         return kept
 
     def score(self, attempt: Attempt, *, thinking: bool) -> Score:
-        """Hold a completion to the row's checks."""
+        """Check a completion against the row's request."""
         text = attempt.completion if attempt.plain is None else attempt.plain
         if attempt.think_prefilled:
             text = f"<think>{text}"
@@ -91,14 +91,14 @@ class IfStruct(Task):
 
 
 class _Row(Request):
-    """What is read of a row beside its prompt."""
+    """The fields that are read from a row, besides its prompt."""
 
     output_format: Literal["json", "yaml"]
     entity_type: str
 
 
 def _prompt(row: Row, columns: Sequence[str]) -> Prompt:
-    """Return a row as a prompt; one that asks for YAML has no columns."""
+    """Return a row as a prompt, without columns if it asks for YAML."""
     try:
         read = _Row.model_validate(row.values)
     except ValidationError as error:
