@@ -54,7 +54,7 @@ def test_rows_become_prompts_of_three_splits_with_right_answers(tmp_path: Path) 
     assert all(len(task.prompts(split)) >= 2 for split in SPLITS)
     assert task.primary_criterion == "correct" and task.measures[-1] == "content_f1"
     assert len(task.read_suite(tmp_path / "rows.jsonl")) == len(ROWS)
-    with pytest.raises(SpecError, match="knows no expected answers"):
+    with pytest.raises(SpecError, match="has no expected answers"):
         task.outside_suite("schemastore", "")
     for prompt in prompts[:5]:
         system, user = task.messages(prompt, thinking=False)

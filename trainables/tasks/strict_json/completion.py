@@ -1,8 +1,8 @@
-"""One completion, taken apart once: think block, fences, candidate document, outside text.
+"""Parses a completion once: think block, fences, candidate document, outside text.
 
-Everything downstream (criteria, rewards, error classes) reads the ``Completion`` and never
-the raw text again. Think blocks are recognised where the text outside the document
-stands: a string of the answer that mentions ``<think>`` is part of the answer.
+Criteria, rewards and error classes read the ``Completion`` and never the raw text. Think blocks
+are recognised only outside the document: a string of the answer that mentions ``<think>`` is part
+of the answer.
 """
 
 import re
@@ -25,36 +25,36 @@ _BRACKET = re.compile(r"[\[{]")
 
 
 class Completion(NamedTuple):
-    """What one completion holds. Positions count in ``text``."""
+    """The parts of one completion. Positions are character offsets in ``text``."""
 
     text: str
-    """The completion, with the opening think tag put back where the prompt had written it."""
+    """The completion, with the opening think tag restored if the prompt contained it."""
     offset: int
-    """How many characters were put back; positions in the model's own text are lower by it."""
+    """The number of restored characters; subtract it for positions in the model's output."""
     thought: str | None
-    """What stands inside the think block; None without a closed one."""
+    """The text inside the think block; None without a closed block."""
     is_think_open: bool
-    """A think block was opened before the document and never closed."""
+    """Whether a think block was opened before the document and never closed."""
     form: Form
     is_closed: bool
-    """The fence was closed; always true for bare text."""
+    """Whether the fence was closed; always true for bare text."""
     start: int
     """Where the candidate document starts."""
     end: int
     """Where its fence closes, or where the bare document or the text ends."""
     document: object
-    """The candidate's value; None also where it does not parse."""
+    """The candidate's value; None also if it does not parse."""
     error: str
     """Why the candidate does not parse; empty if it does."""
     error_at: int
     outside: str
-    """All text but the document's fence and the first think block; empty if all white space."""
+    """All text except the document's fence and the first think block; empty if only white space."""
     outside_at: int
-    """Where the first of it stands."""
+    """The position of its first character that is not white space."""
 
     @property
     def has_candidate(self) -> bool:
-        """Whether there is anything to read: an empty fence holds no candidate."""
+        """Whether there is anything to parse: an empty fence holds no candidate."""
         return self.form != "none" and self.start < self.end
 
     @property
@@ -64,12 +64,12 @@ class Completion(NamedTuple):
 
     @property
     def is_parsed(self) -> bool:
-        """The criterion ``parsed``: a closed json fence holds one document."""
+        """Whether the criterion ``parsed`` holds: a closed json fence holds one document."""
         return self.form == "json_fence" and self.is_closed and not self.error
 
 
 class _Found(NamedTuple):
-    """The candidate document and the span of text that it takes with its fence."""
+    """The candidate document, and the span of text that it takes up with its fence."""
 
     form: Form
     is_closed: bool
@@ -94,7 +94,7 @@ _NO_BLOCKS = _Blocks(None, 0, False)
 
 
 def parse_completion(completion: str, *, think_prefilled: bool) -> Completion:
-    """Take a completion apart; never raises, in time linear in its length."""
+    """Parse a completion; never raises, and takes time linear in its length."""
     text = f"{THINK_OPEN}\n{completion}" if think_prefilled else completion
     blocks, found = _find_candidate(text)
     block = blocks.first
@@ -127,7 +127,7 @@ def parse_completion(completion: str, *, think_prefilled: bool) -> Completion:
 
 
 def _first_visible(text: str, spans: Sequence[tuple[int, int]]) -> int:
-    """Return where the spans first hold anything but white space."""
+    """Return the position of the first character in the spans that is not white space."""
     for first, last in spans:
         rest = text[first:last].lstrip()
         if rest:
@@ -136,7 +136,7 @@ def _first_visible(text: str, spans: Sequence[tuple[int, int]]) -> int:
 
 
 def _find_candidate(text: str) -> tuple[_Blocks, _Found]:
-    """Find the json fence, else another fence, else bare text, outside of think blocks."""
+    """Find the json fence, else another fence, else bare text, outside think blocks."""
     if "```" in text:
         blocks, match = _search_outside_thinking(_JSON_FENCE, text)
         if match is not None:
@@ -153,7 +153,7 @@ def _find_candidate(text: str) -> tuple[_Blocks, _Found]:
 def _search_outside_thinking(
     pattern: re.Pattern[str], text: str
 ) -> tuple[_Blocks, re.Match[str] | None]:
-    """Return the first match that no think block covers, and the blocks before it."""
+    """Return the first match outside think blocks, and the blocks before it."""
     match = pattern.search(text)
     opened = text.find(THINK_OPEN)
     if opened < 0:
@@ -173,9 +173,9 @@ def _search_outside_thinking(
 
 
 def _read_fence(text: str, match: re.Match[str], *, form: Form) -> _Found:
-    """Read a fence's document; the fence closes at the first back-ticks behind it.
+    """Read a fence's document; the fence closes at the first back-ticks after it.
 
-    The first back-ticks of all would end a document early whose strings quote a fence.
+    Searching from the opening fence would cut off documents whose strings quote a fence.
     """
     start = skip_whitespace(text, match.end())
     if text.startswith("```", start):
@@ -201,7 +201,7 @@ def _read_bare(text: str, start: int) -> _Found:
 
 
 def _read_scalar(text: str, start: int) -> _Found:
-    """Take text without a bracket for a document only if all of it is one JSON value."""
+    """Accept text without a bracket as a document only if all of it is one JSON value."""
     start = skip_whitespace(text, start)
     reading = read_document(text, start)
     end = reading.end

@@ -1,4 +1,4 @@
-"""The scoring ladder: five criteria, each from ``parsed`` on implying the one before."""
+"""The scoring ladder: five criteria; from ``parsed`` on, each implies the one before."""
 
 from trainables.tasks.strict_json.completion import THINK_CLOSE, THINK_OPEN, Completion
 from trainables.tasks.strict_json.reading import accepted_by_json_loads
@@ -16,13 +16,13 @@ _JSON_FENCE = "```json"
 def place(
     completion: Completion, *, is_valid: bool, thinking: bool, verdict: ThinkVerdict
 ) -> dict[str, bool]:
-    """Return which criteria a completion stands on.
+    """Return which criteria a completion meets.
 
     Args:
-        completion: The completion.
-        is_valid: Its candidate document validates.
-        thinking: Thinking was asked for.
-        verdict: What its think block is worth.
+        completion: The parsed completion.
+        is_valid: Whether its candidate document validates.
+        thinking: Whether thinking was asked for.
+        verdict: The verdict on its think block.
     """
     parsed = completion.is_parsed
     conformant = parsed and is_valid
@@ -37,10 +37,10 @@ def place(
 
 
 def published_syntax(completion: Completion) -> bool:
-    """The published Pass@1, for comparison: some text in a known place passes ``json.loads``.
+    """Return the published Pass@1, for comparison: whether ``json.loads`` accepts the answer.
 
-    The first lower-case json fence anywhere, think blocks included, else the first fence of
-    any kind, else the text without think blocks if it starts with a bracket.
+    The answer is the first lower-case json fence anywhere, think blocks included; else the first
+    fence of any kind; else the text without think blocks if it starts with a bracket.
     """
     text = completion.text
     opened = text.find(_JSON_FENCE)
@@ -59,7 +59,7 @@ def published_syntax(completion: Completion) -> bool:
         and first <= completion.start
         and not text[first : completion.start].strip()
     ):
-        return True  # The same text as the candidate's.
+        return True  # The candidate is the same text, and it parses.
     return accepted_by_json_loads(text[first:closed].strip())
 
 

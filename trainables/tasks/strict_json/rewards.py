@@ -1,11 +1,11 @@
-"""The seven reward components: what each pays for, and its published weights.
+"""The seven reward components: what each rewards, and its published weights.
 
-They keep the published names and ranges, and read the candidate document wherever it was
-found, so that a model that writes bare JSON still gets a signal. Two theorems tie them to
-the ladder: a strict completion has every component at its maximum, and any other one has
-``schema``, ``strictness`` or (with thinking) ``reasoning`` below it. No value can be raised
-by adding valid elements or padding to a wrong answer: wherever a share of the text would
-be the obvious measure, a fixed amount of text is the yardstick instead.
+They keep the published names and ranges. They read the candidate document wherever it was found,
+so that a model that writes bare JSON still gets a signal. Two properties connect them to the
+ladder: a strict completion has every component at its maximum, and any other one has ``schema``,
+``strictness`` or (with thinking) ``reasoning`` below it. Adding valid elements or padding to a
+wrong answer never raises a value: amounts of text are compared with constants, not with the length
+of the answer.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,54 +28,54 @@ from trainables.tasks.strict_json.thinking import ThinkVerdict
 __all__ = ["ANSWER_REWARDS", "REWARDS", "JsonComponent", "Judged", "Reward", "validity_reward"]
 
 OUTSIDE_YARDSTICK = 200.0
-"""Characters of outside text that weigh as much as a document."""
+"""Characters of outside text that cost half of the full penalty."""
 ERROR_YARDSTICK = 50.0
-"""Characters left behind the first error that halve the credit for what came before."""
+"""Characters after the first error that halve the credit above the minimum."""
 BRACKET_CHARACTERS = 20
-"""What a bracket left open at the end counts for in characters."""
+"""Characters that each bracket left open at the end counts for."""
 HEAVY_LOOP = 40
-"""Words of a loop at which repetition is heavy."""
+"""Words in loops at which the reward is 0."""
 RUNS_ON = 45.0
-"""A container runs on when it has so many elements more than the bulk that a schema allows."""
+"""Elements above ``Judged.bulk`` from which a container counts as running on."""
 RUNAWAY = 75.0
-"""So many more are as bad as the worst loop."""
+"""Elements above ``Judged.bulk`` at which the reward reaches -1."""
 
 _CUT_ERRORS = frozenset({"parse_unexpected_end", "parse_unterminated_string", "parse_empty"})
 
 
 class Reward(NamedTuple):
-    """One component's value and why."""
+    """The value of one component and the reason for it."""
 
     value: float
     reason: str
-    """Stable code for tables, e.g. ``unclosed_fence``."""
+    """A stable code for tables, e.g. ``unclosed_fence``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """One parsed completion and what else the components read of it."""
+    """One parsed completion, and what else the components read."""
 
     completion: Completion
     thinking: bool
-    """Thinking was asked for."""
+    """Whether thinking was asked for."""
     verdict: ThinkVerdict
-    """What its think block is worth."""
+    """The verdict on its think block."""
     validity: Reward
-    """See ``validity_reward``."""
+    """The result of ``validity_reward``."""
     schema: Reward
-    """What its document is worth against the schema: 1 if and only if it conforms."""
+    """The schema reward: 1 if and only if the document conforms."""
     bulk: float | None
     """Elements of one container that are more than the schema asks for; None for a document that
     conforms."""
     content: Reward | None = None
-    """What its document is worth against the expected one; None where none is expected."""
+    """The content reward; None if no document is expected or none was read."""
 
 
 _FULL = Reward(1.0, "ok")
 
 
 def _format_reward(judged: Judged) -> Reward:
-    """1 for a json fence, 0.5 for another one or one never closed, 0 for none."""
+    """Return 1 for a closed json fence, 0.5 for another or an unclosed one, 0 for none."""
     completion = judged.completion
     if completion.form == "json_fence":
         return _FULL if completion.is_closed else Reward(0.5, "unclosed_fence")
@@ -85,11 +85,11 @@ def _format_reward(judged: Judged) -> Reward:
 
 
 def validity_reward(completion: Completion) -> Reward:
-    """1 if the candidate parses, else 0.70 to 0.20, the less the more lies behind the error.
+    """Return 1 if the candidate parses, else 0.70 down to 0.20 the more text follows the error.
 
-    What lies before the error does not count, or valid padding there would raise the value;
-    a candidate that is wrong from its first character on has 0.20. Where the text just ends,
-    the brackets left open stand for what is missing.
+    Text before the error does not count, or valid padding there would raise the value; a
+    candidate that is wrong from its first character on has 0.20. If the text ends early, each
+    open bracket counts for ``BRACKET_CHARACTERS`` missing characters.
     """
     if not completion.has_candidate:
         return Reward(0.0, "no_document")
@@ -109,9 +109,9 @@ def validity_reward(completion: Completion) -> Reward:
 
 
 def _reasoning_reward(judged: Judged) -> Reward:
-    """1 for a real think block, -0.2 for too little, -0.5 for none or a placeholder.
+    """Return 1 for a real think block, -0.2 for too little, -0.5 for none or a placeholder.
 
-    1 as well where no thinking was asked for: the component is then out of play.
+    Also 1 if no thinking was asked for, so that the component has no effect.
     """
     if not judged.thinking:
         return Reward(1.0, "not_asked")
@@ -121,7 +121,7 @@ def _reasoning_reward(judged: Judged) -> Reward:
 
 
 def _truncation_reward(judged: Judged) -> Reward:
-    """1 for a complete answer, 0 where there is no JSON, -1 where it was cut off."""
+    """Return 1 for a complete answer, 0 without JSON, -1 if the answer was cut off."""
     completion = judged.completion
     if not completion.has_candidate:
         is_cut = completion.is_think_open or not completion.is_closed
@@ -138,18 +138,18 @@ def _truncation_reward(judged: Judged) -> Reward:
 
 
 def _repetition_reward(judged: Judged) -> Reward:
-    """1 without a loop, 0 with heavy repetition, down to -1 for a degenerate loop.
+    """Return 1 without a loop, 0 for heavy repetition, down to -1 for a degenerate loop.
 
-    A conformant document may repeat what its schema wants repeated, and a closed think
-    block is judged by ``reasoning``: only what lies outside both is read. A document that
-    does not conform falls as far where a container runs on without end.
+    Closed think blocks are left to ``reasoning``, and conformant documents may repeat what their
+    schema asks for; neither is read. A document that does not conform loses as much if a
+    container runs on without end.
     """
     completion, bulk = judged.completion, judged.bulk
     text = completion.outside
     if bulk is not None:
         text += completion.text[completion.start : completion.end]
     loop = _loop_reward(length_of_loops(text))
-    # Each element but the first stands behind a comma.
+    # Each element except the first follows a comma.
     if bulk is None or text.count(",") < bulk + RUNS_ON:
         return loop
     excess = most_elements(completion.document) - bulk - RUNS_ON
@@ -167,9 +167,10 @@ def _loop_reward(num_words: int) -> Reward:
 
 
 def _strictness_reward(judged: Judged) -> Reward:
-    """1 with nothing outside, falling with the outside text; a think block unasked for is such.
+    """Return 1 if nothing is outside the fence, less the more text is outside.
 
-    Any outside text at all costs 0.1, and an answer without a closed json fence 0.5.
+    A think block that was not asked for counts as outside text. Any outside text costs at least
+    0.1, and an answer without a closed json fence 0.5.
     """
     completion = judged.completion
     if not completion.has_candidate:
@@ -199,7 +200,7 @@ def _num_visible(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class JsonComponent(Component):
-    """A component and the function that pays it."""
+    """A component and the function that computes it."""
 
     function: Callable[[Judged], Reward] = lambda judged: judged.schema
 
@@ -215,15 +216,15 @@ REWARDS: Mapping[str, JsonComponent] = MappingProxyType(
         "strictness": JsonComponent(0.10, 0.10, True, function=_strictness_reward),
     }
 )
-"""By name, in report order: weight with and without thinking, and whether it is decisive."""
+"""The components by name, in report order: weights with and without thinking, is decisive."""
 
 
 def _content_reward(judged: Judged) -> Reward:
-    """F1 over the leaves of the expected document; 1 if and only if it is that document."""
+    """Return F1 over the leaf values, 1 if and only if the document is the expected one."""
     return judged.content or Reward(0.0, "no_document")
 
 
 ANSWER_REWARDS: Mapping[str, JsonComponent] = MappingProxyType(
     {**REWARDS, CONTENT: JsonComponent(0.30, 0.30, True, function=_content_reward)}
 )
-"""The same where rows have expected answers."""
+"""The components of rows with expected answers."""

@@ -1,8 +1,7 @@
-"""From a completion and its schema to criteria, rewards and an error class.
+"""Scores a completion against its schema: criteria, rewards and an error class.
 
-One ``Scorer`` per process or batch: it keeps compiled schemas, and nothing lives at module
-level, because what one process stores there is empty in another. Weights are applied by
-whoever asks for a total.
+Use one ``Scorer`` per process or batch: it caches compiled schemas. Nothing is kept at module
+level, because processes do not share it. Rewards are raw; callers apply the weights.
 """
 
 import json
@@ -40,13 +39,13 @@ MAX_COMPILED_SCHEMAS = 4_096
 
 
 class CompiledSchema:
-    """One schema, ready to judge documents. Not picklable: compile it where it is used."""
+    """A compiled schema that checks and grades documents. Cannot be pickled."""
 
     def __init__(self, schema: str) -> None:
         """Compile ``schema``, which is JSON text.
 
         Raises:
-            SpecError: It is no JSON Schema, or refers to something outside itself.
+            SpecError: It is not a JSON Schema, or refers to something outside itself.
         """
         try:
             self._schema = json.loads(schema)
@@ -55,34 +54,34 @@ class CompiledSchema:
                 f"schema {schema[:80]!r}: {error}. Expected a JSON Schema as JSON text."
             ) from error
         self.is_valid = compile_schema(self._schema)
-        """Whether a document conforms."""
+        """Returns whether a document conforms."""
 
     @cached_property
     def grader(self) -> Grader:
-        """What wrong documents are worth; built when the first one arrives."""
+        """Grades documents that do not conform; built on first use."""
         return Grader(self._schema)
 
 
 class Scorer:
-    """Scores completions; keeps the schemas it has met compiled.
+    """Scores completions, and caches compiled schemas.
 
-    Pickles as its settings alone: a copy in another process compiles for itself and gives
-    the same scores.
+    Only its settings are pickled: a copy in another process compiles schemas again and gives the
+    same scores.
     """
 
     def __init__(self, *, placeholders: Sequence[str] = PLACEHOLDERS) -> None:
-        """Make a scorer.
+        """Create a scorer.
 
         Args:
-            placeholders: Filler that makes no think block real; all that the task's
-                prompts show.
+            placeholders: Filler texts that do not count as thinking; they should include all
+                that the task's prompts show.
         """
         self._phrases = tuple(placeholders)
         self._placeholders = Placeholders(self._phrases)
         self._compiled: dict[str, CompiledSchema] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild from the settings; compiled schemas do not travel."""
+        """Pickle the settings without compiled schemas."""
         return _rebuild, (self._phrases,)
 
     def score(
@@ -97,11 +96,11 @@ class Scorer:
         """Score one completion.
 
         Args:
-            completion: What the model wrote, as it wrote it; nothing in it raises.
+            completion: The model's output, unchanged; no text makes this raise.
             schema: The JSON Schema, as JSON text.
-            thinking: The prompt asked for a think block.
-            think_prefilled: The prompt ended inside the think block.
-            answer: The document that is expected, where one is.
+            thinking: Whether the prompt asked for a think block.
+            think_prefilled: Whether the prompt ended inside the think block.
+            answer: The expected document, if there is one.
 
         Raises:
             SpecError: The schema cannot be compiled.
@@ -172,10 +171,10 @@ def _rebuild(placeholders: Sequence[str]) -> Scorer:
 def _grade(
     compiled: CompiledSchema, completion: Completion, validity: float, *, is_valid: bool
 ) -> tuple[Reward, Sequence[Failure]]:
-    """Return the schema reward, 1 if and only if the candidate conforms, and what it violates.
+    """Return the schema reward, 1 if and only if the candidate conforms, and the violations.
 
-    A candidate that does not parse keeps as much of the credit for what it had got right
-    before the error as its validity says.
+    A candidate that does not parse gets the credit of its part before the error, times its
+    validity reward.
     """
     if is_valid:
         return Reward(1.0, "ok"), ()

@@ -1,6 +1,6 @@
-"""The settings of strict_json: what a sweep file says under ``task``.
+"""Settings of strict_json: the ``task`` block of a sweep file.
 
-Reading a sweep file draws no prompts and compiles no schema.
+Loading a sweep file neither generates prompts nor compiles schemas.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,11 +49,11 @@ CURRICULA: Mapping[str, Sequence[Mapping[str, object]]] = MappingProxyType(
         ),
     }
 )
-"""``three_stage`` is the published one: 800, 800 and 900 of 2,500 steps."""
+"""``three_stage`` is the published curriculum: 800, 800 and 900 of 2,500 steps."""
 
 
 class ColumnSettings(BaseModel):
-    """What the columns of the files are called."""
+    """Names of the columns in data files."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, serialize_by_alias=True
@@ -62,20 +62,20 @@ class ColumnSettings(BaseModel):
     prompt: str = "prompt"
     """Text, or a list of chat messages."""
     schema_: Annotated[str, Field(alias="schema")] = "schema"
-    """A JSON Schema, as JSON or its text; not read where there is one for all rows."""
+    """A JSON Schema, as JSON or as text; ignored if ``task.schema`` gives one for all rows."""
     answer: str | None = None
-    """The expected document, as JSON or its text; null: rows have none."""
+    """The expected document, as JSON or as text; null if rows have none."""
     id: str = "id"
-    """Names a row in messages and records; without it, its place in the file does."""
+    """Id that names a row in messages and records; by default its file and line."""
     family: str = "family"
-    """Rows of one family are alike and never cross splits; without it, prompts that differ only in
-    numbers, quoted names, white space or case are one."""
+    """Rows of one family are alike and never cross splits. By default, prompts that differ only in
+    numbers, quoted names, white space or case share a family."""
     difficulty: str = "difficulty"
-    """simple, medium or hard; without it, it is measured on the schema."""
+    """simple, medium or hard; by default measured on the schema."""
 
 
 class StrictJsonSettings(BaseSettings):
-    """Which data strict_json draws, or which files it reads."""
+    """Which prompts strict_json generates, or which files it reads."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
@@ -86,35 +86,38 @@ class StrictJsonSettings(BaseSettings):
     kind: Literal["strict_json"] = "strict_json"
     """Answer with exactly one fenced JSON document that conforms to a schema."""
     data_seed: int = 0
-    """The data are a function of this seed and the sizes below."""
+    """Seed of the generated prompts, which depend on it and on the sizes below only."""
     num_train_prompts: Annotated[int, Field(ge=3, le=100_000)] = 5000
-    """A third of them in each difficulty; fewer prompts are a prefix of more."""
+    """Number of generated training prompts, a third of each difficulty; a smaller set is a prefix
+    of a larger one."""
     num_eval_prompts: Annotated[int, Field(ge=12, le=2400)] = 840
-    """In validation and in test each, four to a family, a third in each difficulty."""
+    """Number of generated prompts in validation and in test each: four to a family, a third of each
+    difficulty."""
     train: Source | None = None
-    """Rows of your own in place of drawn ones: a JSONL, JSON, CSV or Parquet file, a folder of
+    """Your own rows instead of generated prompts: a JSONL, JSON, CSV or Parquet file, a folder of
     them, or ``{dataset: org/name, split: ...}`` from the hub."""
     validation: Source | None = None
-    """Rows to choose by; null splits them off ``train``, by family."""
+    """Rows for validation; null splits them off ``train``, by family."""
     test: Source | None = None
     """Rows for the final evaluation; null splits them off ``train``, by family."""
     split: SplitSettings = SplitSettings()
-    """How they are split off."""
+    """How validation and test rows are split off ``train``."""
     schema_: Annotated[str | None, Field(alias="schema")] = None
-    """A file with the JSON Schema of all rows; null reads a column."""
+    """A file with the JSON Schema of all rows; null reads the schema column."""
     show_schema: bool = True
-    """Put the schema behind each prompt of a file; false where prompts say what is wanted."""
+    """Append the schema to each prompt of a file; set false if prompts describe the answer."""
     columns: ColumnSettings = ColumnSettings()
-    """What the columns are called, e.g. ``{prompt: text, answer: label}``."""
+    """Names of the columns, e.g. ``{prompt: text, answer: label}``."""
     ignore: tuple[str, ...] = ()
-    """What does not count in an answer: keys, or JSON pointers such as ``/items/*/id``."""
+    """Parts of an answer that are not compared: keys, or JSON pointers such as ``/items/*/id``."""
     any_order: bool = False
-    """Arrays of an answer may be in any order."""
+    """Whether arrays of an answer may be in any order."""
     primary: Literal["strict", "correct"] | None = None
-    """What verdicts are about; null is correct where rows have answers, else strict."""
+    """The criterion of verdicts; null means correct if rows have answers, otherwise strict."""
     golds: Literal["answers", "grammar", "none"] | None = None
-    """What ``method: sft`` learns from: the data's answers, or completions of the untrained model
-    under each prompt's grammar that pass every check; null is answers where the data have them."""
+    """What ``method: sft`` trains on: the data's answers, or completions sampled from the untrained
+    model under each prompt's grammar that pass every check. null means answers if the data have
+    them."""
     max_prompt_tokens: Annotated[int, Field(ge=1)] = 512
     """Longer prompts are dropped from training and refused in evaluation."""
 
@@ -125,7 +128,7 @@ class StrictJsonSettings(BaseSettings):
         if given and self.train is None:
             raise ValueError(
                 f"sets {', '.join(given)}, but train names no rows. Name a file in train, or leave "
-                "them out to have prompts drawn."
+                "them out to generate prompts."
             )
         if self.primary == CORRECT and not self.has_answers:
             raise ValueError(
@@ -141,32 +144,32 @@ class StrictJsonSettings(BaseSettings):
 
     @property
     def knows_answers(self) -> bool:
-        """Each prompt has a right answer: an expected one, or one that was drawn with it."""
+        """Whether each prompt has a right answer: an expected one, or a generated one."""
         return self.train is None or self.has_answers
 
     @property
     def draws_golds(self) -> bool:
-        """Supervised training learns from the untrained model's own completions under a grammar."""
+        """Whether gold completions are sampled from the untrained model under a grammar."""
         return self.golds == "grammar"
 
     @property
     def has_answers(self) -> bool:
-        """Rows say which document is expected."""
+        """Whether rows hold expected documents."""
         return self.columns.answer is not None
 
     @property
     def criteria(self) -> tuple[str, ...]:
-        """The scoring ladder, lowest first."""
+        """The names of the scoring ladder, lowest first."""
         return (*CRITERIA, CORRECT) if self.has_answers else CRITERIA
 
     @property
     def primary_criterion(self) -> str:
-        """The criterion that verdicts and searches are about."""
+        """The criterion that verdicts compare and searches optimize."""
         return self.primary or self.criteria[-1]
 
     @property
     def reward_table(self) -> Mapping[str, JsonComponent]:
-        """The seven components, and where rows have answers their content."""
+        """The seven components, and ``content`` if rows have answers."""
         if not self.has_answers:
             return REWARDS
         if self.primary_criterion == CORRECT:
@@ -175,9 +178,9 @@ class StrictJsonSettings(BaseSettings):
         return {**REWARDS, CONTENT: content}
 
     def identity(self) -> dict[str, Any]:
-        """Return how data are drawn, or which files are read, by their names.
+        """Return how prompts are generated, or which files are read, by name.
 
-        Golds name supervised trials alone, see ``TrialSpec``.
+        ``golds`` is left out: it is part of the names of supervised trials only, see ``TrialSpec``.
         """
         drawn = self.model_dump(mode="json", include=_DRAWING)
         data = self.model_dump(mode="json", exclude=_DRAWING | {"golds"}, exclude_defaults=True)
@@ -185,14 +188,14 @@ class StrictJsonSettings(BaseSettings):
         return drawn | data | names
 
     def measure(self) -> dict[str, Any]:
-        """Return which prompts evaluations ask; those of training are no part of it."""
+        """Return which prompts evaluations use; settings of training prompts are left out."""
         training = {"num_train_prompts"}
         if self.validation is not None and self.test is not None:
             training |= {"train", "split"}
         return {key: value for key, value in self.identity().items() if key not in training}
 
     def scoring(self) -> dict[str, Any]:
-        """Return what decides what conforms, and how answers are compared."""
+        """Return the validator's version, and how answers are compared."""
         facts: dict[str, Any] = {"jsonschema-rs": version("jsonschema-rs")}
         if self.has_answers:
             facts |= {"ignore": self.ignore, "any_order": self.any_order, "primary": self.primary}

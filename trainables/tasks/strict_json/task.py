@@ -29,14 +29,15 @@ from trainables.tasks.task import (
 __all__ = ["StrictJson"]
 
 WHITE_SPACE = r"[ \n\r\t]{0,24}"
-"""Between two tokens of a document under a grammar. Without a limit a model may write blanks to the
-end of its tokens; this is enough for a line break and six levels of four blanks."""
+"""White space allowed between two tokens of a document under a grammar. Without a limit a model may
+write blanks up to its token limit; this is enough for a line break and six levels of four
+blanks."""
 
 
 class StrictJson(Task):
     """Answer an instruction with exactly one fenced JSON document that fits a schema.
 
-    Compiled schemas do not travel to other processes.
+    Compiled schemas are not pickled.
     """
 
     settings: StrictJsonSettings
@@ -48,12 +49,12 @@ class StrictJson(Task):
         self.measures = ANSWER_MEASURES if settings.has_answers else ()
 
     def check(self, on_progress: OnProgress | None = None) -> None:
-        """Read all rows of files."""
+        """Read and check all rows, if the task reads files."""
         if self.settings.train is not None and not self._splits:
             self._splits.update(file_splits(self.settings, on_progress))
 
     def build_prompts(self, split: Split) -> Sequence[Prompt]:
-        """Draw prompts from the grammar of schemas, or read them from files."""
+        """Generate prompts from the grammar of schemas, or read them from files."""
         sizes = self.settings
         if sizes.train is not None:
             self.check()
@@ -62,7 +63,7 @@ class StrictJson(Task):
         return kept_split(split, seed=sizes.data_seed, num_prompts=size)
 
     def read_suite(self, path: Path) -> Sequence[Prompt]:
-        """Read prompts with their schemas, see ``suites``, or ``files`` where the task has them."""
+        """Read a suite file, see ``suites``, or further rows if the task reads files."""
         if self.settings.train is not None:
             return file_suite(path, self.settings)
         return read_suite(path)
@@ -70,7 +71,7 @@ class StrictJson(Task):
     def outside_suite(self, name: str, part: str) -> OutsideSuite:
         """Load real-world schemas from a package or the hub, see ``outside``."""
         if self.settings.has_answers:
-            raise SpecError(f"suite {name}: knows no expected answers, and the task counts them.")
+            raise SpecError(f"suite {name}: has no expected answers, but the task compares them.")
         return outside_suite(name, part)
 
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
@@ -98,10 +99,10 @@ class StrictJson(Task):
     def answer_grammar(self, prompt: Prompt) -> str:
         """Return the grammar of one json fence around a document of the schema.
 
-        The document's grammar is the engine's reading of the schema. It is narrower than the
-        schema: members stand in the order of ``properties``. It is wider in one point: no grammar
-        remembers free keys, so that an object of free keys may hold one twice and then fall short
-        of ``minProperties``.
+        llguidance derives the document's grammar from the schema. It is narrower than the schema:
+        members stand in the order of ``properties``. It is wider in one respect: it does not track
+        free keys, so an object of free keys may repeat one and then fall short of
+        ``minProperties``.
         """
         schema = prompt.columns["schema"].strip()
         if schema.startswith("{"):
@@ -112,20 +113,20 @@ class StrictJson(Task):
         return f'answer: "```json\\n" document "\\n```"\ndocument: %json {schema}\n'
 
     def has_gold(self, *, thinking: bool) -> bool:
-        """The data have answers, which show no thoughts where they are a user's, or draw them."""
+        """Whether golds are sampled, or the data have answers (for a user's, not with thinking)."""
         settings = self.settings
         if settings.draws_golds or settings.golds == "none":
             return settings.draws_golds
         return settings.knows_answers and not (thinking and settings.train is not None)
 
     def gold_completion(self, prompt: Prompt, *, thinking: bool) -> str | None:
-        """Return the fenced gold document behind a short thought."""
+        """Return the fenced gold document, after a short thought with thinking."""
         if thinking and self.settings.train is not None:
-            return None  # Nobody knows what to think of rows from elsewhere.
+            return None  # Rows of a user hold no thoughts.
         return gold_of(prompt, thinking=thinking)
 
     def crafted_answers(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
-        """Return the gold answer and answers that earn rewards without it."""
+        """Return the gold answer, and wrong answers made to earn rewards."""
         if thinking and self.settings.train is not None:
             return {}
         return crafted_answers(prompt, thinking=thinking)
