@@ -161,7 +161,7 @@ def test_a_draft_within_a_thought_is_no_verdict(thought: str, draft: str) -> Non
 @pytest.mark.parametrize("thought", THOUGHTS)
 def test_a_thought_that_never_ends_was_cut_off(thought: str) -> None:
     opened = thought.rpartition("{}")[0].format(draft := '\n{"score": 1}\n') + draft
-    with pytest.raises(ReplyError, match=r"never ends.*max_tokens") as error:
+    with pytest.raises(ReplyError, match=r"never closed.*max_tokens") as error:
         scores_in_text(opened, ONE)
     assert error.value.fault == "cut_off"
 

@@ -130,7 +130,7 @@ def test_all_formats_give_the_same_rows(tmp_path: Path) -> None:
             ':2: messages.0.role = "tool", expected one of system, user, assistant.',
             id="role",
         ),
-        pytest.param({"messages": MESSAGES[:1]}, "end with the role system", id="last-role"),
+        pytest.param({"messages": MESSAGES[:1]}, "ends with the role system", id="last-role"),
         pytest.param({"positive_rubric": [RUBRIC]}, "unknown field", id="misspelt"),
     ],
 )
@@ -196,7 +196,7 @@ def test_half_a_character_is_refused_in_every_field(
 ) -> None:
     with pytest.raises(SpecError) as error:
         load_rows(write(tmp_path / "rows.jsonl", WHOLE, {**WHOLE, "id": "b", **change}))
-    where = f"rows.jsonl:2: {field} holds half of a surrogate pair, which is no text"
+    where = f"rows.jsonl:2: {field} holds half of a surrogate pair, which is not valid text"
     assert where in str(error.value)
     str(error.value).encode()
 

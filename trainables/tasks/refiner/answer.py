@@ -1,8 +1,8 @@
-"""One completion's answer: its block, its claims with their ids, its uncited sentences.
+"""Parses the answer of a completion: its block, its claims with ids, its uncited sentences.
 
-Only what a completion says between ``<answer>`` and ``</answer>`` counts, once think blocks
-are removed, and only if there is exactly one such block: with two, a reader would not know
-which one is meant. Positions are those of the completion as it was written.
+Only text between ``<answer>`` and ``</answer>`` outside think blocks counts, and only if there is
+exactly one such block: of two, it is unclear which one is meant. Positions are character offsets in
+the completion as written.
 """
 
 import re
@@ -25,13 +25,13 @@ class Claim(NamedTuple):
 
     text: str
     ids: tuple[str, ...]
-    """What it cites, each id once."""
+    """The ids that it cites, each once."""
     start: int
     end: int
 
 
 class Sentence(NamedTuple):
-    """A statement that cites nothing."""
+    """A statement without a citation."""
 
     text: str
     start: int
@@ -40,22 +40,22 @@ class Sentence(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The one answer of a completion."""
+    """The answer of a completion."""
 
     body: str
-    """As it was written, without the answer tags and the space around it; not empty."""
+    """The text as written, without the answer tags and surrounding white space; not empty."""
     start: int
-    """Where the body starts."""
+    """The position of the body."""
     claims: tuple[Claim, ...]
-    """Distinct ones: a claim that is repeated counts once, with the ids of all its places."""
+    """Distinct claims; a repeated claim counts once, with the ids of all its occurrences."""
     uncited: tuple[Sentence, ...]
     """Distinct factual sentences outside the claims, and claims that name no id."""
     faults: tuple[str, ...]
-    """Codes of what is wrong with its tags, in order; empty if nothing is."""
+    """Codes of the faults in its tags, in order; empty if there are none."""
 
     @property
     def abstains(self) -> bool:
-        """It says that the evidence is not enough, and nothing else."""
+        """Whether it says that the evidence is not enough, and nothing else."""
         return _abstains(self.body)
 
     @property
@@ -65,24 +65,24 @@ class Answer:
 
 
 class Reading(NamedTuple):
-    """What a completion holds."""
+    """The result of parsing a completion."""
 
     answer: Answer | None
     fault: str
     """Why there is no answer: ``no_answer``, ``unclosed_answer``, ``several_answers``,
     ``empty_answer``, ``unclosed_think``; empty if there is one."""
     position: int
-    """Where that shows."""
+    """The position of that fault, or of the body."""
     thought: str
-    """What the think block holds."""
+    """The text of the think block."""
 
 
 def read_answer(completion: str, *, think_prefilled: bool = False) -> Reading:
-    """Read a completion; never raises.
+    """Parse a completion; never raises.
 
     Args:
         completion: The generated text.
-        think_prefilled: The prompt opened the think block.
+        think_prefilled: Whether the prompt opened the think block.
     """
     thought, start = _think_block(completion, is_open=think_prefilled)
     if start < 0:
@@ -117,7 +117,7 @@ def read_answer(completion: str, *, think_prefilled: bool = False) -> Reading:
 
 
 def _think_block(completion: str, *, is_open: bool) -> tuple[str, int]:
-    """Return the thought and where the rest starts; -1 if the thought never ends."""
+    """Return the thought and where the rest starts; -1 if the think block is not closed."""
     lead = len(completion) - len(completion.lstrip())
     opens_itself = completion.startswith(_THINK_OPEN, lead)
     if not opens_itself and not is_open:
@@ -130,7 +130,7 @@ def _think_block(completion: str, *, is_open: bool) -> tuple[str, int]:
 
 
 def _block_fault(closes: Sequence[bool]) -> str:
-    """Return what is wrong with the sequence of answer tags; True is a closing one."""
+    """Return the fault of a sequence of answer tags, in which True is a closing tag."""
     if list(closes) == [False, True]:
         return ""
     num_opens = len(closes) - sum(closes)
@@ -155,7 +155,7 @@ def _claims(snippets: Sequence[Snippet], *, offset: int) -> tuple[Claim, ...]:
 
 
 def _anonymous(snippets: Sequence[Snippet], offset: int) -> Iterator[Sentence]:
-    """Yield claims that name no id: snippet tags mark a claim."""
+    """Yield claims without ids as uncited sentences."""
     for snippet in snippets:
         if not snippet.ids and snippet.text.strip():
             bounds = (offset + snippet.text_start, offset + snippet.text_end)
@@ -163,7 +163,7 @@ def _anonymous(snippets: Sequence[Snippet], offset: int) -> Iterator[Sentence]:
 
 
 def _without_tags(body: str, spans: Sequence[tuple[int, int]]) -> str:
-    """Turn claims and stray tags into line ends, so that positions stay the same."""
+    """Replace claims and stray tags by line ends, so that positions stay the same."""
     kept = list(body)
     for start, end in spans:
         kept[start:end] = "\n" * (end - start)
@@ -171,7 +171,7 @@ def _without_tags(body: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def _statements(text: str, offset: int) -> Iterator[Sentence]:
-    """Yield the sentences of what lies outside the claims that state something."""
+    """Yield the sentences outside the claims that state something."""
     for start, end in sentences_in(text):
         sentence = text[start:end]
         if states_something(sentence) and not _abstains(sentence):

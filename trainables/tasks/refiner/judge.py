@@ -1,8 +1,8 @@
-"""The protocol of judges: questions and answers.
+"""The protocol of judges: questions in, scores out.
 
-A batch is asked at once, so that a judge behind a network can work on all of it together.
-An answer is a tuple of scores in [0, 1], or None when the judge could not say: a failed call
-is missing, never 0, because a 0 on a negative rubric would pay full marks.
+A batch is asked at once, so that a judge behind a network can answer its questions in parallel. An
+answer is a tuple of scores in [0, 1], or None if the judge could not give them: a failed call is
+missing, never 0, because 0 on a negative rubric would earn the full reward.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,34 +19,34 @@ Evidence = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RubricQuestion:
-    """How far an answer shows what each rubric describes; one score for each."""
+    """Asks how far an answer shows what each rubric describes; one score for each rubric."""
 
     question: str
     answer: str
-    """The answer's body, tags included. Data: it may say anything."""
+    """The answer's body, tags included; untrusted text."""
     evidence: Evidence
-    """What the answer cites."""
+    """The evidence that the answer cites."""
     allowed_ids: tuple[str, ...]
-    """Every id that it may cite."""
+    """All ids that the answer may cite."""
     rubrics: tuple[Rubric, ...]
 
     @property
     def num_scores(self) -> int:
-        """How many scores are wanted."""
+        """The number of scores that an answer to this question has."""
         return len(self.rubrics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupportQuestion:
-    """How far evidence shows a claim: all of it together, then, if it is several, each alone."""
+    """Asks how far evidence supports a claim: all of it together, then each piece if several."""
 
     claim: str
-    """Data: it may say anything."""
+    """The claim; untrusted text."""
     evidence: Evidence
 
     @property
     def num_scores(self) -> int:
-        """How many scores are wanted."""
+        """The number of scores that an answer to this question has."""
         return 1 + len(self.evidence) if len(self.evidence) > 1 else 1
 
 
@@ -54,16 +54,16 @@ Question = RubricQuestion | SupportQuestion
 
 
 class Judgement(NamedTuple):
-    """What a judge said of a batch."""
+    """A judge's answers to a batch."""
 
     answers: Sequence[tuple[float, ...] | None]
-    """One for each question: its scores, all in [0, 1], or None where they are missing."""
+    """For each question its scores, all in [0, 1], or None if they are missing."""
     health: Mapping[str, float]
-    """How the judge did on this batch, e.g. ``failure_frac``; values in their key's unit."""
+    """Metrics of the judge in this batch, e.g. ``failure_frac``."""
 
 
 class Judge(Protocol):
-    """Scores answers and claims."""
+    """A scorer of answers and claims."""
 
     def judge(
         self, questions: Sequence[Question], *, on_progress: Callable[[], None] | None = None
@@ -71,10 +71,10 @@ class Judge(Protocol):
         """Answer a batch of distinct questions.
 
         Args:
-            questions: What is asked.
-            on_progress: Called now and then, and may raise; a batch that has one may take as long
-                as answers come. None: it has to be there in time for a training step.
+            questions: The questions.
+            on_progress: Called from time to time, and may raise. If given, the batch may take as
+                long as answers arrive; if None, it must end in time for a training step.
 
         Raises:
-            TrialError: So many questions failed that going on would train on what is left.
+            TrialError: So many questions failed that the remaining scores would be biased.
         """

@@ -1,7 +1,7 @@
-"""Scores on disk by what was asked, shared by all trials of a user on one machine.
+"""Caches scores on disk, for all trials of a user on one machine.
 
-A table of one SQLite file in WAL mode: many processes read and write it at once. Losing it
-costs calls, nothing else, so a write that fails is logged and forgotten.
+The cache is a table in one SQLite file in WAL mode, so many processes can use it at once. Losing it
+only costs calls, so a write that fails is logged and ignored.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S = 30.0
 MAX_ROWS = 5_000_000
-"""Beyond it, the oldest answers go when the cache is opened; about a gigabyte."""
+"""When the cache is opened, the oldest answers beyond this are deleted; about a gigabyte."""
 _KEYS_PER_QUERY = 500
 
 _TABLE = (
@@ -33,10 +33,10 @@ class JudgeCache:
     """The scores of calls, by ``cache_key``."""
 
     def __init__(self, path: Path, *, max_rows: int = MAX_ROWS) -> None:
-        """Open the file, made if missing.
+        """Open the file, creating it if it is missing.
 
         Raises:
-            StorageError: It cannot be opened, or is no cache.
+            StorageError: It cannot be opened, or is not a cache.
         """
         self._path = path
         try:
@@ -52,7 +52,7 @@ class JudgeCache:
             ) from error
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, tuple[float, ...]]:
-        """Return the scores of those keys that are there."""
+        """Return the scores of those keys that are cached."""
         found: dict[bytes, tuple[float, ...]] = {}
         try:
             with closing(self._connect()) as connection:
@@ -69,7 +69,7 @@ class JudgeCache:
         return found
 
     def put(self, entries: Mapping[bytes, tuple[float, ...]]) -> None:
-        """Keep scores; those that are there stay."""
+        """Store scores; existing entries stay."""
         rows: Iterable[tuple[bytes, str]] = ((k, json.dumps(v)) for k, v in entries.items())
         try:
             with closing(self._connect()) as connection, connection:
@@ -84,6 +84,6 @@ class JudgeCache:
 
 
 def cache_key(call: Mapping[str, object]) -> bytes:
-    """Name a call by everything that can change its answer."""
+    """Return a hash of everything that can change a call's answer."""
     text = json.dumps(call, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

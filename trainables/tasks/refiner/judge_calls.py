@@ -1,7 +1,6 @@
-"""The open calls of a batch, collected as they end.
+"""Runs the calls of a batch in the background and collects results as they end.
 
-They run in the background while the caller reports progress in between, and a slow call does not
-hold up the others.
+Meanwhile the caller can report progress, and a slow call does not delay the others.
 """
 
 import asyncio
@@ -20,23 +19,23 @@ _Task = asyncio.Task[tuple[float, ...]]
 
 
 class EndedCalls(NamedTuple):
-    """Calls that are over."""
+    """Calls that have ended."""
 
     scores: dict[bytes, tuple[float, ...]]
-    """Of those that were answered, by the call's key."""
+    """The scores of answered calls, by key."""
     errors: list[CallError]
-    """Of the others."""
+    """The errors of the other calls."""
 
 
 class OpenCalls:
-    """Calls by their keys; false once all have ended. Its coroutines run in the client's loop."""
+    """Open calls by key; false once all have ended. Its coroutines run in the client's loop."""
 
     def __init__(self, *, deadline_s: float, is_patient: bool) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare a batch; nothing is sent yet.
 
         Args:
-            deadline_s: After so long, what is still open is given up.
-            is_patient: Each answer starts the time again.
+            deadline_s: Seconds after which open calls are cancelled.
+            is_patient: Whether each answer restarts the deadline.
         """
         self._deadline_s = deadline_s
         self._is_patient = is_patient
@@ -49,16 +48,16 @@ class OpenCalls:
     async def start(
         self, client: JudgeClient, calls: Mapping[bytes, ChatQuestion], health: BatchHealth
     ) -> None:
-        """Start all calls; the client decides how many of them are sent at once."""
+        """Start all calls; the client limits how many are sent at once."""
         for key, call in calls.items():
             self._keys[asyncio.create_task(client.ask(call, health))] = key
         self._give_up_at = time.monotonic() + self._deadline_s
 
     async def look(self, *, within_s: float) -> EndedCalls:
-        """Wait for all calls, but neither longer than that nor past the deadline.
+        """Wait for all calls, at most ``within_s`` seconds and not past the deadline.
 
         Returns:
-            What has ended since the last look.
+            The calls that have ended since the last look.
         """
         timeout_s = min(within_s, self._give_up_at - time.monotonic())
         done, _ = await asyncio.wait(list(self._keys), timeout=max(0.0, timeout_s))
@@ -71,7 +70,7 @@ class OpenCalls:
         return EndedCalls(ended.scores | late.scores, ended.errors + late.errors)
 
     async def give_up(self) -> EndedCalls:
-        """Break off what is still open."""
+        """Cancel the calls that are still open."""
         for task in self._keys:
             task.cancel()
         await asyncio.gather(*self._keys, return_exceptions=True)

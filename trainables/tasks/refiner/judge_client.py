@@ -1,11 +1,11 @@
-"""Calls of a chat-completions endpoint: one pool, one limit, retries, budgets.
+"""Calls a chat-completions endpoint: one pool, a limit on open calls, retries, budgets.
 
-What may pass (a busy server, a lost connection, a reply without scores) is tried again after
-a random pause that doubles; what will not (a wrong key, a wrong request) is not. A call that
-fails for good raises ``CallError``; no score is made up.
+Temporary failures (a busy server, a lost connection, a reply without scores) are retried after a
+random pause that doubles; others (a wrong key, a wrong request) are not. A call that fails for good
+raises ``CallError``; no score is made up.
 
-The client is aiohttp, not httpx: at 256 open calls httpx's pool spends so long on finding a
-free connection that it becomes the limit.
+The client is aiohttp, not httpx: at 256 open calls httpx takes so long to find a free connection
+that its pool becomes the bottleneck.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ OutputMode = Literal["json_schema", "json_object", "none"]
 """How a request asks for JSON."""
 
 PAUSE_S = 0.5
-"""The first pause is up to twice this long; none is longer than ``MAX_PAUSE_S``."""
+"""The first pause is random, up to twice this; none is longer than ``MAX_PAUSE_S``."""
 BURST_S = 5.0
 """Seconds of the budget that may be spent at once."""
 CHARS_PER_TOKEN = 4
-"""For the budget, until the server says how many tokens there were."""
+"""Estimate for the budget, until the server reports the number of tokens."""
 
 
 class JudgeClient:
-    """Asks one endpoint; lives in one event loop."""
+    """Sends questions to one endpoint; belongs to one event loop."""
 
     def __init__(
         self, settings: OpenAiSettings, *, api_key: str | None, pause_s: float = PAUSE_S
@@ -53,20 +53,20 @@ class JudgeClient:
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             connector=aiohttp.TCPConnector(limit=settings.max_concurrent_calls),
             timeout=aiohttp.ClientTimeout(total=settings.call_timeout_s),
-            # Proxies of the environment, as other programs use them.
+            # Use the environment's proxies, as other programs do.
             trust_env=True,
         )
         self._url = settings.base_url.rstrip("/") + "/chat/completions"
         self.mode: OutputMode = (
             "json_schema" if settings.structured_output == "auto" else settings.structured_output
         )
-        """How requests ask for JSON; the check may lower it."""
+        """How requests ask for JSON; the check before the first batch may weaken it."""
 
     async def ask(self, question: ChatQuestion, health: BatchHealth) -> tuple[float, ...]:
         """Return the scores of one call, in the order of its keys.
 
         Raises:
-            CallError: It failed, and trying again did not help.
+            CallError: It failed, and retries did not help.
         """
         for tries in range(self._settings.max_retries + 1):
             try:
@@ -127,9 +127,9 @@ class JudgeClient:
 
 
 class Budget:
-    """Spends a budget per minute evenly; who wants more than there is waits.
+    """Spends a budget per minute evenly: a caller that asks for more than is left must wait.
 
-    Not locked: it belongs to one event loop.
+    Not thread-safe: it belongs to one event loop.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Budget:
         self._spent_until = -float("inf")
 
     def reserve(self, amount: float) -> float:
-        """Take an amount and return how many seconds to wait before using it."""
+        """Take an amount, and return how many seconds to wait before using it."""
         if self._per_s is None:
             return 0.0
         now = self._clock()
@@ -149,6 +149,6 @@ class Budget:
         return max(0.0, start - now)
 
     def correct(self, amount: float) -> None:
-        """Take more, or give back (below 0), after the fact."""
+        """Correct the amount taken: more if positive, less if negative."""
         if self._per_s is not None:
             self._spent_until += amount / self._per_s

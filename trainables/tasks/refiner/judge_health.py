@@ -1,4 +1,4 @@
-"""The health of a judge: counters of a batch, and the share of failures among the latest calls."""
+"""Health of a judge: counters of a batch, and the share of failures among the latest calls."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,37 +13,37 @@ from trainables.tasks.refiner.replies import ReplyFault
 __all__ = ["BatchHealth", "CallFault", "FailureWatch"]
 
 CallFault = Literal["timeout", "connection", "status", "deadline"] | ReplyFault
-"""Why a call failed for good: ``status`` is an HTTP error, ``deadline`` the end of the batch's
-time; the others are what is wrong with a reply."""
+"""Why a call failed for good. ``status``: an HTTP error. ``deadline``: the time of the batch was
+over. For the others see ``ReplyFault``."""
 
 WINDOW_CALLS = 512
 MIN_CALLS = 32
-"""With fewer calls a judge is not refused."""
+"""With fewer calls a judge never fails the trial."""
 
 
 @dataclass(slots=True)
 class BatchHealth:
-    """What happened in one batch."""
+    """Counters of one batch."""
 
     num_calls: int = 0
-    """Questions that were asked over the network."""
+    """Questions sent over the network."""
     num_cache_hits: int = 0
     num_retries: int = 0
     faults: Counter[str] = field(default_factory=Counter)
-    """Questions that stayed without an answer, by the last try's ``CallFault``."""
+    """Questions that stayed without an answer, by the ``CallFault`` of their last try."""
     example: str = ""
-    """What the first of those failures said."""
+    """The message of the first of those failures."""
     latencies_s: list[float] = field(default_factory=list)
-    """Of the requests that were answered, without waiting for a turn."""
+    """Latencies of answered requests, without the time before they were sent."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
 
     def metrics(self, *, usd_per_million: tuple[float, float]) -> dict[str, float]:
-        """Return the batch as metrics; shares and latencies only where there were calls.
+        """Return the counters as metrics; shares and latencies only if there were calls.
 
         Args:
-            usd_per_million: The price of a million prompt and completion tokens.
+            usd_per_million: The prices of a million prompt and completion tokens.
         """
         asked = self.num_calls + self.num_cache_hits
         tokens = (self.prompt_tokens, self.completion_tokens)
@@ -72,24 +72,24 @@ class BatchHealth:
 
 
 class FailureWatch:
-    """The share of failures among a judge's latest calls, a batch's own always among them."""
+    """Tracks the share of failures among the latest calls, which include the whole batch."""
 
     def __init__(self, max_failure_frac: float) -> None:
         self._max_frac = max_failure_frac
         self._earlier: list[bool] = []
 
     def refuse(self, health: BatchHealth, *, num_answered: int, is_over: bool, judge: str) -> None:
-        """Look at a batch, whole or as far as it has ended, and stop once too much is missing.
+        """Raise an error if too many of the latest calls failed.
 
         Args:
-            health: Knows the calls of it that failed.
-            num_answered: Those that did not.
-            is_over: All have ended. Before that only a full window counts, since those that fail
-                at once end first.
-            judge: Whose calls they are.
+            health: The counters of the batch so far.
+            num_answered: The number of its calls that were answered.
+            is_over: Whether all its calls have ended. Before that only a full window counts, since
+                calls that fail at once end first.
+            judge: The judge's name, for the message.
 
         Raises:
-            TrialError: More of the latest calls failed than may.
+            TrialError: A larger share than allowed failed.
         """
         batch = [True] * health.faults.total() + [False] * num_answered
         latest = (self._earlier + batch)[-max(WINDOW_CALLS, len(batch)) :]
@@ -103,19 +103,19 @@ class FailureWatch:
         raise TrialError(
             f"{num_failed} of the latest {num_calls} calls of the judge {judge} failed, more than "
             f"task.judge.max_failure_frac = {self._max_frac:g} allows (in this batch: {kinds}; "
-            f"e.g. {health.example}). What is left would be a biased reward. {_cure(health.faults)}"
+            f"e.g. {health.example}). Rewards from the rest would be biased. {_cure(health.faults)}"
         )
 
 
 def _cure(faults: Mapping[str, int]) -> str:
-    cures = ["Look at the judge's server."]
+    cures = ["Check the judge's server."]
     if "deadline" in faults:
         cures.append(
-            "Where it is sound but slow, raise task.judge.batch_deadline_s (and keep "
+            "If it works but is slow, raise task.judge.batch_deadline_s (and keep "
             "resources.step_timeout_s above it), or max_concurrent_calls if it can take more."
         )
     if "cut_off" in faults:
-        cures.append("Where its replies are cut off, raise task.judge.max_tokens.")
+        cures.append("If its replies are cut off, raise task.judge.max_tokens.")
     if faults.keys() - {"deadline", "cut_off"}:
-        cures.append("Where it is overloaded, lower max_concurrent_calls, or raise call_timeout_s.")
+        cures.append("If it is overloaded, lower max_concurrent_calls, or raise call_timeout_s.")
     return " ".join(cures)

@@ -1,9 +1,8 @@
-"""Questions as chat messages, with all text from outside fenced as data.
+"""Turns questions into chat messages, with all untrusted text fenced as data.
 
-Fences are tags, and in the text between them each ``<``, ``>`` and ``&`` is written as its
-XML entity. So no answer can close its fence, open another one, or write a special token of
-any chat template. Texts that calls share come first, so that a server can reuse its work on
-them.
+Fences are tags, and in the text between them each ``<``, ``>`` and ``&`` is written as its XML
+entity. So no answer can close its fence, open another one, or write a special token of a chat
+template. Texts that calls share come first, so that a server can reuse their prefix.
 """
 
 from collections.abc import Sequence
@@ -32,11 +31,11 @@ _SUPPORT_TASK = (
 
 
 class ChatQuestion(NamedTuple):
-    """One call."""
+    """The messages of one call, and the keys of its reply."""
 
     messages: tuple[dict[str, str], ...]
     keys: tuple[str, ...]
-    """The keys of the wanted JSON object, one for each score, in order."""
+    """The keys of the expected JSON object, one for each score, in order."""
 
 
 def chat_question(question: Question) -> ChatQuestion:
@@ -102,6 +101,6 @@ def _ask_support(question: SupportQuestion) -> tuple[tuple[str, ...], str]:
 
 def _fence(tag: str, text: str, *, name: str = "") -> str:
     attribute = f' name="{escape(name, {chr(34): "&quot;"})}"' if name else ""
-    # Half of a surrogate pair is no text, and no server takes it.
+    # Servers refuse half of a surrogate pair, which is not valid text.
     text = text.encode("utf-8", "replace").decode()
     return f"<{tag}{attribute}>\n{escape(text)}\n</{tag}>"

@@ -1,8 +1,8 @@
 """The snippet tags of evidence and answers: ``<snippet id=ID1,ID2>text</snippet>``.
 
-An opening tag pairs with the very next tag if that closes it; everything else (nested,
-unclosed, stray) is a fault and encloses nothing. So a ``<`` inside a text is text, and no
-arrangement of tags makes one word count for two snippets. Time is linear in length.
+An opening tag pairs with the next tag if that is a closing one; all other tags (nested, unclosed,
+stray) are faults and enclose nothing. So a ``<`` inside a text is text, and no word belongs to two
+snippets. Takes time linear in the length.
 """
 
 import re
@@ -10,24 +10,24 @@ from typing import NamedTuple
 
 __all__ = ["Markup", "Snippet", "TagFault", "snippets_in", "split_ids"]
 
-# Neither sign of a tag may occur within one, so an unclosed tag ends at the next "<".
+# A tag contains neither "<" nor ">", so an unclosed tag ends at the next "<".
 _TAG = re.compile(r"<(/?)\s*snippet\b([^<>]*)>", re.IGNORECASE)
 _ID = re.compile(r"\s*\bid\s*=\s*(.*)", re.IGNORECASE | re.DOTALL)
 _QUOTES = "\"'"
 
 
 class Snippet(NamedTuple):
-    """A text and the ids that it names."""
+    """A text in snippet tags, and the ids that it cites."""
 
     text: str
     ids: tuple[str, ...]
-    """Each once, in the order of the tag; empty if it names none."""
+    """Each id once, in the order of the tag; empty if there are none."""
     start: int
     """Where the opening tag starts."""
     text_start: int
     text_end: int
     end: int
-    """Behind the closing tag."""
+    """Where the closing tag ends."""
 
 
 class TagFault(NamedTuple):
@@ -47,7 +47,7 @@ class Markup(NamedTuple):
 
 
 def snippets_in(text: str) -> Markup:
-    """Return the snippets of a text and the tags that make none, each in order."""
+    """Return the snippets of a text and its faulty tags, each in order."""
     snippets: list[Snippet] = []
     faults: list[TagFault] = []
     opened: re.Match[str] | None = None

@@ -1,12 +1,12 @@
 """A judge behind an OpenAI-compatible endpoint.
 
-All calls of a process run in one event loop on a thread of its own, so that one pool and one
-limit hold for training and evaluation alike. Before the first batch a check waits for the
-judge, finds out how it can be asked for JSON, and checks that it can tell a right answer
-from a wrong one. There is no fallback to another judge.
+All calls of a process run in one event loop on a separate thread, so that training and evaluation
+share one connection pool and one limit. Before the first batch a check waits for the judge, finds
+out how it can be asked for JSON, and tests that it can tell a right answer from a wrong one. There
+is no fallback to another judge.
 
-A training step waits for its batch, so the batch has a deadline. An evaluation may take as long as
-answers come: only a judge that gives none for that time is given up.
+A training batch has a deadline. An evaluation may take as long as answers arrive; it is given up
+only if none arrives for that time.
 """
 
 import asyncio
@@ -39,12 +39,12 @@ __all__ = ["OpenAiJudge", "shared_judge"]
 logger = logging.getLogger(__name__)
 
 CHECK_MARGIN = 0.2
-"""By so much the right answer of the check must beat the wrong one."""
+"""How much the right answer of the check must score above the wrong one."""
 CHECK_PAUSE_S = 2.0
-"""Between two looks at a judge that does not answer yet."""
+"""Seconds between two attempts to reach a judge that does not answer yet."""
 
 PULSE_S = 5.0
-"""Between two signs of life while an evaluation's calls are open."""
+"""Seconds between two progress reports while an evaluation's calls are open."""
 
 _MODES: Sequence[OutputMode] = get_args(OutputMode)
 _WEAKER: Mapping[OutputMode, OutputMode] = {"json_schema": "json_object", "json_object": "none"}
@@ -67,14 +67,14 @@ class OpenAiJudge:
         check_pause_s: float = CHECK_PAUSE_S,
         pulse_s: float = PULSE_S,
     ) -> None:
-        """Prepare a judge; nothing is sent before the first batch.
+        """Create a judge; nothing is sent before the first batch.
 
         Args:
             settings: The endpoint and its limits.
-            cache_file: Where answers are kept; None keeps none.
-            pause_s: Scale of the pauses between tries.
-            check_pause_s: Between two looks at a judge that does not answer yet.
-            pulse_s: Between two signs of life of an evaluation.
+            cache_file: Where to store answers; None stores none.
+            pause_s: Base of the pauses between retries, in seconds.
+            check_pause_s: Seconds between two attempts to reach a judge that does not answer.
+            pulse_s: Seconds between two progress reports of an evaluation.
         """
         self._settings = settings
         self._cache_file = cache_file
@@ -89,16 +89,17 @@ class OpenAiJudge:
     def judge(
         self, questions: Sequence[Question], *, on_progress: Callable[[], None] | None = None
     ) -> Judgement:
-        """Answer a batch: from the cache where it can, over the network where it must.
+        """Answer a batch from the cache where possible, otherwise from the endpoint.
 
         Args:
-            questions: What is asked.
-            on_progress: Called every few seconds while calls are open; with it, the deadline is
-                for the next answer, without it for all of them.
+            questions: The questions.
+            on_progress: Called every few seconds while calls are open. With it, the deadline
+                applies
+                to the next answer, without it to all answers.
 
         Raises:
             TrialError: The judge cannot be used, or failed too often.
-            StorageError: The cache's file is no cache.
+            StorageError: The cache file is not a cache.
         """
         started = time.monotonic()
         health = BatchHealth()
@@ -129,7 +130,7 @@ class OpenAiJudge:
         self._loop, self._client = None, None
 
     def _keys(self, calls: Sequence[ChatQuestion], mode: OutputMode) -> list[bytes]:
-        """Name calls in the cache: there, another address is another judge."""
+        """Return the cache keys of calls, which include the endpoint's address."""
         who = {
             **self._settings.identity(),
             "structured_output": mode,
@@ -139,12 +140,12 @@ class OpenAiJudge:
         return [cache_key({**who, "messages": call.messages}) for call in calls]
 
     def _mode_of(self, calls: Sequence[ChatQuestion]) -> OutputMode:
-        """Return how those calls ask for JSON."""
+        """Return how these calls ask for JSON."""
         asked = self._settings.structured_output
         if asked != "auto":
             return asked
         if self._client is None and self._cache:
-            # A judge that has nothing to answer is not contacted.
+            # Does not contact the judge if the cache answers everything.
             for mode in _MODES:
                 keys = set(self._keys(calls, mode))
                 if len(self._cache.get(list(keys))) == len(keys):
@@ -157,7 +158,7 @@ class OpenAiJudge:
         health: BatchHealth,
         on_progress: Callable[[], None] | None,
     ) -> dict[bytes, tuple[float, ...]]:
-        """Return the scores of those calls, by cache key, that were answered in time."""
+        """Return the scores of the calls that were answered in time, by cache key."""
         client = self._opened_client()
         found: dict[bytes, tuple[float, ...]] = {}
         open_calls = OpenCalls(
@@ -223,10 +224,10 @@ class OpenAiJudge:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def _check(self, client: JudgeClient) -> None:
-        """Refuse a judge that does not answer, or cannot tell right from wrong.
+        """Raise an error if the judge does not answer, or cannot tell right from wrong.
 
         Raises:
-            TrialError: It is either.
+            TrialError: It does not answer, or its two scores are too close.
         """
         right, wrong = (
             self._check_score(client, f"<snippet id=S1>It was opened in {year}.</snippet>")
@@ -259,13 +260,13 @@ class OpenAiJudge:
                 if not may_pass or time.monotonic() >= give_up:
                     raise TrialError(
                         f"the judge {self._settings.model} at {self._settings.base_url} cannot be "
-                        f"used: {error}. Start its server, or mend task.judge; its key comes from "
+                        f"used: {error}. Start its server, or fix task.judge; its key comes from "
                         f"the environment variable {self._settings.api_key_env}."
                     ) from error
             time.sleep(self._check_pause_s)
 
     def _lower_mode(self, client: JudgeClient, error: CallError) -> bool:
-        """Ask for JSON in a weaker way where a server refused the stronger one."""
+        """Ask for JSON in a weaker way if the server refused the current one."""
         weaker = _WEAKER.get(client.mode)
         if (
             self._settings.structured_output != "auto"
@@ -279,7 +280,7 @@ class OpenAiJudge:
 
 
 def shared_judge(settings: OpenAiSettings) -> OpenAiJudge:
-    """Return this process's only judge with these settings."""
+    """Return this process's judge with these settings, created once."""
     return _shared_judge(settings.model_dump_json())
 
 

@@ -1,13 +1,12 @@
-"""A judge's reply to scores, or the reason why it holds none.
+"""Reads the scores in a judge's reply, or says why it holds none.
 
-Servers that cannot force JSON answer with prose around it, fences, or an empty message and
-everything in their reasoning. Neither a thought nor a quotation is a verdict: the text
-that is judged may hold an object so that it is quoted. So a reply that was cut off, that
-gives a key two values in whatever spelling, or whose only object stands within a sentence holds
-no scores. Choosing among several would be a guess, which a policy could learn to
-steer.
+Servers that cannot force JSON answer with prose around it, with fences, or with an empty message
+and everything in their reasoning. Thoughts and quotations are not verdicts: the judged text may
+contain an object in the hope that it is quoted. So a reply holds no scores if it was cut off, if it
+gives a key two values in whatever spelling, or if its only object stands within a sentence.
+Choosing among several values would be a guess, which a policy could learn to exploit.
 
-A number off the scale is missing too: 5 may be full marks of another scale or half of them, and
+A number off the scale is missing too: 5 may be the maximum of another scale or half of it, and
 clamping it would invent a reward.
 """
 
@@ -20,11 +19,11 @@ from typing import Any, Literal
 __all__ = ["READING", "ReplyError", "ReplyFault", "scores_in_body", "scores_in_text"]
 
 READING = 2
-"""Version of the reading, part of the cache's keys: raised when a reply may give other scores."""
+"""Version of this parser, part of cache keys; raised when a reply may give other scores."""
 ROUNDING = 0.01
-"""A score may lie outside [0, 1] by this much, and is clamped."""
+"""How far outside [0, 1] a score may lie; it is then clamped."""
 MAX_CHARS = 50_000
-"""A longer reply, thoughts apart, is not read."""
+"""Longer replies, not counting thoughts, are not parsed."""
 
 _CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 _BROKEN_OFF = frozenset({"content_filter", "safety", "recitation", "abort", "cancelled", "error"})
@@ -37,19 +36,19 @@ _THINK_TAG = re.compile(
     r"|<channel\|>|<\|channel\|>\s*final",
     re.IGNORECASE,
 )
-"""Thinking as chat templates mark it, where the server has not taken it out."""
+"""Think tags of chat templates, for servers that do not remove them."""
 _BRACES = re.compile(r"\{[^{}]*\}")
 _MARKUP = re.compile(r"<[^<>]*>|[\s*_`\[\]]")
 _VERDICT, _PART = "\x00", "\x01"
-"""What stands for objects in the text around them: with every key, with some."""
+"""Placeholders for objects in the text around them: with all keys, with some."""
 
 ReplyFault = Literal["unreadable", "off_scale", "cut_off"]
-"""``unreadable`` is a reply without scores, ``off_scale`` a score outside [0, 1], ``cut_off`` one
-that reached its limit of tokens."""
+"""``unreadable``: a reply without scores. ``off_scale``: a score outside [0, 1]. ``cut_off``: a
+reply that reached its token limit."""
 
 
 class ReplyError(Exception):
-    """A reply holds no scores."""
+    """A reply that holds no scores."""
 
     def __init__(self, fault: ReplyFault, message: str) -> None:
         super().__init__(message)
@@ -60,7 +59,7 @@ def scores_in_body(body: object, keys: Sequence[str]) -> tuple[float, ...]:
     """Return the scores of a chat completion, from its content or else its reasoning.
 
     Raises:
-        ReplyError: It is no chat completion, was refused or cut off, or holds no scores.
+        ReplyError: It is not a chat completion, was refused or cut off, or holds no scores.
     """
     choice = _first_choice(body)
     try:
@@ -79,7 +78,7 @@ def scores_in_body(body: object, keys: Sequence[str]) -> tuple[float, ...]:
     thought = next((text for text in thoughts if text.strip()), "")
     if not thought:
         raise ReplyError("unreadable", "the message is empty")
-    # A verdict ends a thought; an object before its end is a draft.
+    # A verdict ends a thought; an earlier object is a draft.
     if not thought.rstrip("`* \t\r\n").endswith("}"):
         raise ReplyError("unreadable", "the message is empty, and its reasoning ends in no verdict")
     return scores_in_text(thought, keys)
@@ -89,7 +88,7 @@ def scores_in_text(text: str, keys: Sequence[str]) -> tuple[float, ...]:
     """Return the scores that a text gives for ``keys``, in their order.
 
     Raises:
-        ReplyError: It was cut off, does not give all of them once, or one is off the scale.
+        ReplyError: It was cut off, does not give each score once, or one is off the scale.
     """
     text = _without_thoughts(text.replace(_VERDICT, " ").replace(_PART, " "))
     if len(text) > MAX_CHARS:
@@ -120,7 +119,7 @@ def scores_in_text(text: str, keys: Sequence[str]) -> tuple[float, ...]:
 
 
 def _first_choice(body: object) -> Mapping[str, Any]:
-    """Return the first choice of a chat completion, unless an error stands in its place."""
+    """Return the first choice of a chat completion; raise if it holds an error instead."""
     choices = body.get("choices") if isinstance(body, Mapping) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     for place in (body, choice):
@@ -134,7 +133,7 @@ def _first_choice(body: object) -> Mapping[str, Any]:
 
 
 def _no_completion(body: object) -> ReplyError:
-    return ReplyError("unreadable", f"the body is no chat completion: {_shown(body)}")
+    return ReplyError("unreadable", f"the body is not a chat completion: {_shown(body)}")
 
 
 def _shown(said: object) -> str:
@@ -150,11 +149,11 @@ def _check_end(finish_reason: object) -> None:
             "task.judge.max_tokens, which its reasoning counts against too",
         )
     if reason in _BROKEN_OFF:
-        raise ReplyError("unreadable", f"the reply was broken off (finish_reason {reason})")
+        raise ReplyError("unreadable", f"the server stopped the reply (finish_reason {reason})")
 
 
 def _without_thoughts(text: str) -> str:
-    """Return what is said outside think blocks; the prompt may have opened the first."""
+    """Return the text outside think blocks; the prompt may have opened the first one."""
     said, position, is_open = [], 0, False
     for number, tag in enumerate(_THINK_TAG.finditer(text)):
         if tag["opens"] is not None:
@@ -162,14 +161,14 @@ def _without_thoughts(text: str) -> str:
             is_open = True
             continue
         if not is_open and (number or text.lstrip().startswith(("{", "```"))):
-            # Behind a verdict, a closing tag is quoted; the verdict is no thought.
+            # A closing tag after a verdict is a quotation; the verdict is not a thought.
             raise ReplyError("unreadable", "its think tags do not pair")
         is_open, position = False, tag.end()
     if is_open:
         raise ReplyError(
             "cut_off",
-            "the reply's thought never ends, as if it was cut off. Raise task.judge.max_tokens, "
-            "which its reasoning counts against too",
+            "the reply's think block is never closed, as if it was cut off. Raise "
+            "task.judge.max_tokens, which its reasoning counts against too",
         )
     return "\n".join([*said, text[position:]]).strip()
 
@@ -178,9 +177,9 @@ def _objects_in(text: str) -> Iterator[tuple[Mapping[str, Any], int, int]]:
     """Yield the outermost JSON objects of a text with their bounds, in order.
 
     Raises:
-        ReplyError: One is broken, so that what seems to be an object within it may be quoted.
+        ReplyError: One is malformed, so that an object within it may be a quotation.
     """
-    # A judge may break a line within a string, and an integer may have 5,000 digits.
+    # Judges may break lines within strings, and integers may have 5,000 digits.
     decoder = json.JSONDecoder(parse_int=float, object_pairs_hook=_members, strict=False)
     position = text.find("{")
     while position >= 0:
@@ -204,7 +203,7 @@ def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _stated(text: str, keys: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Yield what a text says of keys outside JSON, e.g. ``**Score:** 0.2``."""
+    """Yield values that a text gives to keys outside JSON, e.g. ``**Score:** 0.2``."""
     by_name = {key.lower(): key for key in keys}
     marks = r"[\s\"'*_`\\]*"
     names = "|".join(map(re.escape, keys))
@@ -214,7 +213,7 @@ def _stated(text: str, keys: Sequence[str]) -> Iterator[tuple[str, float]]:
 
 
 def _stands_alone(line: str) -> bool:
-    """Say whether the verdict begins or ends a line that quotes nothing."""
+    """Return whether the verdict begins or ends a line that is not a quotation."""
     bare = _MARKUP.sub("", line)
     return bare.startswith(_VERDICT) or (bare.endswith(_VERDICT) and bare[0] != ">")
 
@@ -239,7 +238,7 @@ def _on_scale(value: float) -> float:
 
 
 def _text(content: object, kind: str = "text") -> str:
-    """Return a text, or those parts of a list that are of a kind."""
+    """Return a text, or the joined parts of a list that have the given kind."""
     if isinstance(content, str):
         return content if kind == "text" else ""
     if not isinstance(content, list):

@@ -1,16 +1,16 @@
 """The two parts of the reward: the mean over a row's rubrics, and citation F1.
 
-A positive rubric counts as the judge says, a negative one as one minus that. The flip adds
-the same constant to every answer of a group, so advantages do not feel it; an answer that
-is missing or empty earns 0 before any flip, and does feel it.
+A positive rubric counts as the judge's score, a negative one as one minus that. The inversion adds
+the same constant to every answer of a group, so it does not change their advantages; an answer that
+is missing or empty earns 0 without it.
 
     precision = support of each citation, averaged over the citations
     recall    = support of each claim, summed, over the claims and the uncited sentences
     F1        = 2 * precision * recall / (precision + recall)
 
-A citation is one id of one claim. One that is not in the evidence supports nothing, and no
-judge is asked about it; a claim of which no id is known is supported by nothing. So uncited
-filler lowers recall, extra ids lower precision, and invented ids lower both.
+A citation is one id of one claim. A citation of an id that is not in the evidence supports nothing,
+and no judge is asked about it; a claim without a known id is not supported. So uncited filler
+lowers recall, extra ids lower precision, and invented ids lower both.
 """
 
 import math
@@ -50,20 +50,20 @@ STATIC_RUBRICS = (
         is_negative=True,
     ),
 )
-"""They hold for any question."""
+"""Rubrics that apply to any question."""
 
 
 class Support(NamedTuple):
-    """How far the evidence that a claim cites shows it."""
+    """How far a claim is supported by the evidence that it cites."""
 
     claim: float
-    """By all of it together; in [0, 1]."""
+    """Support by all of it together, in [0, 1]."""
     by_id: Mapping[str, float]
-    """By each known id alone; in [0, 1]."""
+    """Support by each known id alone, in [0, 1]."""
 
 
 class CitationScore(NamedTuple):
-    """What the citations of one answer are worth; all in [0, 1]."""
+    """Precision, recall and F1 of an answer's citations, all in [0, 1]."""
 
     precision: float
     recall: float
@@ -71,16 +71,16 @@ class CitationScore(NamedTuple):
 
 
 def active_rubrics(row: RefinerRow, *, instance_rubrics_only: bool) -> tuple[Rubric, ...]:
-    """Return the rubrics of a row: its own, then the static ones unless they are off."""
+    """Return the row's own rubrics, and the static ones unless they are switched off."""
     return row.rubrics if instance_rubrics_only else (*row.rubrics, *STATIC_RUBRICS)
 
 
 def rubric_mean(rubrics: Sequence[Rubric], scores: Sequence[float]) -> float:
-    """Return the weighted mean, negative rubrics flipped; in [0, 1].
+    """Return the weighted mean with negative rubrics inverted, in [0, 1].
 
     Args:
-        rubrics: At least one.
-        scores: What the judge says of each, in [0, 1].
+        rubrics: The rubrics, at least one.
+        scores: The judge's score of each, in [0, 1].
     """
     terms = [
         rubric.weight * (1.0 - score if rubric.is_negative else score)
@@ -95,7 +95,7 @@ def known_ids(claim: Claim, evidence: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def checkable_claims(answer: Answer, evidence: Mapping[str, str]) -> tuple[Claim, ...]:
-    """Return the claims that a judge must be asked about: those that cite a known id."""
+    """Return the claims that a judge must check: those that cite a known id."""
     return tuple(claim for claim in answer.claims if known_ids(claim, evidence))
 
 
@@ -110,10 +110,10 @@ def citation_score(
 
     Args:
         answer: The answer.
-        evidence: The row's.
-        is_answerable: The evidence answers the question. Where it does not, an answer that
-            says so and nothing else has full marks; elsewhere it has none.
-        support: Of each of ``checkable_claims``, in their order.
+        evidence: The row's evidence.
+        is_answerable: Whether the evidence answers the question. If not, an answer that says only
+            this scores 1; otherwise such an answer scores 0.
+        support: The support of each of ``checkable_claims``, in order.
     """
     if answer.abstains and not is_answerable:
         return CitationScore(1.0, 1.0, 1.0)

@@ -1,8 +1,8 @@
 """One row of refiner data: the question, the evidence, and the rubrics of a good answer.
 
-A row comes from a file or a generator, is checked once, and travels to scoring as one JSON
-text, so that it is the same in every process. Evidence is the prompt's side only: nothing
-that a model wrote can add to it.
+A row comes from a file or a generator, is checked once, and is passed to scoring as one JSON text,
+so that it is the same in every process. Evidence comes from the prompt only: nothing that a model
+writes can add to it.
 """
 
 import json
@@ -31,7 +31,7 @@ COLUMNS = (
     "source",
     "is_answerable",
 )
-"""What a row of a file may hold."""
+"""The fields that a row of a file may have."""
 
 _FORBIDDEN_IN_IDS = frozenset(",<>\"'")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -41,14 +41,14 @@ _CACHED_ROWS = 4096
 
 
 class Rubric(NamedTuple):
-    """One thing that a judge looks for in an answer."""
+    """One property of an answer that a judge looks for."""
 
     title: str
     description: str
     weight: float = 1.0
-    """Its share of the mean, relative to the row's other rubrics; above 0."""
+    """Weight in the mean, relative to the row's other rubrics; above 0."""
     is_negative: bool = False
-    """Its presence is a fault: the score counts as one minus what the judge says."""
+    """Whether the property is a fault; it then counts as one minus the judge's score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +58,17 @@ class RefinerRow:
     id: str
     question: str
     evidence: Mapping[str, str]
-    """What the agent found, by the id that an answer cites."""
+    """The texts that the agent found, by the id that answers cite."""
     rubrics: tuple[Rubric, ...]
     """Positive ones first."""
     messages: tuple[Message, ...] = ()
-    """The prompt as given; empty writes one from the question, the reasoning and the evidence."""
+    """The prompt as given; if empty, it is written from question, reasoning and evidence."""
     reasoning: str = ""
-    """What the agent thought on its way."""
+    """The agent's reasoning."""
     source: str
-    """Rows of one source are alike: the unit of clustered errors."""
+    """Rows of one source are alike: standard errors are clustered by source."""
     is_answerable: bool = True
-    """The evidence answers the question; where it does not, a good answer says so."""
+    """Whether the evidence answers the question; if not, a good answer says so."""
 
 
 def check_row(row: Row) -> RefinerRow:
@@ -124,13 +124,13 @@ def row_from_column(text: str) -> RefinerRow:
 
 
 def _refuse_half_characters(where: str, value: object) -> None:
-    """Refuse text that UTF-8 cannot write, at any depth: no model and no file takes it."""
+    """Raise an error for text that UTF-8 cannot encode, at any depth."""
     found = [(where, value)]
     for place, part in found:
         if isinstance(part, str) and (half := _HALF_CHARACTER.search(part)):
             near = part[max(0, half.start() - _CHARS_BEFORE) : half.end()]
             raise SpecError(
-                f"{place} holds half of a surrogate pair, which is no text (at the end of "
+                f"{place} holds half of a surrogate pair, which is not valid text (at the end of "
                 f"{shown(near)}). Cut texts between characters, not within one."
             )
         if isinstance(part, Mapping):
@@ -142,7 +142,7 @@ def _refuse_half_characters(where: str, value: object) -> None:
 
 
 def _evidence(row: Row, messages: Sequence[Message]) -> dict[str, str]:
-    """Return the evidence that a row gives, or what its messages hold in snippet tags."""
+    """Return a row's evidence, or the texts in snippet tags of its messages."""
     given = row.values.get("evidence")
     if given is None:
         if not messages:
@@ -173,7 +173,7 @@ def _evidence(row: Row, messages: Sequence[Message]) -> dict[str, str]:
 
 def _evidence_pairs(row: Row, given: object) -> list[tuple[str, object]]:
     if isinstance(given, Mapping):
-        # Parquet gives every row the ids of all rows; those of others are null.
+        # Parquet gives every row the ids of all rows, and null for those of other rows.
         return [(str(key), text) for key, text in given.items() if text is not None]
     if not _is_list(given):
         raise SpecError(

@@ -1,16 +1,16 @@
-"""Completions to rewards, criteria and measures: deterministic first, then one batch to the judge.
+"""Turns completions into rewards, criteria and measures, with one batch of judge questions.
 
     reward = scale x (rubric mean + citation weight x citation F1)
 
-A completion without an answer earns 0 before any rubric is flipped, and so does one that says
-that nothing is known where the evidence answers: on negative rubrics alone, saying nothing
-would earn nearly full marks. What the judge could not say is missing, and so is the reward; a
-completion that needs no judge is never missing.
+A completion without an answer earns 0 before negative rubrics are inverted, and so does one that
+says that nothing is known although the evidence answers: on negative rubrics alone, saying nothing
+would earn nearly the full reward. If the judge could not give a score, the reward is missing; a
+completion that needs no judge always has a reward.
 
-Criteria, each implying the one before: ``answered`` (exactly one answer block with something in
-it), ``cited`` (its tags are in order, and every claim names only ids of the evidence, or it
-rightly says nothing at all), ``supported`` (citation F1 is good enough), ``satisfied`` (and so is
-the rubric mean). The first two need no judge.
+Criteria, each implying the one before: ``answered`` (exactly one answer block, which is not empty),
+``cited`` (its tags are well formed, and every claim cites only ids of the evidence, or it rightly
+says that nothing is known), ``supported`` (citation F1 reaches its threshold), ``satisfied`` (the
+rubric mean reaches its threshold). The first two need no judge.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,14 +36,14 @@ from trainables.tasks.task import Attempt, BatchScore, Purpose, Score
 __all__ = ["Marks", "RefinerScorer"]
 
 MIN_THOUGHT_CHARS = 10
-"""A shorter think block is none."""
+"""The fewest characters that make a think block real."""
 
 Answers = dict[Question, tuple[float, ...] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """What the two upper criteria ask for."""
+    """The thresholds of the two upper criteria."""
 
     rubric_mean: float
     citation_f1: float
@@ -57,7 +57,7 @@ class RefinerScorer:
     rewards: RewardSettings
     marks: Marks
     asks_each_rubric: bool
-    """One question for each rubric, or one for all of an answer."""
+    """Whether each rubric is a question of its own, or one question covers all of an answer."""
 
     def score_batch(
         self,
@@ -69,8 +69,8 @@ class RefinerScorer:
         """Score completions; the judge is asked each distinct question once.
 
         Args:
-            attempts: What is scored.
-            purpose: What for.
+            attempts: The completions.
+            purpose: Whether the scores are for training or for an evaluation.
             on_progress: See ``Judge.judge``.
 
         Raises:
@@ -153,7 +153,7 @@ class RefinerScorer:
     def _reward(
         self, draft: "_Draft", mean: float | None, citations: CitationScore | None
     ) -> tuple[float | None, str]:
-        """Return the reward, None if it is missing, and a code that says why it is what it is."""
+        """Return the reward (None if it is missing) and a code that explains it."""
         if draft.is_judged and (mean is None or citations is None):
             return None, "judge_failed"
         if draft.penalty is not None:
@@ -169,7 +169,7 @@ class RefinerScorer:
     def _criteria(
         self, draft: "_Draft", mean: float | None, citations: CitationScore | None
     ) -> dict[str, bool]:
-        """Return the criteria that are known; what hangs on a missing score is left out."""
+        """Return the criteria that are known; those that need a missing score are left out."""
         criteria = {"answered": draft.reading.answer is not None, "cited": not draft.fault}
         if draft.fault:
             return criteria | {"supported": False, "satisfied": False}
@@ -185,14 +185,14 @@ class RefinerScorer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """One completion before and after the judge has spoken."""
+    """One completion, with its questions to the judge."""
 
     row: RefinerRow
     reading: Reading
     fault: str
-    """Why it is not on the criterion ``cited``; empty if it is."""
+    """Why it does not meet the criterion ``cited``, as a code; empty if it does."""
     penalty: float | None
-    """What replaces its reward."""
+    """A fixed reward that replaces the computed one, if any."""
     rubrics: tuple[Rubric, ...]
     about_rubrics: tuple[RubricQuestion, ...]
     about_claims: tuple[SupportQuestion, ...]
@@ -200,11 +200,11 @@ class _Draft:
 
     @property
     def questions(self) -> tuple[Question, ...]:
-        """What the judge is asked about it."""
+        """All questions to the judge about it."""
         return (*self.about_rubrics, *self.about_claims)
 
     def rubric_scores(self, answers: Answers) -> list[float | None]:
-        """Return the judge's score of each rubric, None where it is missing."""
+        """Return the judge's score of each rubric; None if it is missing."""
         scores: list[float | None] = []
         for question in self.about_rubrics:
             found = answers[question]
@@ -235,7 +235,7 @@ class _Draft:
         )
 
     def measures(self, mean: float | None, citations: CitationScore | None) -> dict[str, float]:
-        """Return what is known of the measures."""
+        """Return the measures that are known."""
         answer = self.reading.answer
         ids = [cited for claim in answer.claims for cited in claim.ids] if answer else []
         found: dict[str, float] = {} if mean is None else {"rubric_mean": mean}
@@ -250,12 +250,12 @@ class _Draft:
         return found
 
     def parts(self, rubric_scores: Sequence[float | None]) -> dict[str, float]:
-        """Return what the judge says of each rubric, by its title, where it is known."""
+        """Return the rubric scores that are known, by title."""
         scores = zip(self.rubrics, rubric_scores, strict=False)
         return {rubric.title: score for rubric, score in scores if score is not None}
 
     def details(self, rubric_scores: Sequence[float | None], answers: Answers) -> str:
-        """Return the answer's claims with their support, and each rubric's score, for pages."""
+        """Return the claims with their support, and the rubrics' scores, for pages."""
         answer = self.reading.answer
         if answer is None:
             return ""
@@ -287,7 +287,7 @@ def _about_claims(row: RefinerRow, answer: Answer) -> tuple[SupportQuestion, ...
 
 
 def _format_fault(answer: Answer, row: RefinerRow) -> str:
-    """Return why an answer is not on the criterion ``cited``, as a code; empty if it is."""
+    """Return why an answer does not meet the criterion ``cited``; empty if it does."""
     if answer.faults:
         return answer.faults[0]
     if answer.abstains:

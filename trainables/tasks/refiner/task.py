@@ -1,4 +1,4 @@
-"""The refiner: its rows and its scorer."""
+"""The refiner task: its rows and its scorer."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -38,7 +38,7 @@ __all__ = ["Refiner"]
 class Refiner(Task):
     """Turn an agent's reasoning and search output into a short answer with citations.
 
-    A judge is reached with the first batch, and does not travel to other processes.
+    The judge is connected with the first batch, and is not pickled.
     """
 
     settings: RefinerSettings
@@ -49,13 +49,13 @@ class Refiner(Task):
         self.max_prompt_tokens = settings.max_prompt_tokens
 
     def check(self, on_progress: OnProgress | None = None) -> None:
-        """Read all rows of files."""
+        """Read and check all rows, if the task reads files."""
         if self.settings.train is not None:
             for split in SPLITS:
                 self.prompts(split)
 
     def build_prompts(self, split: Split) -> Sequence[Prompt]:
-        """Read the rows that the settings name, or make some up."""
+        """Read the rows that the settings name, or make rows up."""
         return build_split(split, self.settings)
 
     def read_suite(self, path: Path) -> Sequence[Prompt]:
@@ -63,7 +63,7 @@ class Refiner(Task):
         return read_prompts(path)
 
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
-        """Return the row's own messages, or those that its question and evidence make."""
+        """Return the row's own messages, or messages written from its question and evidence."""
         return row_messages(row_from_column(prompt.columns[ROW_COLUMN]))
 
     def score_batch(
@@ -74,7 +74,7 @@ class Refiner(Task):
         purpose: Purpose,
         hooks: Hooks = NO_HOOKS,
     ) -> BatchScore:
-        """Score completions together, those of an evaluation in rounds of the judge.
+        """Score completions together, so that the judge gets all questions at once.
 
         Raises:
             TrialError: The judge cannot be used, or failed too often.
@@ -85,7 +85,7 @@ class Refiner(Task):
         )
 
     def crafted_answers(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
-        """Return the gold answer and what tries to be paid like it."""
+        """Return the gold answer, and wrong answers made to earn rewards."""
         return crafted_answers(prompt, thinking=thinking)
 
     @cached_property
@@ -93,7 +93,7 @@ class Refiner(Task):
         settings = self.settings
         return {
             "training": self._scorer(settings.judge, settings.reward),
-            # What an answer is worth in an evaluation must not depend on what training pays.
+            # Evaluation scores must not depend on the reward settings of training.
             "evaluation": self._scorer(settings.evaluation_judge, RewardSettings()),
         }
 
@@ -110,13 +110,13 @@ class Refiner(Task):
 
 
 def _ignore_progress() -> None:
-    """Do nothing: nobody waits for progress."""
+    """Do nothing; any callback tells the scorer to wait as long as answers arrive."""
 
 
 def _judge(settings: JudgeSettings) -> Judge:
     if isinstance(settings, LexicalSettings):
         return LexicalJudge()
-    # An HTTP client and a cache that the offline judge has no use for.
+    # Imported late: the offline judge needs neither an HTTP client nor a cache.
     from trainables.tasks.refiner.openai_judge import shared_judge
 
     return shared_judge(settings)
