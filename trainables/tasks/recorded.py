@@ -1,8 +1,8 @@
 """Reads, scores and counts recorded completions; no model is needed.
 
-A completion is a row with ``completion``, ``prompt`` or ``id``, and optionally ``thinking``
-and ``think_prefilled`` (both false where missing). Rows are written as they are scored, so their
-file may be of any size.
+A row holds ``completion``, ``prompt`` or ``id``, and optionally ``thinking`` and
+``think_prefilled`` (false by default). Scored rows are written one by one, so a file may be of any
+size.
 """
 
 import json
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _COLUMNS = ("completion", "prompt", "id", "thinking", "think_prefilled")
-# Recordings carry columns of their own: only a slip of the keys counts as misspelt.
+# Recordings have columns of their own: only near-identical names count as misspelt.
 _MISSPELT_CUTOFF = 0.9
 _BATCH_ROWS = 64
 
@@ -49,20 +49,20 @@ class ScoredCompletion:
 
     row: Row
     where: str
-    """Where what it is judged by stands."""
+    """The place of the schema or prompt that it is scored against, for messages."""
     others: Mapping[str, Any]
-    """The columns that stand there."""
+    """The other columns found there."""
     score: Score
     total: float
-    """Rewards under the task's own weights in the completion's mode."""
+    """The sum of rewards with the task's default weights for the completion's mode."""
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The columns of the completion, then those that only what it is judged by has."""
+        """The completion's columns, then those that only its schema or prompt has."""
         return {**self.row.values, **self.others, **self.row.values}
 
     def document(self) -> dict[str, Any]:
-        """Return the row of ``--rows``."""
+        """Return the row that ``--rows`` writes."""
         return {
             **{name: self.row.values[name] for name in ("id",) if name in self.row.values},
             "criteria": dict(self.score.criteria),
@@ -74,12 +74,12 @@ class ScoredCompletion:
         }
 
     def group(self, column: str) -> str:
-        """Return the value of a column of the completion, else of what it is judged by.
+        """Return the value of a column of the completion, or else of its schema or prompt.
 
-        Half of a surrogate pair, which no output can write, is shown as its escape.
+        Half of a surrogate pair, which cannot be written as UTF-8, is escaped.
 
         Raises:
-            SpecError: Neither has it.
+            SpecError: Neither has the column.
         """
         if column not in self.columns:
             raise SpecError(
@@ -93,15 +93,15 @@ class ScoredCompletion:
 
 @dataclass(slots=True)
 class Tally:
-    """Sums of many scores; what could not be measured counts in no mean."""
+    """Sums over many scores; values that could not be measured are left out of means."""
 
     num_completions: int = 0
     num_missing: int = 0
-    """Completions of which it is not known whether they pass."""
+    """Completions with a score that could not be measured."""
     criteria: dict[str, int] = field(default_factory=dict)
-    """Completions on each criterion."""
+    """The number of completions that meet each criterion."""
     rewards: dict[str, list[float]] = field(default_factory=dict)
-    """The raw rewards."""
+    """The raw rewards of each component."""
 
     def add(self, score: Score) -> None:
         """Count one completion."""
@@ -113,7 +113,7 @@ class Tally:
             self.rewards[name].append(value)
 
     def document(self) -> dict[str, Any]:
-        """Return counts of the criteria and means of the rewards; null is measured nowhere."""
+        """Return criterion counts and mean rewards, null where nothing was measured."""
         return {
             "num_completions": self.num_completions,
             **({"num_missing": self.num_missing} if self.num_missing else {}),
@@ -127,18 +127,18 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class RecordedScores:
-    """A file's figures."""
+    """The totals of a file of completions."""
 
     all: Tally
     by_group: Mapping[str, Tally]
-    """For each value of the column asked for, in order of appearance."""
+    """One tally for each value of the column ``by``, in order of appearance."""
 
 
 def read_recorded(path: Path) -> Iterator[Recorded]:
     """Yield the completions of a file, in its order.
 
     Raises:
-        SpecError: The file cannot be read, or a row is no completion.
+        SpecError: The file cannot be read, or a row is not a recorded completion.
     """
     columns: Set[str] = frozenset()
     for row in read_rows(path):
@@ -152,7 +152,7 @@ def score_with_task(path: Path, task: Task) -> Iterator[ScoredCompletion]:
     """Yield the completions of a file, scored by the task whose prompts they answer.
 
     Raises:
-        SpecError: The file cannot be read, or a completion answers none of the task's prompts.
+        SpecError: The file cannot be read, or a completion answers no prompt of the task.
         TrialError: The task cannot score them.
     """
     known: dict[str, Prompt] = {}
@@ -181,14 +181,14 @@ def add_up(
 
     Args:
         scored: The completions.
-        criteria: Of the task.
-        components: Of the task.
-        inputs: The files that they are read from, the completions first.
-        by: A column to break the figures down by.
-        rows: Where one line for each completion goes; replaced when all are scored.
+        criteria: The task's criteria.
+        components: The task's reward components.
+        inputs: The files that were read, the completions first.
+        by: A column to break the totals down by.
+        rows: Output file with one line for each completion; replaced when all are scored.
 
     Raises:
-        SpecError: There are no completions; ``rows`` is then left as it was.
+        SpecError: There are no completions; ``rows`` is then not changed.
         StorageError: ``rows`` cannot be written, or is one of the inputs.
     """
 
@@ -278,7 +278,7 @@ def _refuse_overwriting(rows: Path | None, inputs: Sequence[Path]) -> None:
 
 @contextmanager
 def _line_writer(path: Path | None) -> Iterator[Callable[[ScoredCompletion], object]]:
-    """Yield what writes a line; the file appears when all went well, as a whole."""
+    """Yield a function that writes a line; the file is replaced only if all goes well."""
     if path is None:
         yield lambda scored: None
         return

@@ -313,8 +313,7 @@ class Task:
         )
 
     def crafted_answers(self, prompt: Prompt, *, thinking: bool) -> Mapping[str, str]:
-        """Return completions made to exploit the rewards, by name, and the right answer as
-        ``GOLD``.
+        """Return completions made to exploit rewards, by name, and the right answer as ``GOLD``.
 
         The reward audit scores them. They are written in full, as a model would write them, under
         the same names for every prompt. Empty if the right answer of a prompt is not known.

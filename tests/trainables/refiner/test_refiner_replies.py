@@ -252,11 +252,11 @@ def test_a_draft_in_reasoning_is_no_verdict(thought: str) -> None:
         ),
         pytest.param(
             {"object": "error", "message": "too long"},
-            'no chat completion: {"object": "error", "message": "too long"}',
+            'not a chat completion: {"object": "error", "message": "too long"}',
             id="other-shape",
         ),
         pytest.param({"detail": "Not Found"}, 'completion: {"detail": "Not Found"}', id="detail"),
-        pytest.param([{"error": "quota"}], 'no chat completion: [{"error": "quota"}]', id="list"),
+        pytest.param([{"error": "quota"}], 'a chat completion: [{"error": "quota"}]', id="list"),
         pytest.param(
             body(content=None, refusal="I cannot grade this."),
             "the judge refused: I cannot grade this.",

@@ -90,7 +90,7 @@ def test_all_formats_give_the_same_rows(tmp_path: Path) -> None:
     ("change", "message"),
     [
         pytest.param({"id": None}, ":2: id = null, expected text", id="no-id"),
-        pytest.param({"id": "a"}, ":2: id = 'a' names an earlier row too.", id="id-twice"),
+        pytest.param({"id": "a"}, ":2: id = 'a' is already used in an earlier row.", id="id-twice"),
         pytest.param({"question": " "}, ':2: question = " ", expected text', id="no-question"),
         pytest.param(
             {"evidence": "It is red."}, "expected {id: text} or a list", id="evidence-text"

@@ -1,8 +1,8 @@
-"""Answers that try to be paid without being right, as policies and public code have found them.
+"""Wrong answers made to earn rewards, as seen in policies and public code.
 
-Each costs a policy little and takes something to its maximum: no claim is a claim without
-support, all ids hold the right one, copied evidence is always supported. Whether one is right
-after all is the scorer's business.
+Each is cheap for a policy and takes something to its maximum: without claims none is unsupported,
+all ids include the right one, copied evidence is always supported. The scorer decides whether an
+answer is right after all.
 """
 
 from collections.abc import Mapping

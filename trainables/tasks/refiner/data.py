@@ -1,4 +1,4 @@
-"""The splits of the refiner as prompts, and the rows of its files."""
+"""Builds the refiner's splits, and reads the rows of its files."""
 
 from pathlib import Path
 
@@ -13,17 +13,17 @@ from trainables.tasks.task import Prompt, Split
 __all__ = ["HUB", "ROW_COLUMN", "build_split", "load_rows", "read_prompts"]
 
 HUB = "hub:"
-"""``hub:<data set>@<split>`` names a split of a hub data set."""
+"""Prefix of a split of a hub data set: ``hub:<data set>@<split>``."""
 
 ROW_COLUMN = "row"
-"""The prompt's column that holds its row."""
+"""The prompt column that holds its row."""
 
 _MOST_RESULTS = {"few": 4, "several": 12}
-"""Texts of evidence up to which a row is of that difficulty; more is ``many``."""
+"""Most evidence texts of a row of that difficulty; rows with more are ``many``."""
 
 
 def build_split(split: Split, settings: RefinerSettings) -> tuple[Prompt, ...]:
-    """Return one split: the rows that the settings name, or made-up ones.
+    """Return one split: the rows that the settings name, or made-up rows.
 
     Raises:
         SpecError: A source cannot be read, or a row of it cannot be used.
@@ -46,7 +46,7 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
 
 
 def load_rows(source: str) -> tuple[RefinerRow, ...]:
-    """Load and check all rows of a source, in its order.
+    """Load and check all rows of a source, in order.
 
     Args:
         source: ``hub:<data set>@<split>``, or a file or folder that ``read_source`` reads.
@@ -58,7 +58,7 @@ def load_rows(source: str) -> tuple[RefinerRow, ...]:
     for raw in read_source(_hub_source(source) if source.startswith(HUB) else source):
         row = check_row(raw)
         if row.id in rows:
-            raise SpecError(f"{raw.where}: id = {row.id!r} names an earlier row too.")
+            raise SpecError(f"{raw.where}: id = {row.id!r} is already used in an earlier row.")
         rows[row.id] = row
     if not rows:
         raise SpecError(f"{source}: holds no rows, expected at least one.")

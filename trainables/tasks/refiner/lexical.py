@@ -1,9 +1,9 @@
 """A judge without a model: it counts words. Deterministic and offline.
 
-Of a rubric it looks at the words in double quotes, or, where there are none, at all words
-that carry meaning, and asks how many of them the answer's text holds in a row or at all.
-The three static rubrics have rules of their own. It is easily fooled (it reads "not red" as
-red), which is why it judges made-up rows and nothing that matters.
+For a rubric it takes the words in double quotes, or, if there are none, all words that carry
+meaning, and returns the share of them that the answer's text contains. The three static rubrics
+have rules of their own. It is easily fooled (it reads "not red" as red), so use it only for made-up
+rows and tests.
 """
 
 import re
@@ -33,12 +33,12 @@ _EMPTY_WORDS = frozenset(
 
 
 class LexicalJudge:
-    """Scores by the words that texts share."""
+    """Scores by the words that texts have in common."""
 
     def judge(
         self, questions: Sequence[Question], *, on_progress: Callable[[], None] | None = None
     ) -> Judgement:
-        """Answer every question at once; no answer is missing."""
+        """Answer every question; no answer is missing."""
         return Judgement([_scores(question) for question in questions], {})
 
 
@@ -71,7 +71,7 @@ def _rubric_score(question: RubricQuestion, rubric: Rubric) -> float:
 
 
 def _citation_discipline(question: RubricQuestion, answer: Answer) -> float:
-    """Share of the statements that cite only allowed ids of texts with the same words."""
+    """Return the share of statements that cite only allowed ids of texts with the same words."""
     if answer.abstains:
         return 1.0
     evidence = dict(question.evidence)
@@ -85,7 +85,7 @@ def _citation_discipline(question: RubricQuestion, answer: Answer) -> float:
 
 
 def _off_query_padding(question: RubricQuestion, answer: Answer) -> float:
-    """Share of the statements that share at most one word with the question."""
+    """Return the share of statements with at most one word in common with the question."""
     asked = _words(question.question)
     statements = [*(claim.text for claim in answer.claims), *(s.text for s in answer.uncited)]
     beside = [text for text in statements if len(_words(text) & asked) < min(2, len(asked))]
@@ -93,7 +93,7 @@ def _off_query_padding(question: RubricQuestion, answer: Answer) -> float:
 
 
 def _wrong_entity(question: RubricQuestion, answer: Answer) -> float:
-    """Share of the answer's names and numbers that neither question nor cited evidence holds."""
+    """Return the share of names and numbers that neither question nor cited evidence has."""
     known = words(" ".join([question.question, *(text for _, text in question.evidence)]))
     text = _without_tags(answer)
     found = {name.casefold() for name in _NAME.findall(text)} | set(_NUMBER.findall(text))
@@ -117,7 +117,7 @@ def _without_tags(answer: Answer) -> str:
 
 
 def _word_share(wanted: str, text: str) -> float:
-    """Share of the meaningful words of ``wanted`` that ``text`` holds; 0 if there are none."""
+    """Return the share of the meaningful words of ``wanted`` in ``text``; 0 if it has none."""
     meant = _words(wanted)
     return len(meant & _words(text)) / len(meant) if meant else 0.0
 

@@ -93,9 +93,8 @@ class OpenAiJudge:
 
         Args:
             questions: The questions.
-            on_progress: Called every few seconds while calls are open. With it, the deadline
-                applies
-                to the next answer, without it to all answers.
+            on_progress: Called every few seconds while calls are open. If given, the deadline
+                applies to the next answer, otherwise to all answers.
 
         Raises:
             TrialError: The judge cannot be used, or failed too often.

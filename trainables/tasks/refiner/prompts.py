@@ -1,7 +1,7 @@
-"""The prompt of a row, and answers in the format that it asks for.
+"""The prompt of a row, and answers in the requested format.
 
-A row that brings its own messages is put as it is. The system prompt shows no sample
-answer: models imitate what they are shown.
+Rows with messages of their own use them unchanged. The system prompt shows no example of an answer,
+because models imitate examples.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from trainables.tasks.task import Message
 __all__ = ["ABSTENTION", "cited", "gold_answer", "row_messages"]
 
 ABSTENTION = "The evidence does not answer this."
-"""What an answer says, and nothing else, where the evidence is not enough."""
+"""The whole answer where the evidence does not answer the question."""
 
 _SYSTEM = (
     "You turn search results into a short answer. Write one <answer> block. Put every factual "
@@ -43,5 +43,5 @@ def cited(text: str, ids: Iterable[str]) -> str:
 
 
 def gold_answer(body: str) -> str:
-    """Wrap an answer's body."""
+    """Wrap the body of an answer in answer tags."""
     return f"<answer>{body}</answer>"

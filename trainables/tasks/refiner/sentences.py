@@ -1,8 +1,8 @@
-"""Sentences of any script: where they end, which of them state something, which say the same.
+"""Splits text of any script into sentences; finds which state something, and which are equal.
 
-Of scripts without spaces, letters are counted, as the words that they about make. Thai and Lao
-write no mark where a sentence ends either: each phrase between two spaces counts as one there,
-so that what is not cited costs rather more in them than less.
+In scripts without spaces, letters are counted, as the number of words that they roughly make. Thai
+and Lao have no mark at the end of a sentence either, so there each phrase between two spaces counts
+as a sentence, and uncited text costs more rather than less.
 """
 
 import unicodedata
@@ -13,14 +13,14 @@ import regex
 __all__ = ["normalized", "sentences_in", "states_something", "words"]
 
 MIN_WORDS = 3
-"""A sentence of fewer words states nothing..."""
+"""A sentence with fewer words states nothing ..."""
 MIN_WORDS_WITH_NUMBER = 2
-"""... unless it holds a number."""
+"""... unless it contains a number."""
 MIN_CONNECTING_WORDS = 5
-"""Text of fewer words that ends no sentence connects others."""
+"""Text with fewer words that does not end a sentence only connects others."""
 
 _KANA = r"\p{Hiragana}\p{Katakana}\u30fc"
-# Complex context: Thai, Lao, Khmer, Burmese and others, as line breaking groups them.
+# Complex context: Thai, Lao, Khmer, Burmese and others, as grouped for line breaking.
 _SPACELESS = rf"\p{{Han}}{_KANA}\p{{Line_Break=Complex_Context}}"
 _SPACED = rf"[\w--[{_SPACELESS}]]"
 _QUESTION_MARKS = (
@@ -28,7 +28,7 @@ _QUESTION_MARKS = (
     r"\uff1f\U00011143"
 )
 _MARKS = r"\p{Sentence_Terminal}\u0f0d"
-# The letters of scripts that write no mark at the end of a sentence.
+# Letters of scripts without a mark at the end of a sentence.
 _UNMARKED = r"[\p{Thai}\p{Lao}--\p{N}]"
 _CLOSERS = r"[\p{Close_Punctuation}\p{Final_Punctuation}\"']"
 
@@ -44,12 +44,12 @@ _WORD_SHARES = (
     (_compiled(f"[{_KANA}]"), 0.5),
     (_compiled(r"[\p{Line_Break=Complex_Context}&&\p{L}]"), 0.25),
     (_compiled(f"{_SPACED}+"), 1.0),
-    # What English says in three words is two in Russian, Korean or Arabic: no articles, no "is".
+    # Three words of English are about two of Russian, Korean or Arabic: no articles, no "is".
     (_compiled(rf"(?<!{_SPACED})[{_SPACED}--[\p{{Latin}}\p{{N}}_]]"), 0.5),
 )
-"""Letters and words, each with how many words of English it counts for."""
-# An ASCII mark ends a sentence only before white space, so that 3.5 and a.b do not, or where a
-# script without spaces follows. Other marks always do, and take what they close with them.
+"""Letters and words, each with the number of English words that it counts for."""
+# An ASCII mark ends a sentence only before white space (not in 3.5 or a.b) or before a script
+# without spaces. Other marks always do, together with the closing marks after them.
 _SENTENCE_END = _compiled(
     rf"(?<=[.!?])(?:\s+|(?=[{_SPACELESS}]))|\n+"
     rf"|(?!\uff0e\d)[{_MARKS}--[.!?]][{_MARKS}]*+{_CLOSERS}*+"
@@ -62,32 +62,32 @@ _CLOSING = rf"[[{_MARKS},:\u2026\u3001\u060c\u061b\s]--[{_QUESTION_MARKS}]]"
 _CLOSING_MARKS = _compiled(rf"(?<![{_CLOSING};])(?:{_CLOSING}|(?<!\p{{Greek}});)++$")
 _IDLE_SPACE = _compiled(rf" (?=[\p{{Han}}{_KANA}])|(?<=[\p{{Han}}{_KANA}]) ")
 _UNSEEN = str.maketrans("", "", "\u00ad\u200b\u2060\ufeff")
-"""Soft hyphens and white space of no width."""
+"""Soft hyphens and zero-width spaces."""
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text in small letters, without signs and punctuation."""
+    """Return the words of a text in lower case, without signs and punctuation."""
     found: list[str] = _WORD.findall(text.casefold())
     return found
 
 
 def normalized(text: str) -> str:
-    """Return a text as all that say the same share it.
+    """Return a normal form of a text, equal for texts that make the same statement.
 
-    White space, case, the width of letters and the marks at the end may differ. Nothing else
-    is dropped or folded: a sign, a superscript or an accent may be all that two claims differ in.
+    It ignores white space, case, the width of letters and the marks at the end. Nothing else is
+    dropped or folded: two claims may differ only in a sign, a superscript or an accent.
     """
     folded = "".join(
         unicodedata.normalize("NFKC", sign) if unicodedata.east_asian_width(sign) in "FH" else sign
         for sign in text.translate(_UNSEEN)
     )
-    # Not casefold: it makes one word of German Masse and Maße.
+    # Not casefold, which makes German Masse and Maße equal.
     small = " ".join(unicodedata.normalize("NFC", folded).lower().split())
     return str(_CLOSING_MARKS.sub("", _IDLE_SPACE.sub("", small)))
 
 
 def sentences_in(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the bounds of the pieces of a text that may be sentences, marks included."""
+    """Yield the bounds of the parts of a text that may be sentences, marks included."""
     position = 0
     for found in [*_SENTENCE_END.finditer(text), None]:
         end = len(text) if found is None else found.end()
@@ -99,7 +99,7 @@ def sentences_in(text: str) -> Iterator[tuple[int, int]]:
 
 
 def states_something(sentence: str) -> bool:
-    """Say whether a sentence, or what is left beside claims, states a fact."""
+    """Return whether a sentence, or text between claims, states a fact."""
     if _NO_STATEMENT.search(sentence):
         return False
     least = MIN_WORDS if _IS_SENTENCE.search(sentence) else MIN_CONNECTING_WORDS

@@ -10,7 +10,7 @@ from trainables.tasks.refiner.rows import RefinerRow, Rubric
 __all__ = ["shown_details"]
 
 SUPPORTED = 0.5
-"""A claim that its evidence shows less far is marked as a fault."""
+"""A claim with less support than this is marked as a fault."""
 
 
 def shown_details(
@@ -22,10 +22,10 @@ def shown_details(
     """Return an answer's ``Score.details``.
 
     Args:
-        row: What was asked.
-        answer: The answer.
-        support: By a claim's text, how far the evidence that it cites shows it; None is missing.
-        rubrics: Each with what the judge says of it, None where that is missing.
+        row: The row that was asked.
+        answer: The answer to it.
+        support: The support of each claim by its evidence, by the claim's text; None if missing.
+        rubrics: The rubrics with their scores; None if missing.
     """
     spans = [_claim_span(claim, row, support.get(claim.text)) for claim in answer.claims]
     spans += [_Span(found.start, found.end, "no citation", True) for found in answer.uncited]
@@ -40,7 +40,7 @@ def shown_details(
 
 
 class _Span(NamedTuple):
-    """A part of a completion that says something about it, in the order of the text."""
+    """A marked part of a completion; spans sort in text order."""
 
     start: int
     end: int

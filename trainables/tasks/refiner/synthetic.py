@@ -1,12 +1,12 @@
 """Small made-up rows whose rubrics follow from their facts, for tests and small policies.
 
-A row asks for one or two properties of a made-up place. Its evidence states them, next to
-the same properties of other places (wrong-entity traps) and other properties of the same
-one. Some rows lack what is asked: a good answer says so. The kind of place and the set of
-asked properties make the row's source, and a source's hash alone decides its split, so that
-no source crosses splits under any seed or size. Ids are slugs of what a text is about, such as
-``Marel-colour``: a policy of a million parameters can write them from the question, and cannot
-learn in minutes to look an arbitrary one up. Rows of files have any ids.
+A row asks for one or two properties of a made-up place. Its evidence states them, next to the same
+properties of other places (wrong-entity traps) and other properties of the same place. Some rows
+lack the answer; a good answer then says so. The kind of place and the set of properties make up the
+row's source, and a hash of the source alone decides its split, so that no source crosses splits
+under any seed or size. Ids are slugs of the text's topic, such as ``Marel-colour``: a policy of a
+million parameters can write them from the question, but cannot learn in minutes to look up
+arbitrary ids. Rows of files may have any ids.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from trainables.tasks.task import Split
 __all__ = ["SyntheticRow", "draw_rows", "split_of_source"]
 
 UNANSWERABLE_FRAC = 0.15
-"""Share of rows whose evidence lacks what they ask for."""
+"""Share of rows whose evidence does not answer the question."""
 
 _KINDS = (
     "bridge", "mine", "museum", "school", "market", "tower", "library", "ferry", "garden",
@@ -49,7 +49,7 @@ _SHARES: tuple[Split, ...] = ("train",) * 6 + ("validation",) * 2 + ("test",) * 
 
 
 class SyntheticRow(NamedTuple):
-    """A row and an answer of full marks."""
+    """A row and a fully correct answer."""
 
     row: RefinerRow
     gold: str
@@ -62,7 +62,7 @@ class _Fact(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The name of the place and the last word of the property's."""
+        """The name of the place and the last word of the property."""
         _, place, _ = self.place.split()
         return f"{place}-{self.name.split()[-1]}"
 
@@ -72,15 +72,15 @@ class _Fact(NamedTuple):
 
 
 def draw_rows(split: Split, *, seed: int, num_rows: int) -> tuple[SyntheticRow, ...]:
-    """Return rows of one split, a function of the seed; fewer rows are a prefix of more.
+    """Return rows of one split, determined by the seed; fewer rows are a prefix of more.
 
-    The split's sources take turns, so that every part holds as many of them as it can.
+    The split's sources take turns, so that every prefix has as many of them as possible.
     """
     return tuple(islice(_rows(split, seed), num_rows))
 
 
 def split_of_source(source: str) -> Split:
-    """Return the split that a source belongs to: six in ten train, two each evaluate."""
+    """Return the split of a source: train for six in ten, validation and test for two each."""
     digest = hashlib.sha256(source.encode()).digest()
     return _SHARES[digest[0] % len(_SHARES)]
 
@@ -139,7 +139,7 @@ def _question(place: str, asked: Sequence[str]) -> str:
 
 
 def _rubrics(right: Sequence[_Fact], wrong: Sequence[_Fact], rival: str) -> tuple[Rubric, ...]:
-    """Return what the facts ask of an answer; quoted words are what it must contain."""
+    """Return the rubrics that follow from the facts; quoted words must be in the answer."""
     positive = [
         Rubric(f"Right {fact.name}", f'Says that the {fact.name} is "{fact.value}".')
         for fact in right

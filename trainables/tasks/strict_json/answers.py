@@ -1,7 +1,7 @@
-"""How far a document is the expected one: compared leaf by leaf, and as a whole.
+"""Compares a document with the expected one, leaf by leaf and as a whole.
 
-Objects are unordered and numbers are equal by value. A leaf is a value that is no container, or an
-empty one, with its path. Where arrays are unordered, paths leave positions out.
+Objects are unordered and numbers are equal by value. A leaf is a value that is not a container, or
+an empty container, together with its path. If arrays are unordered, paths omit positions.
 """
 
 from collections import Counter, defaultdict
@@ -20,52 +20,52 @@ __all__ = [
 ]
 
 CORRECT = "correct"
-"""The criterion above strict: the document is the expected one."""
+"""The criterion above strict: the document equals the expected one."""
 CONTENT = "content"
-"""The reward component and measure: F1 over leaves."""
+"""The name of the reward component: F1 over leaves."""
 MAX_WRONG_CONTENT = 0.95
-"""Credit of a document that is not the expected one, whatever its leaves."""
+"""The most that a document other than the expected one can earn."""
 
 ANSWER_MEASURES = ("content_precision", "content_recall", "content_f1")
 
 NO_DOCUMENT = object()
-"""What a completion holds that holds no document."""
+"""Stands for the document of a completion that has none."""
 
 Path = tuple[str | int, ...]
 Leaf = tuple[tuple[tuple[bool, str | int], ...], str, Hashable]
-"""A leaf as it is compared: its path, of which positions are marked, its kind and its value."""
+"""A comparable leaf: its path (positions are marked), its kind and its value."""
 
 _ANY = "*"
 _KINDS: Mapping[type, str] = {str: "text", bool: "boolean", int: "number", float: "number"}
 
 
 class Comparison(NamedTuple):
-    """One document against the expected one."""
+    """The comparison of one document with the expected one."""
 
     is_equal: bool
     precision: float
-    """Share of its leaves that are expected."""
+    """The share of its leaves that are expected."""
     recall: float
-    """Share of the expected leaves that it has."""
+    """The share of the expected leaves that it has."""
     f1: float
     error_class: str
-    """``ok``, or what the first difference is: ``wrong_text``, ``wrong_number``,
+    """``ok``, or the class of the first difference: ``wrong_text``, ``wrong_number``,
     ``wrong_boolean``, ``wrong_value``, ``missing_value`` or ``extra_value``."""
     where: str
-    """A JSON pointer to it."""
+    """A JSON pointer to the first difference."""
     fields: Mapping[str, tuple[int, ...]]
-    """See ``Score.fields``; ``*`` is any position of an array."""
+    """See ``Score.fields``; ``*`` stands for any position of an array."""
 
 
 class Answer(NamedTuple):
-    """What is expected of a completion."""
+    """The expected document, and how completions are compared with it."""
 
     document: object
     ignore: tuple[str, ...] = ()
     any_order: bool = False
 
     def compared(self, document: object) -> Comparison:
-        """Compare what a model wrote."""
+        """Compare a parsed document, or ``NO_DOCUMENT``, with the expected one."""
         return compare(document, self.document, ignore=self.ignore, any_order=self.any_order)
 
 
@@ -75,10 +75,10 @@ def compare(
     """Compare a document with the expected one.
 
     Args:
-        document: What a model wrote, parsed; or ``NO_DOCUMENT``.
-        expected: What it should have written.
-        ignore: Keys that do not count anywhere, or JSON pointers, in which ``*`` is any position.
-        any_order: Arrays are unordered.
+        document: The parsed document of a completion, or ``NO_DOCUMENT``.
+        expected: The expected document.
+        ignore: Keys to ignore everywhere, or JSON pointers, in which ``*`` is any position.
+        any_order: Whether arrays are unordered.
     """
     theirs = list(_leaves(expected, ignore, any_order=any_order))
     wanted = Counter(map(_key, theirs))
@@ -103,7 +103,7 @@ def _field_counts(
 ) -> dict[str, tuple[int, ...]]:
     """Count the leaves of each field that are right, wrong, missing and extra.
 
-    At one path a leaf that nobody expected and one that is not there are together one wrong leaf.
+    An extra leaf and a missing leaf at the same path count as one wrong leaf.
     """
     right, unexpected, absent = (defaultdict[Path, int](int) for _ in range(3))
     for leaf in {**wanted, **held}:
@@ -124,7 +124,7 @@ def _field_counts(
 def _leaves(
     document: object, ignore: Sequence[str], *, any_order: bool
 ) -> Iterator[tuple[Path, object]]:
-    """Yield path and value of each leaf, in order; without recursion, documents may be deep."""
+    """Yield path and value of each leaf, in order; iterative, since documents may be deep."""
     waiting: list[tuple[Path, Any]] = [((), document)]
     while waiting:
         path, value = waiting.pop()
@@ -164,15 +164,15 @@ def _key(leaf: tuple[Path, object]) -> Leaf:
 
 
 def _same_arrays(document: object, expected: object, ignore: Sequence[str]) -> bool:
-    """Say whether documents of the same leaves are equal up to the order of their arrays."""
+    """Return whether documents with equal leaves are equal up to the order of arrays."""
     try:
         return bool(_sorted(document, ignore) == _sorted(expected, ignore))
     except RecursionError:
-        return False  # Hundreds of levels deep, which no expected document is.
+        return False  # Nested hundreds of levels deep; no expected document is.
 
 
 def _sorted(value: Any, ignore: Sequence[str], path: Path = ()) -> Any:
-    """Return a document with all arrays in an order of its own, for comparison."""
+    """Return a document with all arrays sorted, for comparison."""
     if isinstance(value, dict):
         kept = {
             key: _sorted(child, ignore, (*path, key))

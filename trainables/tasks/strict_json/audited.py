@@ -1,8 +1,8 @@
-"""What an audit reads of recorded completions: one flat row for each, with what may be wrong.
+"""Rows of recorded completions for an audit: criteria, rewards, symptoms and leakage.
 
-Rows are those of ``samples.parquet``: ``criterion/...`` of the scorer, and as ``measure/...`` its
-rewards, symptoms that no single criterion shows (``share/...``) and leakage (``in_training/...``).
-No statistics here.
+They have the columns of ``samples.parquet``: ``criterion/...``, and as ``measure/...`` the rewards,
+symptoms that no single criterion shows (``share/...``) and leakage (``in_training/...``).
+Statistics are computed elsewhere.
 """
 
 import json
@@ -24,12 +24,12 @@ __all__ = ["Training", "audited_rows", "read_training"]
 
 
 class Training(NamedTuple):
-    """What a model was trained on, as far as it can be met again."""
+    """The prompts and schemas that a model was trained on."""
 
     prompts: frozenset[str]
-    """Prompts without regard to case and white space."""
+    """Prompts, with case and white space normalized."""
     skeletons: frozenset[str] | None
-    """Families of the schemas; None for a file without schemas."""
+    """Families of the schemas; None if the file has no schemas."""
 
 
 def read_training(path: Path) -> Training:
@@ -73,13 +73,13 @@ def audited_rows(
     """Yield a row for each completion that ``only`` keeps, in file order.
 
     Args:
-        completions: The completions, plain or gzip, as ``recorded`` reads them.
-        schemas: Their schemas, plain or gzip.
+        completions: File of completions, plain or gzip, as ``recorded`` reads them.
+        schemas: File of their schemas, plain or gzip.
         by: Columns of either file that name the arm; they become ``arm/<column>``.
-        only: For each column of either file the values that are kept.
+        only: For each column of either file, the values to keep.
         family: The column that holds the family. By default ``family`` where a file has it,
             else the schema's skeleton.
-        training: What may have been trained on.
+        training: The training data to look completions up in.
 
     Raises:
         SpecError: A file or a row cannot be used.
@@ -141,10 +141,10 @@ def _leaks(scored: SchemaScored, training: Training | None) -> dict[str, bool]:
 
 
 def _symptoms(read: Completion, scored: SchemaScored) -> dict[str, float]:
-    """Return 1 or 0 for each symptom, NaN where the completion cannot show it.
+    """Return 1 or 0 for each symptom, NaN if the completion cannot show it.
 
-    ``empty_document``: no value at all, such as ``{}`` or ``{"items": []}``, and it is wrong.
-    ``array_left_out``: the schema speaks of an array, and the document holds none.
+    ``empty_document``: it has no value, e.g. ``{}`` or ``{"items": []}``, and does not conform.
+    ``array_left_out``: the schema mentions an array, and the document has none.
     """
     if not read.is_read:
         return {"empty_document": nan, "array_left_out": nan}
@@ -157,7 +157,7 @@ def _symptoms(read: Completion, scored: SchemaScored) -> dict[str, float]:
 
 
 def _num_values(document: object) -> int:
-    """Count the values that are no containers."""
+    """Count the values that are not containers."""
     return sum(not isinstance(value, (dict, list)) for value in _walk(document))
 
 
@@ -166,7 +166,7 @@ def _holds_array(document: object) -> bool:
 
 
 def _walk(document: object) -> Iterator[object]:
-    """Yield all values of a document; without recursion, since documents may be deep."""
+    """Yield all values of a document; iterative, since documents may be deep."""
     waiting = [document]
     while waiting:
         value = waiting.pop()

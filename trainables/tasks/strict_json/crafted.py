@@ -1,7 +1,7 @@
-"""Completions that earn rewards without answering, as models have found them elsewhere.
+"""Completions made to earn rewards without answering, as seen in trained models.
 
-Each costs a model little and takes some component to its maximum. Whether it is right is the
-scorer's business: a schema may accept the empty object, and a minified gold document is strict.
+Each is cheap for a model and takes some component to its maximum. The scorer decides whether it is
+right: a schema may accept the empty object, and a minified gold document is strict.
 """
 
 import json

@@ -1,15 +1,14 @@
-"""Partial credit for a document that does not conform, and what it violates first.
+"""Partial credit for a document that does not conform, and its violations.
 
-The share of the schema's required locations that the document gets right, against all of
-them plus what it violates elsewhere. Three properties make it safe to train on. It earns
-nothing by what it leaves out: below a missing or mistyped container everything fails, and
-prohibitions pay nothing when kept. It earns nothing by bulk: a location counts once
-however many values it meets, and only failing values move its credit. It still tells wrong
-answers apart, since every further failing value or location costs.
+The credit is the share of the schema's required locations that the document gets right, out of all
+of them plus its violations elsewhere. Three properties make it safe to train on. Omissions earn
+nothing: below a missing or mistyped container everything fails, and observed prohibitions earn
+nothing. Bulk earns nothing: a location counts once however many values it has, and only failing
+values change its credit. Still, wrong answers differ: each further failing value or location costs.
 
-A document whose outermost container is wrong fails nearly everywhere by these rules. The two
-common reasons, the answer wrapped once too often and one element without its list, earn at
-least a quarter of what the answer inside would, so that a model that makes them can learn.
+A document whose outermost container is wrong fails nearly everywhere by these rules. Two common
+cases, an answer wrapped once too often and a single element without its list, earn at least a
+quarter of what the answer inside would earn, so that a model can learn from there.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -28,14 +27,14 @@ from trainables.tasks.strict_json.locations import (
 __all__ = ["MAX_WRONG_CREDIT", "Failure", "Grade", "Grader"]
 
 MAX_WRONG_CREDIT = 0.95
-"""What a document can earn at most without conforming."""
+"""The most that a document can earn without conforming."""
 REWRAPPED_FRAC = 0.25
-"""The part of its credit that an answer in the wrong outermost container keeps."""
+"""The share of its credit that an answer in the wrong outermost container keeps."""
 
 FAILING_WEIGHT = 3.0
-"""How many passing values one failing value outweighs."""
+"""The number of passing values that one failing value outweighs."""
 STUFFED = 75.0
-"""So many elements beyond a bound leave no credit for those that are right."""
+"""Elements beyond a bound at which right elements earn nothing any more."""
 
 _ALL = float("inf")
 
@@ -47,25 +46,25 @@ class Failure(NamedTuple):
 
     keyword: str
     path: Path
-    """The value at fault; of a missing member, where it should stand."""
+    """The path of the value at fault; for a missing member, where it should be."""
 
 
 class Grade(NamedTuple):
-    """What a wrong document is worth."""
+    """The grade of a document that does not conform."""
 
     credit: float
-    """In [0, 0.95]."""
+    """At least 0 and at most ``MAX_WRONG_CREDIT``."""
     failures: list[Failure]
 
 
 class Grader:
-    """Grades the wrong documents of one schema."""
+    """Grades documents that do not conform to one schema."""
 
     def __init__(self, schema: object) -> None:
         """Build the schema's locations."""
         self._scope = build_scope(schema)
         self.bulk = self._scope.bulk
-        """Elements of one container that are more than the schema asks for anywhere."""
+        """The number of elements in one container that is more than the schema ever asks for."""
 
     def grade(self, document: object) -> Grade:
         """Grade a document that does not conform."""
@@ -81,14 +80,14 @@ class Grader:
 
 
 def _one(node: Node) -> float:
-    """Return what a lost value counts for: all there can be, or one of many."""
+    """Return the cost of a lost value: 1 if there may be many, all if there is only one."""
     return 1.0 if node.num_expected else _ALL
 
 
 def _rewrapped(document: object, *, bulk: float) -> Iterator[object]:
-    """Yield what the answer might have been before it was wrapped, or taken out of its list.
+    """Yield what the answer may have been before it was wrapped, or taken out of its list.
 
-    An object stuffed with keys is nobody's element.
+    An object with too many keys is not taken for an element.
     """
     if isinstance(document, dict) and len(document) == 1:
         yield from document.values()
@@ -106,13 +105,13 @@ def _share(
     *,
     is_wrong: bool = False,
 ) -> float:
-    """Return the earned weight over that of all locations and of violations elsewhere.
+    """Return the share of weight earned, out of all locations and violations elsewhere.
 
-    A single value passes or fails. Of many values, where the schema asks for ``n`` at least,
-    the credit is n / (n + 3 failing), with missing and superfluous values among the failing.
-    It takes no account of how many values pass, because a plain share could be raised by
-    adding valid items next to the wrong one. Filling up a container is held against a value
-    that is wrong here, or already was elsewhere (``is_wrong``).
+    A single value passes or fails. If the schema asks for at least ``n`` values, the credit is
+    n / (n + 3 failing), where missing and superfluous values count as failing. The number of
+    passing values does not matter, because a plain share could be raised by adding valid items
+    next to the wrong one. Filling up a container costs if a value is wrong here, or is known to
+    be wrong elsewhere (``is_wrong``).
     """
     if scope.types is not None and type(value) not in scope.types:
         if failures is not None:
@@ -138,7 +137,7 @@ def _share(
 
 
 class _Tally:
-    """What fails when one value is held against the locations of a scope."""
+    """The failures of one value against the locations of a scope."""
 
     __slots__ = ("_failures", "_stuffing", "elsewhere", "failing")
 
@@ -146,7 +145,7 @@ class _Tally:
         self._failures = failures
         self._stuffing: list[tuple[int, float]] = []
         self.failing: dict[int, float] = {}
-        """Failing values by location; parts of one where a value is nearly right."""
+        """Failing values by location; fractions for values that are nearly right."""
         self.elsewhere: dict[int, float] = {}
         """Failing values by key: optional members, prohibitions, conditions."""
 
@@ -156,16 +155,16 @@ class _Tally:
         return not self.failing and not self.elsewhere
 
     def charge_stuffing(self) -> None:
-        """Charge what is allowed but far beyond what is asked for.
+        """Charge for containers that are valid, but far larger than the schema asks for.
 
-        Filling up a container must not pay where a value is wrong anyway; where it is
-        right, nothing is wrong with a long list.
+        Called only if a value is wrong, where filling up a container must not pay; in a right
+        document a long list is not a fault.
         """
         for unit, amount in self._stuffing:
             self.failing[unit] = self.failing.get(unit, 0.0) + amount
 
     def visit(self, node: Node, value: object, path: Path) -> None:
-        """Hold ``value`` against ``node``; what lies below a mistyped value fails with it."""
+        """Check ``value`` against ``node``; all locations below a mistyped value fail with it."""
         if node.is_false or (node.accepts_type is not None and not node.accepts_type(value)):
             self._note("forbidden" if node.is_false else "type", path)
             self._lose(node.start, node.stop, _one(node))
@@ -198,7 +197,7 @@ class _Tally:
             self.elsewhere[key] = self.elsewhere.get(key, 0.0) + amount
 
     def _lose(self, start: int, stop: int, amount: float) -> None:
-        """Fail all locations of so many values that are not there."""
+        """Fail all locations of ``amount`` missing values."""
         for unit in range(start, stop):
             self.failing[unit] = self.failing.get(unit, 0.0) + amount
 
@@ -290,7 +289,7 @@ class _Tally:
     def _lose_elements(
         self, node: Node, element: Node, count: Count, num_all: int, num_found: int
     ) -> None:
-        """Fail the elements that are missing or too many; all where there is none."""
+        """Fail the elements that are missing or too many; all of them if there are none."""
         wrong = max(count.least - num_all, num_all - count.most, 0.0)
         if not node.num_expected and (num_found <= 0 or wrong >= STUFFED):
             wrong = _ALL
@@ -309,13 +308,13 @@ class _Tally:
             self._visit_option(schema, value, path)
 
     def _visit_option(self, option: Option, value: object, path: Path) -> None:
-        """Charge a value that need not be there by what it falls short of its own schema."""
+        """Charge an optional value for what it misses of its own schema."""
         share = _share(option.scope, value, path, self._failures)
         if share < 1.0:
             self._charge(-1, option.key, 1.0 - share)
 
     def _visit_count(self, count: Count, container: Collection[object], path: Path) -> None:
-        """Charge a wrong number of elements by how far it is off."""
+        """Charge for a wrong number of elements, in proportion to the error."""
         found = len(container)
         if found < count.least:
             self._note(count.keyword, path)
@@ -328,6 +327,6 @@ class _Tally:
 
 
 def _excess(found: int, most: float) -> float:
-    """Return how far a number of elements is over a bound: from 0 to 1 for one that is stuffed."""
+    """Return how far a count exceeds a bound, from 0 to 1 at ``STUFFED`` too many."""
     stuffed = most / (most + STUFFED)
     return min((1.0 - most / found) / (1.0 - stuffed), 1.0)

@@ -1,12 +1,12 @@
-"""The splits of strict_json: prompts drawn from the grammar, a function of the seed only.
+"""The splits of strict_json: prompts generated from the grammar, determined by the seed.
 
-Which split a family belongs to is read from its skeleton's hash alone, so no skeleton
-crosses splits under any seed or size. Evaluation families hold four prompts each, drawn
-from one shape; training draws a fresh shape for every prompt. Fewer prompts are always a
-prefix of more, and every prefix is balanced over the difficulties.
+The hash of a family's skeleton alone decides its split, so no skeleton crosses splits under any
+seed or size. Evaluation families have four prompts each, from one shape; training draws a new shape
+for every prompt. A smaller set is a prefix of a larger one, and every prefix is balanced over the
+difficulties.
 
-Drawing thousands of prompts takes seconds, in every process of a sweep; ``kept_split`` draws
-once for each state of this folder's code.
+Generating thousands of prompts takes seconds, in every process of a sweep; ``kept_split`` does it
+once for each version of this folder's code.
 """
 
 import json
@@ -45,15 +45,15 @@ __all__ = [
 ]
 
 PROMPTS_PER_FAMILY = 4
-"""Prompts of each evaluation family."""
+"""Number of prompts in each evaluation family."""
 MAX_POINTS = 18
-"""Schemas that measure above this are not drawn: their answers are long, not harder."""
+"""Most points of a generated schema: above this, answers are longer rather than harder."""
 MAX_GOLD_CHARS = 420
-"""Nor are those with a longer gold document."""
+"""Most characters of a generated gold document."""
 MAX_TRIES_PER_SHAPE = 40
-"""Drafts of one shape before it is given up."""
+"""Number of drafts of one shape before it is given up."""
 MAX_MISSES = 3000
-"""Draws without a new prompt before the grammar counts as exhausted."""
+"""Number of draws without a new prompt after which the grammar counts as exhausted."""
 
 _SHARES: tuple[Split, ...] = ("train",) * 6 + ("validation",) * 2 + ("test",) * 2
 
@@ -61,16 +61,16 @@ _SHARES: tuple[Split, ...] = ("train",) * 6 + ("validation",) * 2 + ("test",) * 
 def build_splits(
     *, seed: int, num_train_prompts: int, num_eval_prompts: int
 ) -> Mapping[Split, tuple[Prompt, ...]]:
-    """Return all three splits; validation and test hold ``num_eval_prompts`` each."""
+    """Return all three splits; validation and test have ``num_eval_prompts`` each."""
     sizes = {"train": num_train_prompts, "validation": num_eval_prompts, "test": num_eval_prompts}
     return {split: build_split(split, seed=seed, num_prompts=sizes[split]) for split in SPLITS}
 
 
 def build_split(split: Split, *, seed: int, num_prompts: int) -> tuple[Prompt, ...]:
-    """Return one split: simple, medium and hard prompts in turn.
+    """Return one split, with simple, medium and hard prompts in turn.
 
     Raises:
-        ValueError: The grammar has too few skeletons for so many prompts.
+        ValueError: The grammar has too few skeletons for that many prompts.
     """
     sources = [_prompts(split, difficulty, seed) for difficulty in DIFFICULTIES]
     return tuple(
@@ -81,10 +81,10 @@ def build_split(split: Split, *, seed: int, num_prompts: int) -> tuple[Prompt, .
 
 @lru_cache(maxsize=16)
 def kept_split(split: Split, *, seed: int, num_prompts: int) -> tuple[Prompt, ...]:
-    """Return ``build_split``'s prompts, read from the user's cache directory if they are there.
+    """Return the prompts of ``build_split``, from the user's cache directory if possible.
 
-    A file is named by the code and the arguments that it was drawn with; where the cache cannot
-    be written, prompts are drawn.
+    A file's name holds the code's hash and the arguments. If the cache cannot be written,
+    prompts are generated each time.
     """
     try:
         folder = writable_cache_folder("data")
@@ -100,7 +100,7 @@ def kept_split(split: Split, *, seed: int, num_prompts: int) -> tuple[Prompt, ..
 
 
 def split_of(family: str) -> Split:
-    """Return the split that a family belongs to: six in ten train, two each evaluate."""
+    """Return the split of a family: train for six in ten, validation and test for two each."""
     return _SHARES[int(family[:8], 16) % len(_SHARES)]
 
 
@@ -117,7 +117,7 @@ def prompt_row(prompt: Prompt) -> dict[str, object]:
 
 
 def _prompts(split: Split, difficulty: Difficulty, seed: int) -> Iterator[Prompt]:
-    """Yield the prompts of one tier of a split, without ids and no text twice."""
+    """Yield the prompts of one difficulty of a split, without ids; all texts differ."""
     rng = Random(f"strict_json/{seed}/{split}/{difficulty}")
     num_wanted = 1 if split == "train" else PROMPTS_PER_FAMILY
     texts: set[str] = set()
@@ -153,7 +153,7 @@ def _fits(schema: Mapping[str, Any], difficulty: Difficulty) -> bool:
 
 
 def _of_shape(shape: Container, rng: Random, texts: set[str]) -> Iterator[Prompt]:
-    """Yield prompts of one shape whose texts are new, and add these to ``texts``."""
+    """Yield prompts of one shape whose texts are new, and add them to ``texts``."""
     for _ in range(MAX_TRIES_PER_SHAPE):
         draft = realize(shape, rng)
         text = render(draft.schema, subject=draft.subject, rng=rng)

@@ -1,12 +1,12 @@
-r"""ECMA-262 patterns, written for the validator's two engines.
+r"""Translates ECMA-262 patterns for the validator's two engines.
 
-JSON Schema names ECMA-262's regular expressions. The engines mean other things by ``.``,
-``\b`` and much of a character class, and by more as soon as a pattern looks around. So each
-such piece is spelled out as the characters that ECMA-262 gives it in Unicode mode; the text
-stays one of ECMA-262, since some meta-schemas ask for that. What ECMA-262 leaves undefined
-and both engines know, such as ``(?i)``, stays theirs; what only one knows is refused.
+JSON Schema uses ECMA-262's regular expressions. The engines read ``.``, ``\b`` and much of
+character classes differently, and more so if a pattern looks around. So each such piece is written
+out as the characters that ECMA-262 gives it in Unicode mode; the result is still an ECMA-262
+pattern, because some meta-schemas require that. Syntax that ECMA-262 leaves undefined and both
+engines know, such as ``(?i)``, is kept; syntax that only one knows is refused.
 
-One difference is left: a back-reference to a group that took no part fails.
+One difference remains: a back-reference to a group that did not participate fails.
 """
 
 import re
@@ -24,7 +24,7 @@ _SPACES = (
     r"\u{0}-\u{8}\u{E}-\u{1F}!-\u{9F}\u{A1}-\u{167F}\u{1681}-\u{1FFF}\u{200B}-\u{2027}"
     r"\u{202A}-\u{202E}\u{2030}-\u{205E}\u{2060}-\u{2FFF}\u{3001}-\u{FEFE}\u{FF00}-\u{10FFFF}",
 )
-r"""What ``\s`` holds, and all else; a class within a class would be read as text."""
+r"""The characters of ``\s``, and all others; nested classes would be read as text."""
 _SETS = dict(zip("dDwWsS", (*_DIGITS, *_WORDS, *_SPACES), strict=True))
 _WORD = f"[{_SETS['w']}]"
 _BOUNDARY = f"(?:(?<={_WORD})(?!{_WORD})|(?<!{_WORD})(?={_WORD}))"
@@ -33,7 +33,7 @@ _NO_LINE_END = r"[^\u{A}\u{D}\u{2028}\u{2029}]"
 _ANY, _NONE = r"[\u{0}-\u{10FFFF}]", r"[^\u{0}-\u{10FFFF}]"
 _CONTROLS = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
 _LOW, _HIGH, _LAST = 0xD800, 0xDFFF, 0x10FFFF
-"""Surrogates and the last code point; no document holds half a surrogate pair."""
+"""Surrogates and the last code point; no document holds half of a surrogate pair."""
 
 _CODE = re.compile(
     r"u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -46,7 +46,7 @@ _QUANTIFIER = re.compile(r"(?:[*+?]|\{[0-9]+(?:,[0-9]*)?\})\??")
 _REFERENCE = re.compile(r"(?P<number>[1-9][0-9]*)|k<(?P<name>[^<>]+)>")
 _POINTER = re.compile(r"(?<=/patternProperties/)[^/]+")
 _ENGINES_OWN = "Az"
-"""Escapes that both engines know as anchors; ECMA-262 has no such letters."""
+"""Escapes that both engines know as anchors, and ECMA-262 does not define."""
 
 _MAPS = frozenset(
     {
@@ -62,7 +62,7 @@ _DATA = frozenset({"const", "enum", "default", "examples"})
 
 
 def with_patterns(schema: Any, write: Callable[[str], str]) -> Any:
-    """Return a schema with each pattern as ``write`` has it; the rest is as it was."""
+    """Return a schema with each pattern replaced by ``write(pattern)``."""
     if isinstance(schema, list):
         return [with_patterns(part, write) for part in schema]
     if not isinstance(schema, dict):
@@ -71,10 +71,10 @@ def with_patterns(schema: Any, write: Callable[[str], str]) -> Any:
 
 
 def translate(pattern: str) -> str:
-    """Return an ECMA-262 pattern as an engine reads it.
+    """Return an ECMA-262 pattern in the syntax of the engines.
 
     Raises:
-        ValueError: It is none; whether it is one in all other ways is for the engine to say.
+        ValueError: It is not a valid pattern; the engines may find further faults.
     """
     try:
         return _Translator(pattern).run()
@@ -95,7 +95,7 @@ def _value(keyword: str, value: Any, write: Callable[[str], str]) -> Any:
     parts: dict[str, Any] = {}
     for name, part in value.items():
         key = write(name) if keyword == "patternProperties" else name
-        while key in parts:  # ``\d`` and ``[0-9]`` are one pattern with two schemas.
+        while key in parts:  # ``\d`` and ``[0-9]`` are the same pattern with two schemas.
             key = f"(?:{key})"
         parts[key] = with_patterns(part, write)
     return parts
@@ -107,7 +107,7 @@ def _token(token: str, write: Callable[[str], str]) -> str:
 
 
 class _Translator:
-    """Walks one pattern from left to right."""
+    """Translates one pattern from left to right."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
@@ -189,7 +189,7 @@ class _Translator:
         return self._groups.index(name) + 1
 
     def _class(self) -> str:
-        """Write the class whose bracket has just been read."""
+        """Translate the class whose opening bracket was just read."""
         negated = self._pattern.startswith("^", self._at)
         self._at += negated
         parts: list[str] = []
@@ -258,7 +258,7 @@ def _literal(point: int) -> str:
 
 
 def _range(first: int, last: int) -> str:
-    """Return a range of a class; what it holds of surrogates is left out."""
+    """Return a range of a class, without surrogates."""
     if _LOW <= first <= _HIGH:
         first = _HIGH + 1
     if _LOW <= last <= _HIGH:

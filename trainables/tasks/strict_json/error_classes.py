@@ -1,6 +1,6 @@
-"""The one thing to say about a completion that is not strict, for tables and failure reports.
+"""Error classes: why a completion is not strict, for tables and failure reports.
 
-Classes follow the ladder: what keeps a completion from its first missed criterion names it.
+A class names what keeps a completion from the first criterion that it misses.
 """
 
 from collections.abc import Collection
@@ -14,12 +14,12 @@ __all__ = ["Problem", "classify"]
 
 
 class Problem(NamedTuple):
-    """What tables show for a completion."""
+    """The error class of a completion, and where the error is."""
 
     error_class: str
     """A stable code such as ``missing_key``; ``ok`` for a strict completion."""
     where: str = ""
-    """A JSON pointer, or a position in the model's own text; empty if nowhere."""
+    """A JSON pointer, or a position in the model's own text; empty if unknown."""
 
 
 _CLASSES = {
@@ -70,18 +70,18 @@ def classify(
     thinking: bool,
     verdict: ThinkVerdict,
 ) -> Problem:
-    """Name the first thing wrong with a completion, and where it is.
+    """Return the error class of a completion, and where the error is.
 
     Args:
-        completion: The completion.
-        failures: What its document violates, if it parses.
-        is_conformant: Its document conforms.
-        thinking: Thinking was asked for.
-        verdict: What its think block is worth.
+        completion: The parsed completion.
+        failures: The violations of its document, if it parses.
+        is_conformant: Whether its document conforms.
+        thinking: Whether thinking was asked for.
+        verdict: The verdict on its think block.
 
     Returns:
-        ``ok`` for a strict completion; else the class, with a JSON pointer, or with the
-        position in the model's own text for errors outside a document's structure.
+        ``ok`` for a strict completion; otherwise the class, with a JSON pointer for violations
+        of the schema, or a position in the model's own text for other errors.
     """
     if not completion.is_parsed:
         return _unparsed(completion)
@@ -97,7 +97,7 @@ def classify(
 
 
 def _first(failures: Collection[Failure]) -> Problem:
-    """Pick the failure nearest the root, of those the most telling, of those the first."""
+    """Return the failure nearest the root; of several, the first of the most specific class."""
     if not failures:
         return Problem("constraint_failed")
     keyword, path = min(failures, key=_rank)

@@ -1,4 +1,4 @@
-"""The splits of strict_json as files."""
+"""Writes and reads the splits of strict_json as files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -36,6 +36,6 @@ def read_splits(folder: Path) -> Mapping[Split, tuple[Prompt, ...]]:
     """Read back what ``write_splits`` wrote.
 
     Raises:
-        SpecError: A file is missing or holds what cannot be used.
+        SpecError: A file is missing or cannot be used.
     """
     return {split: read_suite(folder / f"{split}.jsonl") for split in SPLITS}

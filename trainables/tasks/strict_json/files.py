@@ -1,4 +1,4 @@
-"""Rows of a user's files as prompts: each with its schema and, where given, its answer."""
+"""Turns rows of a user's files into prompts with schemas and, if given, expected answers."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from trainables.tasks.task import SPLITS, Message, OnProgress, Prompt, Split
 __all__ = ["file_messages", "file_splits", "file_suite"]
 
 MESSAGES = "messages"
-"""The prompt's column that holds its own messages, as JSON text."""
+"""The prompt column that holds its own messages, as JSON text."""
 _SHOWN_SCHEMA = "Answer with a JSON document that conforms to this JSON Schema:\n{schema}"
 
 
@@ -32,7 +32,7 @@ _as_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 class _Schema(NamedTuple):
-    """One schema, checked."""
+    """A checked schema."""
 
     text: str
     conforms: Predicate
@@ -46,8 +46,8 @@ def file_splits(
     """Read, check and split all rows.
 
     Raises:
-        SpecError: They cannot be used, see ``splits.build_splits``, or have no schema, or an answer
-            that does not conform to it.
+        SpecError: A row cannot be used (see ``splits.build_splits``), has no schema, or has an
+            answer that does not conform to it.
     """
     sources = {split: getattr(settings, split) for split in SPLITS}
     return build_splits(sources, settings.split, _prompt_maker(settings), on_progress)
@@ -57,13 +57,13 @@ def file_suite(path: Path, settings: StrictJsonSettings) -> tuple[Prompt, ...]:
     """Read further rows with the same columns.
 
     Raises:
-        SpecError: They cannot be used.
+        SpecError: A row cannot be used.
     """
     return tuple(read_prompts(str(path), _prompt_maker(settings), {}))
 
 
 def file_messages(prompt: Prompt, *, thinking: bool) -> list[Message] | None:
-    """Return the messages of a file's prompt behind the system text; None for a drawn prompt."""
+    """Return a file's prompt with the system text in front; None for a generated prompt."""
     if MESSAGES not in prompt.columns:
         return None
     first, *others = json.loads(prompt.columns[MESSAGES])
@@ -129,8 +129,8 @@ def _prompt(
             gold = scored["answer"] = _as_text(answer)
         except ValueError as error:
             raise SpecError(
-                f"{row.where}: {names.answer} = {shown(answer)} holds a number that JSON has not. "
-                "Correct it."
+                f"{row.where}: {names.answer} = {shown(answer)} holds a number that JSON cannot "
+                "express. Correct it."
             ) from error
     given = row.values[names.prompt]
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
@@ -163,7 +163,7 @@ def _own_schema(row: Row, column: str, known: dict[str, _Schema]) -> _Schema:
 
 
 def _json_value(row: Row, column: str) -> Any:
-    """Return a column that holds JSON, as it is or as text."""
+    """Return a JSON column, given as a value or as text."""
     if row.values.get(column) is None:
         raise SpecError(
             f"{row.where}: column {column!r} is missing, expected a JSON document. Add it, or take "

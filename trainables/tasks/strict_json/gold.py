@@ -1,7 +1,7 @@
-"""Gold documents: a plausible answer to every schema that the grammar draws.
+"""Gold documents: a plausible answer to every generated schema.
 
-They test the rewards, warm up the tiny model and feed supervised training. Only for
-schemas of ``schemas``: keys must come from the vocabulary.
+They are used to test the rewards, to warm up the tiny model and for supervised training. They
+support only schemas of ``schemas``: keys must come from the vocabulary.
 """
 
 import json
@@ -22,11 +22,11 @@ from trainables.tasks.strict_json.vocabulary import (
 __all__ = ["gold_document", "gold_text"]
 
 NULL_FRAC = 0.25
-"""How often a value that may be null is."""
+"""Share of nullable values that are null."""
 OPTIONAL_FRAC = 0.5
-"""How often an optional key is present."""
+"""Share of optional keys that are present."""
 INDENTED_FRAC = 0.25
-"""How often the text is indented instead of on one line."""
+"""Share of texts that are indented instead of on one line."""
 
 _CAPITALS = "ABCDEFGHKLMNPRSTVWXZ"
 _SAMPLES = {pattern.regex: pattern.sample for pattern in PATTERNS}

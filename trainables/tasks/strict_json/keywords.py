@@ -1,7 +1,7 @@
-"""What one keyword asks of one value, as a predicate.
+"""Predicates of single keywords.
 
-Cheap questions are answered in Python; equality, patterns and formats by the validator, so
-that a keyword means the same in a grade as in the verdict.
+Cheap checks run in Python; equality, patterns and formats are left to the validator, so that a
+keyword means the same in a grade as in the verdict.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -63,8 +63,8 @@ def type_check(types: Collection[type], *, whole_floats: bool) -> Predicate:
     """Return the predicate of ``type``.
 
     Args:
-        types: The Python types that values of the named types have; see ``python_types``.
-        whole_floats: 1.0 passes as well: an integer from draft 06 on.
+        types: The Python types of the allowed JSON types, see ``python_types``.
+        whole_floats: Whether 1.0 is an integer, as from draft 06 on.
     """
     allowed = frozenset(types)
     if whole_floats:
@@ -91,11 +91,11 @@ def _all_strings(options: Sequence[object]) -> bool:
 def value_checks(
     draft: Mapping[str, object], schema: Mapping[str, object]
 ) -> Iterator[tuple[str, Predicate]]:
-    """Yield each keyword of ``schema`` about a single value, save ``type``.
+    """Yield each keyword of ``schema`` about a single value, except ``type``.
 
     Args:
-        draft: The ``$schema`` that the keywords are compiled with, if there is one.
-        schema: The schema that holds them.
+        draft: The ``$schema`` to compile keywords with, if there is one.
+        schema: The schema that holds the keywords.
     """
     if not schema.keys() & _ABOUT_VALUES:
         return

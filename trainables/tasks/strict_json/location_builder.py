@@ -1,9 +1,9 @@
-"""From a JSON Schema to its tree of locations.
+"""Builds the tree of locations of a JSON Schema.
 
-References are followed within the schema, one level into recursion; deeper, a value just
-passes or fails. Beyond the limits on the tree's size nothing is asked: the verdict on a
-document never depends on the tree. Keywords that are neither structure nor plain values
-(prohibitions, conditions) are asked of the validator, one at a time.
+References are followed within the schema, one level into recursion; deeper, a value just passes or
+fails. Beyond the limits on the tree's size nothing is checked: the verdict on a document never
+depends on the tree. Keywords that are neither structure nor plain values (prohibitions, conditions)
+are left to the validator, one at a time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,15 +26,15 @@ from trainables.tasks.strict_json.validation import Predicate, keyword_check
 __all__ = ["build_scope"]
 
 MAX_NODES = 2_000
-"""The tree stops growing here: references can multiply a small schema without bound."""
+"""Maximum number of nodes: references can multiply a small schema without bound."""
 MAX_NESTING = 60
-"""The tree stops here as well, so that walking it needs no deep stack."""
+"""Maximum depth of the tree, so that walking it needs no deep stack."""
 BULK_FACTOR = 2
 MIN_BULK = 20
-"""Elements are bulk beyond this number and beyond so many times as many as are asked for."""
+"""More elements than this, and than ``BULK_FACTOR`` times as many as asked for, are bulk."""
 
 _REF_ALONE = ("draft-03", "draft-04", "draft-06", "draft-07")
-"""Drafts in which a reference hides the keywords beside it."""
+"""Drafts in which a reference disables the keywords beside it."""
 _MANY = float("inf")
 _ASKED = {
     "if": ("then", "else"),
@@ -49,11 +49,11 @@ _ASKED = {
     "$dynamicRef": (),
     "$recursiveRef": (),
 }
-"""Keywords left to the validator, each with the neighbours that it needs."""
+"""Keywords left to the validator, each with the neighbouring keywords that it needs."""
 
 
 class _Place(NamedTuple):
-    """Where the builder stands."""
+    """Where the builder is in the schema."""
 
     scope: Scope
     num_expected: float
@@ -70,7 +70,7 @@ def build_scope(root: object) -> Scope:
 
 
 class _Builder:
-    """Walks one schema; all of its scopes share one budget."""
+    """Walks one schema; all its scopes share the limits on size."""
 
     def __init__(self, root: object) -> None:
         self._root = root
@@ -87,7 +87,7 @@ class _Builder:
         self._nesting = 0
         self._num_keys = 0
         self.most_asked = 0.0
-        """Elements of the largest container that the schema asks for."""
+        """The number of elements in the largest container that the schema asks for."""
 
     def scope(self, schema: object, references: tuple[str, ...]) -> Scope:
         scope = Scope(Node())
@@ -173,7 +173,7 @@ class _Builder:
         node.combinators.append(Combinator(unit, keyword, scopes))
 
     def _add_searches(self, node: Node, schema: Mapping[str, object], place: _Place) -> None:
-        """Add ``contains``, and ``not`` where it says that not every element fails a schema."""
+        """Add ``contains``, and ``not`` if it says that not every element fails a schema."""
         if "contains" in schema and not {"minContains", "maxContains"} & schema.keys():
             self._add_search(node, list, "contains", schema["contains"], place)
         negated = schema.get("not")
@@ -195,7 +195,7 @@ class _Builder:
         node.searches.append(Search(unit, kind, keyword, element))
 
     def _add_members(self, node: Node, schema: Mapping[str, object], place: _Place) -> None:
-        """Add required members with all that they must hold, and what others must be."""
+        """Add required members with everything they must hold, and the schema of other members."""
         properties = _mapping(schema.get("properties"))
         self.most_asked = max(self.most_asked, len(properties))
         required = dict.fromkeys(
@@ -231,7 +231,7 @@ class _Builder:
             node.rest = self._element(rest, place, least=least - len(prefix))
 
     def _element(self, schema: object, place: _Place, *, least: float) -> "Node | Option | int":
-        """Build what any number of elements must be: locations if there must be one."""
+        """Build the schema of elements: locations if there must be at least one."""
         if schema is False:
             return self._key()
         if least < 1:
@@ -261,7 +261,7 @@ class _Builder:
                 passes = keyword_check(self._context, {name: schema[name] for name in names})
                 node.checks.append(Check(-1, self._key(), keyword, passes))
         if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:
-            # These depend on everything beside them, so all of it is asked again.
+            # These depend on all keywords beside them, so the whole schema is checked.
             passes = keyword_check(self._context, schema)
             node.checks.append(Check(-1, self._key(), "unevaluatedProperties", passes))
 
@@ -271,7 +271,7 @@ def _bulk(least: float) -> float:
 
 
 def _possible_types(node: Node) -> frozenset[type] | None:
-    """Return the types that every part of a schema leaves possible."""
+    """Return the types that all parts of a schema allow; None if they are not limited."""
     limits = [node.types, *map(_possible_types, node.same)]
     for combinator in node.combinators:
         branches = [branch.types for branch in combinator.branches]
@@ -283,7 +283,7 @@ def _possible_types(node: Node) -> frozenset[type] | None:
 
 
 def _only_question(node: Node) -> Predicate | None:
-    """Return the one check or type of a node that asks nothing else."""
+    """Return the only check of a node, or None if it has several."""
     bare = Node(node.start, node.stop, node.num_expected)
     if len(node.checks) == 1:
         bare.checks = node.checks
@@ -305,7 +305,7 @@ def _sequence(value: object) -> Sequence[object]:
 
 
 def _resolve(root: object, reference: str) -> object:
-    """Return what a pointer within the schema names; None for any other reference."""
+    """Return the target of a pointer within the schema; None for any other reference."""
     if reference != "#" and not reference.startswith("#/"):
         return None
     target = root

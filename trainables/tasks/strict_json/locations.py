@@ -1,9 +1,9 @@
 """A schema as a tree of locations, the form in which ``credit`` reads it.
 
-What is reached from the root through required members counts; the tree depends on the
-schema alone, so a document cannot add to what is counted by being larger. Optional
-members, extra keys, prohibitions and conditions stand beside it: they cost when violated
-and earn nothing when kept. ``location_builder`` makes the tree.
+Locations that are reached from the root through required members count towards the total; the tree
+depends on the schema alone, so a larger document cannot add to it. Optional members, extra keys,
+prohibitions and conditions are kept beside it: they cost when violated and earn nothing when
+observed. ``location_builder`` builds the tree.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Check(NamedTuple):
     """A keyword that a value passes or fails."""
 
     unit: int
-    """The location's index, or -1 for a prohibition or condition: no location of its own."""
+    """The location's index, or -1 for prohibitions and conditions, which have no location."""
     key: int
     """Identifies the check among the violations outside the locations."""
     keyword: str
@@ -29,13 +29,13 @@ class Count(NamedTuple):
     """Bounds on the number of elements."""
 
     unit: int
-    """As in ``Check``; both bounds are one location, or too few could become too many."""
+    """As in ``Check``; both bounds are one location, so that too few cannot become too many."""
     key: int
     keyword: str
     least: float
     most: float
     bulk: float
-    """More than this is stuffing where something else is wrong; infinite without ``least``."""
+    """More than this counts as stuffing if another value is wrong; infinite without ``least``."""
 
 
 class Combinator(NamedTuple):
@@ -57,7 +57,7 @@ class Search(NamedTuple):
 
 
 class Option(NamedTuple):
-    """A schema for values that need not be there."""
+    """A schema for optional values."""
 
     key: int
     scope: "Scope"
@@ -68,14 +68,14 @@ class Member(NamedTuple):
 
     name: str
     unit: int
-    """Its presence; all that it must hold follows, up to ``stop``."""
+    """The location of its presence; all that it must hold follows, up to ``stop``."""
     stop: int
     node: "Node"
 
 
 @dataclass(slots=True)
 class Node:
-    """One schema at one place; it takes up the locations ``start`` to ``stop``."""
+    """One schema at one place; it occupies the locations ``start`` to ``stop``."""
 
     start: int = 0
     stop: int = 0
@@ -93,28 +93,28 @@ class Node:
     members: list[Member] = field(default_factory=list)
     optional: list[tuple[str, Option]] = field(default_factory=list)
     known: frozenset[str] | None = None
-    """The declared members; None where extra ones are nobody's business."""
+    """The declared members; None if extra members are not restricted."""
     extra: "Node | Option | int | None" = None
-    """What extra members must be; a number is the key of their prohibition."""
+    """The schema of extra members; a number is the key of their prohibition."""
     num_members: Count | None = None
     num_items: Count | None = None
     prefix: list["Node | Option"] = field(default_factory=list)
     rest: "Node | Option | int | None" = None
-    """What the items behind the prefix must be, as for ``extra``."""
+    """The schema of the items after the prefix, as for ``extra``."""
 
 
 @dataclass(slots=True)
 class Scope:
-    """Locations that are weighed against each other: a schema, or a branch or option of one."""
+    """Locations that are weighted together: a whole schema, or a branch or option of one."""
 
     node: Node
     weights: list[float] = field(default_factory=list)
     num_expected: list[float] = field(default_factory=list)
-    """How many values of a location the schema asks for at least; 0 where just one can be."""
+    """The least number of values that the schema asks for at a location; 0 if only one can be."""
     total: float = 0.0
     types: frozenset[type] | None = None
-    """A value of any other type fails everywhere; None if there is no such type."""
+    """A value of any other type fails everywhere; None if any type may pass."""
     only: Predicate | None = None
-    """All that is asked, where that is one question."""
+    """The only check of the scope, if there is just one."""
     bulk: float = 0.0
-    """Of a whole schema: elements of one container that are more than it asks for anywhere."""
+    """For a whole schema: elements of one container that are more than it ever asks for."""

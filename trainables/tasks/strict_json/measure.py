@@ -1,9 +1,8 @@
-"""Difficulty and constructs, measured on the schema.
+"""Measures difficulty and constructs on the schema.
 
-Every document a schema asks for is made of levels, arrays, choices and limits; difficulty
-counts them. It reads nothing that a skeleton erases, so all prompts of a family are of
-one difficulty. References are not followed: a schema that leans on them measures as
-easier than it is.
+Difficulty counts the levels, arrays, choices and limits of a schema. It ignores everything that a
+skeleton erases, so all prompts of a family have the same difficulty. References are not followed: a
+schema that relies on them is measured as easier than it is.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ POINTS_SIMPLE = 3
 POINTS_MEDIUM = 9
 """The most points of a medium schema."""
 FREE_KEYS = 4
-"""Keys beyond these cost a point each."""
+"""Number of keys that cost nothing; each further one costs a point."""
 POINTS_PER_LEVEL = 2
 
 _LIMITS = (
@@ -52,7 +51,7 @@ _RANGE = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """How much a schema asks for."""
+    """Counts of what a schema asks for."""
 
     depth: int
     """Containers on the longest path: 1 for a flat object or array."""
@@ -67,21 +66,21 @@ class Measure:
 
     @property
     def points(self) -> int:
-        """The sum that difficulty is read from."""
+        """The sum that determines the difficulty."""
         levels = POINTS_PER_LEVEL * max(0, self.depth - 1)
         extra_keys = max(0, self.num_keys - FREE_KEYS)
         return levels + extra_keys + self.num_arrays + self.num_enums + self.num_constraints
 
     @property
     def difficulty(self) -> Difficulty:
-        """The tier."""
+        """The difficulty of the schema."""
         if self.points <= POINTS_SIMPLE:
             return "simple"
         return "medium" if self.points <= POINTS_MEDIUM else "hard"
 
 
 def difficulty_of(schema: Mapping[str, Any] | bool) -> Difficulty:
-    """Return the schema's tier."""
+    """Return the difficulty of a schema."""
     return measure(schema).difficulty
 
 
@@ -162,7 +161,7 @@ def _container_constructs(node: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _walk(schema: Mapping[str, Any], depth: int) -> Iterator[tuple[Mapping[str, Any], int]]:
-    """Yield every subschema with the number of containers around and including it."""
+    """Yield every subschema with the number of containers around it, itself included."""
     inside = depth + (_is_type(schema, "object") or _is_type(schema, "array"))
     yield schema, inside
     for child in subschemas(schema):
@@ -170,7 +169,7 @@ def _walk(schema: Mapping[str, Any], depth: int) -> Iterator[tuple[Mapping[str, 
 
 
 def _properties(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the declared keys; a place that the draft does not know may hold anything."""
+    """Return the declared keys, if ``properties`` is an object."""
     declared = node.get("properties")
     return declared if isinstance(declared, Mapping) else {}
 

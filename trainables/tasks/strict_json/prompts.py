@@ -1,7 +1,7 @@
-"""The fixed words around an instruction, and completions of full marks.
+"""The fixed text around an instruction, and fully correct completions.
 
-The system prompts are short, so that they fit a tiny model's context, and show no sample
-fence or think block: models imitate what they are shown.
+The system prompts are short, to fit a tiny model's context, and show no example of a fence or think
+block, because models imitate examples.
 """
 
 import json
@@ -14,7 +14,7 @@ from trainables.tasks.task import Prompt
 __all__ = ["THINK_OPENING", "gold_completion", "gold_of", "system_prompt", "think_text"]
 
 THINK_OPENING = "<think>\n"
-"""What a prompt ends with when it opens the think block."""
+"""The end of a prompt that opens the think block."""
 
 _SYSTEM_PROMPTS = {
     False: (
@@ -34,9 +34,9 @@ _THINK_WORDINGS = (
     "Check the rules: {parts}.",
 )
 _MAX_PARTS = 6
-"""A thought stays short: a large schema is noted only in part."""
+"""Maximum number of notes in a thought; a larger schema is noted only in part."""
 _EACH = "#each"
-"""Stands in for the key of an array's items."""
+"""Stands for the key of an array's items."""
 _NOTED = {
     "minimum": "min {}",
     "maximum": "max {}",
@@ -49,21 +49,21 @@ _NOTED = {
 
 
 def system_prompt(*, thinking: bool) -> str:
-    """Return the system message's text."""
+    """Return the text of the system message."""
     return _SYSTEM_PROMPTS[thinking]
 
 
 def gold_completion(
     gold: str, *, thinking: bool, think_text: str = "", think_prefilled: bool = False
 ) -> str:
-    """Wrap a gold document into a completion of full marks.
+    """Wrap a gold document into a fully correct completion.
 
     Args:
         gold: JSON text, as in ``Prompt.gold``.
-        thinking: Put a think block before the fence.
-        think_text: What the block holds; needed with thinking, see ``think_text``.
-        think_prefilled: The prompt already ends with ``THINK_OPENING``, so the completion
-            starts inside the block.
+        thinking: Whether to put a think block before the fence.
+        think_text: The content of the block; required with thinking, see ``think_text``.
+        think_prefilled: Whether the prompt already ends with ``THINK_OPENING``, so that the
+            completion starts inside the block.
     """
     fence = f"```json\n{gold}\n```"
     if not thinking:
@@ -75,10 +75,10 @@ def gold_completion(
 
 
 def gold_of(prompt: Prompt, *, thinking: bool) -> str | None:
-    """Return what a model should write after a prompt of ours; None without a gold document.
+    """Return the gold completion of a generated prompt; None without a gold document.
 
-    A thought is a note of what the instruction asks for, the same for a prompt each time. No
-    person and no model wrote it: it shows the form of a think block, not how to reason.
+    With thinking it includes a note of what the instruction asks for, always the same for a
+    prompt. The note is generated: it shows the form of a think block, not how to reason.
     """
     if prompt.gold is None:
         return None
@@ -89,7 +89,7 @@ def gold_of(prompt: Prompt, *, thinking: bool) -> str | None:
 
 
 def think_text(schema: str | Mapping[str, Any], *, rng: Random) -> str:
-    """Return a short thought about a schema of this task: its keys and limits in note form."""
+    """Return a short thought about a generated schema: its keys and limits as notes."""
     parsed = json.loads(schema) if isinstance(schema, str) else schema
     parts = list(_notes(parsed, ""))
     more = ["and the rest"] if len(parts) > _MAX_PARTS else []
@@ -97,7 +97,7 @@ def think_text(schema: str | Mapping[str, Any], *, rng: Random) -> str:
 
 
 def _notes(schema: Mapping[str, Any], key: str) -> Iterator[str]:
-    """Yield one note for each value, outer ones first."""
+    """Yield one note for each value, from the outside in."""
     name = "one JSON " if not key else "each " if key == _EACH else f'"{key}" '
     if "properties" in schema:
         yield f"{name}object with {len(schema['properties'])} keys"

@@ -1,8 +1,8 @@
-"""Reading one RFC 8259 document inside a longer text, within limits.
+"""Reads one RFC 8259 document inside a longer text, within limits.
 
-The document is read in place, so that a fence whose strings hold back-ticks still ends
-where the document ends. What the reader refuses it names by kind and position; turning
-that into credit is the rewards' business. Nothing here knows about fences or schemas.
+The document is parsed in place, so that a fence whose strings contain back-ticks still ends where
+the document ends. Errors are reported by kind and position; rewards turn them into credit. This
+module knows neither fences nor schemas.
 """
 
 import json
@@ -22,9 +22,9 @@ __all__ = [
 ]
 
 MAX_DEPTH = 500
-"""Arrays and objects inside each other."""
+"""Maximum nesting of arrays and objects."""
 MAX_DIGITS = 4_300
-"""Digits of one integer: what CPython converts without a quadratic cost."""
+"""Maximum digits of an integer: what CPython converts without quadratic cost."""
 
 _WHITESPACE = re.compile(r"[ \t\n\r]*+")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+"?|[\[\]{}]', re.DOTALL)
@@ -37,18 +37,18 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Reading(NamedTuple):
-    """One attempt to read a document."""
+    """The result of reading a document."""
 
     document: object
-    """The value, or None where ``error`` is set."""
+    """The value; None if ``error`` is set."""
     end: int
-    """Where the document ends, or where the first error lies."""
+    """The end of the document, or the position of the first error."""
     error: str
     """A stable code such as ``parse_trailing_comma`` or ``over_limits``; empty if none."""
 
 
 class _OverLimitsError(ValueError):
-    """A literal that our limits refuse; its text is the only argument."""
+    """A literal that exceeds the limits; its text is the only argument."""
 
 
 def _bounded_int(literal: str) -> int:
@@ -74,18 +74,18 @@ _DECODER = json.JSONDecoder(
 
 
 def skip_whitespace(text: str, start: int) -> int:
-    """Return the first position from ``start`` on that JSON does not count as white space."""
+    """Return the first position from ``start`` on that is not JSON white space."""
     match = _WHITESPACE.match(text, start)
     assert match is not None, "the pattern matches the empty string"
     return match.end()
 
 
 def read_document(text: str, start: int) -> Reading:
-    """Read the JSON value that begins at ``start``; what follows it is not looked at.
+    """Read the JSON value that begins at ``start``; the text after it is ignored.
 
-    Of equal keys the last counts. Too deep, too many digits, not finite and lone
-    surrogates are ``over_limits``: ``json.loads`` would accept most of them, but RFC 8259
-    or the validator does not.
+    Of equal keys the last counts. Values that are nested too deeply, have too many digits, are
+    not finite or hold lone surrogates are ``over_limits``: ``json.loads`` accepts most of them,
+    but RFC 8259 or the validator does not.
     """
     if text.count("[", start) + text.count("{", start) > MAX_DEPTH:
         too_deep = _first_too_deep(text, start)
@@ -98,7 +98,7 @@ def read_document(text: str, start: int) -> Reading:
     except _OverLimitsError as error:
         return Reading(None, max(text.find(error.args[0], start), start), "over_limits")
     except (RecursionError, ValueError):
-        # A caller already deep in its own stack, or an interpreter with a lower digit limit.
+        # The caller's stack is already deep, or the interpreter has a lower digit limit.
         return Reading(None, start, "over_limits")
     lone = _lone_surrogate(text, start, end)
     if lone is not None:
@@ -107,7 +107,7 @@ def read_document(text: str, start: int) -> Reading:
 
 
 def accepted_by_json_loads(text: str) -> bool:
-    """Whether ``json.loads`` takes the text: NaN, infinities and lone surrogates included."""
+    """Whether ``json.loads`` accepts the text, including NaN, infinities and lone surrogates."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
@@ -123,7 +123,7 @@ def num_open_brackets(text: str, start: int, end: int) -> int:
 
 
 def mask_escapes(text: str) -> str:
-    """Replace escaped quotes by other characters, so that each quote left bounds a string."""
+    """Replace escaped quotes by other characters, so that each remaining quote bounds a string."""
     if "\\" not in text:
         return text
     return text.replace("\\\\", "__").replace('\\"', "__")
@@ -145,7 +145,7 @@ def _first_too_deep(text: str, start: int) -> int | None:
 
 
 def _lone_surrogate(text: str, start: int, end: int) -> int | None:
-    """Return where the document holds half a surrogate pair, raw or escaped."""
+    """Return the position of the first half of a surrogate pair, raw or escaped."""
     if not text.isascii():
         match = _SURROGATE.search(text, start, end)
         if match is not None:
@@ -158,7 +158,7 @@ def _lone_surrogate(text: str, start: int, end: int) -> int | None:
 
 
 def _name_error(text: str, position: int, message: str) -> str:
-    """Name a decoder error by its message and the character that it met."""
+    """Return the error code of a decoder error, from its message and the character there."""
     # The C scanner's messages are stable; 3.13 added the one on trailing commas.
     if message.startswith("Expecting value"):
         return _name_missing_value(text, position)
@@ -207,7 +207,7 @@ def _name_missing_comma(text: str, position: int) -> str:
 
 
 def _name_by_character(text: str, position: int, *, word: str) -> str:
-    """Name an error by what stands in the wrong place; ``word`` is the name for anything else."""
+    """Return the error code for the character in the wrong place, or ``word`` for any other."""
     if text.startswith("```", position) or position >= len(text):
         return "parse_unexpected_end"
     if text.startswith(("...", "\u2026"), position):

@@ -1,4 +1,4 @@
-"""Recorded completions scored against schemas from a file, see ``references``."""
+"""Scores recorded completions against schemas from a file, see ``references``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class SchemaScored(ScoredCompletion):
     """One recorded completion, scored against a schema."""
 
     schema: str
-    """JSON text."""
+    """The schema as JSON text."""
 
 
 def score_recorded(path: Path, references: References) -> Iterator[SchemaScored]:
@@ -53,7 +53,7 @@ def score_file(
     """Score a file of completions; see ``recorded.add_up``.
 
     Raises:
-        SpecError: A file or a row cannot be used; ``rows`` is then left as it was.
+        SpecError: A file or a row cannot be used; ``rows`` is then not changed.
         StorageError: ``rows`` cannot be written.
     """
     return add_up(

@@ -1,7 +1,7 @@
-"""Schemas for completions that were recorded elsewhere, found by prompt or id.
+"""Schemas for recorded completions, found by prompt or id.
 
-A row is ``{"schema", "prompt" or "id"}``; other columns, such as ``difficulty``, serve to
-break figures down. Suites are such files too. All schemas are held in memory.
+A row is ``{"schema", "prompt" or "id"}``; other columns, such as ``difficulty``, can be used to
+break results down. Suite files have this format too. All schemas are held in memory.
 """
 
 import json
@@ -20,10 +20,10 @@ Key = tuple[str, str | int]
 
 
 class Reference(NamedTuple):
-    """What completions of one prompt are judged by."""
+    """The schema that completions of one prompt are scored against."""
 
     schema: str
-    """JSON text."""
+    """The schema as JSON text."""
     where: str
     columns: Mapping[str, Any]
     """The row's other columns, e.g. ``difficulty``."""
@@ -33,7 +33,7 @@ class References:
     """The schemas of a file, found by the prompt or the id of a completion."""
 
     def __init__(self, path: Path) -> None:
-        """Start without schemas; ``path`` is named in messages."""
+        """Start without schemas; ``path`` is used in messages."""
         self._path = path
         self._by_key: dict[Key, Reference] = {}
 
@@ -55,7 +55,7 @@ class References:
         """Return the schema of a completion.
 
         Raises:
-            SpecError: There is none, or its prompt and its id name two.
+            SpecError: There is none, or its prompt and its id name different ones.
         """
         keys = _keys(row)
         found = [self._by_key[key] for key in keys if key in self._by_key]
@@ -74,7 +74,7 @@ class References:
 
 
 def read_references(path: Path) -> References:
-    """Read a file of schemas; each is compiled once, so that a bad one is named at once.
+    """Read a file of schemas and compile each once, so that errors are reported at once.
 
     Raises:
         SpecError: The file cannot be read, holds no row, or has a row that cannot be used.
@@ -99,7 +99,7 @@ def read_references(path: Path) -> References:
 
 
 def _keys(row: Row) -> list[Key]:
-    """Return what a row is found by, the id first."""
+    """Return the keys that a row is found by, the id first."""
     keys: list[Key] = []
     name = row.values.get("id")
     if name is not None:

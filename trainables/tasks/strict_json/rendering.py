@@ -1,9 +1,9 @@
-"""From a schema to an instruction that states every constraint of it.
+"""Renders a schema as an instruction that states all its constraints.
 
-Three layouts: running text, a list, and commands. Keys always stand in double quotes,
-and a container is described where its key appears or in a sentence that names it; for
-this the keys of containers must differ within a schema, as ``schemas`` makes them.
-Renders only what that module draws: combinators and references are left out.
+There are three layouts: running text, a list, and commands. Keys are always in double quotes, and a
+container is described where its key appears or in a sentence that names it; for this the keys of
+containers must differ within a schema, as ``schemas`` ensures. Only what that module generates is
+supported, without combinators and references.
 """
 
 import json
@@ -21,29 +21,29 @@ _LEAF_NOISE = frozenset({"type", "$schema"})
 
 
 class _Group(NamedTuple):
-    """The keys of one object, and where they are."""
+    """The keys of one object, and where it is."""
 
     record: Schema
     key: str
-    """The quoted key of the container; empty at the root."""
+    """The quoted key of the container; empty for the root."""
     is_each: bool
-    """The record is the item of an array."""
+    """Whether the record is the item of an array."""
 
     @property
     def place(self) -> str:
-        """Where the keys are, as the end of a sentence about them."""
+        """Where the keys are, as the end of a sentence."""
         if self.is_each:
             return f" of {self.key}" if self.key else ""
         return f" in {self.key}" if self.key else ""
 
     @property
     def closed_place(self) -> str:
-        """Where no other keys are allowed."""
+        """Where no other keys are allowed, as the end of a sentence."""
         return f" in the objects{self.place}" if self.is_each else self.place
 
 
 def render(schema: Schema, *, subject: str, rng: Random) -> str:
-    """Write the instruction for a schema about a subject."""
+    """Return the instruction for a schema about a subject."""
     layout = rng.choice(tuple(LAYOUTS.values())) if _has_records(schema) else _root_value
     return layout(schema, subject, Voice(rng))
 
@@ -105,7 +105,7 @@ LAYOUTS: dict[str, Callable[[Schema, str, Voice], str]] = {
     "list": _render_list,
     "commands": _render_commands,
 }
-"""The ways to lay an instruction out."""
+"""The layouts of instructions, by name."""
 
 
 def _bullets(record: Schema, voice: Voice, indent: str) -> Iterator[str]:
@@ -124,7 +124,7 @@ def _bullets(record: Schema, voice: Voice, indent: str) -> Iterator[str]:
 
 
 def _opening(schema: Schema, subject: str, voice: Voice) -> str:
-    """Say what to write about what, without its end mark."""
+    """Return the opening sentence without its full stop: what to write, and about what."""
     if "properties" in schema or not _has_records(schema):
         name = "object" if schema["type"] == "object" else "array"
         return voice.say("opening", what=f"a JSON {name}", subject=subject)
@@ -134,7 +134,7 @@ def _opening(schema: Schema, subject: str, voice: Voice) -> str:
 
 
 def _root_value(schema: Schema, subject: str, voice: Voice) -> str:
-    """Write the whole instruction for a root without named keys."""
+    """Return the whole instruction for a root without named keys."""
     opening = _opening(schema, subject, voice)
     return voice.say("root_value", opening=opening, thing=_thing(schema, voice))
 
@@ -145,7 +145,7 @@ def _closing(group: _Group, voice: Voice) -> Iterator[str]:
 
 
 def _groups(schema: Schema, key: str = "") -> Iterator[_Group]:
-    """Yield the records of a schema, outer ones first."""
+    """Yield the records of a schema, from the outside in."""
     record = _record_of(schema)
     if record is None:
         return
@@ -159,7 +159,7 @@ def _has_records(schema: Schema) -> bool:
 
 
 def _record_of(schema: Schema) -> Schema | None:
-    """Return the object with named keys that a schema is or is an array of."""
+    """Return a schema's object with named keys: the schema itself, or its items."""
     if "properties" in schema:
         return schema
     items = schema.get("items", {})
@@ -172,7 +172,7 @@ def _member(record: Schema, key: str, voice: Voice) -> str:
 
 
 def _thing(schema: Schema, voice: Voice) -> str:
-    """Return a noun phrase for a value; the keys of a record are left to the caller."""
+    """Return a noun phrase for a value; callers add the keys of a record."""
     if "properties" in schema:
         return voice.say("object")
     if schema["type"] == "array":
@@ -241,7 +241,7 @@ def _value(schema: Schema, name: str, voice: Voice) -> str:
 
 
 def _join_clauses(clauses: list[str]) -> str:
-    """Join clauses by semicolons where commas inside them would blur their borders."""
+    """Join clauses, with semicolons if there are commas inside them."""
     if len(clauses) == 1 or not any(", " in clause for clause in clauses):
         return join(clauses)
     return f"{'; '.join(clauses[:-1])}; and {clauses[-1]}"
@@ -252,5 +252,5 @@ def _quote(key: str) -> str:
 
 
 def _bare(thing: str) -> str:
-    """Cut the article."""
+    """Remove the article."""
     return thing.removeprefix("an ").removeprefix("a ")

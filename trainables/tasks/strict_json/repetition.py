@@ -1,10 +1,9 @@
-"""How much of an answer is a loop, or runs on where nobody asked for more.
+"""Measures loops in an answer, and its largest container.
 
-Words alone are compared, in the order in which they stand. Indentation, brackets and
-other layout are no words, and the keys that the objects of an array share are told apart
-by the values between them. Elements that differ are no loop however many there are, and
-put into the middle of one they would hide it: hence the largest container is measured as
-well. Linear in the length of the text.
+Only words are compared, in their order. Indentation, brackets and other layout are ignored, and the
+values between the repeated keys of an array's objects keep them from counting as loops. Elements
+that differ are not a loop however many there are, and could hide a loop if they were inserted into
+it; therefore the largest container is measured as well. Time is linear in the length of the text.
 """
 
 import re
@@ -14,22 +13,22 @@ from itertools import pairwise
 __all__ = ["MAX_LOOP", "MIN_LOOP", "length_of_loops", "most_elements"]
 
 MIN_LOOP = 12
-"""Shorter loops do not count; the cheap tests before the search rely on it."""
+"""Shorter loops do not count; the quick tests before the search rely on it."""
 MIN_REPEATS = 4
-"""A unit must stand this often in a row to be a loop."""
+"""A unit must occur this often in a row to be a loop."""
 MAX_LOOP = 120
-"""The search ends here: a longer loop is no worse."""
+"""The search stops here: longer loops are not penalized further."""
 MAX_WORD_CHARACTERS = 64
-"""Longer words are looked into: a loop without spaces is one long word."""
+"""Longer words are searched for loops: a loop without spaces is one long word."""
 
 _LAYOUT = str.maketrans(dict.fromkeys('[]{},:"', " "))
 _INNER_LOOP = re.compile(r"(.{1,8}?)\1{11,}+")
 
 
 def length_of_loops(text: str) -> int:
-    """Count the words in loops; of a loop inside one word, the characters.
+    """Count the words in loops; for a loop inside one word, the characters.
 
-    The first standing of the unit is not counted: "a b a b a b a b" is a loop of 6.
+    The first occurrence of the unit does not count: "a b a b a b a b" is a loop of 6.
     """
     words = text.translate(_LAYOUT).split()
     distinct = set(words)
@@ -44,7 +43,7 @@ def length_of_loops(text: str) -> int:
 
 
 def most_elements(document: object) -> int:
-    """Return the number of elements of a document's largest container."""
+    """Return the number of elements in the largest container of a document."""
     most = 0
     waiting = [document]
     while waiting:
@@ -56,7 +55,7 @@ def most_elements(document: object) -> int:
 
 
 def _num_looped(words: Sequence[str], pairs: Sequence[tuple[str, str]]) -> int:
-    """Follow each repetition at the distance at which its first two words last stood."""
+    """Follow each repetition at the distance of the last occurrence of its first two words."""
     last_seen: dict[tuple[str, str], int] = {}
     distance = run = looped = 0
     for index, pair in enumerate(pairs, start=1):

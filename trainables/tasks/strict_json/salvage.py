@@ -1,7 +1,7 @@
-"""What a document that does not parse had got right before its first error.
+"""Recovers the part of a document before its first error.
 
-Everything completely read is kept and the open brackets are closed, so that broken and
-cut-off answers can be told apart by how much of the schema they had already met.
+All complete elements are kept and open brackets are closed, so that broken and truncated answers
+can be graded by how much of the schema they meet.
 """
 
 import re
@@ -15,9 +15,9 @@ _BRACKET = re.compile(r"[\[\]{}]")
 
 
 def salvage(text: str, start: int, error_at: int) -> object:
-    """Return the value of ``text[start:error_at]`` cut back to its last complete element.
+    """Return the value of ``text[start:error_at]``, cut back to its last complete element.
 
-    None if no array or object had begun. What comes before the error must be valid JSON.
+    None if no array or object has begun. The text before the error must be valid JSON.
     """
     parts = mask_escapes(text[start:error_at]).split('"')
     cut = _last_boundary(parts)
@@ -27,9 +27,9 @@ def salvage(text: str, start: int, error_at: int) -> object:
 
 
 def _last_boundary(parts: list[str]) -> int | None:
-    """Return where the last element ended: before a comma, or behind a bracket.
+    """Return the end of the last complete element: before a comma, or after a bracket.
 
-    Even parts stand outside of strings, odd ones are the strings between them.
+    Parts with even indices are outside strings; odd ones are the strings between them.
     """
     end = sum(map(len, parts)) + len(parts) - 1
     for index in range(len(parts) - 1, -1, -1):
@@ -45,7 +45,7 @@ def _last_boundary(parts: list[str]) -> int | None:
 
 
 def _closers(parts: list[str]) -> str:
-    """Return the brackets that close everything left open."""
+    """Return the brackets that close all open ones."""
     stack: list[str] = []
     for bracket in _BRACKET.findall("".join(parts[::2])):
         if bracket in _CLOSING:

@@ -1,7 +1,7 @@
-"""What documents are about, and which keys of the vocabulary suit it.
+"""The topics of documents, and the vocabulary keys that suit them.
 
-A topic is a whole document, a part is an object inside one, a collection is an array of
-objects. They only name keys; what a key holds is told in ``vocabulary``.
+A topic is a whole document, a part is an object inside one, a collection is an array of objects.
+They only name keys; ``vocabulary`` defines what a key holds.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ __all__ = ["COLLECTIONS", "GENERAL", "PARTS", "SUBJECTS", "TOPICS", "Topic"]
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Something to describe, and the keys that suit it."""
+    """A thing to describe, and the keys that suit it."""
 
     noun: str
     plural: str
@@ -30,7 +30,7 @@ active verified available paid open public urgent enabled archived featured
 """
 
 GENERAL = tuple(_GENERAL.split())
-"""Keys that suit anything; they fill in where a scene has no key of a kind left."""
+"""Keys that suit any topic, used when a topic has no key of some kind left."""
 
 TOPICS = (
     _topic("book", "books", "title author summary pages year price rating genre language"),
@@ -54,7 +54,7 @@ TOPICS = (
     _topic("sofa", "sofas", "name brand material seats width height length color"),
     _topic("delivery", "deliveries", "customer destination days weight distance code date"),
 )
-"""What a document is about."""
+"""The topics of documents."""
 
 _PARTS = {
     "address": "street city country number floor code zone",
@@ -69,7 +69,7 @@ _PARTS = {
     "meta": "author note count source language created_on",
 }
 PARTS = {name: tuple(keys.split()) for name, keys in _PARTS.items()}
-"""Keys of nested objects, and what suits them."""
+"""Keys of nested objects, with the keys that suit them."""
 
 _COLLECTIONS = {
     "items": "name brand quantity price weight size color sku",
@@ -83,7 +83,7 @@ _COLLECTIONS = {
     "stops": "city street minutes distance number code",
 }
 COLLECTIONS = {name: tuple(keys.split()) for name, keys in _COLLECTIONS.items()}
-"""Keys of arrays of objects, and what suits one item."""
+"""Keys of arrays of objects, with the keys that suit one item."""
 
 
 SUBJECTS: dict[str, tuple[str, ...]] = {
@@ -134,4 +134,4 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "translations": ("the editions of a book", "the versions of a page", "the languages of a game"),
     "forecast": ("the forecast of a week", "the plan of a week", "the shifts of a week"),
 }
-"""What a root array of single values, or a root object with free keys, is about."""
+"""Subjects of root arrays of single values, and of root objects with free keys."""

@@ -1,7 +1,7 @@
-"""From a shape to a schema: names, literals and numbers from the vocabulary.
+"""Turns a shape into a schema: adds names, literals and numbers from the vocabulary.
 
-Every bound is chosen so that the vocabulary holds values inside it: nothing that a
-schema asks for is impossible. Draft 2020-12.
+Every bound is chosen so that the vocabulary has values within it, so that each schema can be met.
+Schemas are of draft 2020-12.
 """
 
 import math
@@ -42,7 +42,7 @@ __all__ = ["Draft", "realize"]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_LIST_ITEMS = 5
 MAX_RECORDS = 4
-"""For objects of two plain keys; larger objects come at most in threes."""
+"""Most items of objects with two plain keys; arrays of larger objects have one item less."""
 
 _FORMATS = {Kind.DATE: "date", Kind.EMAIL: "email", Kind.URI: "uri"}
 _TYPES = {
@@ -56,13 +56,13 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A schema and what it is about."""
+    """A schema, and what it describes."""
 
     schema: Mapping[str, Any]
     subject: str
-    """A noun phrase: what the document describes, e.g. ``a book`` or ``the tags of a photo``."""
+    """A noun phrase for the described thing, e.g. ``a book`` or ``the tags of a photo``."""
     root_key: str = ""
-    """The vocabulary key whose values fill a root that has no key of its own."""
+    """The vocabulary key whose values fill a root without named keys."""
 
 
 def realize(shape: Container, rng: Random) -> Draft:
@@ -71,7 +71,7 @@ def realize(shape: Container, rng: Random) -> Draft:
 
 
 class _Realizer:
-    """Keeps the names of containers apart while one schema is filled."""
+    """Fills one schema, in which no two containers have the same name."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -185,7 +185,7 @@ class _Realizer:
                 return {f"min{noun}": low, f"max{noun}": high}
 
     def _leaf(self, shape: Leaf, field: Field, *, num_choices: int = 2) -> dict[str, Any]:
-        """Fill a single value; an enum gets ``num_choices`` or more."""
+        """Fill a single value; an enum gets at least ``num_choices`` values."""
         name = _TYPES.get(shape.kind, "string")
         match shape.kind:
             case Kind.ENUM:

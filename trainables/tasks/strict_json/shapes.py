@@ -1,8 +1,8 @@
-"""The schema grammar: shapes, which are schemas before names, literals and numbers.
+"""The schema grammar: shapes, which are schemas without names, literals and numbers.
 
-A shape fixes structure and which limits apply; ``schemas`` fills in the rest. The
-productions aim at a difficulty, but the tier of a prompt is always measured on its
-finished schema (see ``measure``), never read from the production.
+A shape fixes the structure and which limits apply; ``schemas`` adds the rest. Each production aims
+at a difficulty, but the difficulty of a prompt is always measured on its finished schema (see
+``measure``).
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Limit(StrEnum):
-    """What bounds a text or a number."""
+    """The bounds of a text or a number."""
 
     NONE = "none"
     LOW = "low"
@@ -47,7 +47,7 @@ class Limit(StrEnum):
 
 
 class Count(StrEnum):
-    """What bounds the size of an array or of an object with free keys."""
+    """The bounds on the size of an array, or of an object with free keys."""
 
     ANY = "any"
     EXACT = "exact"
@@ -76,7 +76,7 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """An object whose keys are free and whose values are alike."""
+    """An object with free keys, and values of one kind."""
 
     value: Leaf
     count: Count
@@ -96,7 +96,7 @@ class Record:
 
     members: tuple[Member, ...]
     is_closed: bool = False
-    """No other keys are allowed."""
+    """Whether other keys are forbidden."""
 
 
 Container = ListOf | MapOf | Record
@@ -150,14 +150,14 @@ _LIMITS: dict[Kind, tuple[Limit, ...]] = {
     Kind.NUMBER: (Limit.RANGE, Limit.LOW, Limit.HIGH, Limit.ABOVE),
 }
 MAX_ALIKE = 3
-"""Values of one kind in a record."""
+"""Most values of one kind in a record."""
 
 _NULLABLE_KINDS = frozenset({Kind.TEXT, Kind.INTEGER, Kind.NUMBER, Kind.BOOLEAN})
 _UNIQUE_KINDS = frozenset({Kind.TEXT, Kind.INTEGER, Kind.ENUM})
 
 
 def draw_shape(rng: Random, aim: Difficulty) -> Container:
-    """Draw a shape that is likely, not certain, to measure as ``aim``."""
+    """Draw a shape that is likely, but not certain, to measure as ``aim``."""
     return _weighted(rng, _PRODUCTIONS[aim])(rng)
 
 
@@ -221,7 +221,7 @@ _PRODUCTIONS: dict[Difficulty, dict[_Production, int]] = {
 
 
 def _part(rng: Random, deep: float = 0.0) -> Container:
-    """Draw a container inside a record, itself with a container at a chance of ``deep``."""
+    """Draw a container inside a record; with chance ``deep`` it holds another container."""
     if rng.random() < deep:
         leaves = _leaves(rng, 1, 2, limited=0.3)
         inner = _record(rng, [*leaves, _part(rng)], closed=0.2)
@@ -250,7 +250,7 @@ def _record(
 def _leaves(
     rng: Random, least: int, most: int, *, limited: float, plain: bool = False
 ) -> list[Leaf]:
-    """Draw the single values of one record; the vocabulary has few names for rare kinds."""
+    """Draw the single values of a record; limited per kind, as rare kinds have few names."""
     size = rng.randint(least, most)
     leaves: list[Leaf] = []
     while len(leaves) < size:

@@ -1,10 +1,9 @@
-"""Skeletons: what is left of a schema without its names, literals and numbers.
+"""Skeletons: schemas without their names, literals and numbers.
 
-All prompts whose schemas share a skeleton form a family, the unit of splitting and of
-clustered errors. The erasure is as coarse as the definition allows (formats and patterns
-count as literals, and which keys are required is a matter of names), so that a finer
-notion of structure can only split families, never find one on both sides of a split.
-References are not followed.
+All prompts whose schemas share a skeleton form a family. Families never cross splits, and standard
+errors are clustered by family. The erasure is as coarse as possible (formats and patterns count as
+literals, required keys as names), so that any finer notion of structure can only split families,
+never put one on both sides of a split. References are not followed.
 """
 
 import hashlib
@@ -46,26 +45,26 @@ class Subschema(NamedTuple):
 
     keyword: str
     name: str
-    """The property's name where the keyword maps names to schemas, else empty."""
+    """The property's name if the keyword maps names to schemas, else empty."""
     schema: Mapping[str, Any]
 
 
 def family_of(schema: Mapping[str, Any] | bool) -> str:
-    """Return the family's id: twelve hex digits of the skeleton's hash."""
+    """Return the family id: twelve hex digits of the skeleton's hash."""
     return hashlib.sha256(skeleton(schema).encode()).hexdigest()[:12]
 
 
 def skeleton(schema: Mapping[str, Any] | bool) -> str:
     """Return the schema's skeleton as canonical JSON text.
 
-    Two schemas have the same skeleton if and only if they differ in names, literals,
-    numbers, annotations, in which keys are required, and in order alone.
+    Two schemas have the same skeleton if and only if they differ only in names, literals,
+    numbers, annotations, order, and in which keys are required.
     """
     return json.dumps(_erase(schema), sort_keys=True, separators=(",", ":"))
 
 
 def subschemas(schema: Mapping[str, Any]) -> Iterator[Subschema]:
-    """Yield the direct subschemas, boolean ones left out."""
+    """Yield the direct subschemas, except boolean ones."""
     for keyword, value in schema.items():
         if keyword in _MAPS_OF_SCHEMAS and isinstance(value, Mapping):
             for name, child in value.items():

@@ -1,8 +1,8 @@
-"""Evaluation prompts from outside: a JSONL file with a schema in each row.
+"""Reads evaluation prompts from a JSONL file with a schema in each row.
 
 A row is ``{"id", "prompt", "schema", "difficulty"?, "family"?, "gold"?}``, the format that
-``export`` writes. What is optional is measured on the schema where it is missing. Other
-columns are ignored, unless they read like a misspelt one.
+``export`` writes. Difficulty and family are measured on the schema if they are missing. Other
+columns are ignored, unless they look like a misspelt name.
 """
 
 import json
@@ -49,10 +49,10 @@ def read_suite(path: Path) -> tuple[Prompt, ...]:
 
 
 def read_schema(row: Row) -> dict[str, Any] | bool:
-    """Return the column ``schema`` of a row, once scoring can use it.
+    """Return the column ``schema`` of a row, after checking that scoring accepts it.
 
     Raises:
-        SpecError: It is missing, or scoring would refuse it.
+        SpecError: It is missing, or scoring cannot use it.
     """
     schema = embedded_schema(row)
     try:
@@ -63,10 +63,10 @@ def read_schema(row: Row) -> dict[str, Any] | bool:
 
 
 def embedded_schema(row: Row) -> dict[str, Any] | bool:
-    """Return the column ``schema`` of a row, without judging the schema.
+    """Return the column ``schema`` of a row, without compiling it.
 
     Raises:
-        SpecError: It is missing, or no JSON object, true or false.
+        SpecError: It is missing, or not a JSON object, true or false.
     """
     if "schema" not in row.values:
         raise SpecError(

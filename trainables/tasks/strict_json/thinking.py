@@ -1,4 +1,4 @@
-"""Whether a think block is real: long enough, varied enough, and not copied filler."""
+"""Judges whether a think block is real: long enough, varied enough, and not copied filler."""
 
 import re
 from collections.abc import Sequence
@@ -23,24 +23,24 @@ PLACEHOLDERS = (
     "think step by step here",
     "insert reasoning",
 )
-"""Filler that prompts use to show where thoughts go; what is left without it must be real."""
+"""Filler in prompts that shows where thoughts go; the thought without it must be real."""
 
 MIN_CHARACTERS = 10
 MIN_DISTINCT_WORDS = 3
 
 ThinkVerdict = Literal["real", "too_little", "placeholder", "missing", "unclosed"]
 
-# Languages without spaces: each character stands for a word.
+# In languages without spaces each character counts as a word.
 _WORD = re.compile(
     "[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
 )
 
 
 class Placeholders:
-    """Phrases that count for nothing in a think block, in any case of letters."""
+    """Phrases that do not count as thinking; letter case is ignored."""
 
     def __init__(self, phrases: Sequence[str]) -> None:
-        """Take the phrases; of two that overlap the longer one is removed."""
+        """Compile the phrases; of two that overlap the longer one is removed."""
         self._phrases = tuple(phrase.lower() for phrase in phrases)
         longest_first = sorted(phrases, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
@@ -58,7 +58,7 @@ class Placeholders:
 def judge_thought(
     thought: str | None, *, is_open: bool, placeholders: Placeholders
 ) -> ThinkVerdict:
-    """Judge what stands inside the think block; None is a completion without a closed one."""
+    """Judge the text of a think block; None means that there is no closed block."""
     if thought is None:
         return "unclosed" if is_open else "missing"
     is_suspect = placeholders.are_in(thought)

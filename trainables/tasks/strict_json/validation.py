@@ -1,9 +1,9 @@
-"""jsonschema-rs, set up the way scoring needs it: the one judge of schemas and documents.
+"""Configures jsonschema-rs for scoring; it alone decides on schemas and documents.
 
-It decides, with ``format`` asserted, from draft 04 to 2020-12, and never fetches anything.
-Patterns mean what ECMA-262 says. They run on an engine without backtracking; only word
-boundaries, look-around and back-references need the other one, whose steps are bounded: a
-string that needs more does not match.
+It supports drafts 04 to 2020-12, asserts ``format``, and never fetches anything. Patterns follow
+ECMA-262. They run on an engine without backtracking; only word boundaries, look-around and
+back-references need a backtracking engine, whose steps are limited: a string that needs more steps
+does not match.
 """
 
 import json
@@ -18,22 +18,22 @@ from trainables.tasks.strict_json.ecma import translate, with_patterns
 __all__ = ["MAX_BACKTRACKS", "Predicate", "compile_schema", "keyword_check", "refusal"]
 
 MAX_BACKTRACKS = 10_000
-"""Steps of one pattern on one string where the pattern needs backtracking at all."""
+"""Maximum steps of one pattern on one string, for patterns that need backtracking."""
 
 Predicate = Callable[[object], bool]
 
 _EMAIL = jsonschema_rs.EmailOptions(allow_display_text=False)
-"""RFC 5321's Mailbox, which JSON Schema names, has no name before an address."""
+"""JSON Schema refers to RFC 5321's Mailbox, which allows no name before the address."""
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS)
 _SHOWN_CHARS = 200
 _REFUSALS = (ValueError, TypeError, RecursionError, jsonschema_rs.ReferencingError)
 
 
 def compile_schema(schema: object) -> Predicate:
-    """Return the verdict on documents.
+    """Return a predicate that decides whether a document conforms.
 
     Raises:
-        SpecError: It is no JSON Schema, or refers to something outside itself.
+        SpecError: It is not a JSON Schema, or refers to something outside itself.
     """
     try:
         return _compile(schema)
@@ -45,7 +45,7 @@ def compile_schema(schema: object) -> Predicate:
 
 
 def refusal(schema: object) -> str | None:
-    """Return why a schema cannot be compiled, in words for a table; None if it can."""
+    """Return why a schema cannot be compiled, as text for a table; None if it can."""
     try:
         _compile(schema)
     except _REFUSALS as error:
@@ -56,10 +56,10 @@ def refusal(schema: object) -> str | None:
 
 
 def keyword_check(context: Mapping[str, object], keywords: Mapping[str, object]) -> Predicate:
-    """Return the verdict on some keywords alone, for grading.
+    """Return a predicate of some keywords alone, for grading.
 
-    Where they cannot stand alone (a reference to somewhere else in the schema) nothing is
-    held against a value: the verdict on the whole document does not depend on it.
+    Keywords that cannot stand alone (a reference to another part of the schema) accept every
+    value: the verdict on the whole document does not depend on this.
     """
     try:
         return _compile({**context, **keywords})
@@ -76,7 +76,7 @@ def _compile(schema: object) -> Predicate:
         try:
             return bool(validator.is_valid(value))
         except ValueError:
-            # Some keywords, ``uniqueItems`` for one, give up on values deeper than 255 levels.
+            # Some keywords, e.g. ``uniqueItems``, fail on values deeper than 255 levels.
             return False
 
     return is_valid
@@ -93,9 +93,9 @@ def _validator(schema: dict[str, Any] | bool) -> jsonschema_rs.Validator:
 
 
 def _written(pattern: str) -> str:
-    """Write a pattern for the engines; one that is none becomes one that they refuse too.
+    """Translate a pattern for the engines; an invalid one becomes one that they refuse.
 
-    So it counts only where the schema uses it: below a keyword that nobody knows, it is data.
+    So it is refused only where the schema uses it: below an unknown keyword it is data.
     """
     try:
         return translate(pattern)
@@ -104,7 +104,7 @@ def _written(pattern: str) -> str:
 
 
 def _reason(error: Exception, schema: object) -> str:
-    """Return what is wrong, and where in the schema, on one line."""
+    """Return the fault and its place in the schema, on one line."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply to be read"
     parts = getattr(error, "instance_path", ())
@@ -117,7 +117,7 @@ def _reason(error: Exception, schema: object) -> str:
 
 
 def _bad_pattern(schema: Any) -> str | None:
-    """Name the first pattern that the engines refuse as the schema has it."""
+    """Return a message about the first pattern of the schema that the engines refuse."""
     draft = {name: schema[name] for name in ("$schema",) if name in schema}
 
     def refuse(pattern: str) -> str:

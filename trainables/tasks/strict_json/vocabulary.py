@@ -1,4 +1,4 @@
-"""The words that schemas and gold documents are made of.
+"""The words from which schemas and gold documents are built.
 
 A key name means the same everywhere: ``FIELDS`` maps it to its kind and to the values it
 may hold, so a gold document can be filled from a schema's key names alone. Which keys go
@@ -41,7 +41,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A key name's kind and its values."""
+    """The kind and the values of a key."""
 
     kind: Kind
     values: tuple[str | int | bool, ...] = ()
@@ -54,7 +54,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A regular expression that plain words can state in full."""
+    """A regular expression that words can describe in full."""
 
     regex: str
     sample: str

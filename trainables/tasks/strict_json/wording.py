@@ -1,10 +1,9 @@
-"""The phrases that instructions are made of: at least three for every construct.
+"""The phrases of instructions: at least three for every construct.
 
 Phrases for single values are noun phrases with their article, so that they fit
-``"age" (integer from 1 to 9)`` (article cut), ``- "age": an integer from 1 to 9`` and
-``set "age" to an integer from 1 to 9`` alike. Each states its limit in full, with the
-number or literal in digits or as JSON; whether a bound itself is allowed is never left
-open.
+``"age" (integer from 1 to 9)`` (without the article), ``- "age": an integer from 1 to 9`` and
+``set "age" to an integer from 1 to 9`` alike. Each states its limit in full, with the number or
+literal in digits or as JSON, and whether a bound itself is allowed.
 """
 
 from collections.abc import Sequence
@@ -63,7 +62,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     ),
     "enum": ("one of {choices}", "either {choices}", "exactly one of {choices}"),
     "const": ("the fixed value {value}", "the constant {value}", "exactly the value {value}"),
-    # Arrays: ``items`` is a plural noun, or ``items`` followed by what each must be.
+    # Arrays: ``items`` is a plural noun, or the word items followed by what each must be.
     "array": ("an array", "a list", "a JSON array"),
     "count_any": ("of {items}", "that holds {items}", "containing {items}"),
     "count_exact": (
@@ -115,7 +114,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "Every object{place} comes with the keys {keys}.",
         "Give each object{place} the keys {keys}.",
     ),
-    # Keys as commands: the verb, and what stands between a key and its value.
+    # Keys as commands: the verb, and the words between a key and its value.
     "command": ("set {key} to {thing}", "make {key} {thing}", "include {key} as {thing}"),
     # Keys as a list.
     "list": ("{opening}. Keys:", "{opening}. It has these keys:", "{opening} with these keys:"),
@@ -144,7 +143,7 @@ _WORDS = {2: "two", 3: "three", 4: "four", 5: "five"}
 
 
 class Voice:
-    """One writer: for each construct the same wording throughout an instruction."""
+    """Chooses phrases, with the same wording of a construct throughout an instruction."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -152,24 +151,24 @@ class Voice:
         self._spells_counts = rng.random() < 0.3
 
     def say(self, construct: str, **values: object) -> str:
-        """Fill the wording of a construct."""
+        """Fill the template of a construct."""
         if construct not in self._chosen:
             self._chosen[construct] = self._rng.choice(WORDINGS[construct])
         return self._chosen[construct].format(**values)
 
     def pattern(self, regex: str) -> str:
-        """State a pattern of the vocabulary."""
+        """Return the phrase for a pattern of the vocabulary."""
         if regex not in self._chosen:
             self._chosen[regex] = self._rng.choice(_PATTERN_WORDINGS[regex])
         return self._chosen[regex]
 
     def count(self, number: int) -> str:
-        """Write a count in digits, or in words where this writer does so."""
+        """Return a number in digits, or in words if this voice uses them."""
         return _WORDS.get(number, str(number)) if self._spells_counts else str(number)
 
 
 def join(parts: Sequence[str], word: str = "and") -> str:
-    """Join parts as English does: ``a``, ``a and b``, ``a, b, and c``."""
+    """Join parts as in English: ``a``, ``a and b``, ``a, b, and c``."""
     if len(parts) < 3:
         return f" {word} ".join(parts)
     return f"{', '.join(parts[:-1])}, {word} {parts[-1]}"

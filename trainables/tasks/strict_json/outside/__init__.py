@@ -1,5 +1,5 @@
-"""Suites of real-world schemas that an installed package or a hub holds.
+"""Suites of real-world schemas from an installed package or the Hugging Face hub.
 
-``strictune evaluate --suite NAME`` or ``NAME:PART`` puts them to a model. Their prompts show
-the schema, because nobody wrote an instruction that says all that these schemas ask for.
+``strictune evaluate --suite NAME`` or ``NAME:PART`` evaluates a model on them. Their prompts show
+the schema, because there are no instructions that state everything that these schemas ask for.
 """

@@ -1,11 +1,10 @@
 """Function calls of the Berkeley Function Calling Leaderboard, from the package ``bfcl-eval``.
 
-A prompt is a user's question with the functions at hand; the answer is one call as JSON.
-Read are the categories in which one call answers one question; not those of Java and
-JavaScript, whose arguments name variables of a program, which JSON cannot. Whether the call
-is the right one is not judged: the suite asks for a call that its function accepts. Nothing
-of the package is imported, so that it can be installed without its dependencies, which pin
-older versions of ours.
+A prompt is a user's question with the available functions; the answer is one call as JSON. Only
+categories in which one call answers one question are read, without Java and JavaScript, whose
+arguments name variables of a program, which JSON cannot express. Whether the call is the right one
+is not judged: the suite asks for any call that its function accepts. The package is not imported,
+so that it can be installed without its dependencies, which pin older versions.
 """
 
 import json
@@ -25,7 +24,7 @@ BFCL_PARTS = (
     "live_simple",
     "live_multiple",
 )
-"""The leaderboard's names for them."""
+"""Names of the categories in the leaderboard."""
 
 _REQUEST = """\
 {question}
@@ -43,22 +42,22 @@ _TYPES: dict[str, str | None] = {
     "string": "string",
     "tuple": "array",
 }
-"""JSON Schema's name for each type of the leaderboard; None where any value will do."""
+"""JSON Schema's name for each type of the leaderboard; None allows any value."""
 
 _KEPT = ("description", "default", "enum", "format", "maximum", "required")
-"""Keywords that mean what they mean in JSON Schema."""
+"""Keywords with the same meaning as in JSON Schema."""
 
 
 class _UnknownTypeError(Exception):
-    """A parameter's type is none that the leaderboard documents."""
+    """A parameter has a type that the leaderboard does not document."""
 
 
 def bfcl_candidates(folder: Path, parts: Sequence[str]) -> Iterator[Candidate | Dropped]:
-    """Yield the questions of some categories in the order of their files.
+    """Yield the questions of some categories, in the order of their files.
 
     Args:
-        folder: The installed package.
-        parts: Of ``BFCL_PARTS``.
+        folder: The folder of the installed package.
+        parts: Some of ``BFCL_PARTS``.
 
     Raises:
         SpecError: A category's file is missing or is not JSONL.
@@ -93,7 +92,7 @@ def _candidate(row: Row) -> Candidate | Dropped:
 
 
 def _call_schema(function: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of a call: a function takes no arguments but its own."""
+    """Return the schema of a call; it allows no arguments but the function's own."""
     arguments = _schema(function["parameters"]) | {"additionalProperties": False}
     return {
         "type": "object",
@@ -105,7 +104,7 @@ def _call_schema(function: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _schema(declared: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate the declaration of one value."""
+    """Return the schema of one declared value."""
     name = declared.get("type", "any")
     if name not in _TYPES:
         raise _UnknownTypeError(name)

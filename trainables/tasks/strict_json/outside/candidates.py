@@ -1,7 +1,7 @@
-"""From what a source holds to prompts: whatever cannot be scored is dropped and counted.
+"""Turns the entries of an outside source into prompts; drops and counts what cannot be scored.
 
-Sources yield candidates in a fixed order and know nothing of validation; here each schema
-is compiled the way scoring compiles it.
+Sources yield candidates in a fixed order and do not validate them; here each schema is compiled as
+for scoring.
 """
 
 import importlib.util
@@ -21,22 +21,22 @@ __all__ = ["Candidate", "Dropped", "collect", "package_folder"]
 
 
 class Candidate(NamedTuple):
-    """One schema with what is asked for."""
+    """One schema and the request that goes with it."""
 
     id: str
     request: str
-    """The prompt's text; the schema is written below it."""
+    """The prompt's text; the schema is appended to it."""
     schema: object
 
 
 class Dropped(NamedTuple):
-    """An entry of a source that makes no candidate."""
+    """An entry of a source that cannot become a candidate."""
 
     reason: str
 
 
 def collect(found: Iterable[Candidate | Dropped]) -> OutsideSuite:
-    """Make prompts of the candidates that can be scored, in order.
+    """Make prompts of the candidates that can be scored, in order, and count the others.
 
     Difficulty, constructs and family are measured on the schema.
     """
@@ -52,12 +52,12 @@ def collect(found: Iterable[Candidate | Dropped]) -> OutsideSuite:
 
 
 def package_folder(package: str, *, suite: str, install: str) -> Path:
-    """Return where a package lies, without importing it.
+    """Return the folder of a package, without importing it.
 
     Args:
-        package: Its import name.
+        package: The package's import name.
         suite: The suite that needs it, for the message.
-        install: What installs it, e.g. ``pip install 'strictune[suites]'``.
+        install: The command that installs it, e.g. ``pip install 'strictune[suites]'``.
 
     Raises:
         SpecError: It is not installed.

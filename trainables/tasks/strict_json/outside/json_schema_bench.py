@@ -1,8 +1,8 @@
 """JSONSchemaBench: ten collections of real-world schemas, from the Hugging Face hub.
 
 Geng et al. (2025), "JSONSchemaBench: A Rigorous Benchmark of Structured Outputs for Language
-Models". The ``test`` split of each collection is read. It needs the network once; then the
-library's cache answers.
+Models". The ``test`` split of each collection is used. The first load needs the network, later ones
+use the library's cache.
 """
 
 import json
@@ -28,7 +28,7 @@ JSON_SCHEMA_BENCH_PARTS = (
     "Snowplow",
     "WashingtonPost",
 )
-"""The hub's names for the collections."""
+"""Names of the collections on the hub."""
 
 _REQUEST = "Write a JSON document that conforms to this JSON Schema:"
 
@@ -36,11 +36,11 @@ _REQUEST = "Write a JSON document that conforms to this JSON Schema:"
 def json_schema_bench_candidates(
     parts: Sequence[str], *, source: str = HUB_DATASET
 ) -> Iterator[Candidate | Dropped]:
-    """Yield the schemas of some collections in the order of the hub.
+    """Yield the schemas of some collections, in the order of the hub.
 
     Args:
-        parts: Of ``JSON_SCHEMA_BENCH_PARTS``.
-        source: The data set's name on the hub, or a folder that holds a copy.
+        parts: Some of ``JSON_SCHEMA_BENCH_PARTS``.
+        source: The data set's name on the hub, or a folder with a copy of it.
 
     Raises:
         SpecError: A collection cannot be loaded, or lacks a column.
@@ -50,7 +50,7 @@ def json_schema_bench_candidates(
 
 
 def _rows(source: str, part: str) -> Sequence[Mapping[str, Any]]:
-    # Half a second of imports that no other suite needs.
+    # A slow import that no other suite needs.
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
@@ -59,7 +59,7 @@ def _rows(source: str, part: str) -> Sequence[Mapping[str, Any]]:
     except (DatasetsError, OSError, ValueError, RuntimeError) as error:
         raise SpecError(
             f"suite jsonschemabench:{part}: {source} cannot be loaded ({str(error)[:200]}). It "
-            "lies on the Hugging Face hub: try again where there is a network."
+            "is on the Hugging Face hub: try again where there is a network."
         ) from error
     missing = {"json_schema", "unique_id"} - set(rows.column_names)
     if missing:

