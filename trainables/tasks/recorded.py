@@ -83,7 +83,7 @@ class ScoredCompletion:
         """
         if column not in self.columns:
             raise SpecError(
-                f"{self.row.where}: field {column!r} is missing, and in {self.where} too. Break "
+                f"{self.row.where}: field {column!r} is missing here and in {self.where}. Break "
                 f"down by one of {', '.join(self.columns)}."
             )
         value = self.columns[column]

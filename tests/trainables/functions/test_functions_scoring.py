@@ -222,7 +222,7 @@ def test_in_an_evaluation_metrics_are_averaged(tmp_path: Path) -> None:
         pytest.param("import no_such_thing", "ModuleNotFoundError: No module", id="import"),
         pytest.param(
             "def accuracy_reward(completions, solution, **rest): ...",
-            r"missing a required argument: 'solution'. It is given prompts, .*, answer, trainer",
+            r"missing a required argument: 'solution'. It receives prompts, .*, answer, trainer",
             id="no-such-column",
         ),
         pytest.param(

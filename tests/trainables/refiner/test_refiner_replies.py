@@ -223,7 +223,7 @@ def test_a_reply_that_was_broken_off_has_none(reason: str) -> None:
     "thought", ['perhaps {"score": 0.5}? Let me check the', '\n{"score": 0.5}\nLet me check', "0.5"]
 )
 def test_a_draft_in_reasoning_is_no_verdict(thought: str) -> None:
-    with pytest.raises(ReplyError, match="message is empty, and its reasoning ends in no verdict"):
+    with pytest.raises(ReplyError, match="message is empty, its reasoning ends without a verdict"):
         scores_in_body(body(content="", reasoning_content=thought), ONE)
 
 

@@ -101,8 +101,8 @@ def _imported(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise SpecError(
-            f"task.module = {path}: cannot be imported ({error_line(error)}). It must "
-            "import in every worker; a training script needs if __name__ == '__main__': before "
-            "what starts the training."
+            f"task.module = {path}: cannot be imported ({error_line(error)}). Every "
+            "worker imports it: put code that starts a training behind "
+            "if __name__ == '__main__':."
         ) from error
     return module

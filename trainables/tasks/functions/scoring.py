@@ -67,8 +67,8 @@ class FunctionScorer:
                 inspect.signature(function).bind(**given)
             except TypeError as error:
                 raise SpecError(
-                    f"{self._where(name)} cannot be called: {error}. It is given "
-                    f"{', '.join(given)}. Add the column, or take **kwargs at the end."
+                    f"{self._where(name)} cannot be called: {error}. It receives "
+                    f"{', '.join(given)}. Add the column, or accept **kwargs."
                 ) from error
             except ValueError:
                 continue  # Compiled code may have no signature.

@@ -58,7 +58,10 @@ def load_rows(source: str) -> tuple[RefinerRow, ...]:
     for raw in read_source(_hub_source(source) if source.startswith(HUB) else source):
         row = check_row(raw)
         if row.id in rows:
-            raise SpecError(f"{raw.where}: id = {row.id!r} is already used in an earlier row.")
+            raise SpecError(
+                f"{raw.where}: id = {row.id!r} is already used in an earlier row. Give each row "
+                "an id of its own."
+            )
         rows[row.id] = row
     if not rows:
         raise SpecError(f"{source}: holds no rows, expected at least one.")

@@ -234,8 +234,8 @@ class OpenAiJudge:
         )
         if right - wrong < CHECK_MARGIN:
             raise TrialError(
-                f"the judge {self._settings.model} at {self._settings.base_url} gave a right "
-                f"answer {right:g} and a wrong one {wrong:g}; rewards by it would be noise. Choose "
+                f"the judge {self._settings.model} at {self._settings.base_url} scored a right "
+                f"answer {right:g} and a wrong one {wrong:g}; its rewards would be noise. Choose "
                 "another model for task.judge, or check its chat template."
             )
 
@@ -273,7 +273,7 @@ class OpenAiJudge:
             or error.status not in _REFUSED_FORMAT
         ):
             return False
-        logger.info("judge=%s does not take %s: %s", self._settings.model, client.mode, error)
+        logger.info("judge=%s refused %s: %s", self._settings.model, client.mode, error)
         client.mode = weaker
         return True
 

@@ -80,7 +80,7 @@ def scores_in_body(body: object, keys: Sequence[str]) -> tuple[float, ...]:
         raise ReplyError("unreadable", "the message is empty")
     # A verdict ends a thought; an earlier object is a draft.
     if not thought.rstrip("`* \t\r\n").endswith("}"):
-        raise ReplyError("unreadable", "the message is empty, and its reasoning ends in no verdict")
+        raise ReplyError("unreadable", "the message is empty, its reasoning ends without a verdict")
     return scores_in_text(thought, keys)
 
 
@@ -114,7 +114,7 @@ def scores_in_text(text: str, keys: Sequence[str]) -> tuple[float, ...]:
     if _VERDICT not in around or len(numbers) < len(keys):
         raise ReplyError("unreadable", f"no JSON object with {', '.join(keys)}")
     if not any(_stands_alone(line) for line in around.splitlines() if _VERDICT in line):
-        raise ReplyError("unreadable", "its JSON object stands in a sentence, like a quotation")
+        raise ReplyError("unreadable", "its JSON object is part of a sentence, like a quotation")
     return tuple(_on_scale(number) for number in numbers)
 
 

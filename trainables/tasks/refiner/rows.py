@@ -164,7 +164,10 @@ def _evidence(row: Row, messages: Sequence[Message]) -> dict[str, str]:
     for evidence_id, text in pairs:
         _check_id(row, evidence_id)
         if evidence_id in evidence:
-            raise SpecError(f"{row.where}: evidence holds the id {evidence_id!r} twice.")
+            raise SpecError(
+                f"{row.where}: evidence holds the id {evidence_id!r} twice. Give each text an id "
+                "of its own."
+            )
         evidence[evidence_id] = _nested_text(
             {evidence_id: text}, evidence_id, f"{row.where}: evidence"
         )

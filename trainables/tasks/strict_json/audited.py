@@ -130,7 +130,7 @@ def _leaks(scored: SchemaScored, training: Training | None) -> dict[str, bool]:
     prompt = scored.columns.get("prompt")
     if prompt is None:
         raise SpecError(
-            f"{scored.row.where}: field 'prompt' is missing, and in {scored.where} too. "
+            f"{scored.row.where}: field 'prompt' is missing here and in {scored.where}. "
             "Without it the completion cannot be looked up in the training file."
         )
     found = {"measure/in_training/prompt": _folded(prompt) in training.prompts}

@@ -148,7 +148,7 @@ class _Translator:
         if sign == "[":
             return self._class()
         if sign == "{":
-            raise ValueError("{ is no quantifier here; write \\{ for the sign itself")
+            raise ValueError("{ is not a quantifier here; write \\{ for the character")
         return {".": self._dot, "]": r"\]", "}": r"\}"}.get(sign, sign)
 
     def _opened(self, opening: re.Match[str]) -> str:
@@ -159,7 +159,7 @@ class _Translator:
             self._dot = "."
         if name is not None:
             if name in self._groups or not name.replace("$", "_").isidentifier():
-                raise ValueError(f"group name {name!r} is used twice or no name")
+                raise ValueError(f"group name {name!r} is used twice or not a name")
             text = "("
         if text == "(":
             self._groups.append(name or "")
@@ -202,7 +202,7 @@ class _Translator:
             self._at += 1
             last = self._class_atom()
             if not (isinstance(first, int) and isinstance(last, int) and first <= last):
-                raise ValueError("a range in a class goes from one sign to a later one")
+                raise ValueError("a range in a class must end at a later character")
             parts.append(_range(first, last))
         self._at += 1
         body = "".join(parts)

@@ -71,7 +71,10 @@ class StrictJson(Task):
     def outside_suite(self, name: str, part: str) -> OutsideSuite:
         """Load real-world schemas from a package or the hub, see ``outside``."""
         if self.settings.has_answers:
-            raise SpecError(f"suite {name}: has no expected answers, but the task compares them.")
+            raise SpecError(
+                f"suite {name}: has no expected answers, but the task compares them. Evaluate "
+                "without task.columns.answer."
+            )
         return outside_suite(name, part)
 
     def messages(self, prompt: Prompt, *, thinking: bool) -> list[Message]:
