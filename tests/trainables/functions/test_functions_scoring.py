@@ -227,7 +227,7 @@ def test_in_an_evaluation_metrics_are_averaged(tmp_path: Path) -> None:
         ),
         pytest.param(
             "async def accuracy_reward(completions, answer): ...",
-            r"unexpected keyword argument 'prompts'\. .* take \*\*kwargs at the end",
+            r"unexpected keyword argument 'prompts'\. .* accept \*\*kwargs",
             id="no-kwargs",
         ),
         pytest.param("def broken(:", r"cannot be read as Python", id="syntax"),
