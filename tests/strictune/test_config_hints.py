@@ -22,9 +22,15 @@ class Dog(Spec):
     tricks: Annotated[dict[str, Share], Field(default_factory=dict)]
 
 
+class Alarm(Spec):
+    kind: Literal["none", "loud"] = "none"
+
+
 class House(Spec):
     pet: Annotated[Cat | Dog, Field(discriminator="kind")]
     floors: list[Annotated[int, Field(ge=0)]] | None = None
+    doors: Annotated[tuple[str, ...], Field(min_length=2)] = ("front", "back")
+    alarm: Alarm | None = None
     name: Annotated[str, Field(pattern="^[a-z0-9]+$")] = "home"
     heating: Literal["auto"] | Annotated[float, Field(strict=True)] = "auto"
     is_sold: Annotated[bool, Field(strict=True)] = False
@@ -70,6 +76,21 @@ def problems(data: dict[str, Any]) -> list[str]:
             {"pet": {"kind": "cat"}, "floors": [1, -1]},
             ["floors.1 = -1, expected a whole number of 0 or more."],
             id="inside-an-optional-list",
+        ),
+        pytest.param(
+            {"pet": {"kind": "cat"}, "doors": ["front"]},
+            ['doors = ["front"], expected a list with at least 2 values, each a text.'],
+            id="a-list-that-is-too-short",
+        ),
+        pytest.param(
+            {"pet": {"kind": "cat"}, "doors": ["front", 1]},
+            ["doors.1 = 1 (a whole number, not a text: put quotes around it), expected a text."],
+            id="a-list-of-which-an-item-is-wrong",
+        ),
+        pytest.param(
+            {"pet": {"kind": "cat"}, "alarm": {"kind": ["loud"]}},
+            ['alarm.kind = ["loud"], expected one of none, loud.'],
+            id="a-list-for-a-kind",
         ),
         pytest.param({}, ["pet is missing, expected a mapping of keys to values."], id="missing"),
         pytest.param(

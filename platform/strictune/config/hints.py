@@ -35,14 +35,19 @@ _TYPES = {
 def explain(error: ValidationError, *, data: Any, schema: Schema) -> list[Problem]:
     """Return the problems of the file that held ``data``, one for each error of ``error``."""
     found: dict[Problem, None] = {}
-    for item in error.errors(include_url=False):
-        if item["type"] == "too_short" and item["input"]:
-            continue  # Only because its items failed, which are reported themselves.
+    items = error.errors(include_url=False)
+    for item in items:
+        if item["type"] == "too_short" and any(_is_inside(other, item) for other in items):
+            continue  # Perhaps only because its items failed, which are reported themselves.
         if "literal[" in str(item["loc"][-1:]) and isinstance(item["input"], dict):
             continue  # A word in place of a mapping, whose keys are reported themselves.
         for problem in _explain_one(item, data=data, schema=schema):
             found[problem] = None
     return list(found)
+
+
+def _is_inside(item: ErrorDetails, other: ErrorDetails) -> bool:
+    return item is not other and item["loc"][: len(other["loc"])] == other["loc"]
 
 
 def describe(node: Schema, schema: Schema) -> str:
@@ -63,9 +68,10 @@ def describe(node: Schema, schema: Schema) -> str:
 
 
 def _describe_array(node: Schema, schema: Schema) -> str:
-    least = " with at least one value" if node.get("minItems") else ""
+    least = node.get("minItems", 0)
+    length = f" with at least {'one value' if least == 1 else f'{least} values'}" if least else ""
     items = node.get("items")
-    return f"a list{least}" + (f", each {describe(items, schema)}" if items else "")
+    return f"a list{length}" + (f", each {describe(items, schema)}" if items else "")
 
 
 def _describe_limits(node: Schema) -> str:
@@ -226,7 +232,7 @@ def _options(node: Schema, schema: Schema, *, data: Any = None) -> list[Schema]:
     node = _deref(node, schema)
     mapping = node.get("discriminator", {}).get("mapping", {})
     kind = data.get("kind") if isinstance(data, dict) else None
-    if kind in mapping:
+    if isinstance(kind, str) and kind in mapping:
         return [_deref({"$ref": mapping[kind]}, schema)]
     choices = node.get("anyOf") or node.get("oneOf")
     return [_deref(choice, schema) for choice in choices] if choices else [node]
