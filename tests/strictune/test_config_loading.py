@@ -254,6 +254,19 @@ def test_the_same_mistake_in_the_file_is_answered_with_the_files_name(
             id="in-several-places",
         ),
         pytest.param(
+            "trial.reward.schema=1",
+            "trial.reward is not a known key, expected one of model, quantization,",
+            # The refiner's task.reward is no key of this file.
+            "Did you mean rewards?",
+            id="beside-it-and-not-in-another-kind-of-task",
+        ),
+        pytest.param(
+            "search={num_trials: 2, space: {rewards: {schema: 1}}}",
+            "search.space.rewards.schema is not a known key, expected one of components, min",
+            "may_be_zero.",
+            id="a-component-in-a-search",
+        ),
+        pytest.param(
             "sampler.kind=tpe",
             "sampler is not a known key, expected one of name, task, trial, matrix, search,",
             "Did you mean search.sampler?",

@@ -199,7 +199,9 @@ def test_a_stage_may_have_reward_weights_of_its_own() -> None:
 
 def test_a_stage_without_a_decisive_weight_is_refused_or_marked() -> None:
     own = [{"name": "only", "steps_frac": 1.0, "rewards": {"schema": 1.0}}]
-    with pytest.raises(ValidationError, match=r"curricula\.own\.0\.rewards\.strictness has weight"):
+    with pytest.raises(
+        ValidationError, match=r"curricula\.own\.0\.rewards\.strictness is left out"
+    ):
         trial(curricula={"own": own}, curriculum="own")
     marked = trial(curricula={"own": own}, curriculum="own", allow_ties=True)
     assert marked.ties == ("strictness",)

@@ -65,7 +65,18 @@ def test_tied_components_depend_on_thinking() -> None:
             {"plan": 1}, None, False, [("rewards", "without thinking")], id="nothing-to-share-over"
         ),
         pytest.param(
-            {"answer": 1}, None, True, [("rewards.plan", "allow_ties")], id="decisive-at-zero"
+            {"answer": 1, "plan": 0},
+            None,
+            True,
+            [("rewards.plan", "has weight 0, so that")],
+            id="decisive-at-zero",
+        ),
+        pytest.param(
+            {"answer": 1},
+            None,
+            True,
+            [("rewards.plan", "is left out, which means weight 0, so that")],
+            id="decisive-left-out",
         ),
         pytest.param({"answer": 1}, None, False, [], id="not-decisive-without-thinking"),
         pytest.param(

@@ -5,14 +5,16 @@ an unknown key the closest known one. What is allowed is read from the JSON Sche
 spec, so that no field describes itself twice.
 """
 
+import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from strictune.config.base import PROBLEMS, Problem, did_you_mean
+from strictune.config.base import PROBLEMS, Problem
 from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError
 
@@ -168,16 +170,18 @@ def _unknown_kind(key: str, item: ErrorDetails, *, node: Schema, schema: Schema)
 def _unknown_key(path: Sequence[str | int], *, data: Any, schema: Schema) -> str:
     name = str(path[-1])
     parent = _node_at(path[:-1], data=data, schema=schema)
-    for part in path[:-1]:
-        data = _child_data(data, part)
-    known = list(_properties(parent, schema, data=data))
+    siblings = list(_properties(parent, schema, data=reduce(_child_data, path[:-1], data)))
     elsewhere = [
         dotted
-        for dotted in _all_keys(schema, schema)
-        if dotted.split(".")[-1] == name and dotted != ".".join(map(str, path))
+        for dotted in _all_keys(schema, schema, data=data)
+        if dotted.split(".")[-1] == name
+        and dotted != ".".join(map(str, path))
+        # What a search changes stands in its lists, by name, and not as a block.
+        and (path[0] != "search" or dotted.startswith("search."))
     ]
-    hint = f" Did you mean {' or '.join(elsewhere)}?" if elsewhere else did_you_mean(name, known)
-    return f"is not a known key, expected one of {', '.join(known)}.{hint}"
+    meant = [*difflib.get_close_matches(name, siblings, n=1), *elsewhere]
+    hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
+    return f"is not a known key, expected one of {', '.join(siblings)}.{hint}"
 
 
 def _path_in(data: Any, loc: Sequence[str | int]) -> list[str | int]:
@@ -246,10 +250,11 @@ def _properties(node: Schema, schema: Schema, *, data: Any = None) -> dict[str, 
     }
 
 
-def _all_keys(node: Schema, schema: Schema, prefix: str = "") -> Iterator[str]:
-    for name, child in _properties(node, schema).items():
+def _all_keys(node: Schema, schema: Schema, *, data: Any, prefix: str = "") -> Iterator[str]:
+    """Yield all dotted keys, of tasks those of the kind that ``data`` has."""
+    for name, child in _properties(node, schema, data=data).items():
         yield f"{prefix}{name}"
-        yield from _all_keys(child, schema, f"{prefix}{name}.")
+        yield from _all_keys(child, schema, data=_child_data(data, name), prefix=f"{prefix}{name}.")
 
 
 def _deref(node: Schema, schema: Schema) -> Schema:

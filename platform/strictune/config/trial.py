@@ -163,7 +163,9 @@ class TrialSpec(TrialTemplate):
             return []
         golds = "gold completions" + (" with thoughts" if task.has_gold(thinking=False) else "")
         text = f"= sft, but task {self.task.kind} knows no {golds} to train on. Use grpo"
-        cure = ", or let the model draw its own: task.golds = grammar." if task.has_grammar else "."
+        cure = ", or define gold_completion in a task of your own (docs/own_task.md)."
+        if task.has_grammar:
+            cure = ", or let the model draw its own: task.golds = grammar."
         if self.method == "sft":
             return [Problem("method", text + cure)]
         return [

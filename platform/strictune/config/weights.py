@@ -76,6 +76,7 @@ def weight_problems(
     if problems:
         return problems
     key = "rewards" if thinking or rewards_no_think is None else "rewards_no_think"
+    given = tables[key] or {}
     weights = active_weights(
         task, thinking=thinking, rewards=rewards, rewards_no_think=rewards_no_think
     )
@@ -87,8 +88,9 @@ def weight_problems(
     return [
         Problem(
             f"{key}.{name}",
-            "has weight 0, so that a completion that fails the task can earn as much as one that "
-            "passes. Give it a weight above 0, or set trial.allow_ties: true for an ablation.",
+            f"{'has weight 0' if name in given else 'is left out, which means weight 0'}, so that "
+            "a completion that fails the task can earn as much as one that passes. Give it a "
+            "weight above 0, or set trial.allow_ties: true for an ablation.",
         )
         for name in tied_components(task, weights, thinking=thinking)
     ]
