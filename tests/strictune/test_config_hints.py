@@ -24,6 +24,7 @@ class Dog(Spec):
 
 class Alarm(Spec):
     kind: Literal["none", "loud"] = "none"
+    volume: float = 0.5
 
 
 class House(Spec):
@@ -86,6 +87,11 @@ def problems(data: dict[str, Any]) -> list[str]:
             {"pet": {"kind": "cat"}, "doors": ["front", 1]},
             ["doors.1 = 1 (a whole number, not a text: put quotes around it), expected a text."],
             id="a-list-of-which-an-item-is-wrong",
+        ),
+        pytest.param(
+            {"pet": {"kind": "cat"}, "alarm": ["loud"]},
+            ['alarm = ["loud"], expected a mapping with keys among kind, volume, or null.'],
+            id="a-list-for-a-mapping-with-known-keys",
         ),
         pytest.param(
             {"pet": {"kind": "cat"}, "alarm": {"kind": ["loud"]}},

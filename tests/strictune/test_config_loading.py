@@ -194,7 +194,8 @@ MISTAKES = [
     ),
     pytest.param(
         "trial.lora=null",
-        "trial.lora = null, expected a mapping of keys to values. The adapter.",
+        "trial.lora = null, expected a mapping with keys among r, lora_alpha, lora_dropout, "
+        "target_modules. The adapter.",
         id="null-for-a-mapping",
     ),
 ]

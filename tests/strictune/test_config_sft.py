@@ -184,7 +184,7 @@ def test_what_makes_no_supervised_trial_is_refused(overrides: list[str], message
         pytest.param(
             "refiner.yaml",
             "matrix={method: [grpo, sft]}",
-            "task refiner knows no gold completions to train on. Use grpo, or define gold_completion",
+            "task refiner knows no gold completions to train on. Use grpo, or define gold_com",
             id="none",
         ),
         pytest.param(

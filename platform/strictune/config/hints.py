@@ -56,6 +56,8 @@ def describe(node: Schema, schema: Schema) -> str:
     """Describe what a node of ``schema`` allows, e.g. ``a whole number of 1 or more``."""
     node = _deref(node, schema)
     choices = node.get("anyOf") or node.get("oneOf")
+    if "discriminator" in node:
+        return _TYPES["object"]  # Which keys there are depends on the kind.
     if choices:
         words = dict.fromkeys(describe(choice, schema) for choice in choices)
         return ", or ".join(words)
@@ -65,6 +67,8 @@ def describe(node: Schema, schema: Schema) -> str:
         return "one of " + ", ".join(_text(value) for value in node["enum"])
     if node.get("type") == "array":
         return _describe_array(node, schema)
+    if node.get("properties"):
+        return f"a mapping with keys among {', '.join(node['properties'])}"
     kind = _TYPES.get(node.get("type", ""), "a value")
     return kind + _describe_limits(node)
 

@@ -19,6 +19,13 @@ __all__ = ["search_problems"]
 MAX_CORNERS = 256
 """Combinations of extremes that are tried; a space of more can still fail where it is drawn."""
 
+_ZERO = {
+    "components": ("leaves out {}, which means weight 0", "Add {}"),
+    "may_be_zero": ("lets {} have no weight", "Take {} out"),
+    "min_weight": ("= 0 lets {} have no weight", "Raise it above 0"),
+}
+"""What can leave a decisive component without weight, and the cure."""
+
 
 def search_problems(sweep: SweepSpec, cells: Sequence[TrialSpec]) -> list[Problem]:
     """Try the ends of every range, every choice, each zeroed component and the first points.
@@ -85,17 +92,23 @@ def _weights_problems(
     if len(components) * simplex.min_weight > 1:
         text = f"= {simplex.min_weight:g} for each of {len(components)} components is more than 1."
         yield Problem(f"{place}.min_weight", text)
-    decisive = sweep.task.decisive_components(cell.thinking)
-    left_out = {*simplex.may_be_zero, *(known if simplex.min_weight == 0 else ())}
-    risky = [name for name in components if name in decisive and name in left_out]
-    risky += [name for name in decisive if name not in components]
-    if risky and not sweep.trial.allow_ties:
-        key = "may_be_zero" if simplex.may_be_zero else "min_weight"
-        text = (
-            f"lets {', '.join(risky)} have no weight, so that a completion that fails the task can "
-            "earn as much as one that passes. Keep it above 0, or set trial.allow_ties: true."
-        )
-        yield Problem(f"{place}.{key}", text)
+    if sweep.trial.allow_ties:
+        return
+    decisive = [name for name in known if name in sweep.task.decisive_components(cell.thinking)]
+    zeros = {
+        "components": [name for name in decisive if name not in components],
+        "may_be_zero": [name for name in decisive if name in simplex.may_be_zero],
+        "min_weight": decisive if simplex.min_weight == 0 else [],
+    }
+    for key, names in zeros.items():
+        if names:
+            reason, cure = (text.format(", ".join(names)) for text in _ZERO[key])
+            text = (
+                f"{reason}, so that a completion that fails the task can earn as much as one that "
+                f"passes. {cure}, or set trial.allow_ties: true."
+            )
+            yield Problem(f"{place}.{key}", text)
+            return
 
 
 def _components(sweep: SweepSpec, cell: TrialSpec, simplex: SimplexSpec) -> list[str]:
@@ -111,6 +124,8 @@ def _setting_problems(sweep: SweepSpec, cell: TrialSpec) -> Iterator[Problem]:
     if unknown:
         for key in unknown:
             text = "is not a setting of trial or task; give its dotted key."
+            if key.split(".")[0] in ("rewards", "rewards_no_think"):
+                text = "is a reward weight, and these are searched in search.space.rewards."
             yield Problem(f"search.space.settings.{key}", text)
         return
     for key, dimension in dimensions.items():

@@ -128,7 +128,16 @@ def test_weights_below_the_floor_are_outside(tmp_path: Path) -> None:
     [
         ({"rewards": {"min_weight": 0.3}}, "for each of 6 components is more than 1"),
         ({"rewards": {"may_be_zero": ["schema"]}}, "lets schema have no weight"),
+        (
+            {"rewards": {"components": ["format", "schema"]}},
+            "rewards.components leaves out strictness, which means weight 0",
+        ),
+        ({"rewards": {"min_weight": 0}}, "rewards.min_weight = 0 lets schema, strictness have no"),
         ({"rewards": {"components": ["format", "schem"]}}, "Did you mean schema?"),
+        (
+            {"settings": {"rewards.schema": {"low": 0.1, "high": 1.0}}},
+            "settings.rewards.schema is a reward weight, and these are searched in search.space.r",
+        ),
         ({"settings": {"grpo.betta": {"low": 0, "high": 1}}}, "is not a setting of trial or task"),
         ({"settings": {"lora.r": {"choices": [4, 0]}}}, "makes no trial with lora.r = 0"),
         ({"settings": {"seed": {"choices": [1, 2]}}}, "is crossed by the matrix"),
