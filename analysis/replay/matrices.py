@@ -11,17 +11,15 @@ from typing import Literal, TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from analysis.families import Floats
-from strictune.config import TrialSpec, load_trial
+from strictune.config import TrialSpec, cell_trial, load_trial
 from strictune.errors import StorageError, StrictuneError
 from strictune.records import (
     PLAN,
     REWARDS,
     STUDIES,
     TRIALS,
-    Plan,
     read_plan,
     read_reward_parts,
     read_studies,
@@ -34,6 +32,7 @@ __all__ = [
     "RewardMatrix",
     "SkippedTrial",
     "SweepMatrices",
+    "read_cells",
     "read_matrices",
     "read_matrix",
 ]
@@ -142,9 +141,10 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
 
     Raises:
         StorageError: ``plan.json`` cannot be used, or no trial has a matrix.
+        SpecError: The settings of a cell cannot be used.
     """
     plan = read_plan(sweep_dir)
-    specs = _cell_specs(sweep_dir, plan)
+    specs = read_cells(sweep_dir)
     planned = [trial.trial_id for trial in plan.trials]
     found = sorted(path.name for path in (sweep_dir / TRIALS).glob("*") if path.is_dir())
     members: dict[str, list[RewardMatrix]] = {cell: [] for cell in specs}
@@ -172,8 +172,7 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
     if not cells:
         first = "".join(f" {trial.trial_id}: {trial.reason}" for trial in skipped[:1])
         raise StorageError(
-            f"{sweep_dir}: no trial has a reward matrix to replay; trials write theirs at each "
-            f"checkpoint.{first}"
+            f"{sweep_dir}: no trial has a reward matrix that can be replayed.{first}"
         )
     return SweepMatrices(
         sweep=plan.sweep,
@@ -183,20 +182,20 @@ def read_matrices(sweep_dir: Path) -> SweepMatrices:
     )
 
 
-def _cell_specs(sweep_dir: Path, plan: Plan) -> dict[str, TrialSpec]:
-    """Return a trial of each cell, by the cell's name: those with a search first."""
+def read_cells(sweep_dir: Path) -> dict[str, TrialSpec]:
+    """Return a trial of each cell, by the cell's name: those with a search first.
+
+    Raises:
+        StorageError: ``plan.json`` cannot be used.
+        SpecError: The settings of a cell cannot be used.
+    """
     studies = read_studies(sweep_dir) if (sweep_dir / STUDIES).exists() else ()
     found = [(study.cell, study.config, STUDIES) for study in studies]
-    found += [(cell.name, cell.config, PLAN) for cell in plan.cells]
-    specs = {}
-    for name, config, file in found:
-        try:
-            specs[name] = TrialSpec.model_validate({**config, "seed": 0})
-        except ValidationError as error:
-            raise StorageError(
-                f"{sweep_dir / file}: the settings of {name} cannot be used: {error}"
-            ) from error
-    return specs
+    found += [(cell.name, cell.config, PLAN) for cell in read_plan(sweep_dir).cells]
+    return {
+        name: cell_trial(config, where=f"{sweep_dir / file}: {name}")
+        for name, config, file in found
+    }
 
 
 def read_matrix(folder: Path, spec: TrialSpec, *, criterion: str) -> RewardMatrix:

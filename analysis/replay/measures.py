@@ -18,7 +18,8 @@ and what another seed would give is not in them.
 Shapes: C = components, N = completions of a group, G = groups, ordered by step; B = steps.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from analysis.families import Floats, jackknife_se
 from analysis.replay.matrices import Aggregation, Cell, RewardMatrix, SweepMatrices
+from strictune.config import TrialSpec
 from strictune.config.weights import active_weights, weight_problems
 from strictune.errors import SpecError
 from trainables.tasks.aggregation import STD_FLOOR, saw_weights
@@ -38,6 +40,7 @@ __all__ = [
     "NUM_PHASES",
     "Estimate",
     "Scores",
+    "check_weights",
     "component_phases",
     "component_steps",
     "group_measures",
@@ -162,9 +165,7 @@ def replay(sweep: SweepMatrices, tables: Mapping[str, Mapping[str, float]]) -> l
     Raises:
         SpecError: A component is unknown, or no weight is left in one of the cells.
     """
-    for name, table in tables.items():
-        for cell in sweep.cells:
-            _check(name, table, cell)
+    check_weights(tables, [cell.spec for cell in sweep.cells])
     scopes: dict[str, Sequence[Cell]] = {cell.name: (cell,) for cell in sweep.cells}
     if len(sweep.cells) > 1:
         scopes[ALL_CELLS] = sweep.cells
@@ -231,17 +232,23 @@ def mean_over_steps(sums: Floats, counts: Floats) -> Estimate:
     return Estimate(value, jackknife_se(left, value), all_counts)
 
 
-def _check(name: str, table: Mapping[str, float], cell: Cell) -> None:
-    problems = weight_problems(
-        cell.spec.task,
-        thinking=cell.spec.thinking,
-        rewards=table,
-        rewards_no_think=None,
-        allow_ties=True,
-    )
-    if problems:
-        lines = (f"--weights {name}: {problem.key} {problem.text}" for problem in problems)
-        raise SpecError("\n".join(lines))
+def check_weights(tables: Mapping[str, Mapping[str, float]], cells: Iterable[TrialSpec]) -> None:
+    """Check that weights, by what to call them, can be replayed in cells.
+
+    Raises:
+        SpecError: A component is unknown, or no weight is left in one of the cells.
+    """
+    for (name, table), cell in itertools.product(tables.items(), cells):
+        problems = weight_problems(
+            cell.task,
+            thinking=cell.thinking,
+            rewards=table,
+            rewards_no_think=None,
+            allow_ties=True,
+        )
+        if problems:
+            lines = (f"--weights {name}: {problem.key} {problem.text}" for problem in problems)
+            raise SpecError("\n".join(lines))
 
 
 def _vector_rows(

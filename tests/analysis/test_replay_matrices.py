@@ -12,7 +12,7 @@ from reward_sweep import QUICKSTART, Drawn, random_draw, write_matrix, write_rew
 from analysis.replay.matrices import read_matrices, read_matrix
 from analysis.replay.wording import count_sentences
 from strictune.config import TrialSpec, load_sweep
-from strictune.errors import StorageError
+from strictune.errors import SpecError, StorageError
 from strictune.planning import expand
 from strictune.records import write_json
 
@@ -140,6 +140,15 @@ def test_a_part_that_is_no_table_is_named(tmp_path: Path) -> None:
         read_matrices(tmp_path / "s")
 
 
+def test_a_matrix_of_a_task_that_had_fewer_components_is_named_in_one_line(tmp_path: Path) -> None:
+    (trial,) = write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
+    part = tmp_path / "s" / "trials" / trial.trial_id / "rewards" / "part-00000003.parquet"
+    pd.read_parquet(part).drop(columns="reward/schema").to_parquet(part)
+    with pytest.raises(StorageError, match=r"was recorded without reward/schema, which") as caught:
+        read_matrices(tmp_path / "s")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_trial_of_a_cell_that_the_plan_lacks_is_left_out(tmp_path: Path) -> None:
     write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
     others = write_reward_sweep(tmp_path / "o", random_draw, ["matrix.thinking=[false]"])
@@ -198,8 +207,10 @@ def test_points_of_a_search_are_read_in_the_cell_that_they_were_drawn_in(tmp_pat
 
 def test_settings_of_a_cell_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     (trial,) = write_reward_sweep(tmp_path / "s", random_draw, ONE_CELL)
-    write_study(tmp_path / "s", trial, config={"grpo": {}})
-    with pytest.raises(
-        StorageError, match=r"studies\.json: the settings of tiny .* cannot be used"
-    ):
+    config = trial.model_dump(mode="json", exclude={"seed"})
+    write_study(tmp_path / "s", trial, config=config | {"looks": 1, "grpo": {}})
+    with pytest.raises(SpecError) as caught:
         read_matrices(tmp_path / "s")
+    missing, unknown = str(caught.value).splitlines()
+    assert f"studies.json: {trial.cell}: looks is not a known key, expected one of " in unknown
+    assert f"studies.json: {trial.cell}: grpo.max_steps is missing" in missing

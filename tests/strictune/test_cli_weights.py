@@ -84,5 +84,13 @@ def test_bad_input_is_refused(
     assert message in error
 
 
+def test_a_misspelt_component_is_named_before_a_matrix_is_read(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_reward_sweep(tmp_path / "s", lambda _: None)
+    error = refusal(capsys, *REPLAY, tmp_path / "s", "--weights", "shema=1")
+    assert error.startswith("error: --weights shema=1: rewards.shema is not a reward component")
+
+
 def test_replay_needs_no_torch(sweep: Path) -> None:
     assert not imported_by(*REPLAY, sweep, "--json") & HEAVY

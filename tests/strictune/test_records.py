@@ -200,7 +200,9 @@ def test_rewards_are_read_up_to_the_last_checkpoint(tmp_path: Path) -> None:
     write_progress(tmp_path, Progress(step=4))
     parts = list(read_reward_parts(tmp_path, ["step"]))
     assert pd.concat(parts)["step"].tolist() == [1, 2, 3, 4]
-    with pytest.raises(StorageError, match=r"part-00000002\.parquet: cannot be read"):
+    with pytest.raises(
+        StorageError, match=r"part-00000002\.parquet: was recorded without reward/a"
+    ):
         list(read_reward_parts(tmp_path, ["reward/a"]))
 
 

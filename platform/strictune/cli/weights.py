@@ -57,8 +57,13 @@ def execute(args: argparse.Namespace) -> int:
         return _print_stops(sweep_folder(args), as_json=args.json)
 
     # pandas and scipy take a second to import.
-    from analysis.replay.matrices import read_matrices
-    from analysis.replay.measures import component_phases, component_steps, replay
+    from analysis.replay.matrices import read_cells, read_matrices
+    from analysis.replay.measures import (
+        check_weights,
+        component_phases,
+        component_steps,
+        replay,
+    )
     from analysis.replay.wording import replay_document
 
     tables = {text: _parse_weights(text) for text in args.weights}
@@ -66,7 +71,9 @@ def execute(args: argparse.Namespace) -> int:
         raise SpecError(
             f"--steps {args.steps}: expected a name that ends in {' or '.join(TABLE_FORMATS)}."
         )
-    sweep = read_matrices(sweep_folder(args))
+    folder = sweep_folder(args)
+    check_weights(tables, read_cells(folder).values())
+    sweep = read_matrices(folder)
     vectors = replay(sweep, tables)
     phases = [row for cell in sweep.cells for row in component_phases(cell)]
     if args.steps is not None:

@@ -3,7 +3,7 @@
 from strictune.config.curriculum import StageSpec
 from strictune.config.evaluation import EvaluationSpec, SamplingSpec
 from strictune.config.expansion import expand, resolve_point
-from strictune.config.loading import load_sweep, load_trial
+from strictune.config.loading import cell_trial, load_sweep, load_trial
 from strictune.config.rollouts import RolloutsSpec, VllmSpec
 from strictune.config.search import (
     DimensionSpec,
@@ -54,6 +54,7 @@ __all__ = [
     "TrialTemplate",
     "VllmSpec",
     "auto_dtype",
+    "cell_trial",
     "dump_yaml",
     "expand",
     "load_sweep",

@@ -18,7 +18,7 @@ from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError
 from trainables.tasks import TASKS
 
-__all__ = ["apply_overrides", "load_sweep", "load_trial", "parse_override"]
+__all__ = ["apply_overrides", "cell_trial", "load_sweep", "load_trial", "parse_override"]
 
 S = TypeVar("S", bound=Spec)
 
@@ -99,6 +99,15 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[Override]) -> None
             parent[last] = override.value
     for override in overrides:
         _refuse_hidden(data, override)
+
+
+def cell_trial(config: Mapping[str, Any], *, where: str) -> TrialSpec:
+    """Return a trial of a cell from the settings that its sweep's folder holds.
+
+    Raises:
+        SpecError: They cannot be used, as those of another version; one line for each problem.
+    """
+    return _validate(TrialSpec, {**config, "seed": 0}, where=where, overrides=())
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def read_samples(path: Path, *, with_texts: bool = False) -> "pd.DataFrame":
         columns = None if with_texts else [*FACTS, *MEASURES, *scored]
         samples = pd.read_parquet(path, columns=columns)
     except (OSError, ValueError) as error:
-        raise StorageError(f"{path}: cannot be read as a table of samples ({error}).") from error
+        reason = str(error).partition("\n")[0]
+        raise StorageError(f"{path}: cannot be read as a table of samples ({reason}).") from error
     repeated = samples[samples.duplicated(["prompt_id", "sample"])]
     if len(repeated):
         first = repeated.iloc[0]
@@ -79,6 +80,7 @@ def read_reward_parts(run: Path, columns: Sequence[str]) -> "Iterator[pd.DataFra
         StorageError: There is no checkpoint yet, or a part lacks a column or cannot be read.
     """
     import pandas as pd
+    import pyarrow.parquet as pq
 
     last = read_progress(run).step
     if not last:
@@ -88,6 +90,14 @@ def read_reward_parts(run: Path, columns: Sequence[str]) -> "Iterator[pd.DataFra
         raise StorageError(f"{run / REWARDS}: no part up to step {last}, the last durable.")
     for path in durable:
         try:
+            recorded = pq.read_schema(path).names
+            missing = [column for column in columns if column not in recorded]
+            if missing:
+                raise StorageError(
+                    f"{path}: was recorded without {', '.join(missing)}, which the task has now. "
+                    "Undo that change of the task, or train again."
+                )
             yield pd.read_parquet(path, columns=list(columns))
         except (OSError, ValueError) as error:
-            raise StorageError(f"{path}: cannot be read as a reward matrix ({error}).") from error
+            reason = str(error).partition("\n")[0]
+            raise StorageError(f"{path}: cannot be read as a reward matrix ({reason}).") from error

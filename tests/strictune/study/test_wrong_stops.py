@@ -62,6 +62,12 @@ def test_looks_that_rank_as_the_end_does_stop_no_winner() -> None:
         assert "stops the eventual winner in 0%" in stop_sentences([stops])[0]
 
 
+def test_settings_that_this_version_does_not_know_are_named() -> None:
+    cell = study([point({2: value / 2}, value) for value in (0.1, 0.2)], looks=1)
+    with pytest.raises(SpecError, match=r"^studies\.json: tiny: looks is not a known key"):
+        replay_stops([cell], NO_TRIALS)
+
+
 def test_looks_that_rank_against_the_end_stop_the_winner() -> None:
     values = [0.1 * index for index in range(8)]
     interim = [{2: 1 - value} for value in values]

@@ -17,11 +17,11 @@ from typing import TypeAlias
 import optuna
 import pandas as pd
 
-from strictune.config import ObjectiveSpec, SchedulerSpec, TrialSpec
+from strictune.config import ObjectiveSpec, SchedulerSpec, cell_trial
 from strictune.errors import SpecError
 from strictune.launch.study.interim import interim_folder, interim_table, median_point, p_beaten
 from strictune.launch.study.samplers import pruner_for
-from strictune.records import Point, PointState, Study
+from strictune.records import STUDIES, Point, PointState, Study
 
 __all__ = ["WrongStops", "replay_stops", "stop_sentences"]
 
@@ -109,7 +109,8 @@ def _replay(
     interim = [
         {step: sign * value for step, value in point.interim_values.items()} for point in points
     ]
-    max_steps = sum(TrialSpec.model_validate(study.config).stage_steps)
+    where = f"{trials.with_name(STUDIES)}: {study.cell}"
+    max_steps = sum(cell_trial(study.config, where=where).stage_steps)
     first = min(min(found) for found in interim)
     scheduler = SchedulerSpec(kind=kind, min_steps=first, reduction_factor=_factor(interim))  # type: ignore[arg-type]
     rule = (
