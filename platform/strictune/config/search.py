@@ -41,7 +41,8 @@ class SimplexSpec(Spec):
     """
 
     components: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    """What shares the weight; null takes every component that can be earned in the cell."""
+    """What shares the weight, all others have none; null takes every component that can be earned
+    in the cell."""
     min_weight: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
     """Least weight of a component that is not zeroed."""
     may_be_zero: tuple[str, ...] = ()
