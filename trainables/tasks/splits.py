@@ -179,7 +179,9 @@ def _split_off(
         if share < MIN_FAMILIES:
             raise SpecError(
                 f"{source}: {len(rows)} rows of {len(families)} families leave {share} for "
-                f"{split}, expected {MIN_FAMILIES} or more. Give more rows, raise "
+                f"{split}, expected {MIN_FAMILIES} or more. Prompts that differ only in numbers, "
+                "quoted names, white space or case are one family: give more rows, or a column "
+                "family that says which rows are alike. In a sweep file also raise "
                 f"task.split.{split}, or name rows in task.{split}."
             )
         homes |= dict.fromkeys(families[len(homes) : len(homes) + share], split)
