@@ -19,7 +19,7 @@ from strictune.config import ComputeDtype, ResourcesSpec, TrialSpec, auto_dtype
 from strictune.cost_cache import CostCache, KnownCosts
 from strictune.cost_guess import guess_step, num_evaluations
 from strictune.errors import BudgetError
-from strictune.packing import Machine, Peak, grant_trial, needs_peak
+from strictune.packing import HOW_TO_TAKE_LESS, Machine, Peak, grant_trial, needs_peak
 from strictune.records import (
     COSTS,
     CellPlan,
@@ -297,9 +297,13 @@ def _grant(
 def _share_problem(
     memory: MemoryPlan, grant: Grant | None, machines: Sequence[Machine]
 ) -> str | None:
-    """Return the problem of a share in the file that does not hold the peak, if it does not."""
+    """Return the problem of numbers in the file that do not hold the peak, if they do not."""
     gpu = next((machine.gpu for machine in machines if machine.gpu is not None), None)
-    if grant is None or not grant.gpus or gpu is None or memory.peak_gib is None:
+    if grant is None or memory.peak_gib is None:
+        return None
+    if not any(machine.gpus for machine in machines):
+        return _main_memory_problem(memory.peak_gib, memory.source, grant, machines)
+    if not grant.gpus or gpu is None:
         return None
     share_gib = grant.gpus * gpu.memory_gib
     if memory.peak_gib <= share_gib:
@@ -307,6 +311,25 @@ def _share_problem(
     return (
         f"takes {memory.peak_gib:.1f} GiB ({memory.source}), but {grant.gpus:g} of {gpu.name} is "
         f"{share_gib:.1f}. Raise resources.gpus_per_trial, or set it to auto."
+    )
+
+
+def _main_memory_problem(
+    peak_gib: float, source: str, grant: Grant, machines: Sequence[Machine]
+) -> str | None:
+    largest_gib = max(machine.memory_gib for machine in machines)
+    if peak_gib > largest_gib:
+        return (
+            f"takes {peak_gib:.1f} GiB ({source}), but no machine has more than {largest_gib:.1f} "
+            f"of main memory left for trials. {HOW_TO_TAKE_LESS}"
+        )
+    fitting = sum(int(machine.memory_gib // peak_gib) for machine in machines)
+    if grant.num_workers * grant.at_once <= fitting:
+        return None
+    return (
+        f"takes {peak_gib:.1f} GiB ({source}), so that {grant.at_once} at once do not fit into "
+        f"main memory, {fitting} would. Set resources.gpus_per_trial to auto, which packs by "
+        f"memory, or resources.max_concurrent_trials to {fitting}."
     )
 
 

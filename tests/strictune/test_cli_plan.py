@@ -16,6 +16,11 @@ def test_the_table_shows_cells_steps_and_stages(capsys: pytest.CaptureFixture[st
     assert "contrasts: thinking." in out
 
 
+def test_the_title_counts_the_trials_of_a_search(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "plan", SPACES / "reward_weights_quickstart.yaml")
+    assert "reward-weights-quickstart: 1 cell, 18 trials" in out
+
+
 def test_tied_cells_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     ties = ("--set", "trial.rewards={format: 1}", "--set", "trial.allow_ties=true")
     assert "let failures tie with passes" in printed(capsys, "plan", QUICKSTART, *ties)

@@ -109,6 +109,21 @@ def test_a_share_that_is_too_small_is_said(cache: CostCache) -> None:
     assert only_cell(planned(cache, ON_GPU, resources={"gpus_per_trial": 0.5})).problem is None
 
 
+def test_main_memory_that_does_not_hold_all_trials_at_once_is_said(cache: CostCache) -> None:
+    cache.add_trial(trial(), a_cost(memory_gib=7.0))
+    numbers: Any = {"gpus_per_trial": 1, "cpus_per_trial": 1}
+    cell = only_cell(planned(cache, resources=numbers, matrix={"seed": [0, 1, 2]}))
+    assert cell.problem == (
+        "takes 7.0 GiB (measured), so that 3 at once do not fit into main memory, 2 would. Set "
+        "resources.gpus_per_trial to auto, which packs by memory, or "
+        "resources.max_concurrent_trials to 2."
+    )
+    fewer = numbers | {"max_concurrent_trials": 2}
+    assert only_cell(planned(cache, resources=fewer, matrix={"seed": [0, 1, 2]})).problem is None
+    cache.add_trial(trial(), a_cost(memory_gib=30.0))
+    assert "but no machine has more than 16.0" in str(only_cell(planned(cache)).problem)
+
+
 def test_what_does_not_fit_is_a_problem_of_its_cell(cache: CostCache) -> None:
     cache.add_probe(trial(), a_probe(device=GPU.name, gpu_gib=30.0))
     cell = only_cell(planned(cache, ON_GPU, resources=AUTO))

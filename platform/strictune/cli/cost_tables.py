@@ -47,7 +47,11 @@ def cost_table(costs: "SweepCosts") -> Table:
 
 def cost_notes(costs: "SweepCosts") -> list[str]:
     """Return the sum, and remarks on single cells."""
-    notes = [f"{name}: {cell.problem}" for name, cell in costs.cells.items() if cell.problem]
+    notes = [
+        cell.problem if name in cell.problem else f"{name}: {cell.problem}"
+        for name, cell in costs.cells.items()
+        if cell.problem
+    ]
     notes += _time_notes({cell.step.source for cell in costs.cells.values()})
     if any(cell.memory.source == "estimated" for cell in costs.cells.values()):
         notes.append("Estimated memory is a formula's first guess; nothing was measured.")

@@ -104,7 +104,10 @@ def _print_tables(plan: Mapping[str, Any], costs: "SweepCosts", *, search: str |
     from strictune.cli.cost_tables import cost_notes, cost_table
 
     console = table_console()
-    table = Table(title=f"{plan['sweep']}: {plan['num_cells']} cells, {plan['num_trials']} trials")
+    # A search trains a cell's trials as often as it has points, and those that confirm its winner.
+    num_trials = sum(cell.num_trials for cell in costs.cells.values())
+    counts = f"{_counted(plan['num_cells'], 'cell')}, {_counted(num_trials, 'trial')}"
+    table = Table(title=f"{plan['sweep']}: {counts}")
     for heading in ("cell", "seeds"):
         table.add_column(heading)
     for heading in ("steps", "completions a step", "tokens, training", "tokens, evaluation"):
@@ -132,6 +135,10 @@ def _budget_sentence(found: "SharedBudget", *, at_once: int | None) -> str:
     if found.process is None:
         return f"{whole}, shared by the trials that run at the same time."
     return f"{whole}: {found.process:g} for each process, {at_once} trials at the same time."
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}" + ("" if number == 1 else "s")
 
 
 def _row(cell: Mapping[str, Any]) -> tuple[str, ...]:
