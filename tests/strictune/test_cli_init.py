@@ -16,6 +16,9 @@ REWARDS = """
 def format_reward(completions, **kwargs): ...
 async def accuracy_reward(prompts, completions, label, **kwargs): ...
 def helper(text): ...
+def _extract(completions, **kwargs): ...
+def lengths(completions): ...
+def price_reward(completions, *, price, weight=1.0, **kwargs): ...
 """
 KINDS, THINGS = ("red", "old", "big", "new"), ("pens", "cups", "maps", "hats", "jars", "keys")
 WORDS = [f"{kind} {what}" for kind in KINDS for what in THINGS]
@@ -63,12 +66,18 @@ def test_texts_and_answers_become_a_sweep_of_strict_json(
     assert "a trial needs about" in said
 
 
-def test_reward_functions_become_a_sweep_of_functions(folder: Path) -> None:
+def test_reward_functions_become_a_sweep_of_functions(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert init("--rewards", "rewards.py", "--out", "sweeps/mine.yaml") == 0
     task = written("sweeps/mine.yaml").task
     assert task.kind == "functions"
     assert task.rewards == ("format_reward", "accuracy_reward")
     assert task.success == "accuracy_reward >= 1.0"
+    said = capsys.readouterr().out
+    assert "rewards.py: lengths is not taken for a reward: it takes no **kwargs" in said
+    assert "price_reward is not taken for a reward: it needs price, and the rows have no" in said
+    assert "_extract" not in said
     assert Path(task.train).resolve() == folder / "data" / "rows.jsonl"
 
 
@@ -104,7 +113,7 @@ def test_names_that_yaml_would_misread_are_quoted(folder: Path) -> None:
         pytest.param((), "rows have no column schema. Give the schema", id="no-schema"),
         pytest.param(
             ("--schema", "schema.json", "--prompt", "q"),
-            "no column q, found text, label. Name it with --prompt.",
+            "--prompt q: not a column, found text, label.",
             id="no-such-prompt",
         ),
         pytest.param(
@@ -112,7 +121,14 @@ def test_names_that_yaml_would_misread_are_quoted(folder: Path) -> None:
         ),
         pytest.param(("--rewards", "no.py"), "no.py: cannot be read as Python", id="no-module"),
         pytest.param(
-            ("--rewards", "empty.py"), "no function of it takes completions", id="no-functions"
+            ("--rewards", "empty.py"),
+            "no function that it defines takes completions",
+            id="no-functions",
+        ),
+        pytest.param(
+            ("--rewards", "priced.py"),
+            "priced.py: reward is not taken for a reward: it needs price, and the rows have no",
+            id="no-function-that-can-be-called",
         ),
         pytest.param(
             ("--schema", "schema.json", "--out", "schema.json"),
@@ -128,6 +144,7 @@ def test_what_cannot_be_used_is_named_and_nothing_written(
     message: str,
 ) -> None:
     (folder / "empty.py").write_text("def reward(texts): ...\n")
+    (folder / "priced.py").write_text("def reward(completions, price, **kwargs): ...\n")
     before = sorted(folder.rglob("*"))
     assert init(*options) == 2
     assert message in capsys.readouterr().err

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +15,7 @@ from strictune.errors import SpecError, TrialError
 
 if TYPE_CHECKING:
     from strictune.config import SweepSpec
+    from strictune.costs import SweepCosts
     from trainables.tasks.task import Prompt, Split, Task
 
 __all__ = ["configure", "execute"]
@@ -31,6 +32,15 @@ PROMPT_NAMES = (
 )
 ANSWER_NAMES = ("answer", "label", "expected", "output", "target", "document", "json", "response")
 SUCCESS_WORDS = ("accura", "correct", "success", "exact", "solved", "right")
+GIVEN_NAMES = (
+    "prompts",
+    "completions",
+    "completion_ids",
+    "trainer_state",
+    "log_extra",
+    "log_metric",
+)
+"""What reward functions are given beside the columns, as by TRL."""
 DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 UNKNOWN_ANSWER_TOKENS = 256
 CHARS_PER_TOKEN = 3
@@ -92,9 +102,16 @@ def execute(args: argparse.Namespace) -> int:
         draft.replace(args.out)
     finally:
         draft.unlink(missing_ok=True)
-    for line in (*_findings(args, rows, block, splits), sizes.sentence, *_costs(sweep)):
+    costs = _costs(sweep)
+    for line in (*_findings(args, rows, block, splits), sizes.sentence, *_cost_lines(costs)):
         print(line)
-    print(f"wrote {args.out}; look it over, then: strictune run {args.out}")
+    if any(cell.grant is None and cell.problem for cell in costs.cells.values()):
+        print(
+            f"wrote {args.out}; it cannot run on this machine as it stands. Change it as said "
+            f"above, or see what a GPU would take: strictune plan {args.out} --gpu 24"
+        )
+    else:
+        print(f"wrote {args.out}; look it over, then: strictune run {args.out}")
     return 0
 
 
@@ -104,6 +121,8 @@ class _Block(NamedTuple):
     lines: Sequence[str]
     prompt: str
     answer: str | None
+    left_out: Sequence[str] = ()
+    """Why functions that take ``completions`` are no rewards."""
 
 
 class _Sizes(NamedTuple):
@@ -141,16 +160,18 @@ class _Sizes(NamedTuple):
 def _task_block(args: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> _Block:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     prompt = args.prompt or _first(PROMPT_NAMES, columns)
-    if prompt not in columns:
+    if args.prompt is not None and args.prompt not in columns:
+        raise SpecError(_no_column("prompt", args.prompt, columns))
+    if prompt is None:
         raise SpecError(
-            f"{args.data}: no column {args.prompt or 'looks like a prompt'}, found "
-            f"{', '.join(columns)}. Name it with --prompt."
+            f"{args.data}: no column looks like a prompt, found {', '.join(columns)}. Name it with "
+            "--prompt."
         )
     if args.rewards is not None:
-        return _functions_block(args, prompt)
+        return _functions_block(args, prompt, columns)
     answer = args.answer or _first(ANSWER_NAMES, [c for c in columns if _holds_json(rows, c)])
     if args.answer is not None and args.answer not in columns:
-        raise SpecError(f"--answer {args.answer}: not a column, found {', '.join(columns)}.")
+        raise SpecError(_no_column("answer", args.answer, columns))
     if args.schema is None and "schema" not in columns:
         raise SpecError(
             f"{args.data}: rows have no column schema. Give the schema of all answers with "
@@ -164,8 +185,24 @@ def _task_block(args: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> 
     return _Block([*lines, *_columns(names)], prompt, answer)
 
 
-def _functions_block(args: argparse.Namespace, prompt: str) -> _Block:
-    names = _reward_functions(Path(args.rewards))
+def _no_column(option: str, name: str, columns: Sequence[str]) -> str:
+    from strictune.config.base import did_you_mean
+
+    hint = did_you_mean(name, columns)
+    return f"--{option} {name}: not a column, found {', '.join(columns)}.{hint}"
+
+
+def _functions_block(args: argparse.Namespace, prompt: str, columns: Sequence[str]) -> _Block:
+    passed = {*columns, *GIVEN_NAMES} - {prompt, "prompt", "completion"}
+    found = _reward_functions(Path(args.rewards), passed)
+    names = [name for name, problem in found.items() if problem is None]
+    left_out = [
+        f"{args.rewards}: {name} is not taken for a reward: {problem}"
+        for name, problem in found.items()
+        if problem is not None
+    ]
+    if not names:
+        raise SpecError("\n".join(left_out))
     success = next(
         (name for name in names if any(word in name.lower() for word in SUCCESS_WORDS)), names[-1]
     )
@@ -177,7 +214,10 @@ def _functions_block(args: argparse.Namespace, prompt: str) -> _Block:
         f"train: {_beside(args.data, args.out)}",
     ]
     return _Block(
-        [*lines, *_columns({"prompt": prompt} if prompt != "prompt" else {})], prompt, None
+        [*lines, *_columns({"prompt": prompt} if prompt != "prompt" else {})],
+        prompt,
+        None,
+        left_out,
     )
 
 
@@ -186,23 +226,39 @@ def _columns(names: Mapping[str, str]) -> list[str]:
     return [f"columns: {{{pairs}}}"] if names else []
 
 
-def _reward_functions(path: Path) -> list[str]:
-    """Return the names of the functions that take ``completions``, as reward functions do."""
+def _reward_functions(path: Path, passed: Set[str]) -> dict[str, str | None]:
+    """Return the public functions that take ``completions``, and why one cannot be called."""
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except (OSError, SyntaxError, ValueError) as error:
         raise SpecError(f"--rewards {path}: cannot be read as Python ({error}).") from error
-    found = [
-        node.name
+    found = {
+        node.name: _call_problem(node.args, passed)
         for node in tree.body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not node.name.startswith("_")
         and "completions" in {arg.arg for arg in (*node.args.args, *node.args.kwonlyargs)}
-    ]
+    }
     if not found:
         raise SpecError(
-            f"--rewards {path}: no function of it takes completions, as TRL's reward functions do."
+            f"--rewards {path}: no function that it defines takes completions, as TRL's reward "
+            "functions do, or their names begin with _. Define one there; it may call others."
         )
     return found
+
+
+def _call_problem(given: ast.arguments, passed: Set[str]) -> str | None:
+    """Say why a function cannot be called with what is passed by name, if it cannot."""
+    positional = [arg.arg for arg in (*given.posonlyargs, *given.args)]
+    required = positional[: len(positional) - len(given.defaults)]
+    keywords = zip(given.kwonlyargs, given.kw_defaults, strict=True)
+    required += [arg.arg for arg, default in keywords if default is None]
+    if missing := [name for name in required if name not in passed]:
+        return f"it needs {', '.join(missing)}, and the rows have no such column."
+    known = {*positional, *(arg.arg for arg in given.kwonlyargs)}
+    if given.kwarg is None and passed - known:
+        return "it takes no **kwargs, and rewards are given every column. Add them if it is one."
+    return None
 
 
 def _sweep_text(args: argparse.Namespace, block: _Block, sizes: _Sizes) -> str:
@@ -271,6 +327,7 @@ def _findings(
     lines = [f"{args.data}: {len(rows)} rows with {columns}; prompts are in {block.prompt}"]
     if block.answer is not None:
         lines[0] += f", expected documents in {block.answer}"
+    lines += block.left_out
     if num_again:
         lines.append(f"{num_again} rows repeat the prompt of another")
     for split, prompts in splits.items():
@@ -279,15 +336,19 @@ def _findings(
     return lines
 
 
-def _costs(sweep: "SweepSpec") -> list[str]:
-    """Say what ``strictune plan`` says of memory and time."""
-    from strictune.cli.cost_tables import cost_notes
+def _costs(sweep: "SweepSpec") -> "SweepCosts":
+    """Work out what ``strictune plan`` says of memory and time."""
     from strictune.config import expand
     from strictune.cost_cache import CostCache
     from strictune.costs import expected_costs
     from strictune.hardware import this_machine
 
-    costs = expected_costs(sweep.resources, expand(sweep), [this_machine()], CostCache())
+    return expected_costs(sweep.resources, expand(sweep), [this_machine()], CostCache())
+
+
+def _cost_lines(costs: "SweepCosts") -> list[str]:
+    from strictune.cli.cost_tables import cost_notes
+
     memory = [
         f"a trial needs about {cell.memory.peak_gib:.1f} GiB ({cell.memory.source})"
         for cell in costs.cells.values()
