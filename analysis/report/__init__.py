@@ -6,11 +6,9 @@ network. Importing this package takes altair with it, so callers import it where
 
 from analysis.report.gathering import SweepTables, gather
 from analysis.report.next_steps import NextStep, next_steps
-from analysis.report.writing import MAX_BYTES, PICTURES, Report, report_document, write_report
+from analysis.report.writing import Report, report_document, write_report
 
 __all__ = [
-    "MAX_BYTES",
-    "PICTURES",
     "NextStep",
     "Report",
     "SweepTables",

@@ -273,13 +273,9 @@ def _sampled_rows(measured: "Measured") -> list[dict[str, str]]:
     for rates in zip(*sampled, strict=True):
         by_criterion = dict(zip(measured.criteria, rates, strict=True))
         k = rates[0].k
-        rows.append(
-            {"": f"pass@{k}"}
-            | {criterion: f"{rate.pass_at_k:.1%}" for criterion, rate in by_criterion.items()}
-        )
+        at_least_one = {name: f"{rate.pass_at_k:.1%}" for name, rate in by_criterion.items()}
+        rows.append({"": f"pass@{k}"} | at_least_one)
         if k > 1:
-            rows.append(
-                {"": f"pass^{k}"}
-                | {criterion: f"{rate.pass_hat_k:.1%}" for criterion, rate in by_criterion.items()}
-            )
+            every = {name: f"{rate.pass_hat_k:.1%}" for name, rate in by_criterion.items()}
+            rows.append({"": f"pass^{k}"} | every)
     return rows

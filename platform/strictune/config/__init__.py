@@ -14,7 +14,7 @@ from strictune.config.search import (
     SpaceSpec,
 )
 from strictune.config.settings import Settings
-from strictune.config.sweep import MatrixSpec, ResourcesSpec, SweepSpec
+from strictune.config.sweep import ResourcesSpec, SweepSpec
 from strictune.config.training import (
     DTYPES,
     ComputeDtype,
@@ -24,7 +24,7 @@ from strictune.config.training import (
     SftSpec,
     auto_dtype,
 )
-from strictune.config.trial import Attention, CheckpointSpec, TrialSpec, TrialTemplate
+from strictune.config.trial import Attention, CheckpointSpec, TrialSpec
 from strictune.config.yaml_text import dump_yaml
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "EvaluationSpec",
     "GrpoSpec",
     "LoraSpec",
-    "MatrixSpec",
     "ObjectiveSpec",
     "ResourcesSpec",
     "RolloutsSpec",
@@ -51,7 +50,6 @@ __all__ = [
     "StageSpec",
     "SweepSpec",
     "TrialSpec",
-    "TrialTemplate",
     "VllmSpec",
     "auto_dtype",
     "cell_trial",

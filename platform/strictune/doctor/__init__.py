@@ -7,6 +7,6 @@ runs them side by side within their time limits.
 """
 
 from strictune.doctor.checks import CHECKS
-from strictune.doctor.examination import Check, Finding, Place, Status, examine
+from strictune.doctor.examination import Check, Finding, Place, examine
 
-__all__ = ["CHECKS", "Check", "Finding", "Place", "Status", "examine"]
+__all__ = ["CHECKS", "Check", "Finding", "Place", "examine"]

@@ -14,14 +14,13 @@ from strictune.tracking.identity import (
     runs_page,
     tracking_uri_for,
 )
-from strictune.tracking.mirror import Mirror, SyncReport, replay
+from strictune.tracking.mirror import Mirror, replay
 from strictune.tracking.registry import Promotion, promote
 
 __all__ = [
     "Mirror",
     "MirrorThread",
     "Promotion",
-    "SyncReport",
     "default_tracking_uri",
     "promote",
     "read_identity",

@@ -5,15 +5,7 @@ and asks neither Ray nor MLflow, so it works on every machine that sees the fold
 final split are left to the report.
 """
 
-from strictune.watch.sweep import Driver, SweepSnapshot, SweepState, SweepWatch, read_driver
-from strictune.watch.trial import HeldOut, TrialRow
+from strictune.watch.sweep import Driver, SweepSnapshot, SweepWatch, read_driver
+from strictune.watch.trial import TrialRow
 
-__all__ = [
-    "Driver",
-    "HeldOut",
-    "SweepSnapshot",
-    "SweepState",
-    "SweepWatch",
-    "TrialRow",
-    "read_driver",
-]
+__all__ = ["Driver", "SweepSnapshot", "SweepWatch", "TrialRow", "read_driver"]
