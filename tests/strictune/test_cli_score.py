@@ -57,7 +57,7 @@ def test_json_holds_counts_and_means_and_rows_what_the_scorer_says(
 ) -> None:
     out = tmp_path / "rows.jsonl"
     document = as_json(capsys, "score", completions, "--schemas", schemas, "--rows", out)
-    assert list(document) == ["num_completions", "criteria", "rewards"]
+    assert list(document) == ["num_completions", "criteria", "rewards", "total"]
     assert document["num_completions"] == 6
     counts = {"syntax": 5, "parsed": 5, "conformant": 4, "clean": 3, "strict": 3}
     assert document["criteria"] == counts
@@ -73,6 +73,7 @@ def test_json_holds_counts_and_means_and_rows_what_the_scorer_says(
     assert rows[1]["criteria"] == dict(expected.criteria)
     assert rows[1]["rewards"] == dict(expected.rewards)
     assert rows[1]["reasons"] == dict(expected.reasons)
+    assert document["total"] == pytest.approx(sum(row["total"] for row in rows) / 6)
     # The total weighs rewards by the mode of the row.
     for row, thinking in zip(rows, (False, False, False, True, False, False), strict=True):
         weights = StrictJsonSettings().default_weights(thinking)
@@ -110,7 +111,7 @@ def test_tables_show_groups_and_all(
 ) -> None:
     out = printed(capsys, "score", completions, "--schemas", schemas, "--by", "model")
     assert "3 (50.0%)" in out
-    assert "strictness" in out
+    assert "strictness" in out and "total" in out
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["tables", "json"])
@@ -158,6 +159,11 @@ BAD_COMPLETIONS = [
     pytest.param({"id": 1.5, "completion": ""}, "id = 1.5, expected text or", id="fraction-as-id"),
     pytest.param(
         {"id": "p1", "prompt": "two", "completion": ""}, "the prompt to another", id="two-schemas"
+    ),
+    pytest.param(
+        {"id": "p1", "prompt": "1", "completion": ""},
+        'id = "p1" is another prompt in',
+        id="id-of-another-prompt",
     ),
     pytest.param([1], "found [1], expected a JSON object", id="no-object"),
 ]
@@ -258,11 +264,14 @@ def test_recorded_completions_are_placed_as_by_an_independent_scorer(
     assert max(differing[criterion] for criterion in CRITERIA) <= 0.005 * 9000
 
 
-def test_completions_are_scored_by_the_functions_of_a_sweep(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """A sweep of reward functions over twenty rows, two of them with the same prompt."""
     write_jsonl(
-        tmp_path / "rows.jsonl", *({"prompt": f"{c}?", "id": c} for c in "abcdefghijklmnopqrst")
+        tmp_path / "rows.jsonl",
+        *({"prompt": f"{c}?", "id": c, "family": c} for c in "abcdefghijklmnopqrst"),
+        {"prompt": "a?", "id": "a2", "family": "a"},
+        {"prompt": [{"role": "user", "content": "chat?"}], "id": "chat", "family": "a"},
     )
     (tmp_path / "mine.py").write_text(
         "def short(completions, **rest):\n    return [1.0 / (1 + len(c)) for c in completions]\n"
@@ -273,9 +282,15 @@ def test_completions_are_scored_by_the_functions_of_a_sweep(
         "{kind: functions, module: mine.py, rewards: [short, known], success: known >= 1, "
         "train: rows.jsonl}"
     )
-    sweep = tmp_path / "s.yaml"
-    trial = "{model: builtin:tiny, grpo: {max_steps: 1}}"
-    sweep.write_text(f"name: s\ntask: {task}\ntrial: {trial}\n")
+    path = tmp_path / "s.yaml"
+    trial = "{model: builtin:tiny, grpo: {max_steps: 1}, rewards: {short: 2, known: 10}"
+    path.write_text(f"name: s\ntask: {task}\ntrial: {trial}, rewards_no_think: {{known: 3}}}}\n")
+    return path
+
+
+def test_completions_are_scored_by_the_functions_of_a_sweep(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sweep: Path
+) -> None:
     recorded = write_jsonl(
         tmp_path / "c.jsonl",
         {"id": "a", "completion": "yes", "run": 1},
@@ -288,6 +303,73 @@ def test_completions_are_scored_by_the_functions_of_a_sweep(
     assert document["by"]["run"]["2"]["rewards"] == {"short": 0.5, "known": None}
     out = printed(capsys, "score", recorded, "--task", sweep, "--by", "run")
     assert "success" in out and "1 (50.0%)" in out
-    stranger = write_jsonl(tmp_path / "d.jsonl", {"id": "z", "completion": "yes"})
-    error = refusal(capsys, "score", stranger, "--task", sweep)
-    assert 'd.jsonl:1: id = "z": task functions has no such prompt' in error
+
+
+def test_the_total_is_under_the_weights_of_the_sweep_in_the_mode_of_the_row(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sweep: Path
+) -> None:
+    recorded = write_jsonl(
+        tmp_path / "c.jsonl",
+        {"id": "a", "completion": "yes"},
+        {"id": "a", "completion": "yes", "thinking": True},
+    )
+    rows = tmp_path / "scored.jsonl"
+    document = as_json(capsys, "score", recorded, "--task", sweep, "--rows", rows)
+    assert [json.loads(line)["total"] for line in rows.read_text().splitlines()] == [3.0, 10.5]
+    assert document["total"] == 6.75
+
+
+def test_a_completion_without_rewards_has_no_total(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sweep: Path
+) -> None:
+    sweep.write_text(
+        sweep.read_text().replace("[short, known]", "[known]").replace("short: 2,", "")
+    )
+    recorded = write_jsonl(
+        tmp_path / "c.jsonl", {"id": "a", "completion": "yes"}, {"id": "a", "completion": "?"}
+    )
+    assert as_json(capsys, "score", recorded, "--task", sweep)["total"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        pytest.param({"id": "z"}, 'id = "z": task functions has no such prompt', id="unknown"),
+        pytest.param(
+            {"id": "a", "prompt": "b?"},
+            'id = "a" is another prompt of task functions, which begins "a?"',
+            id="two-prompts",
+        ),
+        pytest.param({"id": "a", "prompt": "elsewhere?"}, 'which begins "a?"', id="unknown-prompt"),
+        pytest.param({"prompt": "a?"}, '["a", "a2"]. Say which one', id="two-rows-of-one-prompt"),
+        pytest.param({"id": "b?"}, "no such prompt", id="a-prompt-as-id"),
+    ],
+)
+def test_a_completion_that_answers_no_single_prompt_of_the_sweep_is_refused(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    sweep: Path,
+    keys: dict[str, str],
+    message: str,
+) -> None:
+    path = write_jsonl(tmp_path / "d.jsonl", {**keys, "completion": "yes"})
+    error = refusal(capsys, "score", path, "--task", sweep)
+    assert error.startswith(f"error: {path}:1: ") and error.count("\n") == 1
+    assert message in error
+
+
+def test_a_prompt_beside_its_own_id_may_be_text_or_messages_or_null(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sweep: Path
+) -> None:
+    path = write_jsonl(
+        tmp_path / "d.jsonl",
+        {"id": "a2", "prompt": "a?", "completion": "yes"},
+        {"id": "a", "prompt": None, "completion": "yes"},
+        {"id": "mine", "prompt": "b?", "completion": "yes"},
+        {
+            "id": "chat",
+            "prompt": [{"role": "user", "content": "chat?"}],
+            "completion": "yes",
+        },
+    )
+    assert as_json(capsys, "score", path, "--task", sweep)["num_completions"] == 4

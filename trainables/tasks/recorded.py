@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from strictune.errors import SpecError, StorageError
 from strictune.records import replacing
 from trainables.tasks.jsonl import Row, read_rows, shown
+from trainables.tasks.splits import prompt_text
 from trainables.tasks.task import SPLITS, Attempt, Prompt, Score, Task
 
 __all__ = [
@@ -32,6 +33,9 @@ _COLUMNS = ("completion", "prompt", "id", "thinking", "think_prefilled")
 # Recordings have columns of their own: only near-identical names count as misspelt.
 _MISSPELT_CUTOFF = 0.9
 _BATCH_ROWS = 64
+
+Key = tuple[str, str]
+"""``("id", id)`` or ``("prompt", text)``."""
 
 
 class Recorded(NamedTuple):
@@ -53,8 +57,14 @@ class ScoredCompletion:
     others: Mapping[str, Any]
     """The other columns found there."""
     score: Score
-    total: float
-    """The sum of rewards with the task's default weights for the completion's mode."""
+    weights: Mapping[str, float]
+    """Of the reward components, in the completion's mode."""
+
+    @property
+    def total(self) -> float | None:
+        """The weighted sum of its rewards; None where it has none."""
+        rewards = self.score.rewards
+        return sum(self.weights[name] * rewards[name] for name in rewards) if rewards else None
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -102,15 +112,20 @@ class Tally:
     """The number of completions that meet each criterion."""
     rewards: dict[str, list[float]] = field(default_factory=dict)
     """The raw rewards of each component."""
+    totals: list[float] = field(default_factory=list)
+    """Their weighted sums."""
 
-    def add(self, score: Score) -> None:
+    def add(self, scored: ScoredCompletion) -> None:
         """Count one completion."""
+        score = scored.score
         self.num_completions += 1
         self.num_missing += score.is_missing
         for name, holds in score.criteria.items():
             self.criteria[name] += holds
         for name, value in score.rewards.items():
             self.rewards[name].append(value)
+        if scored.total is not None:
+            self.totals.append(scored.total)
 
     def document(self) -> dict[str, Any]:
         """Return criterion counts and mean rewards, null where nothing was measured."""
@@ -118,10 +133,8 @@ class Tally:
             "num_completions": self.num_completions,
             **({"num_missing": self.num_missing} if self.num_missing else {}),
             "criteria": dict(self.criteria),
-            "rewards": {
-                name: sum(values) / len(values) if values else None
-                for name, values in self.rewards.items()
-            },
+            "rewards": {name: _mean(values) for name, values in self.rewards.items()},
+            "total": _mean(self.totals),
         }
 
 
@@ -148,24 +161,30 @@ def read_recorded(path: Path) -> Iterator[Recorded]:
         yield Recorded(row, _completion(row), _flag(row, "thinking"), _flag(row, "think_prefilled"))
 
 
-def score_with_task(path: Path, task: Task) -> Iterator[ScoredCompletion]:
+def score_with_task(
+    path: Path, task: Task, weights: Callable[[bool], Mapping[str, float]]
+) -> Iterator[ScoredCompletion]:
     """Yield the completions of a file, scored by the task whose prompts they answer.
+
+    Args:
+        path: The file.
+        task: Whose prompts they answer.
+        weights: Gives those of the reward components, with thinking or without.
 
     Raises:
         SpecError: The file cannot be read, or a completion answers no prompt of the task.
         TrialError: The task cannot score them.
     """
-    known: dict[str, Prompt] = {}
+    known: dict[Key, list[Prompt]] = {}
     for split in SPLITS:
         for prompt in task.prompts(split):
-            known.setdefault(prompt.id, prompt)
-            known.setdefault(prompt.text, prompt)
+            for key in (("id", prompt.id), ("prompt", prompt.text)):
+                known.setdefault(key, []).append(prompt)
     by_mode = groupby(read_recorded(path), key=lambda recorded: recorded.thinking)
     for thinking, recorded in by_mode:
-        weights = task.settings.default_weights(thinking)
         while batch := list(islice(recorded, _BATCH_ROWS)):
             prompts = [_prompt_of(one.row, known, task) for one in batch]
-            yield from _scored(batch, prompts, task, thinking=thinking, weights=weights)
+            yield from _scored(batch, prompts, task, thinking=thinking, weights=weights(thinking))
 
 
 def add_up(
@@ -200,9 +219,9 @@ def add_up(
     _refuse_overwriting(rows, inputs)
     with _line_writer(rows) as write:
         for one in scored:
-            total.add(one.score)
+            total.add(one)
             if by is not None:
-                groups.setdefault(one.group(by), tally()).add(one.score)
+                groups.setdefault(one.group(by), tally()).add(one)
             write(one)
         if not total.num_completions:
             raise SpecError(
@@ -210,6 +229,10 @@ def add_up(
                 "completion, and prompt or id."
             )
     return RecordedScores(total, groups)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _scored(
@@ -231,25 +254,44 @@ def _scored(
             where=f"prompt {prompt.id}",
             others={"family": prompt.family, "difficulty": prompt.difficulty},
             score=score,
-            total=sum(weights[name] * value for name, value in score.rewards.items()),
+            weights=weights,
         )
 
 
-def _prompt_of(row: Row, known: Mapping[str, Prompt], task: Task) -> Prompt:
-    keys = {name: str(row.values[name]) for name in ("id", "prompt") if name in row.values}
-    if not keys:
+def _prompt_of(row: Row, known: Mapping[Key, Sequence[Prompt]], task: Task) -> Prompt:
+    given = {
+        name: row.values[name] for name in ("id", "prompt") if row.values.get(name) is not None
+    }
+    if not given:
         raise SpecError(
             f"{row.where}: the fields 'prompt' and 'id' are both missing, expected one of them: "
             f"it says which prompt of task {task.kind} is answered."
         )
-    found = next((known[text] for text in keys.values() if text in known), None)
+    keys = {name: str(value) for name, value in given.items()}
+    if "prompt" in keys:
+        keys["prompt"] = prompt_text(row, "prompt")
+    found = next((known[key] for key in keys.items() if key in known), None)
     if found is None:
         tried = " and ".join(f"{name} = {shown(text)}" for name, text in keys.items())
         raise SpecError(
             f"{row.where}: {tried}: task {task.kind} has no such prompt. Remove the completion, or "
             "name the sweep file that has its prompt."
         )
-    return found
+    asked = [one for one in found if one.text == keys.get("prompt", one.text)]
+    if not asked:
+        raise SpecError(
+            f"{row.where}: id = {shown(given['id'])} is another prompt of task {task.kind}, which "
+            f"begins {shown(found[0].text)}. Name the sweep file that has this prompt, or remove "
+            "the wrong one of the fields 'prompt' and 'id'."
+        )
+    if any(one.columns != asked[0].columns for one in asked):
+        name, text = next(iter(keys.items()))
+        raise SpecError(
+            f"{row.where}: {name} = {shown(text)} is {len(asked)} prompts of task {task.kind} "
+            f"that are scored differently, {shown([one.id for one in asked])}. Say which one is "
+            f"answered in the field {'id' if name == 'prompt' else 'prompt'!r}."
+        )
+    return asked[0]
 
 
 def _completion(row: Row) -> str:

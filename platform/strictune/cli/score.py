@@ -63,15 +63,26 @@ def _scores(args: argparse.Namespace) -> "RecordedScores":
 
         return score_file(args.completions, args.schemas, by=args.by, rows=args.rows)
     from strictune.config import load_sweep
+    from strictune.config.weights import active_weights
     from trainables.tasks import load_task
     from trainables.tasks.recorded import add_up, score_with_task
 
-    task = load_task(load_sweep(args.task).task)
+    sweep = load_sweep(args.task)
+    task = load_task(sweep.task)
+
+    def weights(thinking: bool) -> Mapping[str, float]:
+        return active_weights(
+            sweep.task,
+            thinking=thinking,
+            rewards=sweep.trial.rewards,
+            rewards_no_think=sweep.trial.rewards_no_think,
+        )
+
     with shown_progress("rows") as on_progress:
         task.check(on_progress)
     try:
         return add_up(
-            score_with_task(args.completions, task),
+            score_with_task(args.completions, task, weights),
             criteria=task.criteria,
             components=task.components,
             inputs=(args.completions, args.task),
@@ -90,8 +101,10 @@ def _print_tables(documents: Mapping[str, Mapping[str, Any]], *, by: str) -> Non
         row = {by: name, "completions": str(total)}
         counts = document["criteria"].items()
         criteria.append(row | {k: f"{n} ({n / known:.1%})" if known else "-" for k, n in counts})
-        means = document["rewards"].items()
-        rewards.append(row | {k: "-" if mean is None else f"{mean:.3f}" for k, mean in means})
+        means = document["rewards"] | {"total": document["total"]}
+        rewards.append(
+            row | {k: "-" if mean is None else f"{mean:.3f}" for k, mean in means.items()}
+        )
     console = table_console()
     console.print(text_table("criteria", criteria, num_left=1))
     console.print(text_table("rewards, means", rewards, num_left=1))

@@ -42,7 +42,7 @@ def score_recorded(path: Path, references: References) -> Iterator[SchemaScored]
             where=reference.where,
             others=reference.columns,
             score=score,
-            total=sum(weights[thinking][name] * value for name, value in score.rewards.items()),
+            weights=weights[thinking],
             schema=reference.schema,
         )
 

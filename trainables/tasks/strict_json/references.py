@@ -70,6 +70,13 @@ class References:
                 f"{row.where}: the id leads to the schema in {found[0].where}, the prompt to "
                 f"another one in {found[-1].where}. Remove one of the two fields."
             )
+        expected = found[0].columns.get("prompt")
+        if len(found) < len(keys) and keys[0] in self._by_key and expected is not None:
+            raise SpecError(
+                f"{row.where}: {keys[0][0]} = {shown(keys[0][1])} is another prompt in "
+                f"{found[0].where}, which begins {shown(expected)}. Name the file that has this "
+                "prompt, or remove the wrong one of the fields 'prompt' and 'id'."
+            )
         return found[0]
 
 
