@@ -323,10 +323,14 @@ class Task:
     def scorer_hash(self) -> str:
         """Return a hash of the scoring code; results under different hashes are not comparable.
 
-        It covers all Python files of the task's folder and the settings' ``scoring``.
+        Made from all Python files of the task's folder and of those of the kinds that it is a
+        subclass of, and from the settings' ``scoring``.
         """
-        code = code_hash(Path(inspect.getfile(type(self))).parent)
-        facts = json.dumps([code, self.settings.scoring()], sort_keys=True)
+        bases = [*type(self).__mro__, *type(self.settings).__mro__]
+        ours = [base for base in bases if base.__module__.startswith(f"{__package__}.")]
+        folders = [Path(inspect.getfile(base)).parent for base in (bases[0], *ours)]
+        codes = [code_hash(one) for one in dict.fromkeys(folders) if one != Path(__file__).parent]
+        facts = json.dumps([*codes, self.settings.scoring()], sort_keys=True)
         return hashlib.sha256(facts.encode()).hexdigest()
 
     def data_hash(self) -> str:
