@@ -16,6 +16,7 @@ from strictune.config.training import SftSpec, grpo_learning_rate
 from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError
 from trainables.tasks import load_task
+from trainables.tasks.checking import check_task
 from trainables.tasks.task import OnProgress
 
 __all__ = [
@@ -93,14 +94,17 @@ def select(trials: Sequence[TrialSpec], only: Only) -> tuple[TrialSpec, ...]:
 
 
 def check_tasks(trials: Sequence[TrialSpec], on_progress: OnProgress | None = None) -> None:
-    """Read and check all rows, and what else the tasks of the trials need.
+    """Read and check all rows, the prompts, and what else the tasks of the trials need.
 
     Raises:
         SpecError: Something is missing or cannot be used.
     """
-    different = {trial.task.model_dump_json(): trial.task for trial in trials}
-    for settings in different.values():
-        load_task(settings).check(on_progress)
+    different: dict[str, list[TrialSpec]] = {}
+    for trial in trials:
+        different.setdefault(trial.task.model_dump_json(), []).append(trial)
+    for members in different.values():
+        modes = sorted({trial.thinking for trial in members})
+        check_task(load_task(members[0].task), modes=modes, on_progress=on_progress)
 
 
 def plan_document(sweep: SweepSpec, trials: Sequence[TrialSpec]) -> dict[str, Any]:

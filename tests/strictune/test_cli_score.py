@@ -13,6 +13,7 @@ from trainables.tasks.strict_json.criteria import CRITERIA
 from trainables.tasks.strict_json.rewards import REWARDS
 from trainables.tasks.strict_json.scoring import Scorer
 from trainables.tasks.strict_json.settings import StrictJsonSettings
+from trainables.tasks.strict_json.task import StrictJson
 
 REFERENCE = ROOT.parent / "shared" / "reference"
 
@@ -373,3 +374,24 @@ def test_a_prompt_beside_its_own_id_may_be_text_or_messages_or_null(
         },
     )
     assert as_json(capsys, "score", path, "--task", sweep)["num_completions"] == 4
+
+
+@pytest.mark.parametrize("verb", ["score", "plan"])
+def test_what_a_task_raises_is_one_line(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    verb: str,
+) -> None:
+    def score(*_: object, **__: object) -> None:
+        raise KeyError("ISO")
+
+    monkeypatch.setattr(StrictJson, "score", score)
+    sweep = tmp_path / "s.yaml"
+    sizes = "num_train_prompts: 12, num_eval_prompts: 12"
+    trial = "{model: builtin:tiny, grpo: {max_steps: 1}}"
+    sweep.write_text(f"name: s\ntask: {{kind: strict_json, {sizes}}}\ntrial: {trial}\n")
+    path = write_jsonl(tmp_path / "d.jsonl", {"id": "train-00000", "completion": "yes"})
+    command = ("plan", sweep) if verb == "plan" else ("score", path, "--task", sweep)
+    expected = "error: task strict_json: score raised KeyError: 'ISO' (prompt train-00000). "
+    assert refusal(capsys, *command) == f"{expected}Mend the task.\n"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from strictune.errors import SpecError, StorageError
 from strictune.records import replacing
+from trainables.tasks.checking import checked_scores
 from trainables.tasks.jsonl import Row, read_rows, shown
 from trainables.tasks.splits import prompt_text
 from trainables.tasks.task import SPLITS, Attempt, Prompt, Score, Task
@@ -172,7 +173,8 @@ def score_with_task(
         weights: Gives those of the reward components, with thinking or without.
 
     Raises:
-        SpecError: The file cannot be read, or a completion answers no prompt of the task.
+        SpecError: The file cannot be read, a completion answers none of the task's prompts, or
+            the task gave what is no score.
         TrialError: The task cannot score them.
     """
     known: dict[Key, list[Prompt]] = {}
@@ -247,7 +249,7 @@ def _scored(
         Attempt(one.completion, prompt, False, one.think_prefilled)
         for one, prompt in zip(batch, prompts, strict=True)
     ]
-    scores = task.score_batch(attempts, thinking=thinking, purpose="evaluation").scores
+    scores = checked_scores(task, attempts, thinking=thinking, purpose="evaluation")
     for one, prompt, score in zip(batch, prompts, scores, strict=True):
         yield ScoredCompletion(
             row=one.row,
