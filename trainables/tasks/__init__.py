@@ -5,6 +5,7 @@ A folder ``<kind>`` holds ``task.py`` with one ``Task``, and the settings of tha
 against them; a separate ``settings.py`` avoids importing the scorer for that.
 """
 
+import logging
 from collections.abc import Mapping
 from functools import reduce
 from importlib import import_module
@@ -19,7 +20,9 @@ from strictune.errors import SpecError
 from trainables.tasks.base_settings import BaseSettings
 from trainables.tasks.task import Task
 
-__all__ = ["TASKS", "TaskSettings", "load_task"]
+__all__ = ["BROKEN", "TASKS", "TaskSettings", "load_task"]
+
+logger = logging.getLogger(__name__)
 
 C = TypeVar("C")
 
@@ -33,20 +36,30 @@ def load_task(settings: BaseSettings) -> Task:
     return _only(Task, f"{__name__}.{settings.kind}.task", settings.kind)(settings)
 
 
-def _settings_by_kind() -> Mapping[str, type[BaseSettings]]:
-    found = {}
+def _settings_by_kind() -> tuple[Mapping[str, type[BaseSettings]], Mapping[str, str]]:
+    """Return the settings class of each kind, and of folders without one the reason."""
+    found, broken = {}, {}
     folders = (file.parent for root in __path__ for file in Path(root).glob("*/task.py"))
     for folder in sorted(folders):
-        kind = folder.name
-        module = "settings" if (folder / "settings.py").exists() else "task"
-        found[kind] = _only(BaseSettings, f"{__name__}.{kind}.{module}", kind)
-        declared = get_args(found[kind].model_fields["kind"].annotation)
-        if declared != (kind,):
-            raise SpecError(
-                f"{folder}: {found[kind].__name__}.kind is {declared or 'not declared'}, expected "
-                f'kind: Literal["{kind}"], the name of its folder.'
-            )
-    return MappingProxyType(found)
+        try:
+            found[folder.name] = _settings_in(folder)
+        except SpecError as error:
+            broken[folder.name] = str(error)
+            logger.warning("%s Sweeps of other tasks are not affected.", error)
+    return MappingProxyType(found), MappingProxyType(broken)
+
+
+def _settings_in(folder: Path) -> type[BaseSettings]:
+    kind = folder.name
+    module = "settings" if (folder / "settings.py").exists() else "task"
+    found = _only(BaseSettings, f"{__name__}.{kind}.{module}", kind)
+    declared = get_args(found.model_fields["kind"].annotation)
+    if declared != (kind,):
+        raise SpecError(
+            f"{folder}: {found.__name__}.kind is {declared or 'not declared'}, expected "
+            f'kind: Literal["{kind}"], the name of its folder.'
+        )
+    return found
 
 
 def _only(base: type[C], module: str, kind: str) -> type[C]:
@@ -71,8 +84,8 @@ def _only(base: type[C], module: str, kind: str) -> type[C]:
     return found[0]
 
 
-TASKS = _settings_by_kind()
-"""The settings class of each kind."""
+TASKS, BROKEN = _settings_by_kind()
+"""The settings class of each kind, and why a folder's cannot be used."""
 
 if TYPE_CHECKING:
     TaskSettings = BaseSettings

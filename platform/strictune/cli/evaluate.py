@@ -155,9 +155,11 @@ def execute(args: argparse.Namespace) -> int:
 def _task(given: str | None, suite: str) -> dict[str, Any]:
     """Return the settings of the task that the suite belongs to, as plain data."""
     from strictune.config import load_sweep
-    from trainables.tasks import TASKS
+    from trainables.tasks import BROKEN, TASKS
 
     kind = suite.partition(":")[0] if given is None else given
+    if kind in BROKEN:
+        raise SpecError(f"--task {kind}: {BROKEN[kind]}")
     if kind in TASKS:
         return {"kind": kind}
     if given is None:

@@ -16,7 +16,7 @@ from strictune.config.sweep import MATRIX_KEYS, SweepSpec
 from strictune.config.trial import TrialSpec, TrialTemplate
 from strictune.config.yaml_text import parse_yaml
 from strictune.errors import SpecError
-from trainables.tasks import TASKS
+from trainables.tasks import BROKEN, TASKS
 
 __all__ = ["apply_overrides", "cell_trial", "load_sweep", "load_trial", "parse_override"]
 
@@ -148,6 +148,9 @@ def _find_files(task: Any, *, folder: Path) -> None:
 def _validate(
     spec_class: type[S], data: dict[str, Any], *, where: str, overrides: Sequence[Override]
 ) -> S:
+    kind = task.get("kind") if isinstance(task := data.get("task"), dict) else None
+    if isinstance(kind, str) and kind in BROKEN:
+        raise SpecError(f"{where}: {BROKEN[kind]}")
     # Strict JSON mode: no text passes for a number and no "yes" for true, while lists may
     # still become tuples.
     try:
