@@ -24,7 +24,7 @@ __all__ = [
     "check_tasks",
     "costed_trials",
     "expand",
-    "golds_sentence",
+    "golds_sentences",
     "low_rate_sentences",
     "parse_only",
     "plan_document",
@@ -202,19 +202,19 @@ def low_rate_sentences(trials: Sequence[TrialSpec]) -> list[str]:
     ]
 
 
-def golds_sentence(trials: Sequence[TrialSpec]) -> str | None:
-    """Say that drawing golds takes time too, which no formula knows; None where none are drawn."""
+def golds_sentences(trials: Sequence[TrialSpec]) -> list[str]:
+    """Say that drawing golds takes time too, which no formula knows, where any are drawn."""
     draws = [
         trial.grpo.num_generations
         for trial in trials
         if trial.task.draws_golds and "sft" in trial.method_steps
     ]
     if not draws:
-        return None
-    return (
+        return []
+    return [
         "The hours leave out drawing golds (task.golds = grammar), once before the first trial "
         f"trains: up to {max(draws)} completions for each of its prompts, until one passes."
-    )
+    ]
 
 
 def _first(cells: Sequence[str]) -> str:

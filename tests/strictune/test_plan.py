@@ -5,7 +5,13 @@ import pytest
 
 from strictune.config import SweepSpec, expand
 from strictune.errors import SpecError
-from strictune.planning import golds_sentence, low_rate_sentences, parse_only, plan_document, select
+from strictune.planning import (
+    golds_sentences,
+    low_rate_sentences,
+    parse_only,
+    plan_document,
+    select,
+)
 from strictune.records import read_plan, write_json
 
 
@@ -180,8 +186,8 @@ def test_hours_say_that_drawing_golds_is_left_out(golds: str, method: str, is_sa
             },
         }
     )
-    sentence = golds_sentence(expand(sweep))
-    assert ("up to 4 completions" in (sentence or "")) is is_said
+    sentences = golds_sentences(expand(sweep))
+    assert ["up to 4 completions" in line for line in sentences] == [True] * is_said
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def execute(args: argparse.Namespace) -> int:
     from strictune.planning import (
         check_tasks,
         costed_trials,
-        golds_sentence,
+        golds_sentences,
         low_rate_sentences,
         parse_only,
         plan_document,
@@ -57,8 +57,7 @@ def execute(args: argparse.Namespace) -> int:
     plan = plan_document(sweep, trials)
     costs = expected_costs(sweep.resources, costed_trials(sweep, trials), [machine], CostCache())
     budgets = shared_budgets(trials, at_once=costs.at_once)
-    golds = golds_sentence(trials)
-    warnings = [*low_rate_sentences(trials), *([golds] if golds else [])]
+    warnings = low_rate_sentences(trials) + golds_sentences(trials)
     begins: list[str] = []
     if sweep.search is not None and sweep.search.warm_start:
         # Imported here: it takes pandas with it.
