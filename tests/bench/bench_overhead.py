@@ -21,8 +21,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
 
 from strictune.config import expand, load_sweep  # noqa: E402
 from strictune.launch.cluster import cluster_machines, ray_cluster  # noqa: E402
-from strictune.launch.driver import reporting  # noqa: E402
 from strictune.launch.folder import open_sweep_folder  # noqa: E402
+from strictune.launch.progress import reporting  # noqa: E402
 from strictune.launch.trials import GrantedTrial, Runner, run_trials  # noqa: E402
 from strictune.packing import grant_trial  # noqa: E402
 from strictune.tracking import Mirror, MirrorThread  # noqa: E402

@@ -13,7 +13,7 @@ from growth import cpu_s
 from watched_sweep import START, WatchedSweep
 
 from strictune.config import dump_yaml, expand, load_sweep
-from strictune.launch.driver import describe
+from strictune.launch.progress import describe
 from strictune.watch import Driver, SweepSnapshot, SweepWatch, TrialRow, read_driver
 
 ROOT = Path(__file__).resolve().parents[2]

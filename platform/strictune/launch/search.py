@@ -13,9 +13,10 @@ from strictune.config import Settings, SweepSpec, TrialSpec, resolve_point
 from strictune.errors import SpecError
 from strictune.launch.baselines import measure_baselines
 from strictune.launch.cluster import ray_cluster
-from strictune.launch.driver import driving, reporting
+from strictune.launch.driver import driving
 from strictune.launch.folder import SweepFolder, write_plan, write_trial
 from strictune.launch.grants import num_at_once, with_share
+from strictune.launch.progress import reporting
 from strictune.launch.study.cell_study import CellStudy, open_storage
 from strictune.launch.study.document import best_point, settings_of, write_studies
 from strictune.launch.study.searcher import StudySearcher

@@ -11,9 +11,10 @@ from strictune.cost_cache import CostCache
 from strictune.costs import expected_costs, write_costs
 from strictune.launch.baselines import measure_baselines
 from strictune.launch.cluster import cluster_machines, ray_cluster
-from strictune.launch.driver import driving, reporting
+from strictune.launch.driver import driving
 from strictune.launch.folder import SweepFolder, write_trial
 from strictune.launch.grants import grant_cells, measure_peaks, num_at_once, with_share
+from strictune.launch.progress import reporting
 from strictune.launch.trials import GrantedTrial, Runner, run_trials
 from strictune.launch.vllm import prepare_servers, vllm_servers
 from strictune.launch.waiting import wait_for_room
