@@ -51,6 +51,7 @@ def stop(tmp_path: Path, *trial: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_trials_that_raise_or_hang_or_reward_nan_leave_the_others_alone(
     tmp_path: Path, record_property: Record
 ) -> None:
@@ -160,6 +161,7 @@ def test_trials_of_a_lost_machine_go_on_elsewhere(tmp_path: Path, record_propert
     note_recovery(record_property, moved, since=lost)
 
 
+@pytest.mark.slow
 def test_a_trial_and_then_the_sweep_are_stopped_and_run_again(tmp_path: Path) -> None:
     driver = start_sweep(tmp_path, **TWO_TRIALS)
     try:

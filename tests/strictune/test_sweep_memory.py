@@ -26,6 +26,7 @@ def run(tmp_path: Path, *options: str, **more: Any) -> subprocess.CompletedProce
     return run_sweep(tmp_path, *options, cache=tmp_path / "cache", **ON_AUTO | more)
 
 
+@pytest.mark.slow
 def test_auto_measures_a_shape_once_and_packs_by_it(tmp_path: Path) -> None:
     first = run(tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr

@@ -27,6 +27,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("STRICTUNE_VLLM_API_KEY", raising=False)
 
 
+@pytest.mark.slow
 def test_trials_outlive_their_server(tmp_path: Path) -> None:
     sweep = start_sweep(tmp_path, *OPTIONS)
     folder = tmp_path / "runs" / "quickstart"

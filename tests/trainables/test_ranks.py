@@ -108,6 +108,7 @@ def test_two_workers_draw_from_their_pools_what_one_does(tmp_path: Path) -> None
     pd.testing.assert_frame_equal(reward_rows(together), rows)
 
 
+@pytest.mark.slow
 def test_two_workers_learn_from_golds_what_one_does(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     batch = {"per_device_train_batch_size": 3, "optim": "adamw_torch"}

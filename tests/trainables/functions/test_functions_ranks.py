@@ -80,6 +80,7 @@ def rewards_in(folder: Path) -> pd.DataFrame:
     return pd.concat(pd.read_parquet(part) for part in sorted(folder.glob("rewards/*.parquet")))
 
 
+@pytest.mark.slow
 def test_two_workers_record_each_reward_once_as_one_worker_does(
     alone: tuple[Path, Rollouts], tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_two_workers_record_each_reward_once_as_one_worker_does(
             assert metrics[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-7), name
 
 
+@pytest.mark.slow
 def test_an_exception_in_the_second_worker_names_function_and_row(
     alone: tuple[Path, Rollouts], tmp_path: Path
 ) -> None:

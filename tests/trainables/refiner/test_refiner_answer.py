@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from growth import growth
+from growth import check_growth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -263,4 +263,4 @@ def test_time_is_linear_in_hostile_input(scrap: str) -> None:
         read_answer("<answer>" + scrap * (num_chars // len(scrap)) + "</answer>")
 
     # Four times the text in four times the time; in sixteen times if it were quadratic.
-    assert growth(read, 25_000, factor=4) < 8
+    check_growth(read, 25_000, factor=4, below=8)

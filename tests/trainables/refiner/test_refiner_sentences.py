@@ -3,7 +3,7 @@
 # ruff: noqa: RUF001 - signs of other scripts are what is tested.
 
 import pytest
-from growth import growth
+from growth import check_growth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -201,4 +201,4 @@ def test_time_is_linear(scrap: str) -> None:
         for start, end in sentences_in(text):
             states_something(text[start:end])
 
-    assert growth(read, 20_000, factor=8, rounds=1) < 16
+    check_growth(read, 20_000, factor=8, below=16)

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from growth import cpu_s, growth
+from growth import check_growth, cpu_s
 
 from trainables.tasks.strict_json.scoring import Scorer
 
@@ -194,4 +194,4 @@ def test_time_is_linear_in_length(kind: str, schema: str) -> None:
         scorer.score(KINDS[kind](length), text, thinking=True, think_prefilled=False)
 
     # Four times the length in four times the time; in sixteen times if it were quadratic.
-    assert growth(score, 25_000, factor=4) < 6
+    check_growth(score, 25_000, factor=4, below=6)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from growth import growth
+from growth import check_growth
 
 from trainables.tasks.strict_json import data
 from trainables.tasks.strict_json.data import (
@@ -180,7 +180,7 @@ def test_the_time_of_a_split_grows_with_its_prompts() -> None:
         build_split("train", seed=2, num_prompts=num_prompts)
 
     # Four times the prompts in four times the time; in sixteen times if it were quadratic.
-    assert growth(build, 200, factor=4) < 8
+    check_growth(build, 200, factor=4, below=8)
 
 
 def test_a_split_is_drawn_once_and_read_afterwards(
