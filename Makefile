@@ -48,9 +48,9 @@ ui: $(INSTALLED)  ## Open the MLflow pages on http://127.0.0.1:5000.
 	$(BIN)/strictune track pages
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///runs/mlflow.db
 
-bench: $(INSTALLED)  ## Time a training step against a bare TRL script; MODELS="..." ROUNDS=3.
-	$(BIN)/python -W ignore tests/bench/bench_rollouts.py \
-		$(if $(MODELS),--models $(MODELS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+bench: $(INSTALLED)  ## Time steps against a bare TRL script, and packed trials; MODELS="..." ROUNDS=3.
+	for race in rollouts packing; do $(BIN)/python -W ignore tests/bench/bench_$$race.py \
+		$(if $(MODELS),--models $(MODELS)) $(if $(ROUNDS),--rounds $(ROUNDS)) || exit; done
 
 # Installs nothing: each part of it says what it lacks.
 gpu-check:  ## Check NF4, speed, packing and memory on a GPU; ONLY=nf4,speed MODELS="..." OUT=FILE.
