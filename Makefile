@@ -32,7 +32,7 @@ test: $(INSTALLED)  ## Run lint, types and the tests, whole sweeps on the tiny m
 	$(BIN)/pytest -m "ray and not slow and not vllm" -n 2 --dist loadfile
 
 test-slow: $(INSTALLED)  ## Run what takes minutes: servers that go away, growth of scoring time.
-	$(BIN)/pytest -m "slow and not vllm"
+	$(BIN)/pytest -m "slow and not vllm" -n 2 --dist loadfile
 
 $(VLLM)/.installed: tests/real_vllm/install.sh
 	@echo "Installing vLLM for CPUs into $(VLLM): some minutes, 4 GB."
