@@ -13,6 +13,8 @@ command line prints them without a traceback; ``SpecError``, ``BudgetError`` and
 ``StorageError`` end it with exit code 2.
 """
 
+import difflib
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Literal
 
@@ -24,6 +26,7 @@ __all__ = [
     "TrialError",
     "TrialPaused",
     "TrialStopped",
+    "did_you_mean",
 ]
 
 
@@ -62,3 +65,9 @@ class TrialStopped(StrictuneError):  # noqa: N818
 
 class StorageError(StrictuneError):
     """A folder or store cannot be used."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the closest of the ``known`` names, or nothing if none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]}?" if close else ""

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from strictune.config import StageSpec, SweepSpec, TrialSpec, expand
-from strictune.config.base import did_you_mean
 from strictune.config.sweep import MATRIX_KEYS
 from strictune.config.training import SftSpec, grpo_learning_rate
 from strictune.config.yaml_text import parse_yaml
-from strictune.errors import SpecError
+from strictune.errors import SpecError, did_you_mean
 from trainables.tasks import load_task
 from trainables.tasks.checking import check_task
 from trainables.tasks.task import OnProgress

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from strictune.cli.terminal import shown_progress
-from strictune.errors import SpecError, TrialError
+from strictune.errors import SpecError, TrialError, did_you_mean
 
 if TYPE_CHECKING:
     from strictune.config import SweepSpec
@@ -186,7 +186,6 @@ def _task_block(args: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> 
 
 
 def _no_column(option: str, name: str, columns: Sequence[str]) -> str:
-    from strictune.config.base import did_you_mean
 
     hint = did_you_mean(name, columns)
     return f"--{option} {name}: not a column, found {', '.join(columns)}.{hint}"

@@ -6,17 +6,18 @@ the text below a field is its manual entry, in the JSON Schema and in error mess
 raise a list of them through ``refuse``.
 """
 
-import difflib
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Hashable
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
-__all__ = ["PROBLEMS", "Problem", "Spec", "did_you_mean", "refuse"]
+__all__ = ["PROBLEMS", "Problem", "Spec", "distinct", "refuse"]
 
 PROBLEMS = "problems"
 """The pydantic error type of ``refuse``, and the key of its context that holds the list."""
+
+T = TypeVar("T", bound=Hashable)
 
 
 class Spec(BaseModel):
@@ -45,7 +46,9 @@ def refuse(*problems: Problem) -> None:
         )
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a sentence with the closest of the ``known`` names, or nothing if none is close."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {close[0]}?" if close else ""
+def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse a list that holds a value twice; a validator for pydantic's ``AfterValidator``."""
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"lists {', '.join(repeated)} twice; list each value once.")
+    return values

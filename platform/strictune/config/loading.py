@@ -8,14 +8,14 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from strictune.addresses import without_password
-from strictune.config.base import Problem, Spec, did_you_mean
+from strictune.config.base import Problem, Spec
 from strictune.config.expansion import expand_or_explain
 from strictune.config.hints import explain
 from strictune.config.search_checks import search_problems
 from strictune.config.sweep import MATRIX_KEYS, SweepSpec
 from strictune.config.trial import TrialSpec, TrialTemplate
 from strictune.config.yaml_text import parse_yaml
-from strictune.errors import SpecError
+from strictune.errors import SpecError, did_you_mean
 from trainables.tasks import BROKEN, TASKS
 
 __all__ = ["apply_overrides", "cell_trial", "load_sweep", "load_trial", "parse_override"]

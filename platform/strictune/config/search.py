@@ -8,10 +8,10 @@ beside the settings of its cell, and only these trials open the final split.
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from strictune.addresses import has_password
-from strictune.config.base import Problem, Spec, refuse
+from strictune.config.base import Problem, Spec, distinct, refuse
 from strictune.config.settings import Settings
 
 __all__ = [
@@ -40,12 +40,14 @@ class SimplexSpec(Spec):
     One component fewer than there are is drawn, because the scale of weights means nothing.
     """
 
-    components: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    components: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(distinct)] | None = (
+        None
+    )
     """What shares the weight, all others have none; null takes every component that can be earned
     in the cell."""
     min_weight: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
     """Least weight of a component that is not zeroed."""
-    may_be_zero: tuple[str, ...] = ()
+    may_be_zero: Annotated[tuple[str, ...], AfterValidator(distinct)] = ()
     """Components that a point may leave out altogether; a decisive one needs
     ``trial.allow_ties``."""
 

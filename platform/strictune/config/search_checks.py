@@ -6,12 +6,13 @@ from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
-from strictune.config.base import Problem, did_you_mean
+from strictune.config.base import Problem
 from strictune.config.expansion import resolve_point, start_of
 from strictune.config.search import PROMPT_MEANS, DimensionSpec, SimplexSpec
 from strictune.config.settings import SettingsError, setting_at
 from strictune.config.sweep import SweepSpec
 from strictune.config.trial import TrialSpec
+from strictune.errors import did_you_mean
 
 __all__ = ["search_problems"]
 

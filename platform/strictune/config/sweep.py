@@ -1,11 +1,11 @@
 """A sweep file: one template, the matrix of cells around it, and where they run."""
 
-from collections.abc import Hashable, Iterator
-from typing import Annotated, Literal, Self, TypeVar
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from strictune.config.base import Problem, Spec, refuse
+from strictune.config.base import Problem, Spec, distinct, refuse
 from strictune.config.curriculum import Method
 from strictune.config.evaluation import EvaluationSpec
 from strictune.config.search import SearchSpec
@@ -26,15 +26,6 @@ TAKEN_NAMES = frozenset(
 )
 """What the default tracking store is called, which lies beside the sweeps' folders."""
 
-T = TypeVar("T", bound=Hashable)
-
-
-def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
-    repeated = sorted({str(value) for value in values if values.count(value) > 1})
-    if repeated:
-        raise ValueError(f"lists {', '.join(repeated)} twice; list each value once.")
-    return values
-
 
 class MatrixSpec(Spec):
     """The values that are crossed; a key left out stays at the value of ``trial``."""
@@ -43,20 +34,20 @@ class MatrixSpec(Spec):
         Annotated[
             tuple[Annotated[str, Field(min_length=1)], ...],
             Field(min_length=1),
-            AfterValidator(_distinct),
+            AfterValidator(distinct),
         ]
         | None
     ) = None
     """Models: hub ids, local folders, ``package:`` or ``builtin:`` names."""
-    thinking: Annotated[tuple[bool, ...], Field(min_length=1), AfterValidator(_distinct)] | None = (
+    thinking: Annotated[tuple[bool, ...], Field(min_length=1), AfterValidator(distinct)] | None = (
         None
     )
     """Without and with a think block."""
-    curriculum: (
-        Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None
-    ) = None
+    curriculum: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(distinct)] | None = (
+        None
+    )
     """Names of curricula."""
-    method: Annotated[tuple[Method, ...], Field(min_length=1), AfterValidator(_distinct)] | None = (
+    method: Annotated[tuple[Method, ...], Field(min_length=1), AfterValidator(distinct)] | None = (
         None
     )
     """Methods of training, e.g. ``[sft, grpo]``: would supervised training have done it?"""
@@ -67,7 +58,7 @@ class MatrixSpec(Spec):
         Annotated[
             tuple[Annotated[int, Field(ge=0, le=2**32 - 1)], ...],
             Field(min_length=1),
-            AfterValidator(_distinct),
+            AfterValidator(distinct),
         ]
         | None
     ) = None

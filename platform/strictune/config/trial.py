@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from strictune.config.base import Problem, Spec, did_you_mean, refuse
+from strictune.config.base import Problem, Spec, refuse
 from strictune.config.curriculum import Method, Stages, StageSpec, stage_problems, stage_steps
 from strictune.config.distributed import DistributedSpec, distributed_problems
 from strictune.config.evaluation import EvaluationSpec
@@ -29,6 +29,7 @@ from strictune.config.training import (
     sft_stage,
 )
 from strictune.config.weights import active_weights, tied_components, weight_problems
+from strictune.errors import did_you_mean
 from trainables.tasks import TaskSettings, load_task
 
 __all__ = ["Attention", "CheckpointSpec", "TrialSpec", "TrialTemplate", "VariantName", "Weights"]

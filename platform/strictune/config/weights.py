@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from strictune.config.base import Problem, did_you_mean
+from strictune.config.base import Problem
+from strictune.errors import did_you_mean
 
 __all__ = ["RewardDefaults", "active_weights", "tied_components", "weight_problems"]
 

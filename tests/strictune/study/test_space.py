@@ -135,6 +135,10 @@ def test_weights_below_the_floor_are_outside(tmp_path: Path) -> None:
         ({"rewards": {"min_weight": 0}}, "rewards.min_weight = 0 lets schema, strictness have no"),
         ({"rewards": {"components": ["format", "schem"]}}, "Did you mean schema?"),
         (
+            {"rewards": {"components": ["format", "schema", "format"]}},
+            "rewards.components lists format twice; list each value once.",
+        ),
+        (
             {"settings": {"rewards.schema": {"low": 0.1, "high": 1.0}}},
             "settings.rewards.schema is a reward weight, and these are searched in search.space.r",
         ),

@@ -260,6 +260,9 @@ def test_files_are_found_beside_the_sweep_file(
         pytest.param(
             "success: b >= 1", r"b is not in rewards \(length_reward, acc", id="unpaid-condition"
         ),
+        pytest.param(
+            "success: acuracy_reward >= 1", "Did you mean accuracy_reward", id="misspelt-condition"
+        ),
         pytest.param("difficulty: [all]", "tables use that name for all prompts", id="all"),
         pytest.param("modul: x.py", "Did you mean module", id="misspelt-key"),
         pytest.param("train: {datset: x}", "dataset", id="misspelt-hub"),

@@ -4,7 +4,6 @@ The module can import other modules from its folder, as a script can.
 """
 
 import ast
-import difflib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from strictune.errors import SpecError
+from strictune.errors import SpecError, did_you_mean
 from trainables.tasks.jsonl import error_line
 
 __all__ = ["load_functions", "source_files"]
@@ -34,11 +33,9 @@ def load_functions(path: Path, names: Sequence[str]) -> dict[str, Callable[..., 
                 for other, value in vars(module).items()
                 if callable(value) and not other.startswith("_") and not isinstance(value, type)
             ]
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
             raise SpecError(
                 f"{path}: has no function {name}, expected one of {', '.join(known) or 'none'}."
-                f"{hint}"
+                f"{did_you_mean(name, known)}"
             )
         functions[name] = found
     return functions

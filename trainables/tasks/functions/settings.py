@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from strictune.errors import did_you_mean
 from trainables.tasks.base_settings import BaseSettings, Component
 from trainables.tasks.data_files import Source
 from trainables.tasks.functions.module import source_files
@@ -101,9 +102,10 @@ class FunctionsSettings(BaseSettings):
             )
         for condition in self.conditions:
             if condition.sign is not None and condition.function not in self.rewards:
+                hint = did_you_mean(condition.function, self.rewards) or " Add it there."
                 raise ValueError(
                     f"has success = {self.success}, but {condition.function} is not in rewards "
-                    f"({', '.join(self.rewards)}). Add it there."
+                    f"({', '.join(self.rewards)}).{hint}"
                 )
         return self
 
