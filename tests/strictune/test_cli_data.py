@@ -7,6 +7,7 @@ from command_line import as_json, printed, refusal, write_jsonl
 
 from trainables.tasks.strict_json.data import build_splits
 from trainables.tasks.strict_json.export import write_splits
+from trainables.tasks.strict_json.task import StrictJson
 
 FEW = ("--num-train", "30", "--num-eval", "24")
 INSPECT = ("data", "inspect")
@@ -84,6 +85,18 @@ def test_inspect_describes_the_rows_of_any_task(
     (tmp_path / "rows.jsonl").write_text('{"question": "a"}\n')
     message = refusal(capsys, *INSPECT, sweep)
     assert "rows.jsonl:1: column 'prompt' is missing" in message
+
+
+def test_inspect_refuses_a_task_that_plan_refuses(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = tmp_path / "s.yaml"
+    sweep.write_text(
+        "name: s\ntask: {kind: strict_json}\ntrial: {model: builtin:tiny, grpo: {max_steps: 1}}\n"
+    )
+    same = build_splits(seed=0, num_train_prompts=30, num_eval_prompts=24)["train"]
+    monkeypatch.setattr(StrictJson, "build_prompts", lambda self, split: same)
+    assert "of validation has the family of prompt" in refusal(capsys, *INSPECT, sweep)
 
 
 @pytest.mark.parametrize(

@@ -124,14 +124,16 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _task_and_splits(args: argparse.Namespace) -> "tuple[Task, Mapping[Split, Sequence[Prompt]]]":
-    from strictune.config import load_sweep
+    from strictune.config import expand, load_sweep
     from trainables.tasks import TASKS, load_task
+    from trainables.tasks.checking import check_task
     from trainables.tasks.task import SPLITS
 
     if args.source is not None and args.source.suffix in (".yaml", ".yml"):
-        task = load_task(load_sweep(args.source).task)
+        sweep = load_sweep(args.source)
+        task, modes = load_task(sweep.task), {trial.thinking for trial in expand(sweep)}
         with shown_progress("rows") as on_progress:
-            task.check(on_progress)
+            check_task(task, modes=sorted(modes), on_progress=on_progress)
         return task, {split: task.prompts(split) for split in SPLITS}
     task = load_task(TASKS["strict_json"].model_validate({}))
     if args.source is None:
