@@ -65,6 +65,16 @@ def test_json_names_the_source_of_its_hours(capsys: pytest.CaptureFixture[str]) 
     assert costs["gpu_hours"] < 0.5 * costs["trial_hours"]
 
 
+@pytest.mark.usefixtures("nothing_measured")
+def test_a_share_that_packs_fewer_trials_than_memory_allows_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    matrix = ("plan", SPACES / "strict_json_matrix.yaml", "--gpu", 80)
+    whole = printed(capsys, *matrix, "--set", "resources.gpus_per_trial=1.0")
+    assert "resources.gpus_per_trial = 1.0: 1 at once. With auto, which packs" in whole
+    assert "With auto" not in printed(capsys, *matrix, "--set", "resources.gpus_per_trial=auto")
+
+
 def test_planning_writes_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

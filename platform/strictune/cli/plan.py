@@ -55,9 +55,17 @@ def execute(args: argparse.Namespace) -> int:
         check_tasks(trials, on_progress)
     machine = _machine(args.gpu)
     plan = plan_document(sweep, trials)
-    costs = expected_costs(sweep.resources, costed_trials(sweep, trials), [machine], CostCache())
+    paid, cache = costed_trials(sweep, trials), CostCache()
+    costs = expected_costs(sweep.resources, paid, [machine], cache)
     budgets = shared_budgets(trials, at_once=costs.at_once)
     warnings = low_rate_sentences(trials) + golds_sentences(trials)
+    auto = sweep.resources.model_copy(update={"gpus_per_trial": "auto"})
+    packed = expected_costs(auto, paid, [machine], cache).at_once or 0
+    if packed > (costs.at_once or packed):
+        warnings.append(
+            f"resources.gpus_per_trial = {sweep.resources.gpus_per_trial}: {costs.at_once} at "
+            f"once. With auto, which packs trials by memory, about {packed} would fit."
+        )
     begins: list[str] = []
     if sweep.search is not None and sweep.search.warm_start:
         # Imported here: it takes pandas with it.
