@@ -14,6 +14,7 @@ from strictune.hardware import this_machine
 from strictune.packing import Gpu, Machine
 
 if TYPE_CHECKING:
+    from strictune.config import SweepSpec
     from strictune.costs import SweepCosts
     from strictune.planning import SharedBudget
 
@@ -58,14 +59,13 @@ def execute(args: argparse.Namespace) -> int:
     paid, cache = costed_trials(sweep, trials), CostCache()
     costs = expected_costs(sweep.resources, paid, [machine], cache)
     budgets = shared_budgets(trials, at_once=costs.at_once)
-    warnings = low_rate_sentences(trials) + golds_sentences(trials)
     auto = sweep.resources.model_copy(update={"gpus_per_trial": "auto"})
-    packed = expected_costs(auto, paid, [machine], cache).at_once or 0
-    if packed > (costs.at_once or packed):
-        warnings.append(
-            f"resources.gpus_per_trial = {sweep.resources.gpus_per_trial}: {costs.at_once} at "
-            f"once. With auto, which packs trials by memory, about {packed} would fit."
-        )
+    packed = expected_costs(auto, paid, [machine], cache)
+    warnings = [
+        *low_rate_sentences(trials),
+        *golds_sentences(trials),
+        *_packing_sentences(sweep, at_once=costs.at_once, packed=packed.at_once),
+    ]
     begins: list[str] = []
     if sweep.search is not None and sweep.search.warm_start:
         # Imported here: it takes pandas with it.
@@ -87,6 +87,16 @@ def execute(args: argparse.Namespace) -> int:
         for sentence in [*begins, *warnings]:
             print(sentence)
     return 0
+
+
+def _packing_sentences(sweep: "SweepSpec", *, at_once: int | None, packed: int | None) -> list[str]:
+    """Name auto packing where it would run more trials at once than the file's share."""
+    if at_once is None or packed is None or packed <= at_once:
+        return []
+    return [
+        f"resources.gpus_per_trial = {sweep.resources.gpus_per_trial}: {at_once} at once. With "
+        f"auto, which packs trials by memory, about {packed} would fit."
+    ]
 
 
 def _gib(text: str) -> float:
