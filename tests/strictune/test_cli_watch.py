@@ -237,7 +237,7 @@ def test_a_terminal_shows_the_table_live_until_the_sweep_has_ended(sweep: Watche
     sweep.trial(LONG_IDS[2]).start(time=now + 1, why="resumed")
     terminal, other_end = os.openpty()
     fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
-    command = [sys.executable, "-m", "strictune", "watch", str(sweep.path), "--every", "0.05"]
+    command = [sys.executable, "-m", "strictune", "watch", str(sweep.path)]
     watching = subprocess.Popen(
         command,
         # A runner of tests may have said how wide its own terminal is.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["configure", "execute", "watch_document"]
 
 EVERY_S = 2.0
+"""Between two updates."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +26,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--once", action="store_true", help="print every trial once; the default in a pipe"
     )
     parser.add_argument("--json", action="store_true", help="print the trials as JSON, once")
-    parser.add_argument(
-        "--every",
-        type=float,
-        default=EVERY_S,
-        metavar="SECONDS",
-        help=f"time between two updates (default: {EVERY_S:g})",
-    )
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -48,7 +42,7 @@ def execute(args: argparse.Namespace) -> int:
             WatchTable(snapshot=watch.snapshot(), now=time.time(), is_bounded=False)
         )
     else:
-        _show_live(watch, every_s=args.every)
+        _show_live(watch)
     return 0
 
 
@@ -71,7 +65,7 @@ def watch_document(snapshot: "SweepSnapshot") -> dict[str, Any]:
     }
 
 
-def _show_live(watch: "SweepWatch", *, every_s: float) -> None:
+def _show_live(watch: "SweepWatch") -> None:
     """Draw until the sweep has ended or the user leaves; the last table stays on the screen."""
     from rich.live import Live
 
@@ -89,6 +83,6 @@ def _show_live(watch: "SweepWatch", *, every_s: float) -> None:
             )
             if snapshot.state == "ended":
                 break
-            time.sleep(every_s)
+            time.sleep(EVERY_S)
             snapshot = watch.snapshot()
     console.print(WatchTable(snapshot=snapshot, now=time.time(), is_bounded=True))
