@@ -84,7 +84,6 @@ def test_a_given_server_of_another_base_is_refused_before_anything_runs(tmp_path
 
 
 def test_a_server_reserves_its_share_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm, "RESERVE_TIMEOUT_S", 20.0)
     [trial] = trials_of(rollouts={"engine": "vllm"})
     with ray_cluster(num_gpus=1):
         vllm._refuse_several_machines()
@@ -92,6 +91,7 @@ def test_a_server_reserves_its_share_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -
             assert environment["CUDA_VISIBLE_DEVICES"] == "0"
             wait_for(lambda: ray.available_resources().get("GPU") == pytest.approx(0.7))
         wait_for(lambda: ray.available_resources().get("GPU") == 1)
+        monkeypatch.setattr(vllm, "RESERVE_TIMEOUT_S", 1.0)
         large = trials_of(
             rollouts={"engine": "vllm", "vllm": {"gpu_memory_utilization": 0.9}},
             matrix={"seed": [0, 1]},

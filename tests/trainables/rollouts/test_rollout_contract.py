@@ -37,7 +37,7 @@ from trainables.tasks import load_task
 from trainables.tasks.task import Prompt
 
 GROUP = 4
-NUM_PROMPTS = 4
+NUM_PROMPTS = 2
 MAX_TOKENS = 48
 """Some of the tiny model's answers are shorter, some are not."""
 
