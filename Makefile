@@ -5,6 +5,8 @@ VLLM := .venv-vllm
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SPACE := search_spaces/quickstart.yaml
+# Where it is set, each process of a sweep compiles the project again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install sweep test test-slow test-vllm ui bench gpu-check tiny
 
@@ -28,11 +30,11 @@ test: $(INSTALLED)  ## Run lint, types and the tests, whole sweeps on the tiny m
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not ray and not slow and not vllm" -n 2 --dist loadfile
-	$(BIN)/pytest -m "ray and not slow and not vllm" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not ray and not slow and not vllm" -n 2 --dist worksteal
+	$(BIN)/pytest -m "ray and not slow and not vllm" -n 2 --dist worksteal
 
 test-slow: $(INSTALLED)  ## Run what takes minutes: servers that go away, growth of scoring time.
-	$(BIN)/pytest -m "slow and not vllm" -n 2 --dist loadfile
+	$(BIN)/pytest -m "slow and not vllm" -n 2 --dist worksteal
 
 $(VLLM)/.installed: tests/real_vllm/install.sh
 	@echo "Installing vLLM for CPUs into $(VLLM): some minutes, 4 GB."
