@@ -115,7 +115,7 @@ def served(
             *vllm_command(None),
             *serve_arguments([spec], served_model, port=port, has_gpu=False, num_adapters=4),
         ],
-        environment=server_environment(),
+        environment=server_environment(num_threads=1),
         url=f"http://127.0.0.1:{port}",
         log=folder / "vllm.log",
     )

@@ -87,7 +87,7 @@ def test_a_server_reserves_its_share_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -
     [trial] = trials_of(rollouts={"engine": "vllm"})
     with ray_cluster(num_gpus=1):
         vllm._refuse_several_machines()
-        with vllm._reserved([trial]) as environment:
+        with vllm._reserved([trial], num_threads=1) as environment:
             assert environment["CUDA_VISIBLE_DEVICES"] == "0"
             wait_for(lambda: ray.available_resources().get("GPU") == pytest.approx(0.7))
         wait_for(lambda: ray.available_resources().get("GPU") == 1)
@@ -96,5 +96,8 @@ def test_a_server_reserves_its_share_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -
             rollouts={"engine": "vllm", "vllm": {"gpu_memory_utilization": 0.9}},
             matrix={"seed": [0, 1]},
         )
-        with pytest.raises(BudgetError, match=r"take 1\.8 of a GPU"), vllm._reserved(large):
+        with (
+            pytest.raises(BudgetError, match=r"take 1\.8 of a GPU"),
+            vllm._reserved(large, num_threads=1),
+        ):
             pass

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_vllm
 import psutil
@@ -18,9 +19,10 @@ from strictune.config import VllmSpec
 from strictune.doctor import Place
 from strictune.doctor.checks import check_vllm
 from strictune.errors import BudgetError, SpecError
-from strictune.launch import vllm_process
+from strictune.launch import vllm, vllm_process
 from strictune.launch.vllm import free_port, serve_arguments
 from strictune.launch.vllm_process import ServerProcess
+from strictune.records import Grant
 from strictune.served import vllm_command
 from trainables.ray_trainable import ServedModel
 from trainables.rollouts.vllm_server import VllmServer
@@ -111,6 +113,17 @@ def test_a_server_is_started_for_the_largest_of_its_trials() -> None:
     on_cpu = serve_arguments(trials, MODEL, port=8001, has_gpu=False, num_adapters=2)
     assert {"--enforce-eager", "--no-enable-chunked-prefill"} <= {*on_cpu}
     assert "--gpu-memory-utilization" not in on_cpu
+
+
+@pytest.mark.parametrize(
+    ("cpus_per_trial", "num_servers", "expected"), [(1, 1, 6), (2, 2, 2), (4, 1, 1)]
+)
+def test_servers_compute_on_the_cores_that_trials_leave(
+    cpus_per_trial: int, num_servers: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm, "this_machine", lambda: SimpleNamespace(cpus=8.0))
+    grants = [Grant(cpus=cpus_per_trial, at_once=2), Grant(cpus=1, at_once=1)]
+    assert vllm._num_threads(grants, num_servers=num_servers) == expected
 
 
 def test_a_command_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

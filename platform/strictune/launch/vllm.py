@@ -8,7 +8,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,7 +89,12 @@ def vllm_servers(
     num_adapters = min(MAX_LORAS, max(grant.at_once for grant in grants.values()))
     exported = [_export(members[0], folder, grants) for members in groups]
     with contextlib.ExitStack() as stack:
-        environment = stack.enter_context(_reserved([members[0] for members in groups]))
+        environment = stack.enter_context(
+            _reserved(
+                [members[0] for members in groups],
+                num_threads=_num_threads(grants.values(), num_servers=len(groups)),
+            )
+        )
         processes = {}
         for members, model in zip(groups, exported, strict=True):
             say(f"starting vLLM for {model.name}")
@@ -163,7 +168,7 @@ def _start(
 
 
 @contextmanager
-def _reserved(bases: Sequence[TrialSpec]) -> Iterator[Mapping[str, str]]:
+def _reserved(bases: Sequence[TrialSpec], *, num_threads: int) -> Iterator[Mapping[str, str]]:
     """Reserve what the servers take with Ray, and yield their environment."""
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
     taken = sum(
@@ -173,7 +178,7 @@ def _reserved(bases: Sequence[TrialSpec]) -> Iterator[Mapping[str, str]]:
     group = placement_group([{"GPU": taken} if has_gpu else {"memory": int(taken)}])
     try:
         ray.get(group.ready(), timeout=RESERVE_TIMEOUT_S)
-        environment = server_environment()
+        environment = server_environment(num_threads)
         if has_gpu:
             where = PlacementGroupSchedulingStrategy(group)
             ask = ray.remote(max_calls=1)(_visible_gpus).options(
@@ -191,16 +196,22 @@ def _reserved(bases: Sequence[TrialSpec]) -> Iterator[Mapping[str, str]]:
         remove_placement_group(group)
 
 
-def server_environment() -> dict[str, str]:
+def server_environment(num_threads: int) -> dict[str, str]:
     """Return a server's environment: that of its own command, not of this one's Python."""
     ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     cpu = {
         "VLLM_CPU_KVCACHE_SPACE": str(KV_CACHE_GIB),
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": f"{this_machine().cpus:.0f}",
+        "OMP_NUM_THREADS": str(num_threads),
     }
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     return cpu | kept | {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_NO_USAGE_STATS": "1"}
+
+
+def _num_threads(grants: Iterable[Grant], *, num_servers: int) -> int:
+    """Return a server's threads: where they share cores with trials, each waits for the slowest."""
+    taken = max(grant.cpus * grant.num_workers * grant.at_once for grant in grants)
+    return max(1, int((this_machine().cpus - taken) / num_servers))
 
 
 def _visible_gpus() -> str:
