@@ -97,6 +97,7 @@ def test_trials_that_raise_or_hang_or_reward_nan_leave_the_others_alone(
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_driver_leaves_a_sweep_that_resumes(
     tmp_path: Path, record_property: Record
 ) -> None:
